@@ -1,0 +1,140 @@
+"""The canvas every drawing shares: 64x64 pictures, drawn four times as large and reduced."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+SIZE = 64
+SCALE = 4
+OUTLINE = 1.3
+"""Width of outlines in pixels of the finished picture."""
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawn picture and what it shows.
+
+    ``image`` is 64x64 RGB; ``success`` follows from ``attributes`` alone.
+    """
+
+    image: Image.Image
+    caption: str
+    task: str
+    attributes: dict[str, str]
+    success: bool
+
+
+class Canvas:
+    """Draws in units of finished pixels (0..64, y downwards)."""
+
+    def __init__(self, background: Image.Image) -> None:
+        self.image = background
+        self._draw = ImageDraw.Draw(background)
+
+    def polygon(self, points: Sequence[Point], fill: Colour, outline: Colour | None = None) -> None:
+        """A filled polygon, with an outline around it if a colour is given."""
+        scaled = [(x * SCALE, y * SCALE) for x, y in points]
+        self._draw.polygon(scaled, fill=fill)
+        if outline is not None:
+            self._draw.line(
+                [*scaled, scaled[0]], fill=outline, width=round(OUTLINE * SCALE), joint="curve"
+            )
+
+    def ellipse(
+        self, centre: Point, radii: Point, fill: Colour, outline: Colour | None = None
+    ) -> None:
+        """A filled ellipse; the outline lies around it, not inside."""
+        if outline is not None:
+            self.ellipse(centre, (radii[0] + OUTLINE, radii[1] + OUTLINE), outline)
+        (x, y), (across, down) = centre, radii
+        box = [(x - across) * SCALE, (y - down) * SCALE, (x + across) * SCALE, (y + down) * SCALE]
+        self._draw.ellipse(box, fill=fill)
+
+    def rectangle(
+        self,
+        box: tuple[float, float, float, float],
+        fill: Colour,
+        radius: float = 0,
+        outline: Colour | None = None,
+    ) -> None:
+        """A filled rectangle (left, top, right, bottom), its corners rounded by ``radius``."""
+        width = round(OUTLINE * SCALE) if outline is not None else 0
+        self._draw.rounded_rectangle([v * SCALE for v in box], radius * SCALE, fill, outline, width)
+
+    def capsule(self, start: Point, end: Point, radius: float, fill: Colour) -> None:
+        """A thick line with round ends."""
+        self._draw.line(
+            [start[0] * SCALE, start[1] * SCALE, end[0] * SCALE, end[1] * SCALE],
+            fill=fill,
+            width=round(2 * radius * SCALE),
+        )
+        for point in (start, end):
+            self.ellipse(point, (radius, radius), fill)
+
+    def finished(self) -> Image.Image:
+        """The picture, reduced to 64x64."""
+        return self.image.resize((SIZE, SIZE), Image.Resampling.BOX)
+
+
+def graded(top: Colour, bottom: Colour) -> Image.Image:
+    """A background that goes from ``top`` to ``bottom``, at drawing size."""
+    rows = np.linspace(0, 1, SIZE * SCALE)[:, None] * (np.array(bottom) - np.array(top)) + np.array(
+        top
+    )
+    pixels = np.broadcast_to(rows[:, None, :], (SIZE * SCALE, SIZE * SCALE, 3))
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def pastel(rng: np.random.Generator, hue: tuple[float, float] = (0.3, 0.85)) -> Canvas:
+    """A lightly graded pastel background; the hues leave out skin and wood."""
+    base = rng.uniform(*hue)
+    light = colour(base, rng.uniform(0.15, 0.4), rng.uniform(0.85, 0.97))
+    return Canvas(graded(light, shade(light, rng.uniform(0.82, 0.95))))
+
+
+def colour(hue: float, saturation: float, value: float) -> Colour:
+    """HSV in 0..1 -> RGB."""
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
+    return (int(red * 255), int(green * 255), int(blue * 255))
+
+
+def shade(base: Colour, factor: float) -> Colour:
+    """``base`` made darker (factor < 1) or lighter (> 1)."""
+    red, green, blue = (min(255, int(channel * factor)) for channel in base)
+    return (red, green, blue)
+
+
+def polar(centre: Point, degrees: float, radius: float) -> Point:
+    """The point ``radius`` away from ``centre``; 0 degrees points up, positive to the right."""
+    angle = math.radians(degrees)
+    return (centre[0] + radius * math.sin(angle), centre[1] - radius * math.cos(angle))
+
+
+def pick(
+    rng: np.random.Generator, options: Sequence[str], weights: Sequence[float] | None = None
+) -> str:
+    """One of ``options``."""
+    chances = None if weights is None else np.array(weights) / sum(weights)
+    return str(options[int(rng.choice(len(options), p=chances))])
+
+
+def contact_sheet(images: Sequence[Image.Image], columns: int, enlarge: int = 2) -> Image.Image:
+    """Pictures side by side, row by row, each ``enlarge`` times as large."""
+    side = images[0].width * enlarge
+    sheet = Image.new("RGB", (columns * side, -(-len(images) // columns) * side), "white")
+    for index, image in enumerate(images):
+        large = image.resize((side, side), Image.Resampling.NEAREST)
+        sheet.paste(large, ((index % columns) * side, (index // columns) * side))
+    return sheet
+
+
+Attributes = Mapping[str, str]

@@ -1,0 +1,167 @@
+"""Judges: small networks that see a picture and say what it shows.
+
+Two of them ship. The ``labeller`` stands in for a person in scripted runs; the ``evaluator``,
+of another shape and trained on other pictures with another seed, only ever scores, so that a
+policy that merely fools its labeller is found out.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hero_engine.embedded import judges_dir
+from hero_engine.embedded.drawer import ATTRIBUTES, is_success
+from hero_engine.errors import HeroError
+
+Pictures = npt.NDArray[np.uint8]
+Which = Literal["labeller", "evaluator"]
+WIDTHS: dict[str, tuple[int, ...]] = {
+    "labeller": (24, 48, 96, 128),
+    "evaluator": (20, 40, 80, 160),
+}
+HEADS = tuple((task, name) for task, names in ATTRIBUTES.items() for name in names)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with batch norm around a skip; the first may halve the size."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outside),
+            nn.ReLU(),
+            nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outside),
+        )
+        self.skip = nn.Conv2d(inside, outside, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inside, H, W) -> (B, outside, H / stride, W / stride)."""
+        return torch.relu(self.body(x) + self.skip(x))
+
+
+class JudgeNet(nn.Module):
+    """Pictures (B, 3, 64, 64) in [-1, 1] -> a row of logits for every attribute of every task."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        first, *rest = widths
+        layers: list[nn.Module] = [nn.Conv2d(3, first, 5, 2, 2), nn.BatchNorm2d(first), nn.ReLU()]
+        for inside, outside in zip(widths, rest, strict=False):
+            layers.append(Residual(inside, outside, 2))
+        layers.append(Residual(widths[-1], widths[-1], 1))
+        self.body = nn.Sequential(*layers)
+        self.squeeze = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * 16, 128), nn.ReLU())
+        self.heads = nn.ModuleDict(
+            {
+                head_key(task, name): nn.Linear(128, len(ATTRIBUTES[task][name]))
+                for task, name in HEADS
+            }
+        )
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, 64, 64) -> (B, 128), the layer below the heads."""
+        return self.squeeze(self.body(x))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Logits by ``head_key``."""
+        features = self.features(x)
+        return {key: head(features) for key, head in self.heads.items()}
+
+
+def head_key(task: str, attribute: str) -> str:
+    """Name of the head that tells ``attribute`` of ``task``."""
+    return f"{task}/{attribute}"
+
+
+def to_input(images_u8_B_H_W_3: Pictures) -> Tensor:
+    """uint8 pictures -> (B, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(images_u8_B_H_W_3).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+class Judge:
+    """A trained judge.
+
+    Every method takes uint8 pictures (B, 64, 64, 3). Unknown tasks raise ``HeroError``.
+    """
+
+    def __init__(self, net: JudgeNet) -> None:
+        self.net = net.eval()
+
+    @classmethod
+    def open(cls, which: Which) -> Judge:
+        """Load the shipped ``labeller`` or ``evaluator``."""
+        net = JudgeNet(WIDTHS[which])
+        state = load_file(judges_dir() / f"{which}.safetensors")
+        net.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+        return cls(net)
+
+    @torch.inference_mode()
+    def probabilities(self, task: str, images: Pictures) -> dict[str, npt.NDArray[np.float32]]:
+        """Attribute name -> (B, values) probabilities, values in ``ATTRIBUTES`` order."""
+        require_task(task)
+        features = self.net.features(to_input(images))
+        return {
+            name: self.net.heads[head_key(task, name)](features).softmax(-1).numpy()
+            for name in ATTRIBUTES[task]
+        }
+
+    def attributes(self, task: str, images: Pictures) -> list[dict[str, str]]:
+        """What each picture shows: the likeliest value of every attribute."""
+        rows = self.probabilities(task, images)
+        return [
+            {name: ATTRIBUTES[task][name][int(rows[name][index].argmax())] for name in rows}
+            for index in range(len(images))
+        ]
+
+    def success_probability(self, task: str, images: Pictures) -> npt.NDArray[np.float32]:
+        """(B,) probability that the task's criterion holds, attributes taken as independent."""
+        rows = self.probabilities(task, images)
+        result = np.ones(len(images), np.float32)
+        for name, values in deciding_values(task).items():
+            chosen = [ATTRIBUTES[task][name].index(value) for value in values]
+            result *= rows[name][:, chosen].sum(axis=1)
+        return result
+
+    def success(self, task: str, images: Pictures) -> npt.NDArray[np.bool_]:
+        """(B,) whether the likeliest reading of each picture fulfils the criterion."""
+        return np.array([is_success(task, seen) for seen in self.attributes(task, images)], bool)
+
+    @torch.inference_mode()
+    def features(self, images: Pictures) -> npt.NDArray[np.float32]:
+        """(B, 128) features, for distances between pictures."""
+        return self.net.features(to_input(images)).numpy()
+
+
+def deciding_values(task: str) -> dict[str, tuple[str, ...]]:
+    """Of each attribute, the values with which success is possible (the criterion is a product)."""
+    typical = typical_success(task)
+    return {
+        name: tuple(v for v in values if is_success(task, {**typical, name: v}))
+        for name, values in ATTRIBUTES[task].items()
+    }
+
+
+def typical_success(task: str) -> dict[str, str]:
+    """Some attributes that fulfil the task's criterion."""
+    chosen = {name: values[0] for name, values in ATTRIBUTES[task].items()}
+    for name, values in ATTRIBUTES[task].items():
+        for value in values:
+            if is_success(task, {**chosen, name: value}):
+                chosen[name] = value
+                break
+    return chosen
+
+
+def require_task(task: str) -> None:
+    """Refuse a task that no judge was trained for."""
+    if task not in ATTRIBUTES:
+        known = ", ".join(ATTRIBUTES)
+        raise HeroError(f"no judge knows the task {task!r}; judged tasks: {known}")
