@@ -1,0 +1,295 @@
+"""The settings of a run. The paper's values (official code, SD 1.5) are the defaults everywhere.
+
+Frozen dataclasses, checked on creation: a bad value is a HeroError that names the setting, the
+value and the allowed range. `to_toml` and `from_toml` keep them in run.toml.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from hero_engine.errors import HeroError
+
+
+def ranged(default: float, low: float, high: float, *, above: bool = False) -> Any:
+    """A number's default and its range, both ends included; `above`: low itself is not allowed."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+class Checked:
+    """Checks every field of a settings dataclass against its type and its range."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for each in fields(cast(Any, self)):
+            _check(
+                f"{_section(type(self))}{each.name}",
+                getattr(self, each.name),
+                hints[each.name],
+                each.metadata,
+            )
+
+
+@dataclass(frozen=True)
+class SamplerSettings(Checked):
+    """DDIM sampling."""
+
+    steps: int = ranged(50, 1, 1000)
+    """Denoising steps a picture."""
+    eta: float = ranged(1.0, 0, 1)
+    """Share of DDPM's noise in every step; 0 is deterministic."""
+    guidance: float = ranged(5.0, 0, 100)
+    """Scale of classifier-free guidance; 1 or less means none (one UNet call a step)."""
+    negative_prompt: str = ""
+    """What guidance leads away from."""
+
+
+@dataclass(frozen=True)
+class LoraSettings(Checked):
+    """The trainable weights in the UNet."""
+
+    rank: int = ranged(4, 1, 1024)
+    """Inner width of each pair of matrices."""
+    alpha: int = ranged(4, 1, 4096)
+    """The pair's product is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Ends of layer names; also the groups "conv", "ff" and "time"."""
+
+
+@dataclass(frozen=True)
+class NoiseSettings(Checked):
+    """The mixture that later rounds' initial noises are drawn from."""
+
+    best_share: float = ranged(0.5, 0, 1)
+    """beta: share of a batch around the best picture's noise."""
+    perturbation: float = ranged(0.1, 0, 1)
+    """epsilon: standard deviation of what is added (variance is preserved)."""
+    fresh_share: float = ranged(0.0, 0, 1)
+    """Share of every later batch drawn from N(0, I); not in the paper."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings(Checked):
+    """The learned representation of final latents."""
+
+    channels: tuple[int, ...] = (8, 16, 32)
+    """Channels after each convolution."""
+    features: int = ranged(2048, 1, 65536)
+    """Width of the features that rewards compare."""
+    head: tuple[int, ...] = (2048, 1024, 512)
+    """Widths of the triplet head."""
+    margin: float = ranged(0.5, 0, 1)
+    """Triplet margin, in distances of 0..1."""
+    learning_rate: float = ranged(1e-5, 0, 1, above=True)
+    """Adam's."""
+    epochs: int = ranged(500, 0, 100_000)
+    """Epochs a round."""
+    history: Literal["round", "all"] = "round"
+    """Labels it is trained on: this round's (paper) or all so far."""
+
+
+@dataclass(frozen=True)
+class RewardSettings(Checked):
+    """What a picture is worth."""
+
+    kind: Literal["best", "positives", "labels"] = "best"
+    """Similarity to the best (paper), to all goods, or the 0/1 label itself (DDPO's baseline)."""
+
+
+@dataclass(frozen=True)
+class DdpoSettings(Checked):
+    """The paper's policy gradient."""
+
+    learning_rate: float = ranged(1e-3, 0, 1, above=True)
+    """AdamW's."""
+    steps_per_image: int = ranged(5, 1, 1000)
+    """Denoising steps trained of each picture."""
+    clip_range: float = ranged(1e-4, 0, 1, above=True)
+    """PPO's, on the ratio of element-averaged likelihoods."""
+    advantage_clip: float = ranged(5.0, 0, 1000, above=True)
+    """Advantages are cut to plus or minus this."""
+    inner_epochs: int = ranged(1, 1, 100)
+    """Passes over a round's pictures."""
+    minibatch: int = ranged(2, 1, 4096)
+    """Pictures a forward pass (times steps_per_image rows); bounds memory only."""
+    images_per_update: int = ranged(8, 1, 4096)
+    """Pictures an optimizer step."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's."""
+    weight_decay: float = ranged(1e-4, 0, 1)
+    """AdamW's."""
+    adam_epsilon: float = ranged(1e-8, 0, 1, above=True)
+    """AdamW's."""
+    max_grad_norm: float = ranged(1.0, 0, 1e6, above=True)
+    """Longer gradients are shortened to this norm."""
+
+
+@dataclass(frozen=True)
+class ForwardSettings(Checked):
+    """The forward-process update."""
+
+    learning_rate: float = ranged(1e-3, 0, 1, above=True)
+    """AdamW's."""
+    steps: int = ranged(60, 1, 100_000)
+    """Optimizer steps a round."""
+    goods: int = ranged(16, 1, 4096)
+    """Re-noised good pictures an optimizer step."""
+    bads: int = ranged(16, 1, 4096)
+    """Re-noised bad pictures an optimizer step."""
+    beta: float = ranged(1.0, 0, 10, above=True)
+    """How far the implicit positive and negative policies lie from the old one."""
+    bad_weight: float = ranged(1.0, 0, 100)
+    """Weight of a bad picture's loss against a good one's."""
+    reference: Literal["base", "round"] = "base"
+    """The old policy: the frozen base, or the one at the start of the round."""
+    loss: Literal["prediction", "x0", "x0_normalised"] = "prediction"
+    """The space the error is measured in."""
+    timesteps: tuple[float, float] = (0.0, 1.0)
+    """Part of the schedule that pictures are noised to (0 clean, 1 pure noise)."""
+    history: Literal["all", "round"] = "all"
+    """Labels it learns from: all so far, or this round's."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's."""
+    weight_decay: float = ranged(1e-4, 0, 1)
+    """AdamW's."""
+    adam_epsilon: float = ranged(1e-8, 0, 1, above=True)
+    """AdamW's."""
+    max_grad_norm: float = ranged(1.0, 0, 1e6, above=True)
+    """Longer gradients are shortened to this norm."""
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """Everything a run is made of; frozen in run.toml when it starts."""
+
+    task: str = ""
+    """The task's name."""
+    prompt: str = ""
+    """What the pictures are asked for with."""
+    model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    """"embedded", a folder, or a hub id."""
+    preset: str = "paper"
+    """The preset these settings began as."""
+    update: Literal["ddpo", "forward"] = "ddpo"
+    """How the model learns."""
+    batch: int = ranged(64, 1, 4096)
+    """Pictures a round."""
+    minibatch: int = ranged(8, 1, 4096)
+    """Pictures sampled at a time; changes no picture."""
+    labels: int = ranged(512, 1, 1_000_000)
+    """Budget of labels."""
+    seed: int = ranged(0, 0, 2**31 - 1)
+    """Of every random draw."""
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    reward: RewardSettings = field(default_factory=RewardSettings)
+    ddpo: DdpoSettings = field(default_factory=DdpoSettings)
+    forward: ForwardSettings = field(default_factory=ForwardSettings)
+
+
+def paper(**changes: Any) -> Settings:
+    """The official code's settings, for Stable Diffusion 1.5."""
+    return Settings(**({"preset": "paper"} | changes))
+
+
+def embedded(**changes: Any) -> Settings:
+    """What makes the embedded model learn (found by experiment; see the README's figures)."""
+    tuned: dict[str, Any] = {
+        "preset": "embedded",
+        "model": "embedded",
+        "update": "forward",
+        "minibatch": 16,
+        "sampler": SamplerSettings(steps=20, eta=1.0, guidance=2.0),
+        "lora": LoraSettings(
+            rank=16, alpha=16, targets=("to_q", "to_k", "to_v", "to_out.0", "conv")
+        ),
+        "ddpo": DdpoSettings(minibatch=8),
+    }
+    return Settings(**(tuned | changes))
+
+
+PRESETS: dict[str, Callable[..., Settings]] = {"paper": paper, "embedded": embedded}
+"""Each makes Settings from keyword changes: PRESETS["paper"](task="hands", prompt="1 hand")."""
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as TOML, one table a part."""
+    return tomli_w.dumps(asdict(settings))
+
+
+def from_toml(text: str) -> Settings:
+    """The settings that `to_toml` wrote; missing keys take defaults.
+
+    HeroError where the text is no TOML, a key is unknown, or a value is out of its range.
+    """
+    try:
+        return cast(Settings, _build(Settings, tomllib.loads(text), ""))
+    except tomllib.TOMLDecodeError as error:
+        raise HeroError(f"the settings are not valid TOML: {error}") from error
+
+
+def _build(kind: type, table: Mapping[str, Any], prefix: str) -> Any:
+    hints = get_type_hints(kind)
+    unknown = sorted(table.keys() - hints.keys())
+    if unknown:
+        known = ", ".join(sorted(hints))
+        raise HeroError(f"unknown setting {prefix}{unknown[0]!r}; known are: {known}")
+    return kind(**{name: _value(hints[name], value, name) for name, value in table.items()})
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    """A TOML value as its field wants it: tables are parts, arrays tuples, 5 is also 5.0."""
+    if is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise HeroError(f"setting {name!r} must be a table, not {value!r}")
+        return _build(cast(type, hint), value, f"{name}.")
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if hint is float and type(value) is int else value
+
+
+def _section(kind: type) -> str:
+    """ "sampler." for SamplerSettings, nothing for Settings."""
+    name = kind.__name__.removesuffix("Settings").lower()
+    return f"{name}." if name else ""
+
+
+def _check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            _refuse(name, value, "one of " + ", ".join(get_args(hint)))
+    elif get_origin(hint) is tuple:
+        _check_tuple(name, value, get_args(hint))
+    elif hint in (int, float):
+        _check_number(name, value, hint, limits)
+    elif not isinstance(value, hint):
+        _refuse(name, value, "text" if hint is str else hint.__name__)
+
+
+def _check_tuple(name: str, value: Any, of: tuple[Any, ...]) -> None:
+    wanted: tuple[Any, ...] = (str,) if of[0] is str else (int, float) if of[0] is float else (int,)
+    right_size = isinstance(value, tuple) and value and (of[-1] is ... or len(value) == len(of))
+    if not right_size or not all(isinstance(v, wanted) and v is not True for v in value):
+        _refuse(name, value, "a list of " + ("texts" if of[0] is str else "numbers"))
+    if of[0] is float and not all(0 <= v <= 1 for v in value):
+        _refuse(name, value, "numbers from 0 to 1")
+    if of[0] is int and min(value) < 1:
+        _refuse(name, value, "numbers from 1 on")
+
+
+def _check_number(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
+    kinds = (int,) if hint is int else (int, float)
+    low, high, above = limits["low"], limits["high"], limits["above"]
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or (above and value == low):
+        whole = "a whole number" if hint is int else "a number"
+        _refuse(name, value, f"{whole} {'above' if above else 'from'} {low} to {high}")
+
+
+def _refuse(name: str, value: Any, allowed: str) -> None:
+    raise HeroError(f"setting {name} is {value!r}; allowed is {allowed}")

@@ -1,0 +1,104 @@
+"""What flows between the parts of a round. Letters in names give the axes.
+
+B images, S denoising steps kept for training, C channels, H height and W width of a latent.
+All tensors of a record live on the CPU, so that a batch waiting for its labels costs no GPU memory.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The denoising steps x_t -> x_{t-1} drawn for training, out of those that made each image.
+
+    timesteps_B_S: int64, the scheduler's t, in the order of sampling (falling).
+    prev_timesteps_B_S: int64, the timestep each step goes to; negative after the last one.
+    latents_B_S_C_H_W, next_latents_B_S_C_H_W: x_t and the x_{t-1} that was drawn.
+    log_probs_B_S: log density of next_latents when they were drawn, averaged over C, H, W.
+    """
+
+    timesteps_B_S: Tensor
+    prev_timesteps_B_S: Tensor
+    latents_B_S_C_H_W: Tensor
+    next_latents_B_S_C_H_W: Tensor
+    log_probs_B_S: Tensor
+
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "timesteps_B_S",
+        "prev_timesteps_B_S",
+        "latents_B_S_C_H_W",
+        "next_latents_B_S_C_H_W",
+        "log_probs_B_S",
+    )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields by name, for safetensors."""
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    def to(self, device: torch.device | str) -> "Trajectory":
+        """The same steps on another device."""
+        return Trajectory(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    def rows(self, images: Tensor) -> "Trajectory":
+        """The steps of the images with these indices (int64)."""
+        return Trajectory(**{name: tensor[images] for name, tensor in self.tensors().items()})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of a round as latents: what they started from, and what they became.
+
+    noises_B_C_H_W: z_T, the initial noises; latents_B_C_H_W: z_0, the final latents.
+    trajectory: None when no denoising step was kept.
+    """
+
+    noises_B_C_H_W: Tensor
+    latents_B_C_H_W: Tensor
+    trajectory: Trajectory | None = None
+
+    def __len__(self) -> int:
+        return self.latents_B_C_H_W.shape[0]
+
+    @classmethod
+    def cat(cls, parts: Iterable["Batch"]) -> Self:
+        """One batch of all parts, in order. ValueError where only some parts keep trajectories."""
+        parts = list(parts)
+        kept = [part.trajectory for part in parts if part.trajectory is not None]
+        if kept and len(kept) != len(parts):
+            raise ValueError("some parts of the batch kept their denoising steps, some did not")
+        return cls(
+            torch.cat([part.noises_B_C_H_W for part in parts]),
+            torch.cat([part.latents_B_C_H_W for part in parts]),
+            _cat_trajectories(kept) if kept else None,
+        )
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        trajectory = None if self.trajectory is None else self.trajectory.to(device)
+        return Batch(self.noises_B_C_H_W.to(device), self.latents_B_C_H_W.to(device), trajectory)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A flat dict for safetensors; `from_tensors` reads it back."""
+        flat = {"noises_B_C_H_W": self.noises_B_C_H_W, "latents_B_C_H_W": self.latents_B_C_H_W}
+        if self.trajectory is not None:
+            flat |= {f"trajectory.{k}": v for k, v in self.trajectory.tensors().items()}
+        return {name: tensor.contiguous() for name, tensor in flat.items()}
+
+    @classmethod
+    def from_tensors(cls, flat: Mapping[str, Tensor]) -> Self:
+        """The batch that `tensors` wrote. KeyError where a tensor is missing."""
+        trajectory = None
+        if any(name.startswith("trajectory.") for name in flat):
+            trajectory = Trajectory(**{k: flat[f"trajectory.{k}"] for k in Trajectory.FIELDS})
+        return cls(flat["noises_B_C_H_W"], flat["latents_B_C_H_W"], trajectory)
+
+
+def _cat_trajectories(parts: list[Trajectory]) -> Trajectory:
+    return Trajectory(
+        **{k: torch.cat([getattr(part, k) for part in parts]) for k in Trajectory.FIELDS}
+    )

@@ -1,0 +1,179 @@
+"""What every update shares: what it learns from, its interface, its optimizer, its yardstick."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hero_engine.labels import Labels
+from hero_engine.records import Batch
+from hero_engine.sampler import per_image
+from hero_engine.seeds import Purpose, generator
+
+if TYPE_CHECKING:
+    from hero_engine.pipeline import Model
+
+PROBES = 8
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Every labelled picture so far, this round's included: final latents, and which are good.
+
+    latents_N_C_H_W: float, CPU. good_N: bool.
+    """
+
+    latents_N_C_H_W: Tensor
+    good_N: Tensor
+
+    @classmethod
+    def of_round(cls, batch: Batch, labels: Labels) -> "Memory":
+        """One round's labelled pictures; the unlabelled are left out."""
+        known = [i for i, good in enumerate(labels.good) if good is not None]
+        good = torch.tensor([bool(labels.good[i]) for i in known], dtype=torch.bool)
+        return cls(batch.latents_B_C_H_W[known], good)
+
+    def plus(self, other: "Memory") -> "Memory":
+        """This memory with another one after it."""
+        return Memory(
+            torch.cat([self.latents_N_C_H_W, other.latents_N_C_H_W]),
+            torch.cat([self.good_N, other.good_N]),
+        )
+
+
+@dataclass(frozen=True)
+class Experience:
+    """All that one round gives an update.
+
+    rewards_B: None when there was nothing to compare with; NaN where a picture's is unknown.
+    memory: all rounds' labelled pictures, this round's included.
+    """
+
+    batch: Batch
+    labels: Labels
+    rewards_B: Tensor | None
+    prompt: str
+    round: int
+    seed: int
+    memory: Memory
+
+
+class Update(Protocol):
+    """One way to learn from a round. `ddpo` is the paper's, `forward` the alternative."""
+
+    name: str
+    needs_trajectory: bool
+
+    def signal(self, experience: Experience) -> str:
+        """Empty where there is something to learn from, else why not, in words for the user."""
+        ...
+
+    def step(
+        self, experience: Experience, on_progress: OnProgress | None = None
+    ) -> dict[str, float]:
+        """Learn from one round; returns its metrics.
+
+        on_progress(done, total) is called after every optimizer step and may raise to stop: model
+        and optimizer then stand between two steps, and the caller restores its checkpoint.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The optimizer's state as flat CPU tensors (the LoRA weights are the model's state)."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` gave."""
+        ...
+
+
+class Optimizer:
+    """AdamW on the model's LoRA weights, with a gradient norm limit and a flat state."""
+
+    def __init__(
+        self,
+        weights: list[nn.Parameter],
+        *,
+        learning_rate: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+        epsilon: float,
+        max_grad_norm: float,
+    ) -> None:
+        self.weights, self.max_grad_norm = weights, max_grad_norm
+        self.adam = torch.optim.AdamW(
+            weights, lr=learning_rate, betas=betas, weight_decay=weight_decay, eps=epsilon
+        )
+
+    def step(self) -> float:
+        """One step on the gradients gathered since the last; returns their norm before clipping."""
+        norm = float(torch.nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm))
+        self.adam.step()
+        self.clear()
+        return norm
+
+    def clear(self) -> None:
+        """Forget gathered gradients, as after a stop halfway through gathering."""
+        self.adam.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts, "adam.<weight>.<part>"; empty before the first step."""
+        return {
+            f"adam.{index}.{part}": value.detach().cpu().clone()
+            for index, weight in enumerate(self.weights)
+            for part, value in self.adam.state.get(weight, {}).items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` gave; weights without an entry start anew."""
+        self.adam.state.clear()
+        for key, value in state.items():
+            _, index, part = key.split(".")
+            weight = self.weights[int(index)]
+            target = torch.device("cpu") if part == "step" else weight.device
+            self.adam.state[weight][part] = value.to(target).clone()
+
+
+class Probe:
+    """How far an update moved the model: its outputs on the same few (x_t, t), before and after.
+
+    8 of the round's final latents, noised to timesteps spread evenly over the schedule.
+    """
+
+    def __init__(self, model: "Model", experience: Experience) -> None:
+        self.model, self.prompt = model, model.encode_prompt(experience.prompt)
+        pictures = experience.batch.latents_B_C_H_W
+        clean = pictures[torch.arange(PROBES) % len(pictures)].to(model.device)
+        total = len(model.scheduler.alphas_cumprod)
+        self.timesteps = ((torch.arange(PROBES) + 0.5) / PROBES * total).long()
+        self.x_t, _ = renoise(model, clean, self.timesteps, experience.seed, "probe", 0, 0)
+        self.before = self._predict()
+
+    def change(self) -> float:
+        """|after - before| / |before| over all probes."""
+        return float((self._predict() - self.before).norm() / self.before.norm())
+
+    @torch.no_grad()
+    def _predict(self) -> Tensor:
+        return self.model.predict(self.x_t, self.timesteps, self.prompt)
+
+
+def renoise(
+    model: "Model",
+    clean_B_C_H_W: Tensor,
+    timesteps_B: Tensor,
+    seed: int,
+    purpose: Purpose,
+    round: int,
+    index: int,
+) -> tuple[Tensor, Tensor]:
+    """(x_t, n) with x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) n, n ~ N(0, I) by its own generator."""
+    random = generator(seed, purpose, round, index)
+    noise = torch.randn(clean_B_C_H_W.shape, generator=random, dtype=clean_B_C_H_W.dtype)
+    noise = noise.to(clean_B_C_H_W.device)
+    alpha = per_image(model.scheduler.alphas_cumprod[timesteps_B.cpu()], clean_B_C_H_W)
+    return alpha.sqrt() * clean_B_C_H_W + (1 - alpha).sqrt() * noise, noise

@@ -1,0 +1,197 @@
+"""A forward-process update from labels: good and bad pictures contrasted on their noised latents.
+
+After DiffusionNFT (Zheng et al. 2025), which contrasts an implicit positive and negative policy in
+the forward process: with x_t drawn from q(x_t | x_0), target the scheduler's own (noise, or v), and
+    pred+ = (1 - b) old + b new        pred- = (1 + b) old - b new
+the loss is r |pred+ - target|^2 + (1 - r) |pred- - target|^2 with r = 1 for good, 0 for bad. It
+needs no trajectories, no likelihoods, no eta, and no guidance in training.
+
+What differs from DiffusionNFT:
+- it is stated for the noise or v of a diffusion model, not for a flow model's velocity;
+- r is the person's label, 0 or 1, where NFT maps normalised rewards of a group into 0..1;
+- `old` is the frozen base (reference = "base") or the policy at the start of the round ("round"),
+  where NFT keeps an exponential moving average;
+- goods and bads are drawn in fixed numbers from all labels so far (or this round's), where NFT
+  trains on the current samples as they come; `bad_weight` scales the bad ones' part;
+- loss "x0" weighs by the error it makes in x_0, and "x0_normalised" divides each row by its mean
+  absolute error in x_0 as NFT does; "prediction" (the default) is the plain error.
+
+A side without pictures is left out, so a round that knows only good ones, or only bad ones, still
+learns: only goods is plain fine-tuning on them, only bads moves away from them.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hero_engine.config import ForwardSettings
+from hero_engine.sampler import per_image, split_prediction
+from hero_engine.seeds import generator
+from hero_engine.updates.common import Experience, Memory, OnProgress, Optimizer, Probe, renoise
+
+if TYPE_CHECKING:
+    from hero_engine.pipeline import Model
+
+SMALLEST_ERROR = 1e-5
+
+
+class ForwardUpdate:
+    """The forward-process update. Learns from any labelled picture; needs no trajectory."""
+
+    name = "forward"
+    needs_trajectory = False
+
+    def __init__(self, settings: ForwardSettings, model: "Model") -> None:
+        self.settings, self.model = settings, model
+        self.optimizer = Optimizer(
+            model.lora_parameters(),
+            learning_rate=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            epsilon=settings.adam_epsilon,
+            max_grad_norm=settings.max_grad_norm,
+        )
+
+    def signal(self, experience: Experience) -> str:
+        """Empty, or why this round teaches nothing."""
+        if len(self._memory(experience).good_N) == 0:
+            return "no picture is labelled"
+        return ""
+
+    def step(
+        self, experience: Experience, on_progress: OnProgress | None = None
+    ) -> dict[str, float]:
+        """Learn from one round: see `Update.step`. ValueError without any label."""
+        memory = self._memory(experience)
+        if len(memory.good_N) == 0:
+            raise ValueError("the forward update needs a labelled picture")
+        probe, total = Probe(self.model, experience), self.settings.steps
+        prompt = self.model.encode_prompt(experience.prompt)
+        start = [weight.detach().clone() for weight in self.optimizer.weights]
+        self.optimizer.clear()
+        losses, norms = [], []
+        for step in range(total):
+            rows = self._draw(memory, experience, step)
+            loss = self._loss(rows, prompt, start)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.item())
+            norms.append(self.optimizer.step())
+            if on_progress is not None:
+                on_progress(step + 1, total)
+        return {
+            "loss": sum(losses) / total,
+            "grad_norm": sum(norms) / total,
+            "goods": float(memory.good_N.sum()),
+            "bads": float((~memory.good_N).sum()),
+            "optimizer_steps": float(total),
+            "prediction_change": probe.change(),
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The optimizer's state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` gave."""
+        self.optimizer.load_state_dict(state)
+
+    def _memory(self, experience: Experience) -> Memory:
+        if self.settings.history == "round":
+            return Memory.of_round(experience.batch, experience.labels)
+        return experience.memory
+
+    def _draw(self, memory: Memory, experience: Experience, step: int) -> "_Rows":
+        """One optimizer step's pictures (evenly, with repeats), timesteps and noises."""
+        random = generator(experience.seed, "update", experience.round, step)
+        goods = _draw_from(memory.good_N, self.settings.goods, random)
+        bads = _draw_from(~memory.good_N, self.settings.bads, random)
+        clean = memory.latents_N_C_H_W[torch.cat([goods, bads])].to(self.model.device)
+        timesteps = torch.cat(
+            [self._timesteps(len(goods), random), self._timesteps(len(bads), random)]
+        )
+        x_t, noise = renoise(
+            self.model, clean, timesteps, experience.seed, "renoise", experience.round, step
+        )
+        good = torch.arange(len(clean), device=self.model.device) < len(goods)
+        return _Rows(clean, good, timesteps, x_t, noise)
+
+    def _timesteps(self, count: int, random: torch.Generator) -> Tensor:
+        """Stratified over the settings' part of the schedule: one in each of its equal parts."""
+        low, high = self.settings.timesteps
+        total = len(self.model.scheduler.alphas_cumprod)
+        share = (torch.arange(count) + torch.rand(count, generator=random)) / max(count, 1)
+        return ((low + (high - low) * share) * total).long().clamp(0, total - 1)
+
+    def _loss(self, rows: "_Rows", prompt: Tensor, start: list[Tensor]) -> Tensor:
+        """Mean over the rows of the positive loss (goods) and the weighted negative one (bads)."""
+        beta = self.settings.beta
+        with torch.no_grad(), self._reference(start):
+            old = self.model.predict(rows.x_t, rows.timesteps, prompt)
+        new = self.model.predict(rows.x_t, rows.timesteps, prompt)
+        sign = per_image(torch.where(rows.good, beta, -beta), new)
+        errors_B = self._errors(rows, old + sign * (new - old))
+        weights_B = torch.where(rows.good, 1.0, self.settings.bad_weight).to(errors_B)
+        return (weights_B * errors_B).mean()
+
+    def _errors(self, rows: "_Rows", prediction: Tensor) -> Tensor:
+        """A branch's squared error, a mean over each picture's elements: (B,)."""
+        kind = self.model.prediction_type
+        alpha = per_image(self.model.scheduler.alphas_cumprod[rows.timesteps], rows.x_t)
+        if self.settings.loss == "prediction":
+            error = prediction - _target(rows, alpha, kind)
+        else:
+            error = split_prediction(prediction, rows.x_t, alpha, kind)[0] - rows.clean
+        squared_B = error.square().flatten(1).mean(1)
+        if self.settings.loss == "x0_normalised":
+            size_B = error.detach().abs().flatten(1).mean(1)
+            return squared_B / size_B.clamp(min=SMALLEST_ERROR)
+        return squared_B
+
+    @contextmanager
+    def _reference(self, start: list[Tensor]) -> Iterator[None]:
+        """The model as `old`: the frozen base, or with the weights it had before this round."""
+        if self.settings.reference == "base":
+            with self.model.base():
+                yield
+            return
+        weights = self.optimizer.weights
+        present = [weight.data for weight in weights]
+        for weight, before in zip(weights, start, strict=True):
+            weight.data = before
+        try:
+            yield
+        finally:
+            for weight, data in zip(weights, present, strict=True):
+                weight.data = data
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Noised pictures of one optimizer step; the good ones come first. Timesteps on the CPU."""
+
+    clean: Tensor
+    good: Tensor
+    timesteps: Tensor
+    x_t: Tensor
+    noise: Tensor
+
+
+def _draw_from(mask_N: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """`count` indices where the mask holds, evenly and with repeats; none where it never does."""
+    known = mask_N.nonzero().flatten()
+    if len(known) == 0:
+        return known
+    return known[torch.randint(len(known), (count,), generator=random)]
+
+
+def _target(rows: _Rows, alpha: Tensor, prediction_type: str) -> Tensor:
+    """What a perfect model would have predicted of these noised pictures."""
+    if prediction_type == "epsilon":
+        return rows.noise
+    if prediction_type == "v_prediction":
+        return alpha.sqrt() * rows.noise - (1 - alpha).sqrt() * rows.clean
+    return rows.clean
