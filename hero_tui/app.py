@@ -1,0 +1,68 @@
+"""Runs the app on the real terminal and leaves that as it was, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from hero_engine.protocol import RunOpened
+
+from hero_engine.errors import HeroError
+from hero_tui.bridge import MakeEngine
+from hero_tui.graphics.choose import choose_painter
+from hero_tui.graphics.detect import ask
+from hero_tui.hero_app import HeroApp
+from hero_tui.terminal import Tty, driver_for, quiet, restored, signals_call
+
+NO_TERMINAL = 4
+
+
+def run_on_terminal(
+    run_dir: Path, make_engine: MakeEngine, *, graphics: str, opened: RunOpened | None
+) -> int:
+    """Run the app until the person leaves; print how to go on, and return the exit code.
+
+    Raises HeroError with exit code 4 when stdin or stdout is no terminal.
+    """
+    if not (os.isatty(0) and os.isatty(1)):
+        raise HeroError(
+            "labelling needs a terminal on stdin and stdout; use --headless --labels … without one",
+            exit_code=NO_TERMINAL,
+        )
+    tty = Tty()
+    with ExitStack() as stack:
+        stack.enter_context(restored(tty))
+        terminal = ask(tty.output, os.environ)
+        painter = choose_painter(graphics, terminal)
+        stack.enter_context(quiet(run_dir / "hero.log"))
+        app = HeroApp(run_dir, make_engine, painter, terminal=terminal, opened=opened)
+        app.driver_class = driver_for(tty, terminal.typed, app.easel.farewell, app.easel.drawn)
+        stack.enter_context(signals_call(lambda number: _leave(app, tty, number)))
+        code = app.run()
+    code = app.return_code or 0 if code is None else code
+    print(farewell(app, run_dir, code), file=sys.stderr, flush=True)
+    if app.bridge.running:
+        os._exit(code)
+    return code
+
+
+def _leave(app: HeroApp, tty: Tty, number: int) -> None:
+    if number == signal.SIGHUP:
+        tty.leave()
+    app.leave_for_signal()
+
+
+def farewell(app: HeroApp, run_dir: Path, code: int) -> str:
+    """One line: what happened, and the command that goes on."""
+    state = app.state
+    resume = f"Go on with: hero resume {run_dir}"
+    if state.failed is not None:
+        return f"hero: {state.failed.message}"
+    if state.finished is not None and state.finished.reason != "stopped":
+        return f"hero: finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
+    if code not in (0, 75):
+        return f"hero: the app failed; {run_dir / 'hero.log'} says why. {resume}"
+    return f"hero: stopped in round {state.round + 1} ({state.phase}). {resume}"

@@ -1,0 +1,90 @@
+"""What a painter makes: lines of cells, and the bytes that must reach the terminal before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+DEFAULT_CELL = (8, 16)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Room for one picture: a size in cells, and the pixels of one cell (width, height)."""
+
+    columns: int
+    rows: int
+    cell: tuple[int, int] = DEFAULT_CELL
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height of the whole box in pixels."""
+        return self.columns * self.cell[0], self.rows * self.cell[1]
+
+    def fit(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The largest (width, height) in pixels with the proportions of `size` inside the box."""
+        width, height = self.pixels
+        scale = min(width / size[0], height / size[1])
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One picture, encoded for one box.
+
+    `lines[y]` is a list of segments exactly `box.columns` cells wide. `raw` lines carry escape
+    sequences that no style filter may touch. `upload` goes to the terminal once, before the
+    lines; `forget` frees what it left there. `size` is what sending it costs, in bytes.
+    """
+
+    box: Box
+    lines: tuple[tuple[Segment, ...], ...]
+    raw: bool = False
+    upload: str = ""
+    forget: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes that showing this drawing for the first time sends, roughly."""
+        return len(self.upload) + sum(len(text) for line in self.lines for text, _, _ in line)
+
+    def strip(self, y: int, background: Color) -> Strip:
+        """Line `y` on the given background, for Textual's compositor."""
+        ground = Style(bgcolor=background)
+        segments = [
+            segment if segment.control else Segment(segment.text, ground + (segment.style or NONE))
+            for segment in self.lines[y]
+        ]
+        return Strip(segments, self.box.columns)
+
+
+NONE = Style.null()
+
+
+class Painter(Protocol):
+    """Encodes pictures for one kind of terminal; called from a worker thread."""
+
+    name: str
+
+    def paint(self, picture: Image.Image, box: Box) -> Drawing:
+        """Encode an RGB picture so that it fits the box."""
+        ...
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Read one of the run's own PNGs; no other format is ever tried."""
+    with Image.open(path, formats=["PNG"]) as picture:
+        rgb: Image.Image = picture.convert("RGB")
+        return rgb
+
+
+def blank(columns: int) -> Segment:
+    """Empty cells that take their background from the widget."""
+    return Segment(" " * columns)

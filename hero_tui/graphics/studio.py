@@ -1,0 +1,60 @@
+"""Encodes pictures off the event loop and remembers them by picture and size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hero_tui.graphics.drawing import Box, Drawing, Painter, open_picture
+
+REMEMBERED = 160
+"""Drawings kept.
+
+The pages of a round and a few zooms. Below kitty's 255 ids, so none is reused early.
+"""
+
+Key = tuple[Path, Box]
+
+
+class Studio:
+    """One encoding thread (the engine needs the other core) and a least-recently-used cache.
+
+    `forgotten` is called on the event loop with a drawing that left the cache.
+    """
+
+    def __init__(self, painter: Painter, forgotten: Callable[[Drawing], None]) -> None:
+        self.painter = painter
+        self._forgotten = forgotten
+        self._drawings: OrderedDict[Key, Drawing] = OrderedDict()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hero-studio")
+
+    async def drawing(self, path: Path, box: Box) -> Drawing:
+        """The picture at `path` for this box, from the cache or encoded in the thread.
+
+        Raises OSError when the file cannot be read.
+        """
+        key = path, box
+        if key not in self._drawings:
+            loop = asyncio.get_running_loop()
+            self._remember(key, await loop.run_in_executor(self._thread, self._paint, path, box))
+        self._drawings.move_to_end(key)
+        return self._drawings[key]
+
+    def held(self) -> list[Drawing]:
+        """Every drawing in the cache."""
+        return list(self._drawings.values())
+
+    def close(self) -> None:
+        """Let the thread end; nothing waits for it."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _paint(self, path: Path, box: Box) -> Drawing:
+        return self.painter.paint(open_picture(path), box)
+
+    def _remember(self, key: Key, drawing: Drawing) -> None:
+        self._drawings[key] = drawing
+        while len(self._drawings) > REMEMBERED:
+            self._forgotten(self._drawings.popitem(last=False)[1])

@@ -1,0 +1,194 @@
+"""The app a person labels in: connects the engine's events, the desk and the screens."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from hero_engine.journal import Journal
+from hero_engine.protocol import Failed, Finished, ImagesReady, PhaseStarted, RunOpened
+from textual.app import App
+
+from hero_tui import keymap
+from hero_tui.bridge import Bridge, EngineReport, MakeEngine
+from hero_tui.desk import Desk
+from hero_tui.graphics.detect import Terminal
+from hero_tui.graphics.drawing import Painter
+from hero_tui.run_state import RunState
+from hero_tui.screens.help import HelpScreen
+from hero_tui.screens.labelling import LabellingScreen
+from hero_tui.screens.zoom import ZoomScreen
+from hero_tui.terminal import GRACE, SIGNALLED
+from hero_tui.theme import HERO
+from hero_tui.widgets.easel import Easel
+
+PATIENCE = 15.0
+"""Seconds a quitting person waits for the engine's safe point; quitting again does not wait."""
+
+SIGNAL_PATIENCE = GRACE - 0.8
+"""Seconds a signalled app waits for it, so that the terminal is clean again in time."""
+
+
+class HeroApp(App[int], inherit_bindings=False):
+    """Its return value is the exit code; `state` and `desk` say afterwards how far it came.
+
+    `opened` is what is known of the run before the engine has said it.
+    """
+
+    CSS_PATH = "hero.tcss"
+    BINDINGS = keymap.bindings(keymap.EVERYWHERE)
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    TITLE = "hero"
+
+    def __init__(
+        self,
+        run_dir: Path,
+        make_engine: MakeEngine,
+        painter: Painter,
+        *,
+        terminal: Terminal | None = None,
+        opened: RunOpened | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_theme(HERO)
+        self.theme = HERO.name
+        terminal = terminal or Terminal()
+        self.state = RunState(opened=opened)
+        self._journal = Journal(run_dir / "journal.db")
+        self.desk = Desk(self._journal, run_dir)
+        self.easel = Easel(self, painter)
+        self.bridge = Bridge(self, make_engine)
+        self.labelling = LabellingScreen(
+            self.desk,
+            self.easel,
+            terminal.cell,
+            symbols=painter.name == "symbols",
+            submit=self._submit,
+        )
+        self._hint = terminal.hint
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def on_mount(self) -> None:
+        """Show what the journal already holds, then wake the engine."""
+        self._loop = asyncio.get_running_loop()
+        await self.push_screen(self.labelling)
+        self.run_worker(self.easel.work(), name="easel")
+        self.labelling.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self.state = self.state.remembering(self._journal.metrics())
+        current = self._journal.current()
+        if current is not None and self.state.opened is not None:
+            self._open_round(current[0])
+        if self._hint:
+            self.labelling.say(self._hint)
+        self.labelling.show_state(self.state)
+        self.bridge.start()
+
+    # -- the engine --
+
+    def on_engine_report(self, report: EngineReport) -> None:
+        """Fold the event into the state, then show what it changed."""
+        event = report.event
+        self.state = self.state.after(event)
+        match event:
+            case RunOpened() | PhaseStarted():
+                self._open_round(event.round)
+            case ImagesReady() if event.round == self.desk.round:
+                for index, path in zip(event.indices, event.paths, strict=True):
+                    self.desk.add(index, Path(path))
+                self.labelling.show_ready(event.indices)
+            case Failed():
+                self.exit(event.exit_code)
+            case Finished() if event.reason == "stopped" and not self.state.stopping:
+                self.exit(0)
+        self.labelling.show_state(self.state)
+
+    def _open_round(self, round: int) -> None:
+        """Put a round on the desk, unless it is there.
+
+        Only a labelling screen on top turns pages.
+        """
+        opened = self.state.opened
+        self.state = replace(self.state, round=round)
+        if opened is None or self.desk.round == round:
+            return
+        if isinstance(self.screen, ZoomScreen):
+            self.screen.action_leave()
+        self.desk.open_round(round, opened.batch)
+        self.labelling.show_round()
+
+    def _submit(self) -> None:
+        self.bridge.submit(self.desk.round)
+        self.labelling.show_state(self.state)
+
+    # -- keys that work everywhere --
+
+    def action_undo(self) -> None:
+        """Take back the last step, on whichever page it was."""
+        self._travel("undo", "Nothing to undo in this round.")
+
+    def action_redo(self) -> None:
+        """Do again what was taken back."""
+        self._travel("redo", "Nothing to redo.")
+
+    def _travel(self, direction: str, nothing: str) -> None:
+        if self.desk.submitted:
+            self.labelling.say("This round was handed in; its labels are final.")
+            return
+        session = self.desk.session
+        touched = session.undo() if direction == "undo" else session.redo()
+        if touched is None:
+            self.labelling.say(nothing)
+            return
+        self.labelling.say(f"{direction.capitalize()}: {self._described(touched)}")
+        for screen in self.screen_stack:
+            if isinstance(screen, LabellingScreen | ZoomScreen):
+                screen.show_touched(touched)
+
+    def _described(self, images: tuple[int, ...]) -> str:
+        if len(images) > 1:
+            return f"{len(images)} pictures changed"
+        words = self.desk.look(images[0]).words or "not labelled"
+        return f"picture {images[0] + 1} is {words} again"
+
+    def action_help(self) -> None:
+        """All keys."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    def action_leave_hero(self) -> None:
+        """Stop the engine at its next safe point, then leave; asked twice, leave now."""
+        if self.state.stopping:
+            self.exit(0)
+            return
+        self._stop("Stopping at the next safe point. Ctrl+Q again leaves at once.")
+        self.run_worker(self._leave_when_stopped(PATIENCE, 0), name="leave")
+
+    def leave_for_signal(self) -> None:
+        """The process was told to end (called from a signal handler, in whatever moment)."""
+        threading.Thread(target=self.bridge.stop, daemon=True).start()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._leave_signalled)
+
+    def _leave_signalled(self) -> None:
+        self.state = replace(self.state, stopping=True)
+        self.run_worker(self._leave_when_stopped(SIGNAL_PATIENCE, SIGNALLED), name="leave")
+
+    def _stop(self, words: str) -> None:
+        self.state = replace(self.state, stopping=True)
+        self.bridge.stop()
+        self.labelling.say(words)
+        self.labelling.show_state(self.state)
+
+    async def _leave_when_stopped(self, seconds: float, code: int) -> None:
+        await self.bridge.stopped(seconds)
+        self.exit(code)
+
+    def on_unmount(self) -> None:
+        """Let go of threads and files."""
+        self.easel.close()
+        self._journal.close()

@@ -1,0 +1,30 @@
+"""How a label looks: shape, word and colour, any one of which is enough to tell it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Look(Enum):
+    """What a caption can say: (CSS class, shape, word, theme colour)."""
+
+    PENDING = ("pending", "", "", "faint")
+    OPEN = ("open", "", "", "quiet")
+    GOOD = ("good", "●", "good", "success")
+    BEST = ("best", "★", "best", "warning")
+    BAD = ("bad", "×", "bad", "quiet")
+
+    @property
+    def style(self) -> str:
+        """The CSS class."""
+        return str(self.value[0])
+
+    @property
+    def words(self) -> str:
+        """Shape and word, or "" when there is no label."""
+        return f"{self.value[1]} {self.value[2]}".strip()
+
+    @property
+    def colour(self) -> str:
+        """The theme's colour for it."""
+        return str(self.value[3])

@@ -1,0 +1,99 @@
+"""What is known about the run, folded from the engine's events; no terminal in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hero_engine.protocol import (
+    Event,
+    Failed,
+    Finished,
+    PhaseStarted,
+    Progress,
+    RoundFinished,
+    RunOpened,
+)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The run as the status line tells it.
+
+    `shares` is the share of good among the labelled of every finished round, in [0, 1], None where
+    nothing was labelled; `labels` counts labels of finished rounds; `ended` is a sentence, or "".
+    """
+
+    opened: RunOpened | None = None
+    round: int = 0
+    phase: str = "opening"
+    progress: Progress | None = None
+    shares: tuple[float | None, ...] = ()
+    reward: float | None = None
+    labels: int = 0
+    note: str = ""
+    finished: Finished | None = None
+    failed: Failed | None = None
+    stopping: bool = False
+
+    def after(self, event: Event) -> RunState:
+        """The state once this event has happened."""
+        if isinstance(event, RoundFinished):
+            return self.after_round(event)
+        return replace(self, **_changes(event))
+
+    def after_round(self, event: RoundFinished) -> RunState:
+        """The state once a round is done; a round told twice (a resume) counts once."""
+        if event.round < len(self.shares):
+            return self
+        return replace(
+            self,
+            shares=(*self.shares, good_share(event)),
+            reward=event.reward_mean,
+            labels=event.labels_total,
+            note=event.note,
+            progress=None,
+        )
+
+    def remembering(self, metrics: Sequence[Mapping[str, Any]]) -> RunState:
+        """The state with the rounds that the journal remembers (RoundFinished as dicts)."""
+        if not metrics:
+            return self
+        return replace(
+            self,
+            shares=tuple(row["good"] / row["labels"] if row["labels"] else None for row in metrics),
+            reward=metrics[-1]["reward_mean"],
+            labels=metrics[-1]["labels_total"],
+        )
+
+    @property
+    def budget(self) -> int:
+        """Labels the run may use; 0 while unknown."""
+        return self.opened.budget if self.opened else 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine computes, so that progress means something."""
+        return self.phase in {"sampling", "training"}
+
+
+def good_share(event: RoundFinished) -> float | None:
+    """Goods among the round's labelled pictures, in [0, 1]; None when nothing was labelled."""
+    return event.good / event.labels if event.labels else None
+
+
+def _changes(event: Event) -> dict[str, Any]:
+    """What an event other than RoundFinished says about the run, by field."""
+    match event:
+        case RunOpened():
+            return {"opened": event, "round": event.round, "labels": event.labels_used}
+        case PhaseStarted():
+            return {"round": event.round, "phase": event.phase, "progress": None}
+        case Progress():
+            return {"progress": event}
+        case Finished():
+            return {"finished": event, "phase": "finished", "progress": None}
+        case Failed():
+            return {"failed": event, "phase": "failed", "progress": None}
+    return {}

@@ -1,0 +1,1 @@
+"""The screens: labelling (the one that matters), zoom, help."""

@@ -1,0 +1,212 @@
+"""The labelling of one round as a pure model: marks, undo and redo, without any terminal.
+
+Marks belong to pictures by their index in the round, never to places on the screen, so paging and
+resizing cannot move them. Every change is recorded (durably, by the recorder) before it is true
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+from hero_engine.journal import HistoryRow, Mark
+
+from hero_engine.labels import Labels
+
+Kind = Literal["mark", "commit", "undo", "redo"]
+Recorder = Callable[[Sequence[Mark], Kind], None]
+"""Writes one step's changes as one transaction, or raises and thereby stops the step."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What every picture of the round is labelled as.
+
+    `labels[i]` is True (good), False (bad) or None; `goods` lists the good ones in the order they
+    were marked; `best` is one of them or None; `committed` are the pictures of committed pages.
+    """
+
+    labels: tuple[bool | None, ...]
+    best: int | None = None
+    goods: tuple[int, ...] = ()
+    committed: frozenset[int] = frozenset()
+
+    def marked(self, mark: Mark) -> Marks:
+        """These marks with one more, by the journal's meaning.
+
+        Last write wins, best implies good.
+        """
+        if mark.value == "unbest":
+            return replace(self, best=None if self.best == mark.image else self.best)
+        good = mark.value in {"good", "best"}
+        labels = list(self.labels)
+        labels[mark.image] = True if good else None if mark.value == "clear" else False
+        goods = tuple(image for image in self.goods if image != mark.image)
+        if good:
+            goods = self.goods if mark.image in self.goods else (*self.goods, mark.image)
+        best = mark.image if mark.value == "best" else self.best
+        return replace(
+            self, labels=tuple(labels), goods=goods, best=best if best in goods else None
+        )
+
+    def difference(self, wanted: Marks) -> tuple[Mark, ...]:
+        """The marks that lead from here to the wanted labels and best."""
+        marks = [
+            Mark(image, _value(after))
+            for image, (before, after) in enumerate(zip(self.labels, wanted.labels, strict=True))
+            if before != after
+        ]
+        if self.best is not None and wanted.best is None and wanted.labels[self.best]:
+            marks.append(Mark(self.best, "unbest"))
+        if wanted.best is not None and wanted.best != self.best:
+            marks.append(Mark(wanted.best, "best"))
+        return tuple(marks)
+
+
+def _value(label: bool | None) -> Literal["good", "bad", "clear"]:
+    return "clear" if label is None else "good" if label else "bad"
+
+
+class Session:
+    """The marks of one round with their whole history; every method that changes returns the
+    pictures touched.
+
+    A picture index out of range raises IndexError. Nothing changes when the recorder raises.
+    """
+
+    def __init__(self, count: int, record: Recorder) -> None:
+        self._record = record
+        self._marks = Marks((None,) * count)
+        self._undo: list[Marks] = []
+        self._redo: list[Marks] = []
+
+    @classmethod
+    def resumed(cls, count: int, record: Recorder, history: Iterable[HistoryRow]) -> Session:
+        """The session that left this history in the journal, with its undo and redo."""
+        session = cls(count, record)
+        for _, rows in groupby(history, key=lambda row: row.step):
+            session._replay(list(rows))
+        return session
+
+    @property
+    def labels(self) -> Labels:
+        """The labels as the engine will read them."""
+        return Labels(good=self._marks.labels, best=self._marks.best)
+
+    @property
+    def marks(self) -> Marks:
+        """The marks, with their order."""
+        return self._marks
+
+    def label(self, image: int) -> bool | None:
+        """True for good, False for bad, None for not labelled."""
+        return self._marks.labels[self._checked(image)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture has a label."""
+        return None not in self._marks.labels
+
+    def toggle_good(self, image: int) -> tuple[int, ...]:
+        """Good becomes unmarked (bad, on a committed page); anything else becomes good."""
+        if not self.label(image):
+            return self._mark(Mark(image, "good"))
+        return self._mark(Mark(image, "bad" if image in self._marks.committed else "clear"))
+
+    def toggle_best(self, image: int) -> tuple[int, ...]:
+        """Makes the picture the best (and good); on the best, takes that away (it stays good)."""
+        is_best = self._marks.best == self._checked(image)
+        return self._mark(Mark(image, "unbest" if is_best else "best"))
+
+    def commit(self, images: Sequence[int]) -> tuple[int, ...]:
+        """Fix the labels of a page: what is unmarked becomes bad. All of it is one step."""
+        fresh = [image for image in images if self._checked(image) not in self._marks.committed]
+        after = replace(self._marks, committed=self._marks.committed | set(images))
+        marks = [self._settled(image) for image in images]
+        return self._step(marks, after, "commit") if fresh else ()
+
+    def name_first_good(self) -> tuple[int, ...]:
+        """Make the first picture that was marked good the best."""
+        return self._mark(Mark(self._marks.goods[0], "best")) if self._marks.goods else ()
+
+    def undo(self) -> tuple[int, ...] | None:
+        """Take back the last step; None when there is none."""
+        return self._travel(self._undo, self._redo, "undo")
+
+    def redo(self) -> tuple[int, ...] | None:
+        """Do again what was taken back last; None when there is nothing."""
+        return self._travel(self._redo, self._undo, "redo")
+
+    def _checked(self, image: int) -> int:
+        if not 0 <= image < len(self._marks.labels):
+            raise IndexError(f"picture {image} of {len(self._marks.labels)}")
+        return image
+
+    def _settled(self, image: int) -> Mark:
+        if image == self._marks.best:
+            return Mark(image, "best")
+        return Mark(image, "good" if self._marks.labels[image] else "bad")
+
+    def _mark(self, mark: Mark) -> tuple[int, ...]:
+        return self._step([mark], self._marks, "mark")
+
+    def _step(self, marks: Sequence[Mark], base: Marks, kind: Kind) -> tuple[int, ...]:
+        after = base
+        for mark in marks:
+            after = after.marked(mark)
+        self._record(marks, kind)
+        return self._advance(after)
+
+    def _advance(self, after: Marks) -> tuple[int, ...]:
+        before, self._marks = self._marks, after
+        self._undo.append(before)
+        self._redo.clear()
+        return _touched(before, after)
+
+    def _travel(
+        self, source: list[Marks], target: list[Marks], kind: Kind
+    ) -> tuple[int, ...] | None:
+        if not source:
+            return None
+        before, after = self._marks, source[-1]
+        self._record(before.difference(after) or self._affirmed(after), kind)
+        target.append(before)
+        self._marks = source.pop()
+        return _touched(before, after)
+
+    def _affirmed(self, after: Marks) -> tuple[Mark, ...]:
+        """A mark that changes nothing.
+
+        The row that remembers the undo of a commit without new labels.
+        """
+        return (self._settled(min(self._marks.committed ^ after.committed)),)
+
+    def _replay(self, rows: list[HistoryRow]) -> None:
+        """One recorded step.
+
+        Undo and redo travel, so that what was undone can be redone after a resume.
+        """
+        kind = rows[0].kind
+        source, target = (self._undo, self._redo) if kind == "undo" else (self._redo, self._undo)
+        if kind in {"undo", "redo"} and source:
+            target.append(self._marks)
+            self._marks = source.pop()
+            return
+        after = self._marks
+        for row in rows:
+            after = after.marked(Mark(row.image, row.value))
+        if kind == "commit":
+            after = replace(after, committed=after.committed | {row.image for row in rows})
+        self._advance(after)
+
+
+def _touched(before: Marks, after: Marks) -> tuple[int, ...]:
+    """Pictures whose label, being the best, or being committed differs."""
+    changed = set(before.committed ^ after.committed)
+    changed |= {i for i, old in enumerate(before.labels) if old != after.labels[i]}
+    if before.best != after.best:
+        changed |= {image for image in (before.best, after.best) if image is not None}
+    return tuple(sorted(changed))

@@ -1,0 +1,103 @@
+"""Hands drawings to pictures at the terminal's pace, so that keys are answered in between."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from textual.app import App
+
+from hero_tui.graphics.drawing import Box, Drawing, Painter
+from hero_tui.graphics.studio import Studio
+from hero_tui.terminal import HeroDriver
+from hero_tui.widgets.tile import Picture
+
+FLIGHT = 16_000
+"""Bytes on their way before the terminal must have answered: 50 ms on a link of 300 KB/s."""
+
+PATIENCE = 1.0
+"""Seconds to wait for that answer."""
+
+
+class Easel:
+    """A queue of pictures to draw, one after another, the first asked first drawn."""
+
+    def __init__(self, app: App[int], painter: Painter) -> None:
+        self._app = app
+        self._studio = Studio(painter, self.forget)
+        self._queue: asyncio.Queue[tuple[Picture, Path, Box]] = asyncio.Queue()
+        self._sent: set[str] = set()
+        self._answered = asyncio.Event()
+        self._answers = True
+        self._in_flight = 0
+
+    def want(self, picture: Picture, path: Path | None, box: Box) -> None:
+        """Have the PNG drawn into the widget, soon; None empties it."""
+        if picture.want(path, box) and path is not None:
+            self._queue.put_nowait((picture, path, box))
+
+    def drawn(self) -> None:
+        """The terminal took in all that was sent (called on the event loop)."""
+        self._answers = True
+        self._answered.set()
+
+    def forget(self, drawing: Drawing) -> None:
+        """Free what a drawing left in the terminal."""
+        if drawing.upload in self._sent:
+            self._sent.discard(drawing.upload)
+            self._write(drawing.forget)
+
+    def farewell(self) -> str:
+        """What frees everything, for the end of the app."""
+        return "".join(drawing.forget for drawing in self._studio.held())
+
+    def close(self) -> None:
+        """Draw nothing more."""
+        self._studio.close()
+
+    async def work(self) -> None:
+        """Draw for as long as the app runs."""
+        while True:
+            picture, path, box = await self._queue.get()
+            if picture.wanted == (path, box) and picture.is_attached:
+                await self._draw(picture, path, box)
+
+    async def _draw(self, picture: Picture, path: Path, box: Box) -> None:
+        try:
+            drawing = await self._studio.drawing(path, box)
+        except OSError as error:
+            self._app.log.warning(f"cannot read {path}: {error}")
+            return
+        if picture.wanted != (path, box):
+            return
+        self._upload(drawing)
+        picture.show(drawing)
+        self._in_flight += drawing.size
+        if self._in_flight >= FLIGHT or self._queue.empty():
+            self._in_flight = 0
+            await self._landed()
+
+    def _upload(self, drawing: Drawing) -> None:
+        if drawing.upload and drawing.upload not in self._sent:
+            self._sent.add(drawing.upload)
+            self._write(drawing.upload)
+
+    def _write(self, text: str) -> None:
+        driver = self._app._driver
+        if text and driver is not None:
+            driver.write(text)
+
+    async def _landed(self) -> None:
+        """Wait until the terminal answers that it drew everything.
+
+        A mute one is asked only once.
+        """
+        driver = self._app._driver
+        if not self._answers or not isinstance(driver, HeroDriver):
+            return
+        self._answered.clear()
+        self._app.screen.call_after_refresh(driver.ask_drawn)
+        try:
+            await asyncio.wait_for(self._answered.wait(), PATIENCE)
+        except TimeoutError:
+            self._answers = False

@@ -1,0 +1,36 @@
+"""The page of tiles.
+
+A fixed grid for the terminal's size, filled with another page without moving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from hero_tui.geometry import Grid
+from hero_tui.widgets.tile import Tile
+
+
+class TileGrid(Vertical):
+    """Tiles for one geometry; a resize makes another TileGrid."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+        self.tiles = [Tile(place, grid.box) for place in range(grid.tiles)]
+
+    def compose(self) -> ComposeResult:
+        """Rows of tiles."""
+        self.styles.width = self.grid.width
+        for number, row in enumerate(self._rows()):
+            line = Horizontal(*row)
+            line.styles.margin = (self.grid.space if number else 0, 0, 0, 0)
+            yield line
+
+    def _rows(self) -> Iterator[list[Tile]]:
+        columns = self.grid.columns
+        for start in range(0, len(self.tiles), columns):
+            yield self.tiles[start : start + columns]
