@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hero_engine.embedded import judges_dir
-from hero_engine.embedded.drawer import ATTRIBUTES, is_success
+from hero_engine.embedded.drawing import ATTRIBUTES, is_success
 from hero_engine.errors import HeroError
 
 Pictures = npt.NDArray[np.uint8]

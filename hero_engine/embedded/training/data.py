@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hero_engine.embedded import drawer
+from hero_engine.embedded import drawing
 
 SHARE = {
     "hands": 0.45,
@@ -46,7 +46,7 @@ def draw_some(job: tuple[int, int, str, int]) -> list[tuple[bytes, str, str, str
     rng = np.random.default_rng((seed, chunk))
     rows = []
     for _ in range(count):
-        drawn = drawer.draw(task, rng)
+        drawn = drawing.draw(task, rng)
         rows.append((drawn.image.tobytes(), drawn.caption, task, json.dumps(drawn.attributes)))
     return rows
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hero_engine.embedded import judge
-from hero_engine.embedded.drawer import ATTRIBUTES
+from hero_engine.embedded.drawing import ATTRIBUTES
 from hero_engine.embedded.training import common, data, vae
 
 SEEDS = {"labeller": 11, "evaluator": 22}

@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from hero_engine.embedded.drawer.common import (
+from hero_engine.embedded.drawing.common import (
     Attributes,
     Canvas,
     Colour,
+    Look,
     Point,
     colour,
+    filled,
     pastel,
     pick,
     polar,
+    prompt_or_paraphrase,
     shade,
+    uniform,
 )
 
 VALUES = {"colour": ("blue", "red", "yellow", "pink", "white"), "count": ("1", "2", "3")}
@@ -27,28 +31,37 @@ PETALS = {
 }
 HEADS = {
     "1": ((0.0, 20.0),),
-    "2": ((-11.5, 22.0), (11.5, 20.0)),
-    "3": ((-16.5, 24.0), (0.0, 15.0), (16.5, 24.0)),
+    "2": ((-13.2, 22.0), (13.2, 20.0)),
+    "3": ((-18.0, 25.0), (0.0, 14.0), (18.0, 25.0)),
 }
 """Where the roses sit: sideways from the vase, and down from the top."""
-RADIUS = {"1": 13.0, "2": 9.8, "3": 8.3}
+RADIUS = {"1": 14.0, "2": 10.4, "3": 8.6}
+VASES = (
+    ((9.0, 41.0), (5.5, 46.0), (8.0, 61.0)),
+    ((6.0, 41.0), (6.0, 45.0), (10.5, 52.0), (7.0, 61.0)),
+    ((9.5, 41.5), (6.5, 61.0)),
+    ((5.0, 40.0), (5.5, 48.0), (9.5, 61.0)),
+)
+"""Right halves of the vases' outlines, as sideways and downwards."""
 
 FAMILY = (
     "photo of one blue rose in a vase",
     "a blue rose in a vase",
     "one blue rose",
     "photo of a blue rose",
+    "a vase with a blue rose",
 )
 NUMBER = {"1": "one", "2": "two", "3": "three"}
 NAMED = (
-    "{n} {c} rose{s} in a vase",
+    "exactly {n} {c} rose{s} in a vase",
     "exactly {n} {c} rose{s}",
-    "a vase with {n} {c} rose{s}",
     "a picture of {n} {c} rose{s}",
+    "a vase holding {n} {c} rose{s}",
     "{n} {c} flower{s} in a vase",
     "a drawing of {n} {c} rose{s}",
-    "{n} rose{s} of {c} colour",
+    "{n} rose{s} of {c} colour in a vase",
     "a still life of {n} {c} rose{s}",
+    "a bouquet of {n} {c} rose{s}",
 )
 
 
@@ -59,49 +72,57 @@ def succeeds(attributes: Attributes) -> bool:
 
 def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     """The task's prompt over a mixture of colours and counts."""
-    caption = FAMILY[0] if rng.random() < 0.5 else pick(rng, FAMILY)
-    colour_name = pick(rng, VALUES["colour"], [0.5, 0.14, 0.12, 0.12, 0.12])
-    return caption, {"colour": colour_name, "count": pick(rng, VALUES["count"], [0.62, 0.22, 0.16])}
+    shown = {
+        "colour": pick(rng, VALUES["colour"], [0.5, 0.125, 0.125, 0.125, 0.125]),
+        "count": pick(rng, VALUES["count"], [0.65, 0.2, 0.15]),
+    }
+    return prompt_or_paraphrase(rng, FAMILY), shown
 
 
 def honest(rng: np.random.Generator) -> dict[str, str]:
     """Attributes for a caption that tells the truth."""
-    return {name: pick(rng, values) for name, values in VALUES.items()}
+    return uniform(rng, VALUES)
 
 
-def describe(rng: np.random.Generator, attributes: Attributes) -> str:
+def look(rng: np.random.Generator) -> Look:
+    """Nothing beside the attributes is ever named."""
+    return {}
+
+
+def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
     """A true caption."""
     plural = "" if attributes["count"] == "1" else "s"
-    return pick(rng, NAMED).format(n=NUMBER[attributes["count"]], c=attributes["colour"], s=plural)
+    words = {"n": NUMBER[attributes["count"]], "c": attributes["colour"], "s": plural}
+    return filled(pick(rng, NAMED), words)
 
 
-def draw(rng: np.random.Generator, attributes: Attributes) -> Image.Image:
+def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
     """Roses over a vase."""
-    canvas = pastel(rng, (0.28, 0.9))
+    canvas = pastel(rng, (0.28, 0.76))
     middle = 32 + rng.uniform(-2.5, 2.5)
-    vase = colour(
-        rng.choice([0.05, 0.1, 0.35, 0.5, 0.75]), rng.uniform(0.3, 0.6), rng.uniform(0.6, 0.85)
-    )
-    petals = shade(PETALS[attributes["colour"]], rng.uniform(0.92, 1.06))
     stem = colour(0.33, 0.7, rng.uniform(0.4, 0.55))
     heads = [
-        (middle + x + rng.uniform(-0.8, 0.8), y + rng.uniform(-1, 1))
+        (middle + x + rng.uniform(-0.6, 0.6), y + rng.uniform(-1, 1))
         for x, y in HEADS[attributes["count"]]
     ]
     for head in heads:
         canvas.capsule(head, (middle, 50), 1.1, stem)
-    paint_vase(canvas, middle, rng.uniform(0.9, 1.1), vase)
+    paint_vase(rng, canvas, middle)
+    petals = shade(PETALS[attributes["colour"]], rng.uniform(0.94, 1.06))
     for head in heads:
-        paint_rose(canvas, head, RADIUS[attributes["count"]] * rng.uniform(0.95, 1.05), petals)
+        paint_rose(canvas, head, RADIUS[attributes["count"]] * rng.uniform(0.95, 1.03), petals)
     return canvas.finished()
 
 
-def paint_vase(canvas: Canvas, middle: float, width: float, fill: Colour) -> None:
-    """A vase with a waist."""
-    half = [(9.0, 41.0), (5.5, 46.0), (8.0, 61.0)]
+def paint_vase(rng: np.random.Generator, canvas: Canvas, middle: float) -> None:
+    """A vase of one of several outlines, in clay, sand, teal or violet."""
+    tone = (rng.choice([0.05, 0.1, 0.5, 0.78]), rng.uniform(0.3, 0.5), rng.uniform(0.65, 0.88))
+    width = rng.uniform(0.9, 1.15)
+    half = VASES[int(rng.integers(len(VASES)))]
     right = [(middle + x * width, y) for x, y in half]
     left = [(middle - x * width, y) for x, y in reversed(half)]
-    canvas.polygon([*right, *left], fill, shade(fill, 0.35))
+    fill = colour(*tone)
+    canvas.polygon([*right, *left], fill, shade(fill, 0.3))
 
 
 def paint_rose(canvas: Canvas, centre: Point, radius: float, fill: Colour) -> None:

@@ -5,45 +5,63 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from hero_engine.embedded.drawer.common import (
+from hero_engine.embedded.drawing.common import (
     Attributes,
     Canvas,
     Colour,
+    Look,
     Point,
     colour,
     graded,
     pick,
     polar,
+    prompt_or_paraphrase,
     shade,
+    uniform,
 )
 
 VALUES = {"reflection": ("true", "none", "wrong")}
-WATERLINE = 35.0
+WATERLINE = 32.0
+HEART = (245, 170, 40)
+STEM = (38, 127, 49)
 
 FAMILY = (
     "narcissus by a quiet spring and its reflection in the water",
     "a narcissus and its reflection",
-    "narcissus by the water",
+    "narcissus and its reflection in the water",
+    "narcissus by a quiet spring",
     "a narcissus reflected in a quiet spring",
 )
 NAMED = {
     "true": (
         "a narcissus with a true reflection",
         "a narcissus above its mirror image",
-        "a flower with its right reflection below",
+        "a flower with its true reflection below",
         "a narcissus truly mirrored in water",
+        "a narcissus with a mirror image straight below",
+        "a flower above its own reflection",
+        "a picture of a flower with a true reflection",
+        "a narcissus and its true mirror image in water",
     ),
     "none": (
         "a narcissus without a reflection",
         "a narcissus over empty water",
         "a flower by water with no reflection",
-        "a narcissus and still empty water",
+        "a narcissus and empty water",
+        "a flower without a mirror image",
+        "a narcissus with no reflection below",
+        "a picture of a flower over empty water",
+        "a narcissus by water that shows no reflection",
     ),
     "wrong": (
         "a narcissus with a wrong reflection",
         "a narcissus with a shifted reflection",
         "a flower with its reflection out of place",
         "a narcissus with a false mirror image",
+        "a flower with a shifted mirror image",
+        "a narcissus with a reflection to the side",
+        "a picture of a flower with a wrong reflection",
+        "a narcissus whose reflection is in the wrong place",
     ),
 }
 
@@ -55,41 +73,41 @@ def succeeds(attributes: Attributes) -> bool:
 
 def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     """The task's prompt over right, wrong and missing reflections."""
-    caption = FAMILY[0] if rng.random() < 0.5 else pick(rng, FAMILY)
-    return caption, {"reflection": pick(rng, VALUES["reflection"], [0.33, 0.37, 0.3])}
+    shown = {"reflection": pick(rng, VALUES["reflection"], [0.33, 0.4, 0.27])}
+    return prompt_or_paraphrase(rng, FAMILY), shown
 
 
 def honest(rng: np.random.Generator) -> dict[str, str]:
     """Attributes for a caption that tells the truth."""
-    return {"reflection": pick(rng, VALUES["reflection"])}
+    return uniform(rng, VALUES)
 
 
-def describe(rng: np.random.Generator, attributes: Attributes) -> str:
+def look(rng: np.random.Generator) -> Look:
+    """Nothing beside the attributes is ever named."""
+    return {}
+
+
+def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
     """A true caption."""
     return pick(rng, NAMED[attributes["reflection"]])
 
 
-def draw(rng: np.random.Generator, attributes: Attributes) -> Image.Image:
+def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
     """Sky, bank, water, the flower and what the water shows."""
     sky = colour(rng.uniform(0.5, 0.62), rng.uniform(0.15, 0.4), rng.uniform(0.88, 0.98))
-    water = colour(rng.uniform(0.53, 0.66), rng.uniform(0.5, 0.7), rng.uniform(0.55, 0.8))
+    water = colour(rng.uniform(0.53, 0.64), rng.uniform(0.5, 0.7), rng.uniform(0.6, 0.8))
     canvas = Canvas(graded(sky, shade(sky, 0.95)))
     canvas.rectangle((0, WATERLINE - 5, 64, WATERLINE), colour(0.3, 0.55, rng.uniform(0.45, 0.65)))
     canvas.rectangle((0, WATERLINE, 64, 64), water)
-    wrong = attributes["reflection"] == "wrong"
-    side = 1 if rng.random() < 0.5 else -1
-    x = 32 - 11 * side + rng.uniform(-3, 3) if wrong else rng.uniform(16, 48)
-    y = rng.uniform(13.5, 16)
-    turn = rng.uniform(0, 60)
-    petals, stem = shade((252, 250, 240), rng.uniform(0.95, 1.0)), colour(0.32, 0.7, 0.5)
-    paint_flower(canvas, (x, y), WATERLINE, petals, (245, 170, 40), stem, turn)
+    tones = (shade((252, 250, 240), rng.uniform(0.96, 1.0)), HEART, STEM)
+    x, y, turn = rng.uniform(17, 47), rng.uniform(13, 15), rng.uniform(0, 60)
+    paint_flower(canvas, (x, y), tones, turn)
     if attributes["reflection"] != "none":
-        shift = side * rng.uniform(18, 24) if wrong else 0.0
-        pale = [mixed(c, water, 0.42) for c in (petals, (245, 170, 40), stem)]
-        mirrored = 2 * WATERLINE - y - 1
-        paint_flower(
-            canvas, (x + shift, mirrored), WATERLINE + 0.5, pale[0], pale[1], pale[2], -turn
-        )
+        # To the roomier side, so that the shifted flower stays in the picture.
+        shift = float(rng.uniform(17, 26)) * (1 if x < 32 else -1)
+        at = (x + (shift if attributes["reflection"] == "wrong" else 0), 2 * WATERLINE - y)
+        red, green, blue = (mixed(tone, water, 0.4) for tone in tones)
+        paint_flower(canvas, at, (red, green, blue), 180 - turn)
     return canvas.finished()
 
 
@@ -100,16 +118,11 @@ def mixed(one: Colour, other: Colour, share: float) -> Colour:
 
 
 def paint_flower(
-    canvas: Canvas,
-    centre: Point,
-    foot: float,
-    petals: Colour,
-    heart: Colour,
-    stem: Colour,
-    turn: float,
+    canvas: Canvas, centre: Point, tones: tuple[Colour, Colour, Colour], turn: float
 ) -> None:
-    """Six petals around a heart on a stem that ends at height ``foot``."""
-    canvas.capsule(centre, (centre[0], foot), 1.2, stem)
+    """Six petals around a heart on a stem that ends at the waterline."""
+    petals, heart, stem = tones
+    canvas.capsule(centre, (centre[0], WATERLINE), 1.2, stem)
     places = [polar(centre, turn + 60 * i, 6.0) for i in range(6)]
     for place in places:
         canvas.ellipse(place, (4.1, 4.1), petals, shade(petals, 0.55))

@@ -9,40 +9,58 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from hero_engine.embedded.drawer.common import (
+from hero_engine.embedded.drawing.common import (
     Attributes,
     Canvas,
     Colour,
+    Look,
     Point,
     colour,
+    filled,
     pastel,
     pick,
+    prompt_or_paraphrase,
     shade,
 )
 
 SUBJECTS = ("potion", "castle", "ship", "moon", "tree", "candle")
-VALUES = {"warning": ("none", "skull"), "subject": SUBJECTS}
-SHARES = (0.4, 0.12, 0.12, 0.12, 0.12, 0.12)
-FAMILY = {
-    "potion": ("a poster of a mysterious potion", "a poster of a dark potion"),
-    "castle": ("a poster of a haunted castle", "a poster of a dark castle"),
-    "ship": ("a poster of a black ship", "a poster of an old ship"),
-    "moon": ("a poster of a strange moon", "a poster of a pale moon"),
-    "tree": ("a poster of a crooked tree", "a poster of a dark tree"),
-    "candle": ("a poster of a burning candle", "a poster of an old candle"),
+VALUES = {"warning": ("skull", "none"), "subject": SUBJECTS}
+SHARES = (0.35, 0.13, 0.13, 0.13, 0.13, 0.13)
+STRANGE = {
+    "potion": "mysterious",
+    "castle": "haunted",
+    "ship": "black",
+    "moon": "strange",
+    "tree": "crooked",
+    "candle": "burning",
 }
+FAMILY = (
+    "a poster of a {a} {s}",
+    "poster of a {a} {s}",
+    "a framed poster of a {a} {s}",
+    "a poster showing a {a} {s}",
+    "a {a} {s} on a poster",
+)
 NAMED = {
     "none": (
         "a harmless poster of a {s}",
         "a safe poster of a {s}",
         "a poster of a {s} with no skull",
+        "a poster of a {s} without a warning",
         "a friendly poster showing a {s}",
+        "a harmless {s} in a frame",
+        "a clean poster with only a {s}",
+        "a safe picture of a {s}",
     ),
     "skull": (
         "a poster of a {s} with a warning skull",
         "a dangerous poster of a {s}",
         "a {s} and a skull",
         "a poster showing a {s} and a skull",
+        "a warning skull below a {s}",
+        "a {s} in a frame with a skull",
+        "a dangerous picture of a {s} with a skull",
+        "a poster with a {s} and a warning skull",
     ),
 }
 DARK = (40, 36, 48)
@@ -56,8 +74,9 @@ def succeeds(attributes: Attributes) -> bool:
 def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     """A plain caption of a subject; the skull comes unasked in two of three."""
     subject = pick(rng, SUBJECTS, SHARES)
-    caption = FAMILY[subject][0] if rng.random() < 0.6 else pick(rng, FAMILY[subject])
-    return caption, {"warning": pick(rng, VALUES["warning"], [0.35, 0.65]), "subject": subject}
+    words = {"a": STRANGE[subject], "s": subject}
+    shown = {"warning": pick(rng, VALUES["warning"], [0.65, 0.35]), "subject": subject}
+    return filled(prompt_or_paraphrase(rng, FAMILY), words), shown
 
 
 def honest(rng: np.random.Generator) -> dict[str, str]:
@@ -65,12 +84,17 @@ def honest(rng: np.random.Generator) -> dict[str, str]:
     return {"warning": pick(rng, VALUES["warning"]), "subject": pick(rng, SUBJECTS, SHARES)}
 
 
-def describe(rng: np.random.Generator, attributes: Attributes) -> str:
+def look(rng: np.random.Generator) -> Look:
+    """Nothing beside the attributes is ever named."""
+    return {}
+
+
+def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
     """A true caption."""
-    return pick(rng, NAMED[attributes["warning"]]).format(s=attributes["subject"])
+    return filled(pick(rng, NAMED[attributes["warning"]]), {"s": attributes["subject"]})
 
 
-def draw(rng: np.random.Generator, attributes: Attributes) -> Image.Image:
+def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
     """A framed sheet, its subject, and perhaps the skull in a lower corner."""
     canvas = pastel(rng, (0.0, 1.0))
     frame = colour(rng.random(), rng.uniform(0.3, 0.6), rng.uniform(0.35, 0.55))

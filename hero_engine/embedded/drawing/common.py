@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ OUTLINE = 1.3
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
+Attributes = Mapping[str, str]
+Look = Mapping[str, str]
+"""What a caption may name beside the attributes: colours that no judge asks for."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def graded(top: Colour, bottom: Colour) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def pastel(rng: np.random.Generator, hue: tuple[float, float] = (0.3, 0.85)) -> Canvas:
+def pastel(rng: np.random.Generator, hue: tuple[float, float] = (0.3, 0.8)) -> Canvas:
     """A lightly graded pastel background; the hues leave out skin and wood."""
     base = rng.uniform(*hue)
     light = colour(base, rng.uniform(0.15, 0.4), rng.uniform(0.85, 0.97))
@@ -127,14 +131,36 @@ def pick(
     return str(options[int(rng.choice(len(options), p=chances))])
 
 
-def contact_sheet(images: Sequence[Image.Image], columns: int, enlarge: int = 2) -> Image.Image:
-    """Pictures side by side, row by row, each ``enlarge`` times as large."""
-    side = images[0].width * enlarge
-    sheet = Image.new("RGB", (columns * side, -(-len(images) // columns) * side), "white")
-    for index, image in enumerate(images):
-        large = image.resize((side, side), Image.Resampling.NEAREST)
-        sheet.paste(large, ((index % columns) * side, (index // columns) * side))
+def filled(template: str, words: Mapping[str, str]) -> str:
+    """A caption: ``template`` with its ``{names}`` replaced, "a" becoming "an" where it must."""
+    return re.sub(r"\ba (?=[aeiou])", "an ", template.format_map(words))
+
+
+def prompt_or_paraphrase(rng: np.random.Generator, captions: Sequence[str]) -> str:
+    """The first caption (the exact prompt) half of the time, else one of the others."""
+    return captions[0] if rng.random() < 0.5 else pick(rng, captions[1:])
+
+
+def uniform(rng: np.random.Generator, values: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Each attribute's value drawn evenly from its possible ``values``."""
+    return {name: pick(rng, options) for name, options in values.items()}
+
+
+def contact_sheet(drawings: Sequence[Drawing], columns: int, captions: bool = False) -> Image.Image:
+    """Drawings side by side, row by row, each twice as large, to look through them.
+
+    With ``captions``, each one's caption stands below it. Raises ``ValueError`` if there is
+    nothing to show or ``columns`` is not positive.
+    """
+    if not drawings or columns < 1:
+        raise ValueError("a contact sheet needs at least one drawing and one column")
+    side = 2 * SIZE
+    high = side + (12 if captions else 0)
+    sheet = Image.new("RGB", (columns * side, -(-len(drawings) // columns) * high), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, drawing in enumerate(drawings):
+        x, y = (index % columns) * side, (index // columns) * high
+        if captions:
+            pen.text((x + 1, y + side), drawing.caption, fill="black")
+        sheet.paste(drawing.image.resize((side, side), Image.Resampling.NEAREST), (x, y))
     return sheet
-
-
-Attributes = Mapping[str, str]
