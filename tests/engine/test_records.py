@@ -15,7 +15,9 @@ def a_batch(images: int, steps: int | None, start: float = 0.0) -> Batch:
         return Batch(latents, latents + 1)
     path = torch.arange(images * steps * 12.0).view(images, steps, 3, 2, 2) + start
     numbers = torch.arange(images * steps).view(images, steps)
-    return Batch(latents, latents + 1, Trajectory(numbers, numbers - 9, path, path + 2, numbers / 3))
+    return Batch(
+        latents, latents + 1, Trajectory(numbers, numbers - 9, path, path + 2, numbers / 3)
+    )
 
 
 @pytest.mark.parametrize("steps", [None, 4])

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from stand_ins import normal_log_density
 
 from hero_engine.config import SamplerSettings
 from hero_engine.errors import StopRequested
 from hero_engine.pipeline import Model
+from hero_engine.records import Batch
 from hero_engine.sampler import (
     Schedule,
     ddim_mean_and_std,
@@ -159,8 +161,6 @@ def test_same_pictures_in_other_minibatches(model: Model) -> None:
             for at in range(0, 5, size)
         ]
 
-    from hero_engine.records import Batch
-
     whole, halves = Batch.cat(parts(5)), Batch.cat(parts(2))
     for name, tensor in whole.tensors().items():
         assert torch.allclose(halves.tensors()[name], tensor, atol=1e-4), name
@@ -199,9 +199,7 @@ def test_eta_zero_is_diffusers_pipeline(square: Model, square_folder: Any) -> No
     assert torch.allclose(ours.latents_B_C_H_W, want, atol=1e-4)
 
 
-def test_kept_steps_are_the_ones_taken(
-    line_model: Callable[..., Any], by_the_book: SimpleNamespace
-) -> None:
+def test_kept_steps_are_the_ones_taken(line_model: Callable[..., Any]) -> None:
     """All steps kept: each leads to the next, and its density is the closed form's."""
     model, settings = line_model(0.3, 0.1, to_one=False), SamplerSettings(steps=4, guidance=1)
     model.scheduler.register_to_config(steps_offset=1)
@@ -218,12 +216,15 @@ def test_kept_steps_are_the_ones_taken(
     alphas = model.scheduler.alphas_cumprod.double()
     for image in range(2):
         for step in range(4):
-            t, prev = int(path.timesteps_B_S[image, step]), int(path.prev_timesteps_B_S[image, step])
+            t, prev = (
+                int(path.timesteps_B_S[image, step]),
+                int(path.prev_timesteps_B_S[image, step]),
+            )
             x = float(path.latents_B_S_C_H_W[image, step])
             a_prev = float(alphas[max(prev, 0)])
             mean, std = closed_form(x, 0.3 * x + 0.1, float(alphas[t]), a_prev, 1.0, "epsilon")
             action = float(path.next_latents_B_S_C_H_W[image, step])
-            want = by_the_book.normal_log_density(action, mean, std)
+            want = normal_log_density(action, mean, std)
             assert float(path.log_probs_B_S[image, step]) == pytest.approx(want, rel=1e-9)
 
 

@@ -1,0 +1,255 @@
+"""The forward-process update: its loss by hand, one-sided rounds, and that it learns."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hero_engine.config import ForwardSettings, SamplerSettings
+from hero_engine.errors import StopRequested
+from hero_engine.labels import Labels
+from hero_engine.pipeline import Model
+from hero_engine.records import Batch
+from hero_engine.sampler import sample
+from hero_engine.updates import Experience, Memory
+from hero_engine.updates.forward import ForwardUpdate
+
+SETTINGS = ForwardSettings(steps=3, goods=4, bads=4, learning_rate=1e-3)
+
+
+def experience(latents: torch.Tensor, good: list[bool | None], round: int = 0) -> Experience:
+    batch, labels = Batch(torch.zeros_like(latents), latents), Labels(tuple(good))
+    return Experience(batch, labels, None, "a", round, 0, Memory.of_round(batch, labels))
+
+
+def numbers(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64).view(-1, 1, 1, 1)
+
+
+def captured(update: ForwardUpdate, given: Experience) -> tuple[list[Any], list[float]]:
+    """What the model was asked, in order, and the gradients of the first optimizer step."""
+    asked: list[Any] = []
+    gradients: list[list[float]] = []
+    predict = update.model.predict
+
+    def listen(latents: torch.Tensor, timesteps: torch.Tensor, *rest: Any) -> torch.Tensor:
+        asked.append((latents.clone(), timesteps.clone(), rest))
+        return predict(latents, timesteps, *rest)
+
+    def record() -> float:
+        gradients.append([float(weight.grad) for weight in update.optimizer.weights])
+        return 0.0
+
+    update.model.predict = listen  # type: ignore[method-assign]
+    update.optimizer.step = record  # type: ignore[method-assign]
+    update.step(given)
+    return asked, gradients[0]
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("space", ["prediction", "x0", "x0_normalised"])
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+def test_gradient_against_finite_differences(
+    line_model: Callable[..., Any], kind: str, space: Any, beta: float
+) -> None:
+    """The loss in numpy, on the (x_t, t) the update drew; two latents, so that x_0 is known."""
+    model = line_model(0.4, -0.2, kind=kind)
+    settings = replace(SETTINGS, steps=1, beta=beta, bad_weight=0.7, loss=space)
+    given = experience(numbers(1.2, -0.8), [True, False])
+    asked, got = captured(ForwardUpdate(settings, model), given)
+    x_t, timesteps, rest = asked[1]  # the probe, then old (base), then new
+    assert torch.equal(asked[2][0], x_t) and len(rest) == 1  # the same rows; no guidance
+    x, a = x_t.flatten().numpy(), model.scheduler.alphas_cumprod.double()[timesteps].numpy()
+    clean = np.array([1.2] * 4 + [-0.8] * 4)
+    noise = (x - np.sqrt(a) * clean) / np.sqrt(1 - a)
+    target = noise if kind == "epsilon" else np.sqrt(a) * noise - np.sqrt(1 - a) * clean
+    good = np.arange(8) < 4
+
+    def errors(slope: float, offset: float) -> Any:
+        new, old = slope * x + offset, np.zeros(8)
+        branch = np.where(good, (1 - beta) * old + beta * new, (1 + beta) * old - beta * new)
+        if space == "prediction":
+            return branch - target
+        if kind == "epsilon":
+            return (x - np.sqrt(1 - a) * branch) / np.sqrt(a) - clean
+        return np.sqrt(a) * x - np.sqrt(1 - a) * branch - clean
+
+    sizes = np.abs(errors(0.4, -0.2)) if space == "x0_normalised" else 1.0
+
+    def loss(slope: float, offset: float) -> float:
+        return float(np.mean(np.where(good, 1, 0.7) * errors(slope, offset) ** 2 / sizes))
+
+    h = 1e-6
+    want = [
+        (loss(0.4 + h, -0.2) - loss(0.4 - h, -0.2)) / (2 * h),
+        (loss(0.4, -0.2 + h) - loss(0.4, -0.2 - h)) / (2 * h),
+    ]
+    assert got == pytest.approx(want, rel=1e-5)
+
+
+def test_noised_as_the_schedule_says(line_model: Callable[..., Any]) -> None:
+    """x_t - sqrt(a) x_0 over sqrt(1 - a) is standard normal; timesteps cover their part evenly."""
+    model = line_model(0.0, 0.0)
+    settings = replace(SETTINGS, steps=1, goods=2000, bads=1, timesteps=(0.2, 0.6))
+    given = experience(numbers(3.0, -3.0), [True, False])
+    asked, _ = captured(ForwardUpdate(settings, model), given)
+    x_t, timesteps, _ = asked[1]
+    alpha = model.scheduler.alphas_cumprod.double()[timesteps[:2000]]
+    noise = (x_t[:2000].flatten() - alpha.sqrt() * 3.0) / (1 - alpha).sqrt()
+    assert abs(float(noise.mean())) < 0.08
+    assert abs(float(noise.std()) - 1) < 0.06
+    counts = torch.histc(timesteps[:2000].double(), 4, 200, 600)
+    assert counts.tolist() == [500] * 4
+    assert int(timesteps.min()) >= 200 and int(timesteps.max()) < 600
+
+
+def test_reference_round_is_the_policy_at_its_start(square: Model) -> None:
+    """`old` stays what it was while the weights move, and is not the base."""
+    for weight in square.lora_parameters():
+        weight.data = 0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
+    settings = replace(SETTINGS, steps=2, reference="round", learning_rate=0.05)
+    update = ForwardUpdate(settings, square)
+    latents = torch.randn(4, 4, 8, 8)
+    probe = torch.randn(2, 4, 8, 8), torch.tensor([500, 100]), square.encode_prompt("a")
+    start = [weight.detach().clone() for weight in square.lora_parameters()]
+    before = square.predict(*probe).detach()
+    update.step(experience(latents, [True, False, True, False]))
+    moved = square.predict(*probe).detach()
+    assert not torch.allclose(moved, before, atol=1e-3)
+    with torch.no_grad(), update._reference(start):
+        assert torch.equal(square.predict(*probe), before)
+    assert torch.equal(square.predict(*probe).detach(), moved)
+    with square.base(), torch.no_grad():
+        assert not torch.allclose(square.predict(*probe), before, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("good", "rows", "goods"),
+    [
+        ([True, True, None], 4, 4),
+        ([False, None, None], 4, 0),
+        ([True, False, None], 8, 4),
+    ],
+)
+def test_one_sided_rounds_are_legal(
+    line_model: Callable[..., Any], good: list[bool | None], rows: int, goods: int
+) -> None:
+    model = line_model(0.1, 0.1)
+    update, given = ForwardUpdate(SETTINGS, model), experience(numbers(1, 2, 3), good)
+    assert update.signal(given) == ""
+    asked, gradient = captured(update, given)
+    assert len(asked[1][0]) == rows
+    assert max(map(abs, gradient)) > 0
+
+
+def test_goods_pull_and_bads_push(line_model: Callable[..., Any]) -> None:
+    """One good picture at +2, or one bad: the offset's gradient points the other way."""
+    gradients = []
+    for good in (True, False):
+        update = ForwardUpdate(SETTINGS, line_model(0.0, 0.0))
+        gradients.append(captured(update, experience(numbers(2.0), [good]))[1][1])
+    assert gradients[0] == pytest.approx(-gradients[1], rel=1e-6)
+    assert abs(gradients[0]) > 1e-3
+
+
+def test_no_label_no_signal(line_model: Callable[..., Any]) -> None:
+    update = ForwardUpdate(SETTINGS, line_model(0.0, 0.0))
+    nothing = experience(numbers(1, 2), [None, None])
+    assert "no picture is labelled" in update.signal(nothing)
+    with pytest.raises(ValueError, match="labelled"):
+        update.step(nothing)
+
+
+def test_history(line_model: Callable[..., Any]) -> None:
+    """All labels so far, or this round's only."""
+    old = experience(numbers(5.0, 6.0), [True, False])
+    new = experience(numbers(1.0, 2.0), [True, None])
+    both = replace(new, memory=old.memory.plus(new.memory))
+    everything = ForwardUpdate(replace(SETTINGS, history="all"), line_model(0.0, 0.0))
+    this_round = ForwardUpdate(replace(SETTINGS, history="round"), line_model(0.0, 0.0))
+    assert [everything.step(both)[kind] for kind in ("goods", "bads")] == [2, 1]
+    assert [this_round.step(both)[kind] for kind in ("goods", "bads")] == [1, 0]
+
+
+def test_resumes_exactly_and_stops(square: Model) -> None:
+    given = experience(torch.randn(4, 4, 8, 8), [True, False, True, False])
+    update = ForwardUpdate(SETTINGS, square)
+    update.step(given)
+    lora, optimizer = square.lora_state(), update.state_dict()
+    update.step(given)
+    straight = square.lora_state()
+
+    def stop(done: int, total: int) -> None:
+        assert total == 3
+        if done == 2:
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        update.step(given, stop)
+    square.load_lora_state(lora)
+    fresh = ForwardUpdate(SETTINGS, square)
+    fresh.load_state_dict(optimizer)
+    fresh.step(given)
+    assert all(torch.equal(straight[name], w) for name, w in square.lora_state().items())
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float) -> None:
+    """pred+ wants the mean of goods, pred- that of bads: m = (goods - bads) / (2 beta)."""
+    latents = numbers(0.5, 0.7, 0.9, -0.1, 0.1, -0.3)
+    settings = ForwardSettings(
+        steps=400,
+        goods=32,
+        bads=32,
+        learning_rate=0.01,
+        beta=beta,
+        weight_decay=0,
+        betas=(0.9, 0.99),
+    )
+    update = ForwardUpdate(settings, bell_model)
+    update.step(experience(latents, [True, True, True, False, False, False]))
+    assert float(bell_model.offset.detach()) == pytest.approx((0.7 + 0.1) / (2 * beta), abs=0.06)
+
+
+def test_finds_a_known_optimum(bell_model: Any) -> None:
+    """The half of the pictures nearer to 1 is good: pictures start around 0; best is m = 1."""
+    sampler = SamplerSettings(steps=10, eta=1.0, guidance=1)
+    settings = ForwardSettings(
+        steps=20, goods=16, bads=16, learning_rate=0.01, reference="round", history="round"
+    )
+    update, distances = ForwardUpdate(settings, bell_model), []
+    for round in range(12):
+        random = torch.Generator().manual_seed(round)
+        noises = torch.randn(64, 1, 1, 1, generator=random, dtype=torch.float64)
+        batch = sample(bell_model, "a", noises, sampler, seed=1, round=round)
+        distance = (batch.latents_B_C_H_W.flatten() - 1).abs()
+        distances.append(float(distance.mean()))
+        good = (distance < distance.median()).tolist()
+        update.step(experience(batch.latents_B_C_H_W, good, round))
+    assert distances[0] > 0.9
+    assert distances[-1] < 0.45
+    assert float(bell_model.offset.detach()) == pytest.approx(1, abs=0.25)
+
+
+def test_goods_become_likelier_than_bads(square: Model) -> None:
+    """A real UNet with LoRA: denoising the good pictures improves against the bad ones."""
+    latents = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(6))
+    good = [True, False] * 4
+    noise = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(7))
+    timesteps, prompt = torch.full((8,), 500), square.encode_prompt("a")
+    alpha = square.scheduler.alphas_cumprod[500]
+    x_t = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+
+    def errors() -> torch.Tensor:
+        with torch.no_grad():
+            return (square.predict(x_t, timesteps, prompt) - noise).square().mean((1, 2, 3))
+
+    before = errors()
+    ForwardUpdate(replace(SETTINGS, steps=40, learning_rate=5e-3), square).step(
+        experience(latents, good)
+    )
+    change = errors() - before
+    assert float(change[::2].mean()) < float(change[1::2].mean()) - 1e-3
