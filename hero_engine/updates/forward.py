@@ -16,6 +16,11 @@ What differs from DiffusionNFT:
 - loss "x0" weighs by the error it makes in x_0, and "x0_normalised" divides each row by its mean
   absolute error in x_0 as NFT does; "prediction" (the default) is the plain error.
 
+Where it leads: with data of mean m, goods of mean g and bads of mean d, one round ends at
+m_old + (g - d) / (2 b) (a test checks it). So 1 / b is the strength of a round. With the base as
+`old` this is a bounded step away from the base however many rounds follow; with the round's own
+policy as `old` the steps add up, as they do in NFT, and labels should then be the round's own.
+
 A side without pictures is left out, so a round that knows only good ones, or only bad ones, still
 learns: only goods is plain fine-tuning on them, only bads moves away from them.
 """
