@@ -1,0 +1,158 @@
+"""What crosses the thread boundary: commands to the engine, events from it. Only ids, paths, numbers.
+
+Every event is one JSON object with its name under "event"; the same lines make events.jsonl and the
+output of a headless run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+PHASES = ("sampling", "labelling", "training", "done")
+"""A round goes through these in order; a crash in any of them resumes there."""
+
+
+@dataclass(frozen=True)
+class SubmitLabels:
+    """The labels of this round are in the journal, complete."""
+
+    round: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop at the next safe point; the run stays resumable."""
+
+
+Command = SubmitLabels | Stop
+
+
+class JsonEvent:
+    """Gives an event its JSON form."""
+
+    event: ClassVar[str]
+
+    def to_json(self) -> str:
+        """One line of JSON, "event" first."""
+        values = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return json.dumps({"event": self.event, **values})
+
+
+@dataclass(frozen=True)
+class RunOpened(JsonEvent):
+    """The engine has opened the run and its model; ``round`` is the one it goes on with."""
+
+    event: ClassVar[str] = "opened"
+    run: str
+    task: str
+    prompt: str
+    success: str
+    model: str
+    update: str
+    preset: str
+    batch: int
+    budget: int
+    labels_used: int
+    round: int
+
+
+@dataclass(frozen=True)
+class PhaseStarted(JsonEvent):
+    """A round entered a phase (one of ``PHASES``)."""
+
+    event: ClassVar[str] = "phase"
+    round: int
+    phase: str
+
+
+@dataclass(frozen=True)
+class Progress(JsonEvent):
+    """``done`` of ``total`` units of a step ("sample", "embed" or "update"); seconds left, if known."""
+
+    event: ClassVar[str] = "progress"
+    round: int
+    phase: str
+    step: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class ImagesReady(JsonEvent):
+    """These pictures of the round are on the disk; ``paths`` are absolute, in the order of ``indices``."""
+
+    event: ClassVar[str] = "images"
+    round: int
+    indices: tuple[int, ...]
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RoundFinished(JsonEvent):
+    """A round is done and in a checkpoint.
+
+    ``labels`` were given in this round and ``labels_total`` in the run so far; ``seconds`` are those
+    of "sample", "embed" and "update"; ``note`` says in words what was unusual.
+    """
+
+    event: ClassVar[str] = "round"
+    round: int
+    labels: int
+    good: int
+    unlabelled: int
+    labels_total: int
+    reward_mean: float | None
+    reward_std: float | None
+    updated: bool
+    note: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished(JsonEvent):
+    """The engine has ended: the budget is spent, the asked rounds are done, or it was stopped."""
+
+    event: ClassVar[str] = "finished"
+    run: str
+    rounds: int
+    labels: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed(JsonEvent):
+    """The engine has ended with an error, told in one line."""
+
+    event: ClassVar[str] = "failed"
+    message: str
+    exit_code: int
+
+
+Event = RunOpened | PhaseStarted | Progress | ImagesReady | RoundFinished | Finished | Failed
+EVENTS: tuple[type[JsonEvent], ...] = (
+    RunOpened,
+    PhaseStarted,
+    Progress,
+    ImagesReady,
+    RoundFinished,
+    Finished,
+    Failed,
+)
+
+
+def from_json(line: str) -> Event:
+    """The event that ``to_json`` wrote. ValueError for a line that is none."""
+    values: Any = json.loads(line)
+    if not isinstance(values, Mapping):
+        raise ValueError("an event is a JSON object")
+    kinds = {kind.event: kind for kind in EVENTS}
+    if values.get("event") not in kinds:
+        raise ValueError(f"unknown event {values.get('event')!r}")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "event"}
+    return kinds[values["event"]](**fields)  # type: ignore[return-value]

@@ -1,0 +1,99 @@
+"""Tasks: a prompt, what counts as success, and how many labels. One TOML file each.
+
+A task of one's own is such a file given to ``--task``; its ``prompt`` alone is enough.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hero_engine.errors import HeroError
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of the model, and of the person.
+
+    ``success`` is the criterion in words; ``judge`` the name under which the embedded judges know
+    the task, if they do; ``paper`` holds the settings that differ under the preset ``paper``.
+    """
+
+    name: str
+    prompt: str
+    title: str = ""
+    success: str = "the picture is what you wanted"
+    labels: int = 512
+    batch: int = 64
+    transfer_prompts: tuple[str, ...] = ()
+    judge: str | None = None
+    paper: Mapping[str, int] = field(default_factory=dict)
+
+
+def list_tasks() -> tuple[Task, ...]:
+    """The tasks that ship, by name."""
+    return tuple(read_task(path) for path in sorted(FOLDER.glob("*.toml")))
+
+
+def load_task(name_or_path: str) -> Task:
+    """A shipped task by its name, or one's own by the path of its TOML file.
+
+    HeroError where there is none, or where the file is not a task.
+    """
+    shipped = FOLDER / f"{name_or_path}.toml"
+    if "/" not in name_or_path and shipped.is_file():
+        return read_task(shipped)
+    path = Path(name_or_path).expanduser()
+    if path.suffix == ".toml" and path.is_file():
+        return read_task(path)
+    if path.suffix == ".toml" or "/" in name_or_path:
+        raise HeroError(f"there is no task file {name_or_path}")
+    known = ", ".join(file.stem for file in sorted(FOLDER.glob("*.toml")))
+    raise HeroError(f"no task is called {name_or_path!r}; there are {known}, or give a TOML file")
+
+
+def read_task(path: Path) -> Task:
+    """The task in a TOML file. HeroError that names the file and what is wrong in it."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HeroError(f"{path} is not valid TOML: {error}") from error
+    _check(path, table)
+    values = {**table, "transfer_prompts": tuple(table.get("transfer_prompts", ()))}
+    return Task(**({"name": path.stem} | values))
+
+
+def _check(path: Path, table: Mapping[str, Any]) -> None:
+    known = {each.name for each in fields(Task)}
+    for name, value in table.items():
+        if name not in known:
+            raise HeroError(f"{path}: unknown key {name!r}; known are {', '.join(sorted(known))}")
+        if not _fits(name, value):
+            raise HeroError(f"{path}: {name} = {value!r} is not {_wanted(name)}")
+    if "prompt" not in table:
+        raise HeroError(f'{path}: a task needs a line such as: prompt = "a red bicycle"')
+
+
+def _fits(name: str, value: object) -> bool:
+    if name in ("labels", "batch"):
+        return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if name == "transfer_prompts":
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if name == "paper":
+        return isinstance(value, dict) and all(
+            key in ("labels", "batch") and _fits(key, each) for key, each in value.items()
+        )
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _wanted(name: str) -> str:
+    if name in ("labels", "batch"):
+        return "a whole number from 1 on"
+    if name == "transfer_prompts":
+        return "a list of texts"
+    return "a table of labels and batch" if name == "paper" else "a text"
