@@ -8,14 +8,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from hero_engine.protocol import RunOpened
-
 from hero_engine.errors import HeroError
+from hero_engine.protocol import RunOpened
 from hero_tui.bridge import MakeEngine
 from hero_tui.graphics.choose import choose_painter
 from hero_tui.graphics.detect import ask
 from hero_tui.hero_app import HeroApp
-from hero_tui.terminal import Tty, driver_for, quiet, restored, signals_call
+from hero_tui.terminal import Tty, driver_for, held, quiet, signals_call
 
 NO_TERMINAL = 4
 
@@ -27,17 +26,13 @@ def run_on_terminal(
 
     Raises HeroError with exit code 4 when stdin or stdout is no terminal.
     """
-    if not (os.isatty(0) and os.isatty(1)):
-        raise HeroError(
-            "labelling needs a terminal on stdin and stdout; use --headless --labels … without one",
-            exit_code=NO_TERMINAL,
-        )
+    require_terminal()
     tty = Tty()
     with ExitStack() as stack:
-        stack.enter_context(restored(tty))
+        stack.enter_context(held(tty))
         terminal = ask(tty.output, os.environ)
         painter = choose_painter(graphics, terminal)
-        stack.enter_context(quiet(run_dir / "hero.log"))
+        stack.enter_context(quiet(run_dir / "hero.log", tty))
         app = HeroApp(run_dir, make_engine, painter, terminal=terminal, opened=opened)
         app.driver_class = driver_for(tty, terminal.typed, app.easel.farewell, app.easel.drawn)
         stack.enter_context(signals_call(lambda number: _leave(app, tty, number)))
@@ -47,6 +42,18 @@ def run_on_terminal(
     if app.bridge.running:
         os._exit(code)
     return code
+
+
+def require_terminal(stdin: int = 0, stdout: int = 1) -> None:
+    """Refuse to start where nobody could see or type.
+
+    Raises HeroError with exit code 4.
+    """
+    if not (os.isatty(stdin) and os.isatty(stdout)):
+        raise HeroError(
+            "labelling needs a terminal on stdin and stdout; without one, use --headless --labels",
+            exit_code=NO_TERMINAL,
+        )
 
 
 def _leave(app: HeroApp, tty: Tty, number: int) -> None:

@@ -85,15 +85,20 @@ def good_share(event: RoundFinished) -> float | None:
 
 def _changes(event: Event) -> dict[str, Any]:
     """What an event other than RoundFinished says about the run, by field."""
+    changes: dict[str, Any]
     match event:
         case RunOpened():
-            return {"opened": event, "round": event.round, "labels": event.labels_used}
+            changes = {"opened": event, "round": event.round, "labels": event.labels_used}
         case PhaseStarted():
-            return {"round": event.round, "phase": event.phase, "progress": None}
+            changes = {"round": event.round, "phase": event.phase, "progress": None}
         case Progress():
-            return {"progress": event}
+            changes = {"progress": event}
+        case Finished(reason="stopped"):
+            changes = {"finished": event, "progress": None}
         case Finished():
-            return {"finished": event, "phase": "finished", "progress": None}
+            changes = {"finished": event, "phase": "finished", "progress": None}
         case Failed():
-            return {"failed": event, "phase": "failed", "progress": None}
-    return {}
+            changes = {"failed": event, "phase": "failed", "progress": None}
+        case _:
+            changes = {}
+    return changes

@@ -17,18 +17,20 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tty import LFLAG
 from types import FrameType
 from typing import Any
 
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
-from textual.message import Message
-from textual.messages import TerminalSupportsSynchronizedOutput
 
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 SIGNALLED = 75
 GRACE = 2.0
 """Seconds a signalled app has to leave before it is left."""
+
+DRAWN = b"\x1b[?2026;"
+"""How the answer to `ask_drawn` begins, also from a terminal that does not know the mode."""
 
 LATE_REPLIES = re.compile(rb"\x1b_G[^\x1b]*\x1b\\|\x1bP[^\x1b]*\x1b\\")
 
@@ -77,8 +79,11 @@ class Tty:
 
 
 @contextmanager
-def quiet(log: Path) -> Iterator[None]:
-    """Descriptors 1 and 2 go to the log while the app is up: no library prints on the screen."""
+def quiet(log: Path, tty: Tty) -> Iterator[None]:
+    """Descriptors 1 and 2 go to the log while the app is up: no library prints on the screen.
+
+    When the terminal is gone they stay there, since writing to it would be an error.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
@@ -92,7 +97,8 @@ def quiet(log: Path) -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         for number, descriptor in enumerate(kept, start=1):
-            os.dup2(descriptor, number)
+            if not tty.gone:
+                os.dup2(descriptor, number)
             os.close(descriptor)
 
 
@@ -145,14 +151,8 @@ class HeroDriver(LinuxDriver):
         return (size.columns or 80), (size.lines or 24)
 
     def ask_drawn(self) -> None:
-        """A question whose answer comes after everything written so far was taken in."""
+        """Ask what is answered only after everything written so far was taken in."""
         self.write("\x1b[?2026$p")
-
-    def process_message(self, message: Message) -> None:
-        """Textual's own, and word to whoever paces pictures."""
-        if isinstance(message, TerminalSupportsSynchronizedOutput):
-            self._loop.call_soon_threadsafe(self.drawn)
-        super().process_message(message)
 
     def stop_application_mode(self) -> None:
         """Free the terminal's pictures, then leave as Textual does."""
@@ -165,6 +165,8 @@ class HeroDriver(LinuxDriver):
         decode = getincrementaldecoder("utf-8")("replace").decode
         data = self.typed
         while not self.exit_event.is_set():
+            if DRAWN in data:
+                self._loop.call_soon_threadsafe(self.drawn)
             text = decode(LATE_REPLIES.sub(b"", data))
             for message in parser.feed(text) if text else ():
                 self.process_message(message)
@@ -204,9 +206,15 @@ def driver_for(
 
 
 @contextmanager
-def restored(tty: Tty) -> Iterator[None]:
-    """Whatever happens inside, the terminal's modes are what they were."""
+def held(tty: Tty) -> Iterator[None]:
+    """Keys typed inside are neither shown nor lost; afterwards the terminal's modes are back.
+
+    Textual sets modes of its own later: this holds from the first question to its start.
+    """
     before = termios.tcgetattr(tty.input)
+    unechoed = termios.tcgetattr(tty.input)
+    unechoed[LFLAG] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
+    termios.tcsetattr(tty.input, termios.TCSANOW, unechoed)
 
     def restore() -> None:
         if not tty.gone:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
-from textual.containers import Container
+from textual.containers import Container, Horizontal
 from textual.content import Content
 from textual.events import Key, Resize
 from textual.screen import Screen
@@ -57,6 +57,7 @@ class LabellingScreen(Screen[None], inherit_bindings=False):
         self._symbols = symbols
         self._submit = submit
         self._clock = clock
+        self.held_down = HELD_DOWN
         self._entered = float("-inf")
         self._asked_for_best = False
         self._state = RunState()
@@ -68,7 +69,10 @@ class LabellingScreen(Screen[None], inherit_bindings=False):
         yield Line(id="criterion")
         yield Container(id="table")
         yield Line(id="notice")
-        yield Line(id="standing")
+        with Horizontal(id="standing"):
+            yield Line(id="phase")
+            yield Line(id="tally")
+            yield Line(id="history")
         yield KeyFooter(keymap.footer(keymap.LABELLING), id="keys")
 
     # -- what the app tells --
@@ -157,8 +161,13 @@ class LabellingScreen(Screen[None], inherit_bindings=False):
     def action_commit(self) -> None:
         """Fix this page's labels, then the next page, or hand in the round."""
         now = self._clock()
-        held, self._entered = now - self._entered < HELD_DOWN, now
-        if held or self._refused():
+        held, self._entered = now - self._entered < self.held_down, now
+        if held:
+            return
+        if self._state.finished is not None:
+            self.app.exit(0)
+            return
+        if self._refused():
             return
         open_images = self.desk.open(self.images)
         if open_images:
@@ -283,9 +292,11 @@ class LabellingScreen(Screen[None], inherit_bindings=False):
         if not self.is_mounted:
             return
         state, desk = self._state, self.desk
-        page = Content(f"page {self.page + 1}/{self.pages}" if desk.count else "")
-        self.query_one("#headline", Line).show(status.headline(state), page)
+        position = status.position(state, self.page, self.pages)
+        self.query_one("#headline", Line).show(status.headline(state), position)
         self.query_one("#criterion", Line).show(status.criterion(state))
         notice = Content(self._notice) if self._notice else status.advice(state, desk)
         self.query_one("#notice", Line).show(notice, status.activity(state))
-        self.query_one("#standing", Line).show(status.standing(state, desk), status.history(state))
+        self.query_one("#phase", Line).show(status.phase(state))
+        self.query_one("#tally", Line).show(status.tally(desk))
+        self.query_one("#history", Line).show(Content(""), status.history(state))

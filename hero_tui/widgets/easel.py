@@ -55,12 +55,17 @@ class Easel:
         """Draw nothing more."""
         self._studio.close()
 
+    async def idle(self) -> None:
+        """Wait until everything wanted so far is drawn."""
+        await self._queue.join()
+
     async def work(self) -> None:
         """Draw for as long as the app runs."""
         while True:
             picture, path, box = await self._queue.get()
             if picture.wanted == (path, box) and picture.is_attached:
                 await self._draw(picture, path, box)
+            self._queue.task_done()
 
     async def _draw(self, picture: Picture, path: Path, box: Box) -> None:
         try:

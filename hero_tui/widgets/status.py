@@ -19,7 +19,7 @@ PHASES = {
 }
 STEPS = {"sample": "drawing", "embed": "learning what is good", "update": "learning to draw it"}
 BAR = 16
-ROUNDS_SHOWN = 24
+ROUNDS_SHOWN = 8
 """Rounds the sparkline has room for on 80 columns; the newest stay."""
 
 
@@ -39,18 +39,19 @@ def criterion(state: RunState) -> Content:
     return Content.assemble(("good: ", "$quiet"), text) if text else Content("")
 
 
-def standing(state: RunState, desk: Desk) -> Content:
-    """Round and phase, and what the marks of this round come to."""
+def phase(state: RunState) -> Content:
+    """Round and phase."""
+    doing = "stopping" if state.stopping else PHASES.get(state.phase, state.phase)
+    return Content.assemble((f"round {state.round + 1}", "bold"), "  ", (doing, "$accent"))
+
+
+def tally(desk: Desk) -> Content:
+    """What the marks of this round come to: in one style, since every mark sends it."""
+    if not desk.count:
+        return Content("")
     marks = desk.session.marks
-    parts = [
-        (f"round {state.round + 1}", "bold"),
-        ("  ", ""),
-        ("stopping" if state.stopping else PHASES.get(state.phase, state.phase), "$accent"),
-    ]
-    if desk.count:
-        parts.append((f"  {len(marks.goods)} good", ""))
-        parts.append((f"  {desk.count - marks.labels.count(None)}/{desk.count} labelled", "$quiet"))
-    return Content.assemble(*parts)
+    labelled = desk.count - marks.labels.count(None)
+    return Content(f"{len(marks.goods)} good, {labelled}/{desk.count} labelled")
 
 
 def advice(state: RunState, desk: Desk) -> Content:
@@ -65,18 +66,21 @@ def advice(state: RunState, desk: Desk) -> Content:
 
 
 def history(state: RunState) -> Content:
-    """Budget used, and the share of good over the rounds."""
-    parts = []
-    if state.budget:
-        parts += [(f"{state.labels}/{state.budget} labels", "$quiet")]
+    """The share of good over the rounds."""
     known = [share for share in state.shares if share is not None]
-    if known:
-        parts += [
-            ("  good ", "$quiet"),
-            (sparkline(state.shares[-ROUNDS_SHOWN:]), "$success"),
-            (f" {known[-1]:.0%}", "bold"),
-        ]
-    return Content.assemble(*parts)
+    if not known:
+        return Content("")
+    return Content.assemble(
+        ("good ", "$quiet"),
+        (sparkline(state.shares[-ROUNDS_SHOWN:]), "$success"),
+        (f" {known[-1]:.0%}", "bold"),
+    )
+
+
+def position(state: RunState, page: int, pages: int) -> Content:
+    """Labels used of the budget, and the page."""
+    budget = f"{state.labels}/{state.budget} labels   " if state.budget else ""
+    return Content.assemble((budget, "$quiet"), f"page {page + 1}/{pages}")
 
 
 def activity(state: RunState) -> Content:

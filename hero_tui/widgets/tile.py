@@ -92,10 +92,10 @@ class Caption(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        """The key as a chip, then shape and word."""
+        """Key, shape and word, in one style and one piece: this is what every mark sends."""
         roomy = self.size.width >= ROOMY_CAPTION
         key = f" {self._key} " if roomy else self._key
-        return Content.assemble((key, "bold"), " ", self.look.words)
+        return Content(f"{key} {self.look.words}".ljust(self.size.width))
 
 
 class Tile(Widget):

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from PIL import Image, ImageDraw
+
 from hero_engine.journal import Journal
 from hero_engine.protocol import (
     Command,
@@ -22,7 +24,6 @@ from hero_engine.protocol import (
     Stop,
     SubmitLabels,
 )
-from PIL import Image, ImageDraw
 
 SIDE = 96
 SUCCESS = "an undeformed hand with five fingers"
@@ -42,6 +43,11 @@ def paint(round: int, index: int) -> Image.Image:
     corner = (x, y, x + SIDE // 2, y + SIDE // 2)
     ImageDraw.Draw(picture).ellipse(corner, fill=(20 + 30 * (round % 4), 24, 28))
     return picture
+
+
+def open_journal(run_dir: Path) -> Journal:
+    """The run's journal for one `with`: SQLite connections stay in their thread."""
+    return Journal(run_dir / "journal.db")
 
 
 def opened(run_dir: Path, *, batch: int, round: int = 0, budget: int = 512) -> RunOpened:
@@ -92,14 +98,14 @@ class FakeEngine:
         self.deliver(opened(self.run_dir, batch=self.batch, round=round))
 
     def phase(self, round: int, phase: str) -> None:
-        with OpenJournal(self.run_dir) as book:
+        with open_journal(self.run_dir) as book:
             book.add_round(round)
             book.set_phase(round, phase)
         self.deliver(PhaseStarted(round, phase))
 
     def images(self, round: int, indices: Sequence[int]) -> None:
         paths = {index: self._save(round, index) for index in indices}
-        with OpenJournal(self.run_dir) as book:
+        with open_journal(self.run_dir) as book:
             book.add_images(round, {i: str(p.relative_to(self.run_dir)) for i, p in paths.items()})
         self.deliver(ImagesReady(round, tuple(paths), tuple(map(str, paths.values()))))
 
@@ -121,7 +127,9 @@ class FakeEngine:
             seconds={"sample": 1.0, "embed": 1.0, "update": 1.0},
             metrics={},
         )
-        with OpenJournal(self.run_dir) as book:
+        with open_journal(self.run_dir) as book:
+            book.add_round(round)
+            book.set_phase(round, "done")
             book.add_metrics(round, event.__dict__)
         self.deliver(event)
 
@@ -130,19 +138,6 @@ class FakeEngine:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._picture(round, index).save(path)
         return path
-
-
-class OpenJournal:
-    """The run's journal, open for one statement: SQLite connections stay in their thread."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._book = Journal(run_dir / "journal.db")
-
-    def __enter__(self) -> Journal:
-        return self._book
-
-    def __exit__(self, *_: object) -> None:
-        self._book.close()
 
 
 class PlayedEngine(FakeEngine):
@@ -167,7 +162,7 @@ class PlayedEngine(FakeEngine):
         self._inbox.put(command)
 
     def _play(self) -> None:
-        with OpenJournal(self.run_dir) as book:
+        with open_journal(self.run_dir) as book:
             current = book.current() or (0, "sampling")
         self.open(current[0])
         for round in range(current[0], self._rounds):
@@ -177,7 +172,7 @@ class PlayedEngine(FakeEngine):
         self.deliver(Finished(str(self.run_dir), self._rounds, self._rounds * self.batch, "budget"))
 
     def _round(self, round: int) -> bool:
-        with OpenJournal(self.run_dir) as book:
+        with open_journal(self.run_dir) as book:
             there = set(book.images(round))
         self.phase(round, "sampling")
         for start in range(0, self.batch, 8):
@@ -196,7 +191,7 @@ class PlayedEngine(FakeEngine):
             self.progress(round, "embed" if step < 10 else "update", step % 10, 10)
             if self._stopped(self._pace / 4):
                 return False
-        with OpenJournal(self.run_dir) as book:
+        with open_journal(self.run_dir) as book:
             labels = book.labels(round, self.batch)
         self.finish_round(round, sum(label is True for label in labels.good))
         return True
