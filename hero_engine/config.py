@@ -181,6 +181,8 @@ class Settings(Checked):
     """Pictures sampled at a time; changes no picture."""
     labels: int = ranged(512, 1, 1_000_000)
     """Budget of labels."""
+    rounds: int = ranged(0, 0, 1_000_000)
+    """Rounds to run; 0: until the budget of labels is used."""
     seed: int = ranged(0, 0, 2**31 - 1)
     """Of every random draw."""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)

@@ -19,7 +19,6 @@ from hero_engine.errors import HeroError
 from hero_engine.labels import Labels
 
 Value = Literal["good", "bad", "clear", "best", "unbest"]
-VALUES = ("good", "bad", "clear", "best", "unbest")
 NOT_USABLE = 3
 
 SCHEMA = """
@@ -117,6 +116,7 @@ class Journal:
         """
         now = time.time()
         with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             step = self._db.execute("SELECT COALESCE(MAX(step), 0) + 1 FROM marks").fetchone()[0]
             self._db.executemany(
                 "INSERT INTO marks (round, step, image, value, kind, source, time)"
@@ -126,7 +126,10 @@ class Journal:
 
     def history(self, round: int) -> list[HistoryRow]:
         """Every mark of the round, oldest first."""
-        query = "SELECT id, step, image, value, kind, source, time FROM marks WHERE round = ? ORDER BY id"
+        query = (
+            "SELECT id, step, image, value, kind, source, time FROM marks"
+            " WHERE round = ? ORDER BY id"
+        )
         return [HistoryRow(*row) for row in self._db.execute(query, (round,))]
 
     def labels(self, round: int, batch: int) -> Labels:
@@ -171,6 +174,14 @@ class Journal:
         with self._db:
             self._db.execute(
                 "UPDATE rounds SET metrics = ? WHERE round = ?", (json.dumps(metrics), round)
+            )
+
+    def finish_round(self, round: int, metrics: Mapping[str, Any]) -> None:
+        """The round is done, with these figures: both or neither."""
+        with self._db:
+            self._db.execute(
+                "UPDATE rounds SET phase = 'done', metrics = ? WHERE round = ?",
+                (json.dumps(metrics), round),
             )
 
     def metrics(self) -> list[dict[str, Any]]:

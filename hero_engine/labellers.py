@@ -115,7 +115,11 @@ def _read_line(where: str, line: str) -> tuple[int, list[Mark]]:
         row: Any = json.loads(line)
     except ValueError as error:
         raise HeroError(f"{where}: not JSON ({error})") from error
-    if not isinstance(row, dict) or not _is_index(row.get("round")) or not _is_index(row.get("image")):
+    if (
+        not isinstance(row, dict)
+        or not _is_index(row.get("round"))
+        or not _is_index(row.get("image"))
+    ):
         raise HeroError(f'{where}: needs "round" and "image", whole numbers from 0')
     if row.get("label") not in ("good", "bad"):
         raise HeroError(f'{where}: "label" is {row.get("label")!r}; it is "good" or "bad"')

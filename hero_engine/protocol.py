@@ -1,6 +1,6 @@
-"""What crosses the thread boundary: commands to the engine, events from it. Only ids, paths, numbers.
+"""What crosses the thread boundary: commands to the engine, events from it.
 
-Every event is one JSON object with its name under "event"; the same lines make events.jsonl and the
+Only ids, paths and numbers cross it, never tensors. Every event is one JSON object with its name under "event"; the same lines make events.jsonl and the
 output of a headless run.
 """
 
@@ -71,7 +71,10 @@ class PhaseStarted(JsonEvent):
 
 @dataclass(frozen=True)
 class Progress(JsonEvent):
-    """``done`` of ``total`` units of a step ("sample", "embed" or "update"); seconds left, if known."""
+    """How far a step is: "sample" in pictures, "embed" in epochs, "update" in optimizer steps.
+
+    ``seconds_left`` is None as long as nothing can be estimated.
+    """
 
     event: ClassVar[str] = "progress"
     round: int
@@ -84,7 +87,7 @@ class Progress(JsonEvent):
 
 @dataclass(frozen=True)
 class ImagesReady(JsonEvent):
-    """These pictures of the round are on the disk; ``paths`` are absolute, in the order of ``indices``."""
+    """These pictures of the round are on the disk; ``paths`` are absolute, one an index."""
 
     event: ClassVar[str] = "images"
     round: int

@@ -8,10 +8,11 @@
       events.jsonl        the event stream
       status.json         written atomically; what `hero status` reads
       images/r000/000.png …
-      rounds/r000/        the round's latents; trajectories until it is trained
-      checkpoints/r001/   what the run needs to begin round 1: lora, optimizer, embedding, prior, memory
+      rounds/r000/        the round's noises and latents; until it is trained, its trajectories too
+      checkpoints/r001/   what round 1 starts from: lora, optimizer, embedding, prior, best, memory
 
 Directories are written beside and renamed into place, so that a kill leaves the old one or the new.
+The rename of a checkpoint is the moment at which a round is done.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import os
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -33,38 +34,45 @@ import tomli_w
 from hero_engine import __version__
 from hero_engine.config import Settings, from_toml, to_toml
 from hero_engine.errors import HeroError
+from hero_engine.files import (
+    NOT_USABLE,
+    flush_folder,
+    read_tensors,
+    write_atomically,
+    write_beside,
+    write_tensors,
+)
+from hero_engine.journal import Journal
+from hero_engine.protocol import RunOpened
 from hero_engine.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-NOT_USABLE = 3
 KEPT_CHECKPOINTS = 2
+PRIVATE = 0o700
+Parts = dict[str, dict[str, "Tensor"]]
 
 
 class RunDir:
     """One run's folder. Made by ``create`` or ``open``; ``lock`` it before writing to it."""
 
     def __init__(self, path: Path, settings: Settings, task: Task) -> None:
-        self.path, self.settings, self.task = path, settings, task
-        self._lock_file: TextIO | None = None
+        self.path, self.settings, self.task = path.absolute(), settings, task
 
     @classmethod
     def create(cls, path: Path, settings: Settings, task: Task) -> RunDir:
         """A new run in a folder that does not exist yet, or is empty. HeroError, 3, otherwise."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = "choose another --dir" if not is_run(path) else f"go on with: hero resume {path}"
+            hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
             raise HeroError(f"{path} exists already; {hint}", exit_code=NOT_USABLE)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            tables = {
-                "hero": {"version": __version__, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
-                "task": {k: v for k, v in asdict(task).items() if v is not None},
-                "settings": tomllib.loads(to_toml(settings)),
-            }
-            write_atomically(path / "run.toml", tomli_w.dumps(tables))
+            path.mkdir(PRIVATE, parents=True, exist_ok=True)
+            write_atomically(path / "run.toml", tomli_w.dumps(_tables(settings, task)))
         except OSError as error:
-            raise HeroError(f"cannot write to {path}: {error.strerror}", exit_code=NOT_USABLE) from error
+            raise HeroError(
+                f"cannot write to {path}: {error.strerror}", exit_code=NOT_USABLE
+            ) from error
         return cls(path, settings, task)
 
     @classmethod
@@ -77,33 +85,63 @@ class RunDir:
             task = {**tables["task"]}
             task["transfer_prompts"] = tuple(task.get("transfer_prompts", ()))
             return cls(path, from_toml(tomli_w.dumps(tables["settings"])), Task(**task))
-        except (tomllib.TOMLDecodeError, KeyError, TypeError, HeroError) as error:
+        except (ValueError, KeyError, TypeError, OSError, HeroError) as error:
             raise HeroError(f"{path}/run.toml is damaged: {error}", exit_code=NOT_USABLE) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. HeroError, exit code 3, where another one holds it."""
-        file = (self.path / "lock").open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise HeroError(
-                f"{self.path} is in use by another hero; close that one first", exit_code=NOT_USABLE
-            ) from error
-        try:
+        with self._lock_file() as file:
+            if not _try_lock(file):
+                raise HeroError(f"{self.path} is in use{_owner(file)}", exit_code=NOT_USABLE)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
             yield
-        finally:
-            file.close()
+
+    def in_use(self) -> bool:
+        """Whether some process holds the run at this moment."""
+        if not (self.path / "lock").exists():
+            return False
+        with self._lock_file("r") as file:
+            return not _try_lock(file)
+
+    def _lock_file(self, mode: str = "a+") -> TextIO:
+        try:
+            return (self.path / "lock").open(mode, encoding="ascii")  # type: ignore[return-value]
+        except OSError as error:
+            raise HeroError(
+                f"cannot open {self.path}/lock: {error.strerror}", exit_code=NOT_USABLE
+            ) from error
 
     @property
     def journal_path(self) -> Path:
         """The label journal."""
         return self.path / "journal.db"
 
-    def images_dir(self, round: int) -> Path:
-        """The pictures of a round."""
-        return self.path / "images" / f"r{round:03}"
+    def opened(self) -> RunOpened:
+        """What is known of the run without its model: the event that introduces it."""
+        finished: list[dict[str, Any]] = []
+        round = 0
+        if self.journal_path.exists():
+            with Journal(self.journal_path) as journal:
+                finished = journal.metrics()
+                at = journal.current()
+                round = 0 if at is None else at[0] + (at[1] == "done")
+        settings = self.settings
+        return RunOpened(
+            run=str(self.path),
+            task=self.task.name,
+            prompt=settings.prompt,
+            success=self.task.success,
+            model=settings.model,
+            update=settings.update,
+            preset=settings.preset,
+            batch=settings.batch,
+            budget=settings.rounds * settings.batch or settings.labels,
+            labels_used=finished[-1]["labels_total"] if finished else 0,
+            round=round,
+        )
 
     def add_event(self, line: str) -> None:
         """Append one line of JSON to events.jsonl."""
@@ -125,52 +163,61 @@ class RunDir:
                 f"{self.path}/status.json cannot be read: {error}", exit_code=NOT_USABLE
             ) from error
 
-    def save_picture(self, round: int, image: int, pixels_H_W_3: Any) -> Path:
-        """Write a uint8 picture as PNG, durably; returns its absolute path."""
+    def picture_path(self, round: int, image: int) -> Path:
+        """Where a picture is, or will be."""
+        return self.path / "images" / f"r{round:03}" / f"{image:03}.png"
+
+    def save_picture(self, round: int, image: int, pixels_H_W_3: Any) -> None:
+        """Write a uint8 picture as PNG, durably."""
         from PIL import Image
 
-        path = self.images_dir(round) / f"{image:03}.png"
+        path = self.picture_path(round, image)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".tmp")
-        with beside.open("wb") as file:
-            Image.fromarray(pixels_H_W_3).save(file, "PNG")
-            flush(file.fileno())
-        beside.replace(path)
-        return path.absolute()
+        write_beside(path, lambda file: Image.fromarray(pixels_H_W_3).save(file, "PNG"))
 
-    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Write ``RUN/name``.safetensors durably, beside and renamed."""
-        path = self.path / f"{name}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_tensors(path, tensors)
+    def relative(self, path: Path) -> str:
+        """A path as the journal keeps it, so that the run can be moved."""
+        return str(path.relative_to(self.path))
 
-    def load_tensors(self, name: str) -> dict[str, Tensor] | None:
-        """What ``save_tensors`` wrote; None where it did not. HeroError, 3, for a damaged file."""
-        path = self.path / f"{name}.safetensors"
-        return _read_tensors(path) if path.is_file() else None
+    def save_part(self, round: int, first: int, tensors: Mapping[str, Tensor]) -> None:
+        """A minibatch of a round, durably; ``first`` is the index of its first picture."""
+        folder = self._round_dir(round)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(folder / f"part-{first:05}.safetensors", tensors)
 
-    def drop(self, name: str) -> None:
-        """Delete a file that ``save_tensors`` wrote, if it is there."""
-        (self.path / f"{name}.safetensors").unlink(missing_ok=True)
+    def load_parts(self, round: int) -> list[dict[str, Tensor]]:
+        """The round's minibatches so far, in order."""
+        return [read_tensors(path) for path in self._part_files(round)]
+
+    def condense(self, round: int, tensors: Mapping[str, Tensor]) -> None:
+        """The round is trained: keep these tensors of it, and no minibatch."""
+        write_tensors(self._round_dir(round) / "latents.safetensors", tensors)
+        for path in self._part_files(round):
+            path.unlink()
+
+    def _round_dir(self, round: int) -> Path:
+        return self.path / "rounds" / f"r{round:03}"
+
+    def _part_files(self, round: int) -> list[Path]:
+        return sorted(self._round_dir(round).glob("part-*.safetensors"))
 
     def save_checkpoint(
         self, round: int, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     ) -> None:
-        """Everything round ``round`` starts from, in one rename; older ones but the last go."""
+        """Everything round ``round`` starts from, in one rename; all but the last two then go."""
         folder = self.path / "checkpoints"
         beside, final = folder / f".r{round:03}.tmp", folder / f"r{round:03}"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         for name, tensors in parts.items():
-            _write_tensors(beside / f"{name}.safetensors", tensors)
+            write_tensors(beside / f"{name}.safetensors", tensors)
         write_atomically(beside / "state.json", json.dumps({"round": round, **state}, indent=1))
-        shutil.rmtree(final, ignore_errors=True)
         beside.rename(final)
         flush_folder(folder)
         for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def load_checkpoint(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
+    def load_checkpoint(self) -> tuple[Parts, dict[str, Any]] | None:
         """Parts and state of the newest checkpoint; None before the first."""
         found = self._checkpoints()
         if not found:
@@ -180,11 +227,34 @@ class RunDir:
             state = json.loads((folder / "state.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise HeroError(f"{folder} is damaged: {error}", exit_code=NOT_USABLE) from error
-        parts = {file.stem: _read_tensors(file) for file in sorted(folder.glob("*.safetensors"))}
+        parts = {file.stem: read_tensors(file) for file in sorted(folder.glob("*.safetensors"))}
         return parts, dict(state)
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoints").glob("r[0-9]*"))
+
+
+def _tables(settings: Settings, task: Task) -> dict[str, Any]:
+    return {
+        "hero": {"version": __version__, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
+        "task": {name: value for name, value in asdict(task).items() if value is not None},
+        "settings": tomllib.loads(to_toml(settings)),
+    }
+
+
+def _try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(file: TextIO) -> str:
+    """By whom, if the lock file says."""
+    file.seek(0)
+    pid = file.read(20).strip()
+    return f" by another hero (process {pid})" if pid.isdecimal() else " by another hero"
 
 
 def is_run(path: Path) -> bool:
@@ -209,13 +279,22 @@ def new_run_path(task: str) -> Path:
     return path
 
 
+def find_run(name: str | None) -> Path:
+    """A run by its path, by its name in ``runs_root()``, or the newest. HeroError, 3, if none."""
+    if name is None:
+        return newest_run()
+    path = Path(name).expanduser()
+    return path if is_run(path) or not is_run(runs_root() / name) else runs_root() / name
+
+
 def newest_run() -> Path:
     """The run that was worked on last. HeroError, exit code 3, where there is none."""
     root = runs_root()
     found = [path for path in root.glob("*") if is_run(path)]
     if not found:
         raise HeroError(
-            f"there is no run in {root}; start one with: hero run --task hands", exit_code=NOT_USABLE
+            f"there is no run in {root}; start one with: hero run --task hands",
+            exit_code=NOT_USABLE,
         )
     return max(found, key=_touched)
 
@@ -223,50 +302,3 @@ def newest_run() -> Path:
 def _touched(path: Path) -> float:
     times = [path / name for name in ("run.toml", "status.json", "journal.db", "journal.db-wal")]
     return max(file.stat().st_mtime for file in times if file.exists())
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file so that a reader sees the old one or the new, durably."""
-    beside = path.with_name(path.name + ".tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def flush(descriptor: int) -> None:
-    """Push a file's bytes to the disk."""
-    os.fsync(descriptor)
-
-
-def flush_folder(path: Path) -> None:
-    """Push a folder's entries (renames) to the disk, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    from safetensors.torch import save
-
-    beside = path.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        file.write(save({name: each.contiguous() for name, each in tensors.items()}))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    read: Callable[[Path], dict[str, Tensor]] = load_file
-    try:
-        return read(path)
-    except (SafetensorError, OSError) as error:
-        raise HeroError(f"{path} is damaged: {error}", exit_code=NOT_USABLE) from error

@@ -1,0 +1,113 @@
+"""How the engine tells what it does: to whoever listens, to events.jsonl, and to status.json."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hero_engine.protocol import (
+    Event,
+    Failed,
+    Finished,
+    ImagesReady,
+    PhaseStarted,
+    Progress,
+    RoundFinished,
+    RunOpened,
+)
+from hero_engine.rundir import RunDir
+
+Deliver = Callable[[Event], None]
+CheckStop = Callable[[], None]
+"""Raises StopRequested when the engine should stop here."""
+
+PACE = 0.1
+"""Seconds between two reports of progress; the last of a step is always told."""
+
+
+class Reporter:
+    """Tells every event to `deliver`, after the disk knows it.
+
+    Progress is only delivered: it means nothing afterwards, and would fill the disk.
+    """
+
+    def __init__(self, folder: RunDir, deliver: Deliver) -> None:
+        self._folder, self._deliver = folder, deliver
+        self._status: dict[str, Any] = {}
+
+    def tell(self, event: Event) -> None:
+        """Write the event down and hand it on."""
+        if not isinstance(event, Progress):
+            self._folder.add_event(event.to_json())
+        if changes := _changes(event):
+            self._status |= changes | {"pid": os.getpid(), "updated": time.time()}
+            self._folder.write_status(self._status)
+        self._deliver(event)
+
+
+def _changes(event: Event) -> dict[str, Any]:
+    """What an event says for status.json."""
+    match event:
+        case RunOpened():
+            keep = ("run", "task", "prompt", "model", "update", "preset", "batch", "budget")
+            known = {name: getattr(event, name) for name in keep}
+            return known | {"state": "running", "round": event.round, "labels": event.labels_used}
+        case PhaseStarted():
+            return {"round": event.round, "phase": event.phase, "pictures": 0}
+        case ImagesReady():
+            return {"pictures": max(event.indices) + 1}
+        case RoundFinished():
+            share = event.good / event.labels if event.labels else None
+            return {
+                "phase": "done",
+                "labels": event.labels_total,
+                "good_share": share,
+                "reward_mean": event.reward_mean,
+                "note": event.note,
+            }
+        case Finished():
+            return {"state": "stopped" if event.reason == "stopped" else "finished"}
+        case Failed():
+            return {"state": "failed", "error": event.message}
+    return {}
+
+
+class Meter:
+    """Progress of one step of a round, with an estimate; also the place where a stop takes effect.
+
+    Call it with (done, total) of the present piece; `scale` and `offset` place the piece in the
+    whole: a minibatch of 16 pictures after 32 others, each with 20 denoising steps, is
+    `piece(32, 16)` of a meter whose total is the batch.
+    """
+
+    def __init__(
+        self, tell: Deliver, check_stop: CheckStop, round: int, phase: str, step: str
+    ) -> None:
+        self._tell, self._check_stop = tell, check_stop
+        self._where = (round, phase, step)
+        self._begun = time.monotonic()
+        self._first: float | None = None
+        self._told = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total`; raises StopRequested when the engine should stop."""
+        self.at(done, total)
+
+    def piece(self, offset: int, count: int, whole: int) -> Callable[[int, int], None]:
+        """A callback for a piece of the whole: `count` units from `offset` on."""
+        return lambda done, total: self.at(offset + count * done / total, whole)
+
+    def at(self, done: float, total: int) -> None:
+        """`done` may lie between two units; what is told is rounded down."""
+        self._check_stop()
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done
+        if now - self._told < PACE and done < total:
+            return
+        self._told = now
+        gained = done - self._first
+        left = (now - self._begun) / gained * (total - done) if gained > 0 else None
+        self._tell(Progress(*self._where, int(done), total, left))
