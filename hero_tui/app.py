@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from hero_engine.errors import HeroError
-from hero_engine.protocol import RunOpened
+from hero_engine.protocol import Event, RunOpened
+from hero_engine.rundir import RunDir
+from hero_engine.worker import EngineWorker
 from hero_tui.bridge import MakeEngine
 from hero_tui.graphics.choose import choose_painter
 from hero_tui.graphics.detect import ask
@@ -17,6 +20,20 @@ from hero_tui.hero_app import HeroApp
 from hero_tui.terminal import Tty, driver_for, held, quiet, signals_call
 
 NO_TERMINAL = 4
+
+
+def run_app(run_dir: Path, *, graphics: str = "auto", rounds: int | None = None) -> int:
+    """Label a run's rounds in this terminal; returns the exit code (0, or 75 when signalled).
+
+    rounds: how many rounds the engine does before it ends; None for the whole budget.
+    Raises HeroError where the run cannot be used or there is no terminal.
+    """
+    run = RunDir.open(run_dir)
+
+    def make_engine(deliver: Callable[[Event], None]) -> EngineWorker:
+        return EngineWorker(run, deliver, rounds=rounds)
+
+    return run_on_terminal(run.path, make_engine, graphics=graphics, opened=run.opened())
 
 
 def run_on_terminal(
@@ -32,6 +49,8 @@ def run_on_terminal(
         stack.enter_context(held(tty))
         terminal = ask(tty.output, os.environ)
         painter = choose_painter(graphics, terminal)
+        if terminal.true_colour:
+            os.environ.setdefault("COLORTERM", "truecolor")
         stack.enter_context(quiet(run_dir / "hero.log", tty))
         app = HeroApp(run_dir, make_engine, painter, terminal=terminal, opened=opened)
         app.driver_class = driver_for(tty, terminal.typed, app.easel.farewell, app.easel.drawn)

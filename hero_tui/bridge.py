@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hero_engine.protocol import Command, Event, Progress, Stop, SubmitLabels
 from textual.app import App
 from textual.message import Message
+
+from hero_engine.protocol import Command, Event, Progress, Stop, SubmitLabels
 
 STOP_POLL = 0.02
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hero_engine.journal import Journal, Mark
-
 from hero_tui.look import Look
 from hero_tui.session import Kind, Session
 

@@ -7,10 +7,10 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from hero_engine.journal import Journal
-from hero_engine.protocol import Failed, Finished, ImagesReady, PhaseStarted, RunOpened
 from textual.app import App
 
+from hero_engine.journal import Journal
+from hero_engine.protocol import Failed, Finished, ImagesReady, PhaseStarted, RunOpened
 from hero_tui import keymap
 from hero_tui.bridge import Bridge, EngineReport, MakeEngine
 from hero_tui.desk import Desk
@@ -95,7 +95,7 @@ class HeroApp(App[int], inherit_bindings=False):
         event = report.event
         self.state = self.state.after(event)
         match event:
-            case RunOpened() | PhaseStarted():
+            case PhaseStarted():
                 self._open_round(event.round)
             case ImagesReady() if event.round == self.desk.round:
                 for index, path in zip(event.indices, event.paths, strict=True):

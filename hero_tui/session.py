@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Literal
 
 from hero_engine.journal import HistoryRow, Mark
-
 from hero_engine.labels import Labels
 
 Kind = Literal["mark", "commit", "undo", "redo"]

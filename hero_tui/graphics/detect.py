@@ -36,6 +36,18 @@ SIXEL_ATTRIBUTE = b"4"
 PLACEHOLDER_TERMINALS = ("kitty", "ghostty")
 """WezTerm and Konsole answer the kitty question too, but do not draw Unicode placeholders."""
 
+TRUE_COLOUR_TERMINALS = (
+    *PLACEHOLDER_TERMINALS,
+    "xterm(",
+    "wezterm",
+    "foot",
+    "konsole",
+    "iterm2",
+    "contour",
+    "tmux",
+)
+"""Names that XTVERSION gives; tmux reduces colours itself for a terminal that has fewer."""
+
 
 @dataclass(frozen=True)
 class Terminal:
@@ -52,6 +64,11 @@ class Terminal:
     tmux: bool = False
     typed: bytes = b""
     hint: str = ""
+
+    @property
+    def true_colour(self) -> bool:
+        """Whether its name is known to mean 24-bit colours; ssh does not hand COLORTERM on."""
+        return self.name.lower().startswith(TRUE_COLOUR_TERMINALS)
 
     @property
     def best(self) -> str:

@@ -24,7 +24,11 @@ PLACEHOLDER = "\U0010eeee"
 CHUNK = 4096
 """Base64 bytes a command may carry."""
 
-COLOURS = 256
+COLOURS = 128
+"""Palette of one picture.
+
+A page of 32 drawn hands of 128 pixels then takes 204 KB, with 256 colours 277 KB.
+"""
 
 
 class KittyPainter:

@@ -134,7 +134,7 @@ class LabellingScreen(Screen[None], inherit_bindings=False):
         grid = self._grid()
         if self.tiles is None or self.tiles.grid != grid:
             if self.tiles is not None:
-                self.tiles.remove()
+                self.tiles.put_away()
             self.tiles = TileGrid(grid)
             self.query_one("#table").mount(self.tiles)
             self.page = grid.page_of(self.touched)

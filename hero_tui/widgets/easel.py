@@ -63,7 +63,7 @@ class Easel:
         """Draw for as long as the app runs."""
         while True:
             picture, path, box = await self._queue.get()
-            if picture.wanted == (path, box) and picture.is_attached:
+            if picture.wanted == (path, box):
                 await self._draw(picture, path, box)
             self._queue.task_done()
 

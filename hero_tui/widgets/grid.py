@@ -30,6 +30,12 @@ class TileGrid(Vertical):
             line.styles.margin = (self.grid.space if number else 0, 0, 0, 0)
             yield line
 
+    def put_away(self) -> None:
+        """Leave the screen; what is still being drawn for these tiles is not shown."""
+        for tile in self.tiles:
+            tile.picture.want(None, self.grid.box)
+        self.remove()
+
     def _rows(self) -> Iterator[list[Tile]]:
         columns = self.grid.columns
         for start in range(0, len(self.tiles), columns):

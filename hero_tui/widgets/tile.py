@@ -46,6 +46,7 @@ class Picture(Widget):
         """Replace the drawing and repaint, this widget only."""
         if drawing is not self.drawing:
             self.drawing, self._ground = drawing, None
+            self.set_class(drawing is not None, "drawn")
             self.refresh()
 
     def render(self) -> Content:

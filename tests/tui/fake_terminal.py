@@ -72,7 +72,7 @@ class PixelScreen(pyte.Screen):
         super().__init__(columns, rows)
 
     def draw(self, data: str) -> None:
-        """Text erases the pixels under it; placeholders remember the colour naming their picture."""
+        """Text erases pixels; placeholders keep the colour that names their picture."""
         start = self.cursor.x, self.cursor.y
         super().draw(data)
         x, y = start

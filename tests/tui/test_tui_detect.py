@@ -51,6 +51,7 @@ def test_each_terminal_gets_the_best_it_can_show(
 ) -> None:
     terminal, _ = asked(kind)
     assert (terminal.best, terminal.cell) == (best, cell)
+    assert terminal.true_colour == (kind != "plain")
     assert terminal.typed == b""
 
 

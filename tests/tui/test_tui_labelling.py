@@ -74,6 +74,15 @@ async def test_two_pages_are_labelled_committed_and_handed_in(tmp_path: Path) ->
         assert {row.source for row in book.history(0)} == {"person"}
 
 
+async def test_pictures_that_were_there_before_the_screen_are_drawn(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (_, engine, pilot):
+        await sampled(engine, pilot)
+    async with labelling(tmp_path) as (app, _, pilot):
+        await app.easel.idle()
+        assert app.labelling.tiles is not None
+        assert all(tile.picture.drawing is not None for tile in app.labelling.tiles.tiles)
+
+
 async def test_a_mark_is_in_the_journal_when_the_caption_shows_it(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
@@ -260,6 +269,18 @@ async def test_a_finished_run_says_so_and_waits_for_a_key(tmp_path: Path, reason
         assert "Enter or Ctrl+Q leaves" in line(app, "notice")
         await pilot.press("enter")
     assert app.return_value == 0
+
+
+async def test_a_finished_run_opened_again_still_shows_its_last_round(tmp_path: Path) -> None:
+    async with labelling(tmp_path, batch=8) as (_, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("Q", "enter")
+        engine.finish_round(0, good=1)
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        engine.open(1)
+        engine.deliver(Finished(str(tmp_path), 1, 8, "budget"))
+        await pilot.pause()
+        assert looks(app) == [Look.BEST] + [Look.BAD] * 7
 
 
 async def test_a_failed_engine_ends_the_app_with_its_code(tmp_path: Path) -> None:

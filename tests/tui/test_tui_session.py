@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hero_engine.journal import Journal, Mark
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hero_engine.journal import Journal, Mark
 from hero_tui.session import Session
 
 COUNT = 12
