@@ -1,142 +1,155 @@
-"""What a run has learned: the model's LoRA, the embedding, the noise prior, the best, the memory.
+"""What a run learns, and learns with: everything that one round hands to the next.
 
-Everything here can be saved as flat tensors and put back, bit for bit; ``loop.py`` says in which
-order it is used.
+`parts` and `restore` turn all of it into tensors for a checkpoint and back, bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from hero_engine.config import Settings
+from hero_engine.errors import HeroError
 from hero_engine.labels import Labels
 from hero_engine.noise import FRESH, NoisePrior
+from hero_engine.pipeline import Model, open_model
 from hero_engine.records import Batch
 from hero_engine.representation import Embedding, ranking_auc, train_embedding
 from hero_engine.reward import label_reward, positives_reward, similarity_reward
-from hero_engine.updates import Experience, Memory, make_update
+from hero_engine.rundir import Parts
+from hero_engine.updates import Experience, Memory, OnProgress, make_update
 
-if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
-
-OnProgress = Callable[[int, int], None]
-Parts = dict[str, dict[str, Tensor]]
+OnEpoch = Callable[[int, int], None]
 
 
 class Learner:
-    """The learning state between rounds.
+    """The model with its LoRA and optimizer, the embedding, the noise prior, the best, the memory.
 
-    best_C_H_W: final latent of the best picture so far; None before there is one.
-    memory: every labelled final latent so far.
+    best_C_H_W: the final latent of the best picture so far; None before the first good one.
+    memory: every labelled picture so far.
     """
 
     def __init__(self, settings: Settings, model: Model) -> None:
         self.settings, self.model = settings, model
-        self.embedding = Embedding(model.latent_shape, settings.embedding, seed=settings.seed)
         self.update = make_update(settings, model)
+        self.embedding = Embedding(model.latent_shape, settings.embedding, seed=settings.seed)
+        self.embedding.to(model.device)
         self.prior: NoisePrior = FRESH
         self.best_C_H_W: Tensor | None = None
         self.memory = Memory(torch.zeros(0, *model.latent_shape), torch.zeros(0, dtype=torch.bool))
 
-    @property
-    def rewards_are_labels(self) -> bool:
-        """Whether the reward is the label itself, so that no embedding is needed."""
-        return self.settings.reward.kind == "labels" or self.update.learns_from == "labels"
+    @classmethod
+    def open(cls, settings: Settings, device: str = "auto") -> Self:
+        """As a run begins. HeroError, exit code 5, where the model cannot be opened."""
+        return cls(settings, open_model(settings.model, settings.lora, device, seed=settings.seed))
 
     def remember(self, batch: Batch, labels: Labels) -> None:
-        """Take in a round's labels; best carries over where the round names none."""
+        """Add a round's labelled pictures to the memory; its best replaces the one so far."""
         self.memory = self.memory.plus(Memory.of_round(batch, labels))
         if labels.best is not None:
             self.best_C_H_W = batch.latents_B_C_H_W[labels.best].clone()
 
-    def represent(
-        self, batch: Batch, labels: Labels, round: int, on_progress: OnProgress
-    ) -> dict[str, float]:
-        """Train the embedding (section 4.2) where there is something to contrast.
+    def contrast(self, batch: Batch, labels: Labels) -> tuple[Tensor, Tensor] | None:
+        """Positives and negatives for the embedding, best left out; None if either is missing.
 
-        Returns its losses and ``auc_before``: how well it ranked this round's goods over its bads
-        before it was fitted to them.
+        Of this round, or of all so far, as the settings say.
         """
-        if self.rewards_are_labels or self.best_C_H_W is None:
-            return {}
-        metrics = self._auc("auc_before", batch, labels)
-        positives, negatives = self._contrast(batch, labels)
-        if len(positives) and len(negatives):
-            metrics |= train_embedding(
-                self.embedding,
-                self.best_C_H_W,
-                positives,
-                negatives,
-                self.settings.embedding,
-                self.settings.seed,
-                round,
-                on_progress,
-            )
-        return metrics | self._auc("auc", batch, labels)
-
-    def rewards(self, batch: Batch, labels: Labels) -> Tensor | None:
-        """(B,) rewards (section 4.2); None while nothing was ever good."""
-        if self.rewards_are_labels:
-            return label_reward(labels) if labels.labelled else None
         if self.best_C_H_W is None:
             return None
-        latents = batch.latents_B_C_H_W
+        known = self.memory
+        if self.settings.embedding.history == "round":
+            known = Memory.of_round(batch, labels)
+        is_best = (known.latents_N_C_H_W == self.best_C_H_W).flatten(1).all(1)
+        positives = known.latents_N_C_H_W[known.good_N & ~is_best]
+        negatives = known.latents_N_C_H_W[~known.good_N]
+        return (positives, negatives) if len(positives) and len(negatives) else None
+
+    def train_embedding(
+        self, contrast: tuple[Tensor, Tensor], round: int, on_epoch: OnEpoch
+    ) -> dict[str, float]:
+        """Fit the embedding to what `contrast` gave; returns its losses."""
+        assert self.best_C_H_W is not None
+        device = self.model.device
+        positives, negatives = (side.to(device) for side in contrast)
+        return train_embedding(
+            self.embedding,
+            self.best_C_H_W.to(device),
+            positives,
+            negatives,
+            self.settings.embedding,
+            self.settings.seed,
+            round,
+            on_epoch,
+        )
+
+    def rewards(self, batch: Batch, labels: Labels) -> Tensor | None:
+        """The reward of every picture, (B,) on the CPU; None where there is nothing to be like."""
+        if self.settings.reward.kind == "labels":
+            return label_reward(labels)
+        if self.best_C_H_W is None:
+            return None
+        latents = batch.latents_B_C_H_W.to(self.model.device)
         if self.settings.reward.kind == "positives" and labels.goods:
-            return positives_reward(self.embedding, latents, latents[list(labels.goods)])
-        return similarity_reward(self.embedding, latents, self.best_C_H_W)
+            return positives_reward(self.embedding, latents, latents[list(labels.goods)]).cpu()
+        return similarity_reward(
+            self.embedding, latents, self.best_C_H_W.to(self.model.device)
+        ).cpu()
 
     def experience(
         self, batch: Batch, labels: Labels, rewards_B: Tensor | None, round: int
     ) -> Experience:
-        """What the update learns from."""
+        """What the round gives the update."""
         settings = self.settings
         return Experience(
             batch, labels, rewards_B, settings.prompt, round, settings.seed, self.memory
         )
 
-    def guide(self, batch: Batch, labels: Labels) -> None:
-        """The next round's noises lie near those of the best and the other goods (section 4.3)."""
-        self.prior = self.prior.updated(batch, labels)
+    def improve(self, experience: Experience, on_progress: OnProgress) -> dict[str, float]:
+        """Update the LoRA weights. HeroError, exit code 1, where they are finite no longer."""
+        metrics = self.update.step(experience, on_progress)
+        if not all(bool(weight.isfinite().all()) for weight in self.model.lora_parameters()):
+            raise HeroError(
+                "training gave weights that are not numbers; the run stays at its last checkpoint: "
+                f"start a new one with a smaller {self.settings.update}.learning_rate",
+                exit_code=1,
+            )
+        return metrics
 
     def parts(self) -> Parts:
-        """Everything, as flat tensors by part."""
-        best = {} if self.best_C_H_W is None else {"best_C_H_W": self.best_C_H_W}
+        """All of it as named tensors."""
         return {
             "lora": self.model.lora_state(),
             "optimizer": self.update.state_dict(),
-            "embedding": {k: v.cpu() for k, v in self.embedding.state_dict().items()},
+            "embedding": {name: each.cpu() for name, each in self.embedding.state_dict().items()},
             "prior": self.prior.tensors(),
-            "memory": {"latents": self.memory.latents_N_C_H_W, "good": self.memory.good_N, **best},
+            "best": {} if self.best_C_H_W is None else {"best_C_H_W": self.best_C_H_W},
+            "memory": {
+                "latents_N_C_H_W": self.memory.latents_N_C_H_W,
+                "good_N": self.memory.good_N,
+            },
         }
 
-    def load(self, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Put back what ``parts`` gave."""
-        self.model.load_lora_state(parts["lora"])
-        self.update.load_state_dict(parts["optimizer"])
-        self.embedding.load_state_dict(dict(parts["embedding"]))
-        self.prior = NoisePrior.from_tensors(parts["prior"])
-        self.memory = Memory(parts["memory"]["latents"], parts["memory"]["good"])
-        self.best_C_H_W = parts["memory"].get("best_C_H_W")
+    def restore(self, parts: Parts) -> None:
+        """Put back what `parts` gave. HeroError, exit code 3, where something does not fit."""
+        try:
+            self.model.load_lora_state(parts["lora"])
+            self.update.load_state_dict(parts["optimizer"])
+            self.embedding.load_state_dict(parts["embedding"])
+            self.prior = NoisePrior.from_tensors(parts["prior"])
+            self.best_C_H_W = parts["best"].get("best_C_H_W")
+            self.memory = Memory(**parts["memory"])
+        except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise HeroError(
+                f"the checkpoint does not fit the run: {reason}", exit_code=3
+            ) from error
 
-    def _contrast(self, batch: Batch, labels: Labels) -> tuple[Tensor, Tensor]:
-        """Positives without the best, and negatives, of this round or of all (the settings say)."""
-        latents = batch.latents_B_C_H_W
-        if self.settings.embedding.history == "round":
-            return latents[list(labels.others)], latents[list(labels.bads)]
-        known, good = self.memory.latents_N_C_H_W, self.memory.good_N
-        is_best = (known == self.best_C_H_W).flatten(1).all(1)
-        return known[good & ~is_best], known[~good]
 
-    def _auc(self, name: str, batch: Batch, labels: Labels) -> dict[str, float]:
-        """How the rewards rank this round's goods over its bads; empty where one kind is missing."""
-        rewards = self.rewards(batch, labels)
-        known = [index for index, good in enumerate(labels.good) if good is not None]
-        if rewards is None or not known:
-            return {}
-        good = torch.tensor([bool(labels.good[index]) for index in known])
-        auc = ranking_auc(rewards[known], good)
-        return {} if auc is None else {name: auc}
+def auc_of_labelled(rewards_B: Tensor, labels: Labels) -> float | None:
+    """How well rewards rank the labelled pictures: share of (good, bad) pairs in order."""
+    known = [index for index, good in enumerate(labels.good) if good is not None]
+    goods = torch.tensor([bool(labels.good[index]) for index in known], dtype=torch.bool)
+    return ranking_auc(rewards_B[known], goods)

@@ -77,9 +77,8 @@ def _changes(event: Event) -> dict[str, Any]:
 class Meter:
     """Progress of one step of a round, with an estimate; also the place where a stop takes effect.
 
-    Call it with (done, total) of the present piece; `scale` and `offset` place the piece in the
-    whole: a minibatch of 16 pictures after 32 others, each with 20 denoising steps, is
-    `piece(32, 16)` of a meter whose total is the batch.
+    It is itself a callback (done, total); `piece` makes one for a part of the whole, such as the
+    20 denoising steps of 16 pictures, after 32 others, in a batch of 64: `piece(32, 16, 64)`.
     """
 
     def __init__(
@@ -87,8 +86,7 @@ class Meter:
     ) -> None:
         self._tell, self._check_stop = tell, check_stop
         self._where = (round, phase, step)
-        self._begun = time.monotonic()
-        self._first: float | None = None
+        self._begun: tuple[float, float] | None = None
         self._told = 0.0
 
     def __call__(self, done: int, total: int) -> None:
@@ -103,11 +101,10 @@ class Meter:
         """`done` may lie between two units; what is told is rounded down."""
         self._check_stop()
         now = time.monotonic()
-        if self._first is None:
-            self._first = done
+        self._begun = self._begun or (now, done)
         if now - self._told < PACE and done < total:
             return
         self._told = now
-        gained = done - self._first
-        left = (now - self._begun) / gained * (total - done) if gained > 0 else None
+        since, first = self._begun
+        left = (now - since) / (done - first) * (total - done) if done > first else None
         self._tell(Progress(*self._where, int(done), total, left))
