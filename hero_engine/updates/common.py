@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,6 @@ class Update(Protocol):
 
     name: str
     needs_trajectory: bool
-    learns_from: Literal["rewards", "labels"]
 
     def signal(self, experience: Experience) -> str:
         """Empty where there is something to learn from, else why not, in words for the user."""

@@ -21,7 +21,7 @@ of those of sampling; else up to float32 rounding (|rho - 1| < 1e-5; clip range 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -45,7 +45,6 @@ class DdpoUpdate:
 
     name = "ddpo"
     needs_trajectory = True
-    learns_from: Literal["rewards", "labels"] = "rewards"
 
     def __init__(self, settings: DdpoSettings, sampler: SamplerSettings, model: "Model") -> None:
         if sampler.eta <= 0:

@@ -28,7 +28,7 @@ learns: only goods is plain fine-tuning on them, only bads moves away from them.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -49,7 +49,6 @@ class ForwardUpdate:
 
     name = "forward"
     needs_trajectory = False
-    learns_from: Literal["rewards", "labels"] = "labels"
 
     def __init__(self, settings: ForwardSettings, model: "Model") -> None:
         self.settings, self.model = settings, model
