@@ -235,6 +235,23 @@ def from_toml(text: str) -> Settings:
         raise HeroError(f"the settings are not valid TOML: {error}") from error
 
 
+def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with some replaced: {"batch": 8, "ddpo": {"clip_range": 1e-3}}.
+
+    HeroError where a key is unknown or a value is out of its range.
+    """
+    return cast(Settings, _build(Settings, _merged(asdict(settings), changes), ""))
+
+
+def _merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(table)
+    for name, value in changes.items():
+        old = merged.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[name] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
 def _build(kind: type, table: Mapping[str, Any], prefix: str) -> Any:
     hints = get_type_hints(kind)
     unknown = sorted(table.keys() - hints.keys())

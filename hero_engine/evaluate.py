@@ -1,150 +1,159 @@
-"""How good a policy is: success by the evaluator judge, with its interval, and diversity.
+"""How often the tuned model succeeds, against its base, on the same noises and the same seeds.
 
-The evaluator never labels, and evaluation has seeds of its own, so neither the labeller's quirks
-nor pictures that were trained on can make a figure better than it is.
+The pictures are scored by the second judge, the "evaluator", which never gives labels. Evaluation
+draws from a seed of its own, the same for all runs and out of reach of any run's seed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from hero_engine.embedded.judge import Judge
 from hero_engine.errors import HeroError
+from hero_engine.labellers import judged
 from hero_engine.learner import Learner
 from hero_engine.noise import FRESH, NoisePrior
+from hero_engine.rundir import RunDir
 from hero_engine.sampler import sample
 
-if TYPE_CHECKING:
-    from hero_engine.config import Settings
-    from hero_engine.embedded.judge import Judge
-    from hero_engine.pipeline import Model
-    from hero_engine.rundir import RunDir
+EVALUATION_SEED = 2**31
+"""The first number that is too large for a run's seed."""
 
-Noise = Literal["fresh", "guided"]
-EVALUATION_SEED = 1_000_003
-"""Every evaluation draws from this seed, never from a run's: the same noises for every policy."""
 Z_95 = 1.959964
+Noise = Literal["fresh", "guided"]
+OnPicture = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Success of n pictures: the rate, its 95% Wilson interval, and the pictures' diversity.
+    """A policy on one set of noises.
 
-    diversity: mean Euclidean distance between two pictures in the judge's features.
+    rate: share of successes, in 0..1; interval: Wilson's, 95%; diversity: mean Euclidean distance
+    between the pictures of a pair, in the judge's features.
     """
 
-    n: int
-    success_rate: float
+    rate: float
     interval: tuple[float, float]
     diversity: float
 
 
-def generate(
-    model: Model,
-    settings: Settings,
-    prompt: str,
-    prior: NoisePrior,
-    count: int,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> npt.NDArray[np.uint8]:
-    """``count`` pictures on the evaluation's seeds, uint8 (count, H, W, 3)."""
-    noises = prior.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 0)
-    pictures = []
-    for first in range(0, count, settings.minibatch):
+def evaluate(
+    folder: RunDir,
+    images: int,
+    noise: Noise,
+    *,
+    prompt: str | None = None,
+    on_picture: OnPicture = lambda done, total: None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """The scores of the run's newest checkpoint and of its base, as `hero eval --json` prints them.
+
+    images: pictures a policy, at least 2. noise: standard normal, or from the run's mixture; then the
+    base is scored with the very same noises, and once more with fresh ones. prompt: another one than
+    the run's, to see what transfers. HeroError without a judge (2) or a checkpoint (3).
+    """
+    exam = Exam(folder, images, prompt or folder.settings.prompt, on_picture, device)
+    prior = exam.learner.prior if noise == "guided" else FRESH
+    exam.rounds = 3 if noise == "guided" else 2
+    tuned, base = exam.score(prior, base=False), exam.score(prior, base=True)
+    result = {
+        "success_rate": tuned.rate,
+        "base_success_rate": base.rate,
+        "n": images,
+        "diversity": tuned.diversity,
+        "base_diversity": base.diversity,
+        "noise": noise,
+        "interval": tuned.interval,
+        "base_interval": base.interval,
+        "prompt": exam.prompt,
+    }
+    if noise == "guided":
+        fresh = exam.score(FRESH, base=True)
+        result |= {
+            "base_fresh_success_rate": fresh.rate,
+            "base_fresh_interval": fresh.interval,
+            "base_fresh_diversity": fresh.diversity,
+        }
+    return result
+
+
+class Exam:
+    """A run's model and the judge that scores it; `rounds` policies will be scored in all."""
+
+    def __init__(
+        self, folder: RunDir, images: int, prompt: str, on_picture: OnPicture, device: str
+    ) -> None:
+        self.task = judged(folder.task)
+        if images < 2:
+            raise HeroError(f"--images {images}: at least 2 are needed")
+        self.settings, self.images, self.prompt = folder.settings, images, prompt
+        self.learner = trained(folder, device)
+        self.judge = Judge.open("evaluator")
+        self.rounds, self._scored, self._on_picture = 1, 0, on_picture
+
+    def score(self, prior: NoisePrior, *, base: bool) -> Score:
+        """Sample with the base or the tuned model, and let the judge say."""
+        pictures = self._pictures(prior, base)
+        successes = int(self.judge.success(self.task, pictures).sum())
+        self._scored += 1
+        return Score(
+            successes / self.images,
+            wilson(successes, self.images),
+            mean_distance(self.judge.features(pictures)),
+        )
+
+    def _pictures(self, prior: NoisePrior, base: bool) -> npt.NDArray[np.uint8]:
+        model, settings = self.learner.model, self.settings
+        noises = prior.draw(self.images, model.latent_shape, settings.noise, EVALUATION_SEED, 0)
+        made: list[npt.NDArray[np.uint8]] = []
+        with model.base() if base else nullcontext():
+            for first in range(0, self.images, settings.minibatch):
+                made.append(self._minibatch(noises[first : first + settings.minibatch], first))
+        return np.concatenate(made)
+
+    def _minibatch(self, noises: Tensor, first: int) -> npt.NDArray[np.uint8]:
+        model = self.learner.model
         batch = sample(
             model,
-            prompt,
-            noises[first : first + settings.minibatch],
-            settings.sampler,
+            self.prompt,
+            noises,
+            self.settings.sampler,
             seed=EVALUATION_SEED,
             round=0,
             first_index=first,
         )
-        pictures.append(model.decode(batch.latents_B_C_H_W))
-        if on_progress is not None:
-            on_progress(min(first + settings.minibatch, count), count)
-    return np.concatenate(pictures)
+        done = self._scored * self.images + first + len(noises)
+        self._on_picture(done, self.rounds * self.images)
+        return model.decode(batch.latents_B_C_H_W)
 
 
-def score(judge: Judge, task: str, pictures: npt.NDArray[np.uint8]) -> Score:
-    """What the judge says of the pictures."""
-    good = int(judge.success(task, pictures).sum())
-    features = torch.from_numpy(judge.features(pictures))
-    diversity = float(torch.pdist(features).mean()) if len(pictures) > 1 else 0.0
-    return Score(len(pictures), good / len(pictures), wilson(good, len(pictures)), diversity)
-
-
-def wilson(good: int, n: int) -> tuple[float, float]:
-    """95% interval of a rate (Wilson 1927)."""
-    rate, square = good / n, Z_95**2 / n
-    middle = (rate + square / 2) / (1 + square)
-    half = Z_95 * math.sqrt(rate * (1 - rate) / n + square / (4 * n)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def restored(run: RunDir, model: Model) -> Learner:
-    """The run's newest learning state on a model that was opened with its settings."""
-    learner = Learner(run.settings, model)
-    checkpoint = run.load_checkpoint()
-    if checkpoint is None:
-        raise HeroError(f"{run.path} has not finished a round yet", exit_code=3)
-    learner.load(checkpoint[0])
+def trained(folder: RunDir, device: str = "auto") -> Learner:
+    """What the run has learned up to its newest checkpoint. HeroError, 3, where there is none."""
+    found = folder.load_checkpoint()
+    if found is None:
+        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=3)
+    learner = Learner.open(folder.settings, device)
+    learner.restore(found[0])
     return learner
 
 
-def evaluate(
-    run: RunDir,
-    model: Model,
-    judge: Judge,
-    *,
-    images: int,
-    noise: Noise,
-    prompt: str | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """The tuned policy with ``noise`` against the base model with fresh noise, on common seeds.
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a proportion, in 0..1."""
+    share, z2 = successes / n, Z_95**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
-    With guided noise the gain holds the choice of noises as well as what was learned; with fresh
-    noise only the latter. HeroError where no judge knows the run's task.
-    """
-    if run.task.judge is None:
-        raise HeroError(
-            f"no judge knows the task {run.task.name!r}; hero eval needs a shipped task"
-        )
-    learner = restored(run, model)
-    asked = prompt or run.settings.prompt
-    prior = learner.prior if noise == "guided" else FRESH
-    tell = on_progress or (lambda done, total: None)
 
-    tuned = generate(
-        model, run.settings, asked, prior, images, lambda done, _: tell(done, 2 * images)
-    )
-    with model.base():
-        base = generate(
-            model,
-            run.settings,
-            asked,
-            FRESH,
-            images,
-            lambda done, _: tell(images + done, 2 * images),
-        )
-    after, before = score(judge, run.task.judge, tuned), score(judge, run.task.judge, base)
-    return {
-        "success_rate": after.success_rate,
-        "base_success_rate": before.success_rate,
-        "n": images,
-        "diversity": after.diversity,
-        "base_diversity": before.diversity,
-        "interval": after.interval,
-        "base_interval": before.interval,
-        "noise": noise,
-        "base_noise": "fresh",
-        "prompt": asked,
-        "judge": "evaluator",
-    }
+def mean_distance(features_B_F: npt.NDArray[np.float32]) -> float:
+    """Mean Euclidean distance over all pairs of rows."""
+    return float(torch.pdist(torch.from_numpy(features_B_F).double()).mean())

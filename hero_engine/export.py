@@ -1,52 +1,39 @@
-"""Write a run's LoRA so that diffusers' ``load_lora_weights`` opens it and makes the same pictures."""
+"""A run's LoRA as one safetensors file that diffusers' `load_lora_weights` opens."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hero_engine import __version__
 from hero_engine.errors import HeroError
-from hero_engine.evaluate import restored
-
-if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
-    from hero_engine.rundir import RunDir
+from hero_engine.files import NOT_USABLE, write_tensors
+from hero_engine.pipeline import portable_lora
+from hero_engine.rundir import RunDir
 
 
-def export_lora(run: RunDir, model: Model, path: Path) -> None:
-    """Write ``path`` (.safetensors): the LoRA in diffusers' naming, scale folded in, with metadata.
+def export_lora(folder: RunDir, out: Path) -> None:
+    """Write the newest checkpoint's LoRA to `out`, with where it comes from as metadata.
 
-    HeroError, exit code 2, where the path cannot be written or is not a .safetensors file.
+    The scale alpha / rank is in the weights, so any reader gets the same pictures.
+    HeroError, exit code 3, where no round is finished yet or `out` cannot be written.
     """
-    from safetensors.torch import save_file
-
-    if path.suffix != ".safetensors":
-        raise HeroError(f"--out {path}: the file's name must end in .safetensors")
-    learner = restored(run, model)
-    settings = run.settings
+    found = folder.load_checkpoint()
+    if found is None:
+        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=NOT_USABLE)
+    parts, state = found
+    settings = folder.settings
     metadata = {
-        "format": "pt",
         "hero_version": __version__,
-        "task": run.task.name,
+        "task": settings.task,
         "prompt": settings.prompt,
         "base_model": settings.model,
-        "update": settings.update,
         "preset": settings.preset,
-        "labels": str(len(learner.memory.good_N)),
-        "sampler": json.dumps(
-            {
-                "steps": settings.sampler.steps,
-                "eta": settings.sampler.eta,
-                "guidance": settings.sampler.guidance,
-            }
-        ),
+        "update": settings.update,
+        "rounds": str(state["round"]),
+        "labels": str(state["finished"]["labels_total"]),
     }
-    beside = path.with_suffix(".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(model.portable_lora_state(), beside, metadata)
-        beside.replace(path)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(out, portable_lora(parts["lora"], settings.lora), metadata)
     except OSError as error:
-        raise HeroError(f"cannot write {path}: {error.strerror or error}") from error
+        raise HeroError(f"cannot write {out}: {error.strerror}", exit_code=NOT_USABLE) from error

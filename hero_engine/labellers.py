@@ -33,7 +33,7 @@ class Labeller(Protocol):
 class QueueLabeller:
     """A person: the app writes marks into the journal itself, and sends SubmitLabels when done."""
 
-    def __init__(self, inbox: queue.Queue[Command]) -> None:
+    def __init__(self, inbox: queue.SimpleQueue[Command]) -> None:
         self._inbox = inbox
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:

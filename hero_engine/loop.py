@@ -41,7 +41,8 @@ class Run:
     """A run at work. The caller holds the folder's lock.
 
     more_rounds: end after this many further rounds, whatever the budget; None for the run's own end.
-    Any method may raise StopRequested, at a safe point.
+    Any method may raise StopRequested, at a safe point; what it learned is then half done, so go on
+    with a new Run, which begins at the last checkpoint.
     """
 
     def __init__(
@@ -92,20 +93,22 @@ class Run:
     def sample(self) -> Batch:
         """The round's pictures: those already made, and the minibatches still missing."""
         settings, model, round = self.settings, self.learner.model, self.round
-        parts = [Batch.from_tensors(part) for part in self.folder.load_parts(round)]
-        done = sum(len(part) for part in parts)
+        parts = {at: Batch.from_tensors(part) for at, part in self.folder.load_parts(round).items()}
         if self._phase() == "sampling":
             self._enter("sampling")
-            self._announce(range(done))
+            for first, part in parts.items():
+                self._announce(first, len(part))
         noises = self.learner.prior.draw(
             settings.batch, model.latent_shape, settings.noise, settings.seed, round
         )
         kept = self._steps_to_keep()
         meter = self._meter("sampling", "sample")
-        for first in range(done, settings.batch, settings.minibatch):
+        for first in range(0, settings.batch, settings.minibatch):
+            if first in parts:
+                continue
             rows = slice(first, min(first + settings.minibatch, settings.batch))
             with self._timed("sample"):
-                part = sample(
+                parts[first] = sample(
                     model,
                     settings.prompt,
                     noises[rows],
@@ -116,9 +119,8 @@ class Run:
                     kept_steps_B_S=None if kept is None else kept[rows],
                     on_step=meter.piece(first, rows.stop - first, settings.batch),
                 )
-                self._keep(first, part)
-            parts.append(part)
-        return Batch.cat(parts)
+                self._keep(first, parts[first])
+        return Batch.cat(parts[first] for first in sorted(parts))
 
     def ask(self) -> tuple[Labels, list[str]]:
         """The round's labels, and what was unusual about them."""
@@ -161,7 +163,7 @@ class Run:
         learner.prior = learner.prior.updated(batch, labels)
 
         notes = [*notes, *self._notes(labels, contrasted=contrast is not None, why_not=why_not)]
-        self._finish(batch, self._report(labels, rewards, metrics, notes, updated=not why_not))
+        self._finish(self._report(labels, rewards, metrics, notes, updated=not why_not))
 
     def _steps_to_keep(self) -> Tensor | None:
         """Which denoising steps of each picture will be trained, (B, S); None where none are."""
@@ -183,11 +185,10 @@ class Run:
         for index, pixels in enumerate(pictures, start=first):
             self.folder.save_picture(self.round, index, pixels)
         self.folder.save_part(self.round, first, part.tensors())
-        self._announce(range(first, first + len(part)))
+        self._announce(first, len(part))
 
-    def _announce(self, images: range) -> None:
-        if not images:
-            return
+    def _announce(self, first: int, count: int) -> None:
+        images = range(first, first + count)
         paths = [self.folder.picture_path(self.round, image) for image in images]
         known = {i: self.folder.relative(p) for i, p in zip(images, paths, strict=True)}
         self.journal.add_images(self.round, known)
@@ -235,9 +236,8 @@ class Run:
             metrics=metrics,
         )
 
-    def _finish(self, batch: Batch, report: RoundFinished) -> None:
+    def _finish(self, report: RoundFinished) -> None:
         """Checkpoint the round, then let the rest of the folder follow."""
-        self.check_stop()
         self.folder.save_checkpoint(
             self.round + 1, self.learner.parts(), {"finished": asdict(report)}
         )
@@ -246,8 +246,9 @@ class Run:
     def _settle(self, report: RoundFinished) -> None:
         """What follows from a checkpoint; done again if a crash came in between."""
         round = report.round
-        if parts := [Batch.from_tensors(part) for part in self.folder.load_parts(round)]:
-            self.folder.condense(round, replace(Batch.cat(parts), trajectory=None).tensors())
+        if parts := self.folder.load_parts(round):
+            batch = Batch.cat(Batch.from_tensors(part) for part in parts.values())
+            self.folder.condense(round, replace(batch, trajectory=None).tensors())
         self.journal.finish_round(round, asdict(report))
         self.round, self.labels_used = round + 1, report.labels_total
         self.tell(report)

@@ -4,7 +4,6 @@ Everything the engine needs of the model is in `Model`; no other file knows diff
 No library may print here: the terminal belongs to the app, stdout to JSON lines.
 """
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hero_engine.config import LoraSettings
-from hero_engine.embedded import weights_dir
 from hero_engine.errors import HeroError
 from hero_engine.seeds import seed_number
+from hero_engine.sources import find_model
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 LARGE_PICTURE = 256
 TARGET_GROUPS = {
     "conv": ("conv1", "conv2"),
@@ -156,11 +154,7 @@ class Model:
     def portable_lora_state(self) -> dict[str, Tensor]:
         """The LoRA as diffusers' `load_lora_weights` reads it, with the scale alpha / rank folded
         into the B matrices, so that no reader needs to know alpha."""
-        scale = self.lora.alpha / self.lora.rank
-        return {
-            f"unet.{name}": (weight * scale if ".lora_B." in name else weight).contiguous()
-            for name, weight in self.lora_state().items()
-        }
+        return portable_lora(self.lora_state(), self.lora)
 
     def _lora_by_portable_name(self) -> Iterator[tuple[str, nn.Parameter]]:
         for name, weight in self.unet.named_parameters():
@@ -184,7 +178,7 @@ def open_model(name: str, lora: LoraSettings, device: str = "auto", *, seed: int
     from `seed`. HeroError, exit code 5, in one line, when it cannot be opened.
     """
     where = torch.device(_pick_device(device))
-    pipeline = _load_pipeline(_source(name), name)
+    pipeline = _load_pipeline(find_model(name), name)
     dtype = _pick_dtype(where)
     unet = pipeline.unet.to(where, dtype).requires_grad_(False).eval()
     attach_lora(unet, lora, seed)
@@ -201,6 +195,15 @@ def open_model(name: str, lora: LoraSettings, device: str = "auto", *, seed: int
     if max(model.picture_size) >= LARGE_PICTURE:
         model.vae.enable_slicing()
     return model
+
+
+def portable_lora(state: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, Tensor]:
+    """What `Model.lora_state` gave, as `Model.portable_lora_state` describes."""
+    scale = lora.alpha / lora.rank
+    return {
+        f"unet.{name}": (weight * scale if ".lora_B." in name else weight).contiguous()
+        for name, weight in state.items()
+    }
 
 
 def attach_lora(unet: Any, lora: LoraSettings, seed: int) -> None:
@@ -236,25 +239,6 @@ def _target_modules(unet: Any, targets: tuple[str, ...]) -> Iterator[str]:
         if not any(layer.endswith(f".{suffix}") for suffix in suffixes for layer in layers):
             raise HeroError(f"lora.targets: {target!r} names no layer of this model's UNet")
         yield from suffixes
-
-
-def _source(name: str) -> str:
-    """Where diffusers finds the model: a folder's path, or the hub id itself."""
-    folder = weights_dir() if name == "embedded" else Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "model_index.json").is_file():
-            raise HeroError(
-                f"{folder} holds no diffusers pipeline (model_index.json is missing)", exit_code=5
-            )
-        return str(folder)
-    if name == "embedded":
-        raise HeroError(f"the embedded model's weights are missing: {folder}", exit_code=5)
-    if not HUB_ID.fullmatch(name):
-        raise HeroError(
-            f"model {name!r} is neither 'embedded', a folder, nor a hub id (owner/name)",
-            exit_code=5,
-        )
-    return name
 
 
 def _load_pipeline(source: str, name: str) -> Any:

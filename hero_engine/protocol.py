@@ -119,13 +119,14 @@ class RoundFinished(JsonEvent):
 
 @dataclass(frozen=True)
 class Finished(JsonEvent):
-    """The engine has ended: the budget is spent, the asked rounds are done, or it was stopped."""
+    """The engine has ended. ``reason``: "budget" (used), "rounds" (done as asked), or "stopped"."""
 
     event: ClassVar[str] = "finished"
     run: str
     rounds: int
     labels: int
     reason: str
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -185,13 +185,19 @@ class RunDir:
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(folder / f"part-{first:05}.safetensors", tensors)
 
-    def load_parts(self, round: int) -> list[dict[str, Tensor]]:
-        """The round's minibatches so far, in order."""
-        return [read_tensors(path) for path in self._part_files(round)]
+    def load_parts(self, round: int) -> dict[int, dict[str, Tensor]]:
+        """The round's minibatches so far, in order, by the index of their first picture."""
+        files = self._part_files(round)
+        return {int(path.stem.removeprefix("part-")): read_tensors(path) for path in files}
 
     def condense(self, round: int, tensors: Mapping[str, Tensor]) -> None:
-        """The round is trained: keep these tensors of it, and no minibatch."""
-        write_tensors(self._round_dir(round) / "latents.safetensors", tensors)
+        """The round is trained: keep these tensors of it, and no minibatch.
+
+        Where they are kept already, a crash came while minibatches went, and those left are few.
+        """
+        kept = self._round_dir(round) / "latents.safetensors"
+        if not kept.exists():
+            write_tensors(kept, tensors)
         for path in self._part_files(round):
             path.unlink()
 

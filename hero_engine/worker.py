@@ -1,109 +1,109 @@
-"""The engine's thread: commands in, events out, errors told as events. The loop knows no thread."""
+"""The engine's thread: commands in, events out, every error an event.
+
+`send` takes commands from any thread, or from a signal handler. A stop takes effect at the next
+safe point: a denoising step, an epoch of the embedding, an optimizer step, or a wait for labels.
+"""
 
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
 
 from hero_engine.errors import HeroError, StopRequested
-from hero_engine.labellers import Labeller, PersonLabeller
-from hero_engine.protocol import Command, Event, Failed, Finished, Stop, SubmitLabels
-from hero_engine.rundir import RunDir
+from hero_engine.journal import Journal
+from hero_engine.labellers import Labeller, QueueLabeller
+from hero_engine.protocol import Command, Event, Failed, Finished, Stop
+from hero_engine.reporting import Deliver, Reporter
+from hero_engine.rundir import NOT_USABLE, RunDir
 
-MakeLabeller = Callable[[Callable[[int], None]], Labeller]
-"""Makes the labeller from a function that waits until a round is submitted."""
-POLL = 0.1
 INTERNAL = 1
 
 
 class EngineWorker(threading.Thread):
-    """Opens the model and runs the loop. Tell it things with ``send``; it tells ``report``.
+    """Runs the loop on a run's folder until its end, a stop, or an error.
 
-    The last event is always ``Finished`` or ``Failed``. ``report`` is called from this thread.
+    deliver: called with every event, from this thread. labeller: a person's, who sends SubmitLabels,
+    unless another one is given. more_rounds: see `Run`. Without a terminal, call `run` itself.
     """
 
     def __init__(
         self,
-        run: RunDir,
-        report: Callable[[Event], None],
+        folder: RunDir,
+        deliver: Deliver,
         *,
-        rounds: int | None = None,
-        make_labeller: MakeLabeller = PersonLabeller,
+        labeller: Labeller | None = None,
+        more_rounds: int | None = None,
         device: str = "auto",
     ) -> None:
         super().__init__(name="hero-engine", daemon=True)
-        self.run_dir, self.report, self.rounds = run, report, rounds
-        self._make_labeller, self._device = make_labeller, device
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._stopping = threading.Event()
+        self._folder, self._deliver, self._device = folder, deliver, device
+        # A SimpleQueue may be put to from a signal handler that interrupts its own get.
+        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._labeller = labeller or QueueLabeller(self._inbox)
+        self._more_rounds = more_rounds
+        self._stopping = False
 
     def send(self, command: Command) -> None:
-        """Hand over a command; returns at once, from any thread or signal handler."""
+        """Hand over a command; returns at once."""
         if isinstance(command, Stop):
-            self._stopping.set()
-        self._commands.put(command)
+            self._stopping = True
+        self._inbox.put(command)
 
-    def run(self) -> None:
-        """The thread: run the loop, and turn whatever happens into the last event."""
-        try:
-            self.report(self._work())
-        except StopRequested:
-            self.report(self._stopped())
-        except HeroError as error:
-            self.report(Failed(error.message, error.exit_code))
-        except Exception as error:
-            # The one place where any error is caught: the person gets a line, the log the trace.
-            self._log(traceback.format_exc())
-            told = f"{type(error).__name__}: {error}".splitlines()[0]
-            self.report(Failed(f"{told} (see {self.run_dir.path / 'hero.log'})", INTERNAL))
-
-    def safe_point(self) -> None:
-        """Raises ``StopRequested`` once a stop was asked for."""
-        if self._stopping.is_set():
+    def check_stop(self) -> None:
+        """Raise StopRequested once a stop was asked for."""
+        if self._stopping:
             raise StopRequested
 
-    def wait_for_labels(self, round: int) -> None:
-        """Block until the round is submitted; ``StopRequested`` where a stop comes first."""
-        while True:
-            self.safe_point()
-            try:
-                command = self._commands.get(timeout=POLL)
-            except queue.Empty:
-                continue
-            if command == SubmitLabels(round):
-                return
+    def run(self) -> None:
+        """Work; the last event is Finished or Failed."""
+        reporter = Reporter(self._folder, self._deliver)
+        try:
+            with self._folder.lock():
+                last = self._work(reporter)
+                reporter.tell(last)
+        except HeroError as error:
+            self._deliver(Failed(error.message, error.exit_code))
 
-    def _work(self) -> Finished:
-        from hero_engine.loop import Loop
-        from hero_engine.pipeline import open_model
+    def _work(self, reporter: Reporter) -> Event:
+        try:
+            with Journal(self._folder.journal_path) as journal:
+                return self._rounds(journal, reporter)
+        except StopRequested as stop:
+            seen = self._folder.opened()
+            return Finished(seen.run, seen.round, seen.labels_used, "stopped", str(stop))
+        except HeroError as error:
+            return Failed(error.message, error.exit_code)
+        except OSError as error:
+            return Failed(f"{error.filename or self._folder.path}: {error.strerror}", NOT_USABLE)
+        except sqlite3.Error as error:
+            return Failed(f"{self._folder.journal_path}: {error}", NOT_USABLE)
+        except Exception as error:
+            return Failed(self._noted(error), INTERNAL)
 
-        with ExitStack() as stack:
-            stack.enter_context(self.run_dir.lock())
-            settings = self.run_dir.settings
-            model = open_model(settings.model, settings.lora, self._device, seed=settings.seed)
-            self.safe_point()
-            labeller = self._make_labeller(self.wait_for_labels)
-            loop = Loop(self.run_dir, model, labeller, self.report, self.safe_point)
-            stack.callback(loop.journal.close)
-            finished = loop.run(self.rounds)
-            self.run_dir.add_event(finished.to_json())
-            return finished
+    def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:
+        from hero_engine.learner import Learner
+        from hero_engine.loop import Run
 
-    def _stopped(self) -> Finished:
-        status = self.run_dir.status()
-        event = Finished(
-            str(self.run_dir.path),
-            int(status.get("round", 0)),
-            int(status.get("labels", 0)),
-            "stopped",
+        self.check_stop()
+        learner = Learner.open(self._folder.settings, self._device)
+        reporter.tell(self._folder.opened())
+        run = Run(
+            self._folder,
+            journal,
+            learner,
+            self._labeller,
+            tell=reporter.tell,
+            check_stop=self.check_stop,
+            more_rounds=self._more_rounds,
         )
-        self.run_dir.add_event(event.to_json())
-        return event
+        return run.run()
 
-    def _log(self, text: str) -> None:
-        with Path(self.run_dir.path / "hero.log").open("a", encoding="utf-8") as file:
-            file.write(text)
+    def _noted(self, error: Exception) -> str:
+        """Put the traceback into the run's log; returns the line for the user."""
+        log = self._folder.path / "hero.log"
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        return f"{type(error).__name__}: {reason} (traceback in {log})"

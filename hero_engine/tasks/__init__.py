@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hero_engine.config import PRESETS, Settings, with_changes
 from hero_engine.errors import HeroError
 
 FOLDER = Path(__file__).parent
@@ -55,6 +56,24 @@ def load_task(name_or_path: str) -> Task:
         raise HeroError(f"there is no task file {name_or_path}")
     known = ", ".join(file.stem for file in sorted(FOLDER.glob("*.toml")))
     raise HeroError(f"no task is called {name_or_path!r}; there are {known}, or give a TOML file")
+
+
+def settings_for(
+    task: Task, model: str, preset: str | None = None, changes: Mapping[str, Any] | None = None
+) -> Settings:
+    """A run's settings: a preset, the task's own numbers over it, and changes over those.
+
+    Without a preset's name it is "embedded" for the embedded model, and "paper" for any other.
+    HeroError for an unknown preset or setting, or a value out of its range.
+    """
+    name = preset or ("embedded" if model == "embedded" else "paper")
+    if name not in PRESETS:
+        raise HeroError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
+    numbers = {"batch": task.batch, "labels": task.labels}
+    if name == "paper":
+        numbers |= task.paper
+    settings = PRESETS[name](task=task.name, prompt=task.prompt, model=model, **numbers)
+    return with_changes(settings, changes or {})
 
 
 def read_task(path: Path) -> Task:
