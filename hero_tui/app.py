@@ -11,9 +11,7 @@ from pathlib import Path
 
 from hero_engine.errors import HeroError
 from hero_engine.protocol import Event, RunOpened
-from hero_engine.rundir import RunDir
-from hero_engine.worker import EngineWorker
-from hero_tui.bridge import MakeEngine
+from hero_tui.bridge import Engine, MakeEngine
 from hero_tui.graphics.choose import choose_painter
 from hero_tui.graphics.detect import ask
 from hero_tui.hero_app import HeroApp
@@ -28,9 +26,13 @@ def run_app(run_dir: Path, *, graphics: str = "auto", rounds: int | None = None)
     rounds: how many rounds the engine does before it ends; None for the whole budget.
     Raises HeroError where the run cannot be used or there is no terminal.
     """
+    # Here, so that the app itself can be run and tested on any other engine.
+    from hero_engine.rundir import RunDir
+    from hero_engine.worker import EngineWorker
+
     run = RunDir.open(run_dir)
 
-    def make_engine(deliver: Callable[[Event], None]) -> EngineWorker:
+    def make_engine(deliver: Callable[[Event], None]) -> Engine:
         return EngineWorker(run, deliver, rounds=rounds)
 
     return run_on_terminal(run.path, make_engine, graphics=graphics, opened=run.opened())

@@ -39,14 +39,13 @@ class Box:
 class Drawing:
     """One picture, encoded for one box.
 
-    `lines[y]` is a list of segments exactly `box.columns` cells wide. `raw` lines carry escape
+    `lines[y]` is a list of segments exactly `box.columns` cells wide; they may carry escape
     sequences that no style filter may touch. `upload` goes to the terminal once, before the
     lines; `forget` frees what it left there. `size` is what sending it costs, in bytes.
     """
 
     box: Box
     lines: tuple[tuple[Segment, ...], ...]
-    raw: bool = False
     upload: str = ""
     forget: str = ""
 

@@ -65,7 +65,7 @@ class KittyPainter:
         )
         image = (self.session << 24) | number
         upload = "".join(map(self._wrap, _transmission(image, data, columns, rows)))
-        return Drawing(box, lines, raw=True, upload=upload, forget=self._wrap(_delete(image)))
+        return Drawing(box, lines, upload=upload, forget=self._wrap(_delete(image)))
 
     def _cells(self, number: int, row: int, columns: int) -> Segment:
         """One row of placeholders: the first says row, column and high byte, the rest inherit."""
@@ -82,8 +82,9 @@ def through_tmux(command: str) -> str:
 
 
 def _cells(fitted: tuple[int, int], box: Box) -> tuple[int, int]:
-    columns = min(box.columns, max(1, round(fitted[0] / box.cell[0])))
-    rows = min(box.rows, max(1, round(fitted[1] / box.cell[1])), len(DIACRITICS))
+    """Cells that hold the picture; the terminal centres it in them, keeping its proportions."""
+    columns = -(-fitted[0] // box.cell[0])
+    rows = min(-(-fitted[1] // box.cell[1]), len(DIACRITICS))
     return columns, rows
 
 

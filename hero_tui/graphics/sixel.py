@@ -39,7 +39,7 @@ class SixelPainter:
         data = _encode(picture.resize((width, height), Image.Resampling.LANCZOS))
         rows = [(blank(box.columns),) for _ in range(box.rows - 1)]
         last = (blank(box.columns), _placed(data, box, left))
-        return Drawing(box, (*rows, last), raw=True)
+        return Drawing(box, (*rows, last))
 
 
 def _whole_bands(size: tuple[int, int]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from chafa import Canvas
@@ -24,11 +25,16 @@ class SymbolPainter:
     def paint(self, picture: Image.Image, box: Box) -> Drawing:
         """Encode the picture as styled text, centred in the box."""
         width, height = box.fit(picture.size)
-        columns = min(box.columns, max(1, round(width / box.cell[0])))
-        rows = min(box.rows, max(1, round(height / box.cell[1])))
+        columns = min(box.columns, _cells(width, box.cell[0]))
+        rows = min(box.rows, _cells(height, box.cell[1]))
         canvas = draw(_shrink(picture, columns, rows), symbol_config(columns, rows))
         art = [tuple(_row(canvas, y, columns)) for y in range(rows)]
         return Drawing(box, tuple(_centred(art, columns, box)))
+
+
+def _cells(pixels: int, cell: int) -> int:
+    """Whole cells for so many pixels; a part of a cell counts when it is more than a quarter."""
+    return max(1, math.ceil(pixels / cell - 0.25))
 
 
 def _shrink(picture: Image.Image, columns: int, rows: int) -> Image.Image:

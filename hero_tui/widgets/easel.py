@@ -43,7 +43,7 @@ class Easel:
 
     def forget(self, drawing: Drawing) -> None:
         """Free what a drawing left in the terminal."""
-        if drawing.upload in self._sent:
+        if self._is_sent(drawing):
             self._sent.discard(drawing.upload)
             self._write(drawing.forget)
 
@@ -75,15 +75,18 @@ class Easel:
             return
         if picture.wanted != (path, box):
             return
+        self._in_flight += drawing.size - (len(drawing.upload) if self._is_sent(drawing) else 0)
         self._upload(drawing)
         picture.show(drawing)
-        self._in_flight += drawing.size
         if self._in_flight >= FLIGHT or self._queue.empty():
             self._in_flight = 0
             await self._landed()
 
+    def _is_sent(self, drawing: Drawing) -> bool:
+        return drawing.upload in self._sent
+
     def _upload(self, drawing: Drawing) -> None:
-        if drawing.upload and drawing.upload not in self._sent:
+        if drawing.upload and not self._is_sent(drawing):
             self._sent.add(drawing.upload)
             self._write(drawing.upload)
 

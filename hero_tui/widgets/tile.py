@@ -54,7 +54,11 @@ class Picture(Widget):
         return Content("·")
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Raw drawings go past Textual's style cache and filters, which would tear them."""
+        """Drawings go past Textual's style cache and filters.
+
+        Those would tear escape sequences apart, and under NO_COLOR grey the pictures: their
+        colours are what is judged, not decoration.
+        """
         drawing = self.drawing
         if drawing is None or self.size != (drawing.box.columns, drawing.box.rows):
             return super().render_lines(crop)
@@ -64,13 +68,10 @@ class Picture(Widget):
         return [line.crop(*crop.column_span) for line in lines]
 
     def _lines(self, drawing: Drawing) -> list[Strip]:
-        ground = self.background_colors[1]
-        if self._ground != ground.rich_color:
-            self._ground = ground.rich_color
-            strips = [drawing.strip(y, self._ground) for y in range(drawing.box.rows)]
-            for line_filter in () if drawing.raw else self.get_line_filters():
-                strips = [strip.apply_filter(line_filter, ground) for strip in strips]
-            self._strips = strips
+        ground = self.background_colors[1].rich_color
+        if self._ground != ground:
+            self._ground = ground
+            self._strips = [drawing.strip(y, self._ground) for y in range(drawing.box.rows)]
         return self._strips
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine, open_journal, opened
+from rich.color import Color
+from textual.geometry import Region
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from hero_engine.labels import Labels
 from hero_engine.protocol import Failed, Finished, Stop, SubmitLabels
@@ -289,6 +292,36 @@ async def test_a_failed_engine_ends_the_app_with_its_code(tmp_path: Path) -> Non
         await pilot.pause()
     assert app.return_value == 5
     assert app.state.failed is not None
+
+
+async def test_without_colour_marks_are_grey_and_pictures_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("w")
+        await app.easel.idle()
+        assert app.labelling.tiles is not None
+        tile = app.labelling.tiles.tiles[1]
+        assert "● good" in grounds(tile.caption)[0]
+        assert not any(colourful for _, colourful in grounds(tile.caption)[1])
+        assert any(colourful for _, colourful in grounds(tile.picture)[1])
+
+
+def grounds(widget: Widget) -> tuple[str, list[tuple[str, bool]]]:
+    """A widget's text, and for each piece of it whether its background has a hue."""
+    strips = widget.render_lines(Region(0, 0, widget.size.width, widget.size.height))
+    pieces = [
+        (text, style is not None and style.bgcolor is not None and has_hue(style.bgcolor))
+        for strip in strips
+        for text, style, _ in strip
+    ]
+    return "".join(text for text, _ in pieces), pieces
+
+
+def has_hue(colour: Color) -> bool:
+    return colour.triplet is not None and len(set(colour.triplet)) > 1
 
 
 async def test_clicks_do_what_the_keys_do(tmp_path: Path) -> None:
