@@ -108,18 +108,20 @@ class HeroApp(App[int], inherit_bindings=False):
         self.labelling.show_state(self.state)
 
     def _open_round(self, round: int) -> None:
-        """Put a round on the desk, unless it is there.
-
-        Only a labelling screen on top turns pages.
-        """
+        """Put a round on the desk, unless it is there; a zoom into another round closes."""
         opened = self.state.opened
         self.state = replace(self.state, round=round)
         if opened is None or self.desk.round == round:
             return
-        if isinstance(self.screen, ZoomScreen):
-            self.screen.action_leave()
+        if any(isinstance(screen, ZoomScreen) for screen in self.screen_stack):
+            self._uncover()
         self.desk.open_round(round, opened.batch)
         self.labelling.show_round()
+
+    def _uncover(self) -> None:
+        """Bring the labelling screen to the top."""
+        while self.screen is not self.labelling:
+            self.pop_screen()
 
     def _submit(self) -> None:
         self.bridge.submit(self.desk.round)
@@ -181,6 +183,7 @@ class HeroApp(App[int], inherit_bindings=False):
     def _stop(self, words: str) -> None:
         self.state = replace(self.state, stopping=True)
         self.bridge.stop()
+        self._uncover()
         self.labelling.say(words)
         self.labelling.show_state(self.state)
 

@@ -259,7 +259,7 @@ class LabellingScreen(Screen[None], inherit_bindings=False):
 
     def _turn_to(self, page: int) -> None:
         if page != self.page and self.tiles is not None:
-            self.page = page
+            self.page, self._notice = page, ""
             images = self.images
             self.touched = images[0] if images else 0
         self.refresh_page()

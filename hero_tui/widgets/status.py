@@ -17,7 +17,7 @@ PHASES = {
     "finished": "finished",
     "failed": "failed",
 }
-STEPS = {"sample": "drawing", "embed": "learning what is good", "update": "learning to draw it"}
+STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning"}
 BAR = 16
 ROUNDS_SHOWN = 8
 """Rounds the sparkline has room for on 80 columns; the newest stay."""

@@ -174,7 +174,7 @@ async def test_keys_answer_while_the_model_learns_and_labels_are_final(tmp_path:
 async def test_the_next_round_takes_the_desk_even_from_the_zoom(tmp_path: Path) -> None:
     async with labelling(tmp_path, batch=8) as (app, engine, pilot):
         await sampled(engine, pilot)
-        await pilot.press("Q", "enter", "space")
+        await pilot.press("Q", "enter", "space", "?")
         engine.finish_round(0, good=1)
         await sampled(engine, pilot, round=1)
         assert app.screen is app.labelling
@@ -199,7 +199,7 @@ async def test_a_resumed_app_shows_the_same_pictures_and_marks_and_can_undo_them
 ) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
-        await pilot.press("w", "E", "enter", "a", "ctrl+q")
+        await pilot.press("w", "E", "enter", "a", "?", "ctrl+q")
         assert engine.commands == [Stop()]
     assert app.return_value == 0
     async with labelling(tmp_path) as (app, engine, pilot):
