@@ -2,12 +2,13 @@
 
 ::
 
-    task ─▶ noise prior ─▶ sampler ─▶ images ─▶ labels ─▶ representation ─▶ reward ─▶ update ─▶ checkpoint
-               ▲                                  │                                      │
-               └───── best/good initial noises ◀──┘            LoRA weights ─────────────┘   (next round)
+    task ─▶ noise prior ─▶ sampler ─▶ images ─▶ labels ─▶ representation ─▶ reward ─▶ update
+               ▲  ▲                               │                                     │
+               │  └─── noises of best and goods ◀─┘                                     ▼
+               └───────────────────────── next round ◀── checkpoint ◀── LoRA weights ───┘
 
 A library without a terminal: ``loop.py`` is the round, top to bottom; ``worker.py`` runs it in a
-thread that takes commands and gives events (``protocol.py``). Importing this package imports no torch.
+thread that takes commands and gives events (``protocol.py``). Importing it imports no torch.
 """
 
 __version__ = "0.1.0"

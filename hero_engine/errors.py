@@ -1,16 +1,31 @@
 """Errors that end a command with one line for the user, and the request to stop."""
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `hero` exits with; the same in every command."""
+
+    DONE = 0
+    FAILED = 1
+    """The engine or the app failed: a fault of ours, or training that diverged."""
+    USAGE = 2
+    """A wrong option, setting, task or labels file; or no terminal."""
+    ENVIRONMENT = 3
+    """The machine: a model that cannot be opened, a folder that cannot be written."""
+    RUN = 4
+    """The run is missing, in use by another process, or damaged."""
+    RESUMABLE = 75
+    """Stopped before the end; `hero resume` goes on."""
+    INTERRUPTED = 130
+
 
 class HeroError(Exception):
-    """Says in one line what was wrong and how to mend it.
+    """Says in one line what was wrong and how to mend it."""
 
-    exit_code: 1 internal; 2 bad input; 3 run not usable; 4 no terminal; 5 model cannot be opened;
-    75 stopped before the end, resumable.
-    """
-
-    def __init__(self, message: str, *, exit_code: int = 2) -> None:
+    def __init__(self, message: str, *, exit_code: int = ExitCode.USAGE) -> None:
         super().__init__(message)
-        self.message, self.exit_code = message, exit_code
+        self.message, self.exit_code = message, int(exit_code)
 
 
 class StopRequested(Exception):  # noqa: N818 - a request, not an error

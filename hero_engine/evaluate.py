@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.embedded.judge import Judge
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labellers import judged
 from hero_engine.learner import Learner
 from hero_engine.noise import FRESH, NoisePrior
@@ -57,9 +57,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The scores of the run's newest checkpoint and of its base, as `hero eval --json` prints them.
 
-    images: pictures a policy, at least 2. noise: standard normal, or from the run's mixture; then the
-    base is scored with the very same noises, and once more with fresh ones. prompt: another one than
-    the run's, to see what transfers. HeroError without a judge (2) or a checkpoint (3).
+    images: pictures a policy, at least 2. noise: standard normal, or from the run's mixture; then
+    the base is scored with the very same noises, and once more with fresh ones. prompt: another
+    one than the run's, to see what transfers. HeroError without a judge (2) or a checkpoint (4).
     """
     exam = Exam(folder, images, prompt or folder.settings.prompt, on_picture, device)
     prior = exam.learner.prior if noise == "guided" else FRESH
@@ -137,10 +137,10 @@ class Exam:
 
 
 def trained(folder: RunDir, device: str = "auto") -> Learner:
-    """What the run has learned up to its newest checkpoint. HeroError, 3, where there is none."""
+    """What the run has learned up to its newest checkpoint. HeroError, 4, where there is none."""
     found = folder.load_checkpoint()
     if found is None:
-        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=3)
+        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=ExitCode.RUN)
     learner = Learner.open(folder.settings, device)
     learner.restore(found[0])
     return learner

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hero_engine import __version__
-from hero_engine.errors import HeroError
-from hero_engine.files import NOT_USABLE, write_tensors
+from hero_engine.errors import ExitCode, HeroError
+from hero_engine.files import write_tensors
 from hero_engine.pipeline import portable_lora
 from hero_engine.rundir import RunDir
 
@@ -15,11 +15,11 @@ def export_lora(folder: RunDir, out: Path) -> None:
     """Write the newest checkpoint's LoRA to `out`, with where it comes from as metadata.
 
     The scale alpha / rank is in the weights, so any reader gets the same pictures.
-    HeroError, exit code 3, where no round is finished yet or `out` cannot be written.
+    HeroError where no round is finished yet (exit code 4) or `out` cannot be written (3).
     """
     found = folder.load_checkpoint()
     if found is None:
-        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=NOT_USABLE)
+        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=ExitCode.RUN)
     parts, state = found
     settings = folder.settings
     metadata = {
@@ -36,4 +36,6 @@ def export_lora(folder: RunDir, out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(out, portable_lora(parts["lora"], settings.lora), metadata)
     except OSError as error:
-        raise HeroError(f"cannot write {out}: {error.strerror}", exit_code=NOT_USABLE) from error
+        raise HeroError(
+            f"cannot write {out}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from error

@@ -8,12 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-NOT_USABLE = 3
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -54,7 +52,7 @@ def write_tensors(
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """What `write_tensors` wrote. HeroError, exit code 3, for a damaged file."""
+    """What `write_tensors` wrote. HeroError, exit code 4, for a damaged file."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -62,4 +60,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return read(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
-        raise HeroError(f"{path} is damaged: {error}", exit_code=NOT_USABLE) from error
+        raise HeroError(f"{path} is damaged: {error}", exit_code=ExitCode.RUN) from error

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labels import Labels
 
 Value = Literal["good", "bad", "clear", "best", "unbest"]
-NOT_USABLE = 3
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
@@ -60,13 +59,13 @@ class HistoryRow:
 
 
 class Journal:
-    """``journal.db`` of a run. HeroError, exit code 3, where the file is not a journal."""
+    """``journal.db`` of a run. HeroError, exit code 4, where the file is not a journal."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         try:
             self._db = _open(path, read_only)
         except sqlite3.DatabaseError as error:
-            raise HeroError(f"{path} cannot be read: {error}", exit_code=NOT_USABLE) from error
+            raise HeroError(f"{path} cannot be read: {error}", exit_code=ExitCode.RUN) from error
 
     def close(self) -> None:
         """Give the file back."""

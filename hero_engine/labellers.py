@@ -37,7 +37,7 @@ class QueueLabeller:
         self._inbox = inbox
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Wait for the round to be submitted. Commands for other rounds are old and mean nothing."""
+        """Wait for the round to be submitted; commands for other rounds are old."""
         while not journal.submitted(round):
             command = self._inbox.get()
             if isinstance(command, Stop):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.config import Settings
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labels import Labels
 from hero_engine.noise import FRESH, NoisePrior
 from hero_engine.pipeline import Model, open_model
@@ -43,7 +43,7 @@ class Learner:
 
     @classmethod
     def open(cls, settings: Settings, device: str = "auto") -> Self:
-        """As a run begins. HeroError, exit code 5, where the model cannot be opened."""
+        """As a run begins. HeroError, exit code 3, where the model cannot be opened."""
         return cls(settings, open_model(settings.model, settings.lora, device, seed=settings.seed))
 
     def remember(self, batch: Batch, labels: Labels) -> None:
@@ -114,7 +114,7 @@ class Learner:
             raise HeroError(
                 "training gave weights that are not numbers; the run stays at its last checkpoint: "
                 f"start a new one with a smaller {self.settings.update}.learning_rate",
-                exit_code=1,
+                exit_code=ExitCode.FAILED,
             )
         return metrics
 
@@ -133,7 +133,7 @@ class Learner:
         }
 
     def restore(self, parts: Parts) -> None:
-        """Put back what `parts` gave. HeroError, exit code 3, where something does not fit."""
+        """Put back what `parts` gave. HeroError, exit code 4, where something does not fit."""
         try:
             self.model.load_lora_state(parts["lora"])
             self.update.load_state_dict(parts["optimizer"])
@@ -144,7 +144,7 @@ class Learner:
         except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise HeroError(
-                f"the checkpoint does not fit the run: {reason}", exit_code=3
+                f"the checkpoint does not fit the run: {reason}", exit_code=ExitCode.RUN
             ) from error
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 from hero_engine.journal import Journal
 from hero_engine.labellers import Labeller
 from hero_engine.labels import Labels
@@ -40,9 +40,9 @@ from hero_engine.sampler import pick_training_steps, sample
 class Run:
     """A run at work. The caller holds the folder's lock.
 
-    more_rounds: end after this many further rounds, whatever the budget; None for the run's own end.
-    Any method may raise StopRequested, at a safe point; what it learned is then half done, so go on
-    with a new Run, which begins at the last checkpoint.
+    more_rounds: end after this many further rounds, whatever the budget; None for the run's own
+    end. Any method may raise StopRequested, at a safe point; what it learned is then half done, so
+    go on with a new Run, which begins at the last checkpoint.
     """
 
     def __init__(
@@ -271,7 +271,8 @@ class Run:
         """The journal never runs ahead of the checkpoints, unless one was lost."""
         if at is not None and at[0] + (at[1] == "done") > self.round:
             raise HeroError(
-                f"{self.folder.path}: the checkpoint of round {at[0]} is missing", exit_code=3
+                f"{self.folder.path}: the checkpoint of round {at[0]} is missing",
+                exit_code=ExitCode.RUN,
             )
 
     def _phase(self) -> str:

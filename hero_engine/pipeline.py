@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hero_engine.config import LoraSettings
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 from hero_engine.seeds import seed_number
 from hero_engine.sources import find_model
 
@@ -175,7 +175,7 @@ def open_model(name: str, lora: LoraSettings, device: str = "auto", *, seed: int
     """A model by name: "embedded", a folder with a diffusers pipeline, or a hub id.
 
     device: "auto" (a GPU where there is one), or any torch device. The LoRA's first weights come
-    from `seed`. HeroError, exit code 5, in one line, when it cannot be opened.
+    from `seed`. HeroError, exit code 3, in one line, when it cannot be opened.
     """
     where = torch.device(_pick_device(device))
     pipeline = _load_pipeline(find_model(name), name)
@@ -257,7 +257,9 @@ def _load_pipeline(source: str, name: str) -> Any:
             )
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise HeroError(f"cannot open model {name}: {reason}", exit_code=5) from error
+            raise HeroError(
+                f"cannot open model {name}: {reason}", exit_code=ExitCode.ENVIRONMENT
+            ) from error
 
 
 def _ddim(scheduler: Any) -> Any:

@@ -1,7 +1,7 @@
 """What crosses the thread boundary: commands to the engine, events from it.
 
-Only ids, paths and numbers cross it, never tensors. Every event is one JSON object with its name under "event"; the same lines make events.jsonl and the
-output of a headless run.
+Only ids, paths and numbers cross it, never tensors. Every event is one JSON object with its name
+under "event"; the same lines make events.jsonl and the output of a headless run.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class ImagesReady(JsonEvent):
 class RoundFinished(JsonEvent):
     """A round is done and in a checkpoint.
 
-    ``labels`` were given in this round and ``labels_total`` in the run so far; ``seconds`` are those
-    of "sample", "embed" and "update"; ``note`` says in words what was unusual.
+    ``labels`` were given in this round and ``labels_total`` in the run so far; ``seconds`` are
+    those of "sample", "embed" and "update"; ``note`` says in words what was unusual.
     """
 
     event: ClassVar[str] = "round"

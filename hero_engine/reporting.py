@@ -47,7 +47,7 @@ class Reporter:
         self._deliver(event)
 
 
-def _changes(event: Event) -> dict[str, Any]:
+def _changes(event: Event) -> dict[str, Any]:  # noqa: PLR0911 - one for each event
     """What an event says for status.json."""
     match event:
         case RunOpened():

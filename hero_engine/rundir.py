@@ -33,9 +33,8 @@ import tomli_w
 
 from hero_engine import __version__
 from hero_engine.config import Settings, from_toml, to_toml
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 from hero_engine.files import (
-    NOT_USABLE,
     flush_folder,
     read_tensors,
     write_atomically,
@@ -62,38 +61,40 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, settings: Settings, task: Task) -> RunDir:
-        """A new run in a folder that does not exist yet, or is empty. HeroError, 3, otherwise."""
+        """A new run in a folder that does not exist yet, or is empty. HeroError, 4, otherwise."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
-            raise HeroError(f"{path} exists already; {hint}", exit_code=NOT_USABLE)
+            raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
         try:
             path.mkdir(PRIVATE, parents=True, exist_ok=True)
             write_atomically(path / "run.toml", tomli_w.dumps(_tables(settings, task)))
         except OSError as error:
             raise HeroError(
-                f"cannot write to {path}: {error.strerror}", exit_code=NOT_USABLE
+                f"cannot write to {path}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
             ) from error
         return cls(path, settings, task)
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """An existing run. HeroError, exit code 3, where there is none or it is damaged."""
+        """An existing run. HeroError, exit code 4, where there is none or it is damaged."""
         if not is_run(path):
-            raise HeroError(f"{path} is not a run: it has no run.toml", exit_code=NOT_USABLE)
+            raise HeroError(f"{path} is not a run: it has no run.toml", exit_code=ExitCode.RUN)
         try:
             tables = tomllib.loads((path / "run.toml").read_text("utf-8"))
             task = {**tables["task"]}
             task["transfer_prompts"] = tuple(task.get("transfer_prompts", ()))
             return cls(path, from_toml(tomli_w.dumps(tables["settings"])), Task(**task))
         except (ValueError, KeyError, TypeError, OSError, HeroError) as error:
-            raise HeroError(f"{path}/run.toml is damaged: {error}", exit_code=NOT_USABLE) from error
+            raise HeroError(
+                f"{path}/run.toml is damaged: {error}", exit_code=ExitCode.RUN
+            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process. HeroError, exit code 3, where another one holds it."""
+        """Hold the run for this process. HeroError, exit code 4, where another one holds it."""
         with self._lock_file() as file:
             if not _try_lock(file):
-                raise HeroError(f"{self.path} is in use{_owner(file)}", exit_code=NOT_USABLE)
+                raise HeroError(f"{self.path} is in use{_owner(file)}", exit_code=ExitCode.RUN)
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -111,7 +112,7 @@ class RunDir:
             return (self.path / "lock").open(mode, encoding="ascii")  # type: ignore[return-value]
         except OSError as error:
             raise HeroError(
-                f"cannot open {self.path}/lock: {error.strerror}", exit_code=NOT_USABLE
+                f"cannot open {self.path}/lock: {error.strerror}", exit_code=ExitCode.RUN
             ) from error
 
     @property
@@ -160,7 +161,7 @@ class RunDir:
             return {}
         except (ValueError, OSError) as error:
             raise HeroError(
-                f"{self.path}/status.json cannot be read: {error}", exit_code=NOT_USABLE
+                f"{self.path}/status.json cannot be read: {error}", exit_code=ExitCode.RUN
             ) from error
 
     def picture_path(self, round: int, image: int) -> Path:
@@ -232,7 +233,7 @@ class RunDir:
         try:
             state = json.loads((folder / "state.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise HeroError(f"{folder} is damaged: {error}", exit_code=NOT_USABLE) from error
+            raise HeroError(f"{folder} is damaged: {error}", exit_code=ExitCode.RUN) from error
         parts = {file.stem: read_tensors(file) for file in sorted(folder.glob("*.safetensors"))}
         return parts, dict(state)
 
@@ -286,7 +287,7 @@ def new_run_path(task: str) -> Path:
 
 
 def find_run(name: str | None) -> Path:
-    """A run by its path, by its name in ``runs_root()``, or the newest. HeroError, 3, if none."""
+    """A run by its path, by its name in ``runs_root()``, or the newest. HeroError, 4, if none."""
     if name is None:
         return newest_run()
     path = Path(name).expanduser()
@@ -294,13 +295,13 @@ def find_run(name: str | None) -> Path:
 
 
 def newest_run() -> Path:
-    """The run that was worked on last. HeroError, exit code 3, where there is none."""
+    """The run that was worked on last. HeroError, exit code 4, where there is none."""
     root = runs_root()
     found = [path for path in root.glob("*") if is_run(path)]
     if not found:
         raise HeroError(
             f"there is no run in {root}; start one with: hero run --task hands",
-            exit_code=NOT_USABLE,
+            exit_code=ExitCode.RUN,
         )
     return max(found, key=_touched)
 

@@ -11,21 +11,20 @@ import sqlite3
 import threading
 import traceback
 
-from hero_engine.errors import HeroError, StopRequested
+from hero_engine.errors import ExitCode, HeroError, StopRequested
 from hero_engine.journal import Journal
 from hero_engine.labellers import Labeller, QueueLabeller
 from hero_engine.protocol import Command, Event, Failed, Finished, Stop
 from hero_engine.reporting import Deliver, Reporter
-from hero_engine.rundir import NOT_USABLE, RunDir
-
-INTERNAL = 1
+from hero_engine.rundir import RunDir
 
 
 class EngineWorker(threading.Thread):
     """Runs the loop on a run's folder until its end, a stop, or an error.
 
-    deliver: called with every event, from this thread. labeller: a person's, who sends SubmitLabels,
-    unless another one is given. more_rounds: see `Run`. Without a terminal, call `run` itself.
+    deliver: called with every event, from this thread. labeller: a person's, who sends
+    SubmitLabels, unless another one is given. more_rounds: see `Run`. Without a terminal, call
+    `run` itself.
     """
 
     def __init__(
@@ -76,11 +75,13 @@ class EngineWorker(threading.Thread):
         except HeroError as error:
             return Failed(error.message, error.exit_code)
         except OSError as error:
-            return Failed(f"{error.filename or self._folder.path}: {error.strerror}", NOT_USABLE)
+            return Failed(
+                f"{error.filename or self._folder.path}: {error.strerror}", ExitCode.ENVIRONMENT
+            )
         except sqlite3.Error as error:
-            return Failed(f"{self._folder.journal_path}: {error}", NOT_USABLE)
+            return Failed(f"{self._folder.journal_path}: {error}", ExitCode.RUN)
         except Exception as error:
-            return Failed(self._noted(error), INTERNAL)
+            return Failed(self._noted(error), ExitCode.FAILED)
 
     def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:
         from hero_engine.learner import Learner

@@ -5,37 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from hero_engine.errors import HeroError
-from hero_engine.protocol import Event, RunOpened
-from hero_tui.bridge import Engine, MakeEngine
+from hero_engine.errors import ExitCode, HeroError
+from hero_engine.protocol import RunOpened
+from hero_tui.bridge import MakeEngine
 from hero_tui.graphics.choose import choose_painter
 from hero_tui.graphics.detect import ask
 from hero_tui.hero_app import HeroApp
 from hero_tui.terminal import Tty, driver_for, held, quiet, signals_call
-
-NO_TERMINAL = 4
-
-
-def run_app(run_dir: Path, *, graphics: str = "auto", rounds: int | None = None) -> int:
-    """Label a run's rounds in this terminal; returns the exit code (0, or 75 when signalled).
-
-    rounds: how many rounds the engine does before it ends; None for the whole budget.
-    Raises HeroError where the run cannot be used or there is no terminal.
-    """
-    # Here, so that the app itself can be run and tested on any other engine.
-    from hero_engine.rundir import RunDir
-    from hero_engine.worker import EngineWorker
-
-    run = RunDir.open(run_dir)
-
-    def make_engine(deliver: Callable[[Event], None]) -> Engine:
-        return EngineWorker(run, deliver, rounds=rounds)
-
-    return run_on_terminal(run.path, make_engine, graphics=graphics, opened=run.opened())
 
 
 def run_on_terminal(
@@ -43,7 +22,7 @@ def run_on_terminal(
 ) -> int:
     """Run the app until the person leaves; print how to go on, and return the exit code.
 
-    Raises HeroError with exit code 4 when stdin or stdout is no terminal.
+    Raises HeroError with exit code 2 when stdin or stdout is no terminal.
     """
     require_terminal()
     tty = Tty()
@@ -68,12 +47,12 @@ def run_on_terminal(
 def require_terminal(stdin: int = 0, stdout: int = 1) -> None:
     """Refuse to start where nobody could see or type.
 
-    Raises HeroError with exit code 4.
+    Raises HeroError with exit code 2.
     """
     if not (os.isatty(stdin) and os.isatty(stdout)):
         raise HeroError(
             "labelling needs a terminal on stdin and stdout; without one, use --headless --labels",
-            exit_code=NO_TERMINAL,
+            exit_code=ExitCode.USAGE,
         )
 
 

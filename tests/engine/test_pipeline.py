@@ -158,7 +158,7 @@ def test_errors_are_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "broken" / "model_index.json").write_text("{not json")
     with pytest.raises(HeroError) as error:
         open_model(name.replace("{tmp}", str(tmp_path)), WIDE_LORA, "cpu")
-    assert error.value.exit_code == 5
+    assert error.value.exit_code == 3
     assert "\n" not in str(error.value) and str(error.value)
 
 

@@ -158,6 +158,6 @@ def test_without_a_terminal_it_is_refused_in_one_line(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with pytest.raises(HeroError, match="--headless") as refused:
         require_terminal(reading, writing)
-    assert refused.value.exit_code == 4
+    assert refused.value.exit_code == 2
     os.close(reading)
     os.close(writing)

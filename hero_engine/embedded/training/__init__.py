@@ -2,11 +2,11 @@
 
 Each part is a script with its settings as the defaults of its command line::
 
-    python -m hero_engine.embedded.training.data   --work WORK     # draws the pictures
-    python -m hero_engine.embedded.training.vae    --work WORK     # pictures -> vae/
-    python -m hero_engine.embedded.training.unet   --work WORK     # latents, captions -> unet/, text_encoder/
-    python -m hero_engine.embedded.training.judges --work WORK     # labeller and evaluator
-    python -m hero_engine.embedded.training.pack   --work WORK     # fp16 -> embedded/weights/
+    python -m hero_engine.embedded.training.data   --work WORK   # draws the pictures
+    python -m hero_engine.embedded.training.vae    --work WORK   # pictures -> vae/
+    python -m hero_engine.embedded.training.unet   --work WORK   # latents -> unet/, text_encoder/
+    python -m hero_engine.embedded.training.judges --work WORK   # labeller and evaluator
+    python -m hero_engine.embedded.training.pack   --work WORK   # fp16 -> embedded/weights/
 
 Every part writes checkpoints and a log into WORK, goes on from its checkpoint when it is started
 again, and takes ``--seed``. The logs of the shipped weights are kept in ``training/logs``.

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hero_engine.embedded import judge
-from hero_engine.embedded.drawing import ATTRIBUTES
+from hero_engine.embedded.drawing import ATTRIBUTES, is_success
 from hero_engine.embedded.training import common, data, vae
 
 SEEDS = {"labeller": 11, "evaluator": 22}
@@ -82,7 +82,7 @@ def accuracy(net: judge.JudgeNet, images: Tensor, pictures: data.Pictures) -> di
     result = {}
     for task in ATTRIBUTES:
         rows = [i for i, of in enumerate(pictures.tasks_N) if of == task]
-        wanted = [judge.is_success(task, pictures.attributes_N[i]) for i in rows]
+        wanted = [is_success(task, pictures.attributes_N[i]) for i in rows]
         result[task] = float(
             (judged.success(task, images[rows].numpy()) == np.array(wanted)).mean()
         )
@@ -109,7 +109,7 @@ def train(work: Path, which: judge.Which, steps: int, batch: int, rate: float, t
         chosen = learned[torch.randint(len(learned), (batch,), generator=random)]
         inputs = disturb(vae.to_tensor(images[chosen]), random)
         loss = loss_of(net, inputs, {key: value[chosen] for key, value in wanted.items()})
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         if step % 100 == 99:

@@ -84,7 +84,7 @@ def noise_loss(predicted: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
 
 def preview(pipeline: StableDiffusionPipeline, path: Path, guidance: float, eta: float) -> None:
     """Sixteen pictures a task, hands twice, in one sheet."""
-    rows = []
+    rows: list[np.ndarray] = []
     for prompt in [PREVIEWS["hands"], *PREVIEWS.values()]:
         images = pipeline(
             prompt,
@@ -122,11 +122,11 @@ def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
         parameters, rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
     )
     checkpoint, first = work / "unet.ckpt", 0
+    modules = {"unet": unet, "encoder": encoder, "optimizer": optimizer}
     if checkpoint.exists():
         state = torch.load(checkpoint)
-        unet.load_state_dict(state["unet"])
-        encoder.load_state_dict(state["encoder"])
-        optimizer.load_state_dict(state["optimizer"])
+        for name, module in modules.items():
+            module.load_state_dict(state[name])
         average.values, average.count = state["average"], state["step"]
         random.set_state(state["random"])
         first = state["step"]
@@ -150,7 +150,7 @@ def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
         noisy = scheduler.add_noise(latents, noise, timesteps)
         predicted = unet(noisy, timesteps, encoder(ids).last_hidden_state).sample
         loss = noise_loss(predicted, noise, scheduler.alphas_cumprod[timesteps])
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -163,9 +163,7 @@ def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
             common.save_checkpoint(
                 checkpoint,
                 {
-                    "unet": unet.state_dict(),
-                    "encoder": encoder.state_dict(),
-                    "optimizer": optimizer.state_dict(),
+                    **{name: module.state_dict() for name, module in modules.items()},
                     "average": average.values,
                     "step": step + 1,
                     "random": random.get_state(),

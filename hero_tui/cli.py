@@ -1,0 +1,304 @@
+"""The command line: every option, every exit code, and the one place that prints errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hero_engine import __version__
+from hero_engine.errors import ExitCode, HeroError
+from hero_tui.commands.output import data, data_json, forget_stdout, progress_bar, talk
+
+HELP = """\
+Teach a diffusion model from your labels, in the terminal.
+
+[b]Examples[/b]
+
+  hero run --task hands                              label from the keyboard
+  hero resume                                        go on where it was left
+  hero run --task hands --headless --labels judge    the same from a script
+  hero eval RUN --images 384 --noise fresh           better than before?
+  hero export RUN --out hands.safetensors            the LoRA, for diffusers
+
+[b]Exit codes[/b]
+
+   0  done
+   1  the engine failed
+   2  wrong usage, setting, task or labels; no terminal
+   3  the machine: a model that cannot be opened, a folder that cannot be written
+   4  the run is missing, in use, or damaged
+  75  stopped before the end; go on with hero resume
+ 130  interrupted
+
+[b]Environment[/b]
+
+  HERO_RUNS     folder of runs (default: ~/.local/share/hero/runs)
+  HERO_DEBUG=1  tracebacks
+"""
+CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
+"""ClickException; typer brings its own copy of click, in a place that moves."""
+
+app = typer.Typer(
+    help=HELP,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+RunName = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="Folder or name of a run; the newest if none.")
+]
+SomeRun = Annotated[str, typer.Argument(metavar="RUN", help="Folder or name of a run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Graphics = Annotated[
+    str, typer.Option(metavar="auto|kitty|sixel|symbols", help="How pictures are drawn.")
+]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="No app; JSON lines on stdout. Needs --labels.")
+]
+LabelSource = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="judge|FILE.jsonl", help="Where labels come from."),
+]
+
+
+def print_version(wanted: bool) -> None:
+    """`hero --version`."""
+    if wanted:
+        data(f"hero {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of `hero` itself."""
+
+
+@app.command()
+def run(
+    task: Annotated[
+        str, typer.Option(metavar="NAME|FILE.toml", help="A task's name, or your own file.")
+    ],
+    model: Annotated[
+        str, typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model.")
+    ] = "embedded",
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="embedded|paper", help="Settings to start from; follows the model."),
+    ] = None,
+    update: Annotated[
+        str | None, typer.Option(metavar="ddpo|forward", help="How the model learns.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="RUN", help="Folder of the new run.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Rounds to run, instead of the budget of labels.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pictures a round.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of every random draw.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as run.toml names it."),
+    ] = None,
+    graphics: Graphics = "auto",
+    headless: Headless = False,
+    labels: LabelSource = None,
+) -> None:
+    """Start a run: sample, label, learn, and again.
+
+    hero run --task hands
+
+    hero run --task mine.toml --model ./my-model --batch 16
+
+    hero run --task hands --headless --labels judge --seed 1 --dir runs/one
+    """
+    from hero_tui.commands.run import changes_of, new_run
+
+    changes = changes_of(settings or [], update=update, rounds=rounds, batch=batch, seed=seed)
+    code = new_run(
+        task,
+        model=model,
+        preset=preset,
+        folder=folder,
+        changes=changes,
+        graphics=graphics,
+        headless=headless,
+        labels=labels,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def resume(
+    name: RunName = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Rounds to run from here, beyond the budget too.")
+    ] = None,
+    graphics: Graphics = "auto",
+    headless: Headless = False,
+    labels: LabelSource = None,
+) -> None:
+    """Go on with a run, in the phase it was left in.
+
+    hero resume
+
+    hero resume runs/one --headless --labels judge
+    """
+    from hero_tui.commands.run import resume as go_on
+
+    code = go_on(name, graphics=graphics, headless=headless, labels=labels, more_rounds=rounds)
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(name: RunName = None, as_json: Json = False) -> None:
+    """Where a run stands."""
+    from hero_tui.commands import inspect
+
+    inspect.status(name, as_json)
+
+
+@app.command()
+def tasks(as_json: Json = False) -> None:
+    """The tasks that ship, and what counts as good in each."""
+    from hero_tui.commands import inspect
+
+    inspect.tasks(as_json)
+
+
+@app.command()
+def show(
+    name: RunName = None,
+    round: Annotated[int | None, typer.Option(min=0, help="A round; the newest if none.")] = None,
+) -> None:
+    """Print a round's pictures with their labels."""
+    from hero_tui.commands import inspect
+
+    inspect.show(name, round)
+
+
+@app.command("eval")
+def evaluation(
+    name: SomeRun,
+    images: Annotated[int, typer.Option(min=2, help="Pictures of each model.")] = 64,
+    noise: Annotated[
+        str, typer.Option(metavar="fresh|guided", help="Standard normal, or the run's mixture.")
+    ] = "fresh",
+    prompt: Annotated[
+        str | None, typer.Option(help="Another prompt, to see what transfers.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How often the tuned model and its base succeed, by a judge that never gave a label.
+
+    hero eval RUN --images 384 --noise fresh --json
+    """
+    from hero_engine.rundir import RunDir, find_run
+
+    if noise not in ("fresh", "guided"):
+        raise HeroError(f"--noise {noise}: choose fresh or guided")
+    folder = RunDir.open(find_run(name))
+    talk(f"opening {folder.settings.model}")
+    from hero_engine.evaluate import evaluate
+
+    with progress_bar("pictures") as on_picture:
+        scores = evaluate(
+            folder,
+            images,
+            noise,  # type: ignore[arg-type]
+            prompt=prompt,
+            on_picture=on_picture,
+        )
+    if as_json:
+        data_json(scores)
+    else:
+        print_scores(scores)
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """An evaluation as text."""
+    noise = scores["noise"]
+    rows = [("tuned", noise, "", ""), ("base", noise, "base_", "base_")]
+    if "base_fresh_success_rate" in scores:
+        rows.append(("base", "fresh", "base_fresh_", "base_fresh_"))
+    data(f"“{scores['prompt']}”, {scores['n']} pictures each; 95% intervals")
+    for name, noises, prefix, _ in rows:
+        low, high = scores[f"{prefix}interval"]
+        data(
+            f"{name:<6} {noises:<7} noise: success {scores[f'{prefix}success_rate']:.3f}"
+            f" ({low:.3f} to {high:.3f}), diversity {scores[f'{prefix}diversity']:.2f}"
+        )
+
+
+@app.command()
+def export(
+    name: SomeRun,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The safetensors file to write.")],
+) -> None:
+    """Write the LoRA as a file that diffusers' load_lora_weights opens."""
+    from hero_engine.export import export_lora
+    from hero_engine.rundir import RunDir, find_run
+
+    export_lora(RunDir.open(find_run(name)), out)
+    talk(f"wrote {out}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this terminal, this machine and this installation can do."""
+    from hero_tui.commands.doctor import doctor as examine
+
+    examine(as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; an error is one line on stderr."""
+    try:
+        sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
+    except BrokenPipeError:
+        forget_stdout()
+        sys.exit(0)
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run a command; returns its exit code."""
+    try:
+        return app(arguments, prog_name="hero", standalone_mode=False) or 0
+    except HeroError as error:
+        return _refused(error, error.message, error.exit_code)
+    except CLICK_ERROR as error:
+        message = error.format_message()
+        return _refused(error, message, ExitCode.USAGE) if message else ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        talk("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return _refused(
+            error, f"{type(error).__name__}: {reason} (HERO_DEBUG=1 shows more)", ExitCode.FAILED
+        )
+
+
+def _refused(error: Exception, message: str, code: int) -> int:
+    if os.environ.get("HERO_DEBUG") == "1":
+        raise error
+    talk(" ".join(message.split()))
+    return code
+
+
+if __name__ == "__main__":
+    main()

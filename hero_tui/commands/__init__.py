@@ -1,0 +1,1 @@
+"""The commands behind `hero_tui.cli`. What needs torch is imported inside them."""

@@ -1,0 +1,50 @@
+"""Data goes to stdout, talk to stderr; either may have nobody at its other end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def talk(text: str) -> None:
+    """One line on stderr, without control characters that a prompt or a file name may carry."""
+    with suppress(OSError):
+        print(f"hero: {CONTROL.sub('?', text)}", file=sys.stderr, flush=True)
+
+
+def data(text: str) -> None:
+    """Text on stdout. BrokenPipeError where nobody reads it any more."""
+    print(text, flush=True)
+
+
+def data_json(value: Any) -> None:
+    """JSON on stdout."""
+    data(json.dumps(value, indent=1))
+
+
+def forget_stdout() -> None:
+    """Nobody reads stdout: let the interpreter's last flush go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, told (done, total); nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

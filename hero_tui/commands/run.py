@@ -1,0 +1,125 @@
+"""`hero run` and `hero resume`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hero_engine.errors import HeroError
+from hero_engine.rundir import RunDir, find_run, new_run_path
+from hero_engine.sources import find_model
+from hero_engine.tasks import load_task, settings_for
+from hero_tui.commands.output import data, talk
+
+
+def new_run(
+    task_name: str,
+    *,
+    model: str,
+    preset: str | None,
+    folder: Path | None,
+    changes: dict[str, Any],
+    graphics: str,
+    headless: bool,
+    labels: str | None,
+) -> int:
+    """Start a run; returns the exit code."""
+    task = load_task(task_name)
+    if Path(model).expanduser().is_dir():
+        model = str(Path(model).expanduser().absolute())
+    settings = settings_for(task, model, preset, changes)
+    find_model(settings.model)
+    _check_way(headless, labels)
+    if headless:
+        from hero_tui.commands.headless import check_labels
+
+        check_labels(labels, task, settings.batch)
+    run = RunDir.create(folder or new_run_path(task.name), settings, task)
+    return work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=None)
+
+
+def resume(
+    name: str | None,
+    *,
+    graphics: str,
+    headless: bool,
+    labels: str | None,
+    more_rounds: int | None,
+) -> int:
+    """Go on with a run; returns the exit code. A finished run says so, and 0."""
+    run = RunDir.open(find_run(name))
+    if run.in_use():
+        with run.lock():
+            pass
+    status = run.status()
+    if status.get("state") == "finished" and more_rounds is None:
+        seen = run.opened()
+        talk(f"finished already: {seen.labels_used} labels in {seen.round} rounds: {run.path}")
+        if headless:
+            from hero_engine.protocol import Finished
+
+            data(Finished(seen.run, seen.round, seen.labels_used, "budget").to_json())
+        return 0
+    _check_way(headless, labels)
+    if headless:
+        from hero_tui.commands.headless import check_labels
+
+        check_labels(labels, run.task, run.settings.batch)
+    return work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=more_rounds)
+
+
+def _check_way(headless: bool, labels: str | None) -> None:
+    """Refuse what cannot work before anything is written."""
+    if headless:
+        return
+    if labels is not None:
+        raise HeroError("--labels goes with --headless; in the app the labels are yours")
+    from hero_tui.app import require_terminal
+
+    require_terminal()
+
+
+def work(
+    run: RunDir, *, graphics: str, headless: bool, labels: str | None, more_rounds: int | None
+) -> int:
+    """Run the loop in the app, or without it."""
+    if headless and labels is not None:
+        from hero_tui.commands.headless import run_headless
+
+        return run_headless(run, labels, more_rounds)
+    from hero_engine.worker import EngineWorker
+    from hero_tui.app import run_on_terminal
+
+    return run_on_terminal(
+        run.path,
+        lambda deliver: EngineWorker(run, deliver, more_rounds=more_rounds),
+        graphics=graphics,
+        opened=run.opened(),
+    )
+
+
+def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:
+    """Changes of settings: "KEY=VALUE" texts (VALUE in TOML, or plain text), and those not None.
+
+    "ddpo.clip_range=1e-3" becomes {"ddpo": {"clip_range": 0.001}}.
+    """
+    changes: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not key.strip() or not equals:
+            raise HeroError(f"--set {text}: write KEY=VALUE, such as sampler.steps=20")
+        *tables, last = key.strip().split(".")
+        inner = changes
+        for table in tables:
+            inner = inner.setdefault(table, {})
+        inner[last] = _value(value.strip())
+    return changes | {name: value for name, value in named.items() if value is not None}
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
