@@ -61,7 +61,7 @@ def evaluate(
     the base is scored with the very same noises, and once more with fresh ones. prompt: another
     one than the run's, to see what transfers. HeroError without a judge (2) or a checkpoint (4).
     """
-    exam = Exam(folder, images, prompt or folder.settings.prompt, on_picture, device)
+    exam = Exam(folder, images, prompt, on_picture, device)
     prior = exam.learner.prior if noise == "guided" else FRESH
     exam.rounds = 3 if noise == "guided" else 2
     tuned, base = exam.score(prior, base=False), exam.score(prior, base=True)
@@ -90,12 +90,18 @@ class Exam:
     """A run's model and the judge that scores it; `rounds` policies will be scored in all."""
 
     def __init__(
-        self, folder: RunDir, images: int, prompt: str, on_picture: OnPicture, device: str
+        self,
+        folder: RunDir,
+        images: int,
+        prompt: str | None = None,
+        on_picture: OnPicture = lambda done, total: None,
+        device: str = "auto",
     ) -> None:
         self.task = judged(folder.task)
         if images < 2:
             raise HeroError(f"--images {images}: at least 2 are needed")
-        self.settings, self.images, self.prompt = folder.settings, images, prompt
+        self.settings, self.images = folder.settings, images
+        self.prompt = prompt or folder.settings.prompt
         self.learner = trained(folder, device)
         self.judge = Judge.open("evaluator")
         self.rounds, self._scored, self._on_picture = 1, 0, on_picture

@@ -1,17 +1,15 @@
 """The learning figures of the README: how much do 512 labels from the judge change success?
 
-For every update and seed, through the public commands alone::
+::
 
-    hero run --task hands --headless --labels judge --update UPDATE --seed SEED --dir RUN
-    hero eval RUN --images 384 --noise fresh  --json
-    hero eval RUN --images 384 --noise guided --json
+    python -m hero_engine.embedded.learning --out figures.json
 
-The labeller judge gives the labels; the evaluator, which never labels, scores. A figure's
-interval is over seeds (Student's t, 95%). Run it with::
-
-    python -m hero_engine.embedded.learning --out learning.json
-
-Finished runs are kept in the folder of ``--out`` and not repeated.
+For every update and seed: a whole run with the preset "embedded", labelled by the labeller judge;
+then pictures from the tuned model, with fresh noise N(0, I) and with the run's guided noise, scored
+by the evaluator judge, which never labels. The base is scored once, with the same fresh noises.
+Intervals are over seeds (Student's t, 95%). Runs and scores are kept beside ``--out``, so a run
+that was interrupted goes on and a finished one is not repeated; give each its own process and
+one thread with ``OMP_NUM_THREADS=1`` and ``--seeds``, then collect with all seeds.
 """
 
 from __future__ import annotations
@@ -20,54 +18,79 @@ import argparse
 import json
 import math
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hero_engine.errors import HeroError
+from hero_engine.evaluate import Exam
+from hero_engine.labellers import JudgeLabeller
+from hero_engine.noise import FRESH
+from hero_engine.protocol import Event, Failed, RoundFinished
+from hero_engine.rundir import RunDir, is_run
+from hero_engine.tasks import load_task, settings_for
+from hero_engine.worker import EngineWorker
+
 STUDENT_T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
 """Two-sided 97.5% points of Student's t for that many seeds (degrees of freedom + 1)."""
-NOISES = ("fresh", "guided")
+
+POLICIES = {
+    "base": "base, fresh noise",
+    "fresh": "tuned, fresh noise",
+    "guided": "tuned, guided noise",
+}
 
 
-def hero(*arguments: str) -> str:
-    """Standard output of one ``hero`` command; its talk goes to our standard error."""
-    command = [sys.executable, "-m", "hero_tui.cli", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def tell(event: Event) -> None:
+    """Rounds to stderr; an error ends the script."""
+    if isinstance(event, RoundFinished):
+        print(f"  round {event.round}: {event.good} of {event.labels} good", file=sys.stderr)
+    if isinstance(event, Failed):
+        raise HeroError(event.message, exit_code=event.exit_code)
 
 
-def one_run(folder: Path, task: str, update: str, seed: int, images: int) -> dict[str, Any]:
-    """Train once and evaluate with both noises; a finished result is read back."""
-    kept = folder / f"{task}-{update}-{seed}.json"
+def one_run(folder: Path, task_name: str, update: str, seed: int, images: int) -> dict[str, Any]:
+    """Train once and score; a finished result is read back."""
+    kept = folder / f"{task_name}-{update}-{seed}.json"
     if kept.exists():
         return dict(json.loads(kept.read_text()))
-    run = folder / f"{task}-{update}-{seed}"
-    if run.exists():
-        lines = hero("resume", str(run), "--headless", "--labels", "judge")
+    path = folder / f"{task_name}-{update}-{seed}"
+    print(path, file=sys.stderr)
+    if is_run(path):
+        run = RunDir.open(path)
     else:
-        lines = hero(
-            "run",
-            "--task",
-            task,
-            "--headless",
-            "--labels",
-            "judge",
-            "--update",
-            update,
-            "--seed",
-            str(seed),
-            "--dir",
-            str(run),
-        )
-    result: dict[str, Any] = {"task": task, "update": update, "seed": seed}
-    result["rounds"] = [json.loads(line) for line in lines.splitlines() if '"round"' in line]
-    for noise in NOISES:
-        result[noise] = json.loads(
-            hero("eval", str(run), "--images", str(images), "--noise", noise, "--json")
-        )
+        task = load_task(task_name)
+        settings = settings_for(task, "embedded", "embedded", {"update": update, "seed": seed})
+        run = RunDir.create(path, settings, task)
+    EngineWorker(run, tell, labeller=JudgeLabeller(run.task)).run()
+    exam = Exam(run, images)
+    result: dict[str, Any] = {
+        "task": task_name,
+        "update": update,
+        "seed": seed,
+        "images": images,
+        "base": base_score(folder / f"{task_name}-base.json", exam),
+        "fresh": asdict(exam.score(FRESH, base=False)),
+        "guided": asdict(exam.score(exam.learner.prior, base=False)),
+        "rounds": rounds_of(run),
+    }
     kept.write_text(json.dumps(result, indent=1))
     return result
+
+
+def base_score(kept: Path, exam: Exam) -> dict[str, Any]:
+    """The base's score with fresh noise: of no seed and no update, so taken once."""
+    if not kept.exists():
+        kept.write_text(json.dumps(asdict(exam.score(FRESH, base=True))))
+    return dict(json.loads(kept.read_text()))
+
+
+def rounds_of(run: RunDir) -> list[dict[str, Any]]:
+    """What every round reported."""
+    lines = (run.path / "events.jsonl").read_text("utf-8").splitlines()
+    return [event for line in lines if (event := json.loads(line))["event"] == "round"]
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -79,23 +102,24 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for every update and noise: base, tuned and difference over the seeds."""
-    rows = []
+    """A row for the base and for every update and noise."""
+    base = results[0]["base"]
+    rows: list[dict[str, Any]] = [
+        {"update": "-", "noise": "base", "rate": base["rate"], "diversity": base["diversity"]}
+        | {"interval": base["interval"], "images": results[0]["images"]}
+    ]
     for update in dict.fromkeys(r["update"] for r in results):
-        for noise in NOISES:
-            of = [r[noise] for r in results if r["update"] == update]
-            lifts = [e["success_rate"] - e["base_success_rate"] for e in of]
+        for noise in ("fresh", "guided"):
+            of = [r for r in results if r["update"] == update]
+            rates = [r[noise]["rate"] for r in of]
             rows.append(
                 {
                     "update": update,
                     "noise": noise,
-                    "seeds": len(of),
-                    "images": of[0]["n"],
-                    "base": mean_and_interval([e["base_success_rate"] for e in of]),
-                    "tuned": mean_and_interval([e["success_rate"] for e in of]),
-                    "lift": mean_and_interval(lifts),
-                    "base_diversity": mean_and_interval([e["base_diversity"] for e in of]),
-                    "diversity": mean_and_interval([e["diversity"] for e in of]),
+                    "rates": rates,
+                    "rate": mean_and_interval(rates),
+                    "lift": mean_and_interval([r - base["rate"] for r in rates]),
+                    "diversity": mean_and_interval([r[noise]["diversity"] for r in of]),
                 }
             )
     return rows
@@ -103,14 +127,19 @@ def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The summary as a Markdown table."""
+    base = rows[0]
+    low, high = base["interval"]
     lines = [
-        "| update | noise | base | tuned | lift | diversity (base) |",
-        "|---|---|---|---|---|---|",
+        "| update | policy and noise | success | lift over the base | diversity |",
+        "|---|---|---|---|---|",
+        f"| | {POLICIES['base']} | {base['rate']:.3f} ({low:.3f} to {high:.3f}) | "
+        f"| {base['diversity']:.2f} |",
     ]
-    for row in rows:
-        cells = [f"{row[k][0]:.3f} ± {row[k][1]:.3f}" for k in ("base", "tuned", "lift")]
-        spread = f"{row['diversity'][0]:.2f} ({row['base_diversity'][0]:.2f})"
-        lines.append(f"| {row['update']} | {row['noise']} | {' | '.join(cells)} | {spread} |")
+    for row in rows[1:]:
+        rate, lift = (f"{row[k][0]:.3f} ± {row[k][1]:.3f}" for k in ("rate", "lift"))
+        spread = f"{row['diversity'][0]:.2f}"
+        cells = (f"`{row['update']}`", POLICIES[row["noise"]], rate, f"+{lift}", spread)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
