@@ -257,7 +257,7 @@ def _build(kind: type, table: Mapping[str, Any], prefix: str) -> Any:
     unknown = sorted(table.keys() - hints.keys())
     if unknown:
         known = ", ".join(sorted(hints))
-        raise HeroError(f"unknown setting {prefix}{unknown[0]!r}; known are: {known}")
+        raise HeroError(f"unknown setting {prefix + unknown[0]!r}; known are: {known}")
     return kind(**{name: _value(hints[name], value, name) for name, value in table.items()})
 
 
@@ -293,7 +293,7 @@ def _check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
 def _check_tuple(name: str, value: Any, of: tuple[Any, ...]) -> None:
     wanted: tuple[Any, ...] = (str,) if of[0] is str else (int, float) if of[0] is float else (int,)
     right_size = isinstance(value, tuple) and value and (of[-1] is ... or len(value) == len(of))
-    if not right_size or not all(isinstance(v, wanted) and v is not True for v in value):
+    if not right_size or not all(isinstance(v, wanted) and not isinstance(v, bool) for v in value):
         _refuse(name, value, "a list of " + ("texts" if of[0] is str else "numbers"))
     if of[0] is float and not all(0 <= v <= 1 for v in value):
         _refuse(name, value, "numbers from 0 to 1")

@@ -126,7 +126,8 @@ def read_labels(path: Path, batch: int) -> dict[int, list[Row]]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise HeroError(f"cannot read the labels file {path}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise HeroError(f"cannot read the labels file {path}: {reason}") from error
     rounds: dict[int, list[Row]] = {}
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -155,8 +155,11 @@ def from_json(line: str) -> Event:
     values: Any = json.loads(line)
     if not isinstance(values, Mapping):
         raise ValueError("an event is a JSON object")
-    kinds = {kind.event: kind for kind in EVENTS}
-    if values.get("event") not in kinds:
+    kind = next((each for each in EVENTS if each.event == values.get("event")), None)
+    if kind is None:
         raise ValueError(f"unknown event {values.get('event')!r}")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "event"}
-    return kinds[values["event"]](**fields)  # type: ignore[return-value]
+    try:
+        return kind(**fields)  # type: ignore[return-value]
+    except TypeError as error:
+        raise ValueError(f"not the fields of {kind.event!r}: {error}") from error

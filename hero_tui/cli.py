@@ -12,7 +12,7 @@ import typer
 
 from hero_engine import __version__
 from hero_engine.errors import ExitCode, HeroError
-from hero_tui.commands.output import data, data_json, forget_stdout, progress_bar, talk
+from hero_tui.commands.output import data, data_json, forget_stdout, progress_bar, say, talk
 
 HELP = """\
 Teach a diffusion model from your labels, in the terminal.
@@ -181,7 +181,9 @@ def tasks(as_json: Json = False) -> None:
 @app.command()
 def show(
     name: RunName = None,
-    round: Annotated[int | None, typer.Option(min=0, help="A round; the newest if none.")] = None,
+    round: Annotated[
+        int | None, typer.Option(min=0, help="A round, from 0; the newest if none.")
+    ] = None,
 ) -> None:
     """Print a round's pictures with their labels."""
     from hero_tui.commands import inspect
@@ -233,10 +235,10 @@ def print_scores(scores: dict[str, Any]) -> None:
     rows = [("tuned", noise, "", ""), ("base", noise, "base_", "base_")]
     if "base_fresh_success_rate" in scores:
         rows.append(("base", "fresh", "base_fresh_", "base_fresh_"))
-    data(f"“{scores['prompt']}”, {scores['n']} pictures each; 95% intervals")
+    say(f"“{scores['prompt']}”, {scores['n']} pictures each; 95% intervals")
     for name, noises, prefix, _ in rows:
         low, high = scores[f"{prefix}interval"]
-        data(
+        say(
             f"{name:<6} {noises:<7} noise: success {scores[f'{prefix}success_rate']:.3f}"
             f" ({low:.3f} to {high:.3f}), diversity {scores[f'{prefix}diversity']:.2f}"
         )
@@ -280,7 +282,9 @@ def run_command(arguments: list[str]) -> int:
         return _refused(error, error.message, error.exit_code)
     except CLICK_ERROR as error:
         message = error.format_message()
-        return _refused(error, message, ExitCode.USAGE) if message else ExitCode.USAGE
+        return (
+            _refused(error, message + _hint(error), ExitCode.USAGE) if message else ExitCode.USAGE
+        )
     except (KeyboardInterrupt, typer.Abort):
         talk("interrupted")
         return ExitCode.INTERRUPTED
@@ -293,10 +297,16 @@ def run_command(arguments: list[str]) -> int:
         )
 
 
+def _hint(error: Any) -> str:
+    """The command whose help says what is allowed."""
+    context = getattr(error, "ctx", None)
+    return f" See: {context.command_path} --help" if context else ""
+
+
 def _refused(error: Exception, message: str, code: int) -> int:
     if os.environ.get("HERO_DEBUG") == "1":
         raise error
-    talk(" ".join(message.split()))
+    talk(message)
     return code
 
 

@@ -14,7 +14,7 @@ from hero_engine.embedded import judges_dir, weights_dir
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.rundir import runs_root
 from hero_engine.sources import find_model
-from hero_tui.commands.output import data, data_json
+from hero_tui.commands.output import data_json, say
 
 PACKAGES = (
     "torch",
@@ -36,7 +36,7 @@ def doctor(as_json: bool) -> None:
     else:
         for name, value in facts.items():
             for line in lines(name, value):
-                data(line)
+                say(line)
     if facts["problems"]:
         raise HeroError(facts["problems"][0], exit_code=ExitCode.ENVIRONMENT)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import sys
-import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from hero_engine.journal import Journal
 from hero_engine.labels import Labels
 from hero_engine.rundir import RunDir, find_run
 from hero_engine.tasks import list_tasks
-from hero_tui.commands.output import data, data_json
+from hero_tui.commands.output import data, data_json, say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,28 +37,45 @@ def tasks(as_json: bool) -> None:
         return
     width = max(len(task.name) for task in found)
     for task in found:
-        data(f"{task.name:<{width}}  “{task.prompt}”\n{'':<{width}}  good: {task.success}")
+        say(f"{task.name:<{width}}  “{task.prompt}”\n{'':<{width}}  good: {task.success}")
 
 
 def status(name: str | None, as_json: bool) -> None:
-    """Where a run stands."""
+    """Where a run stands, and its rounds so far."""
     facts = run_facts(RunDir.open(find_run(name)))
     if as_json:
         data_json(facts)
         return
-    data(f"{facts['run']}")
-    data(f"{facts['state']}, round {facts['round']} ({facts['phase']})")
-    data(f"{facts['labels']} of {facts['budget']} labels used")
-    if facts.get("good_share") is not None:
-        data(f"good in the last finished round: {facts['good_share']:.0%}")
-    if facts.get("updated"):
-        ago = max(0, time.time() - facts["updated"])
-        data(f"last change {ago:.0f} s ago")
+    say(f"{facts['run']}")
+    say(f"“{facts['prompt']}” with {facts['model']}")
+    say(f"{facts['state']}{_where(facts)}; {facts['labels']} of {facts['budget']} labels used")
+    if facts["rounds"]:
+        say("\nround  labels  good  reward  note")
+    for each in facts["rounds"]:
+        good, reward = _percent(each["good_share"]), _decimal(each["reward_mean"])
+        row = f"{each['round']:>5}  {each['labels']:>6}  {good:>4}  {reward:>6}  {each['note']}"
+        say(row.rstrip())
+
+
+def _where(facts: dict[str, Any]) -> str:
+    if facts["state"] in ("new", "finished") or facts["phase"] == "done":
+        return ""
+    done = f", {facts['labelled_in_round']} labelled" if facts["phase"] == "labelling" else ""
+    return f" in round {facts['round']} ({facts['phase']}{done})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _decimal(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3f}"
 
 
 def run_facts(run: RunDir) -> dict[str, Any]:
     """status.json, and what the journal and the lock say now.
 
+    rounds: each finished one's labels, share of good, mean reward and note.
     state: "new", "running", "stopped", "interrupted" (its process is gone), "finished", "failed".
     """
     seen = run.opened()
@@ -71,6 +89,7 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     }
     facts["run"] = str(run.path)
     facts["labelled_in_round"] = labels_of(run, facts["round"]).labelled
+    facts["rounds"] = rounds_of(run)
     if run.in_use():
         facts["state"] = "running"
     elif facts["state"] == "running":
@@ -78,14 +97,35 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     return facts
 
 
+def rounds_of(run: RunDir) -> list[dict[str, Any]]:
+    """The finished rounds. HeroError, exit code 4, where the journal cannot be read."""
+    if not run.journal_path.exists():
+        return []
+    with reading(run) as journal:
+        found = journal.metrics()
+    keep = ("round", "labels", "good", "reward_mean", "note")
+    return [
+        {name: each[name] for name in keep}
+        | {"good_share": each["good"] / each["labels"] if each["labels"] else None}
+        for each in found
+    ]
+
+
 def labels_of(run: RunDir, round: int) -> Labels:
     """A round's labels so far. HeroError, exit code 4, where the journal cannot be read."""
     batch = run.settings.batch
     if not run.journal_path.exists():
         return Labels((None,) * batch)
+    with reading(run) as journal:
+        return journal.labels(round, batch)
+
+
+@contextmanager
+def reading(run: RunDir) -> Iterator[Journal]:
+    """The run's journal. HeroError, exit code 4, where it cannot be read."""
     try:
         with Journal(run.journal_path) as journal:
-            return journal.labels(round, batch)
+            yield journal
     except sqlite3.Error as error:
         raise HeroError(f"{run.journal_path}: {error}", exit_code=ExitCode.RUN) from error
 
@@ -94,7 +134,7 @@ def show(name: str | None, round: int | None) -> None:
     """Print a round's pictures with their labels, a row at a time."""
     run = RunDir.open(find_run(name))
     if run.journal_path.exists():
-        with Journal(run.journal_path) as journal:
+        with reading(run) as journal:
             at = journal.current()
             chosen = round if round is not None else at[0] if at else 0
             pictures = journal.images(chosen)
@@ -105,18 +145,18 @@ def show(name: str | None, round: int | None) -> None:
     labels = labels_of(run, chosen)
     columns = shutil.get_terminal_size().columns
     per_row = max(1, columns // TILE_COLUMNS)
-    data(f"round {chosen}: {len(labels.goods)} good of {labels.labelled} labelled")
+    say(f"round {chosen}: {len(labels.goods)} good of {labels.labelled} labelled")
     indices = list(pictures)
     for start in range(0, len(indices), per_row):
         row = indices[start : start + per_row]
         _print_row(_sheet([run.path / pictures[index] for index in row]), len(row) * TILE_COLUMNS)
-        data("".join(f"{caption(labels, index):<{TILE_COLUMNS}}" for index in row).rstrip())
+        say("".join(f"{caption(labels, index):<{TILE_COLUMNS}}" for index in row).rstrip())
 
 
 def caption(labels: Labels, index: int) -> str:
-    """A picture's number and label."""
+    """A picture's number, as a labels file has it, and its label."""
     words = {True: "good", False: "bad", None: "-"}
-    return f"{index + 1} {'best' if labels.best == index else words[labels.good[index]]}"
+    return f"{index} {'best' if labels.best == index else words[labels.good[index]]}"
 
 
 def _sheet(paths: list[Path]) -> Image:

@@ -11,17 +11,24 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Never shown: a prompt, a path or a note may carry them, to change the terminal."""
 
 
 def talk(text: str) -> None:
-    """One line on stderr, without control characters that a prompt or a file name may carry."""
+    """One line on stderr."""
     with suppress(OSError):
-        print(f"hero: {CONTROL.sub('?', text)}", file=sys.stderr, flush=True)
+        line = " ".join(CONTROL.sub("?", text).split())
+        print(f"hero: {line}", file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
     """Text on stdout. BrokenPipeError where nobody reads it any more."""
     print(text, flush=True)
+
+
+def say(text: str) -> None:
+    """Text for a person, on stdout."""
+    data(CONTROL.sub("?", text))
 
 
 def data_json(value: Any) -> None:

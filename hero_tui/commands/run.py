@@ -31,7 +31,7 @@ def new_run(
         model = str(Path(model).expanduser().absolute())
     settings = settings_for(task, model, preset, changes)
     find_model(settings.model)
-    _check_way(headless, labels)
+    _check_way(headless, labels, graphics)
     if headless:
         from hero_tui.commands.headless import check_labels
 
@@ -60,9 +60,10 @@ def resume(
         if headless:
             from hero_engine.protocol import Finished
 
-            data(Finished(seen.run, seen.round, seen.labels_used, "budget").to_json())
+            reason = "rounds" if run.settings.rounds else "budget"
+            data(Finished(seen.run, seen.round, seen.labels_used, reason).to_json())
         return 0
-    _check_way(headless, labels)
+    _check_way(headless, labels, graphics)
     if headless:
         from hero_tui.commands.headless import check_labels
 
@@ -70,8 +71,12 @@ def resume(
     return work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=more_rounds)
 
 
-def _check_way(headless: bool, labels: str | None) -> None:
+def _check_way(headless: bool, labels: str | None, graphics: str) -> None:
     """Refuse what cannot work before anything is written."""
+    from hero_tui.graphics.choose import MODES
+
+    if graphics not in MODES:
+        raise HeroError(f"--graphics {graphics}: choose one of {', '.join(MODES)}")
     if headless:
         return
     if labels is not None:
@@ -114,6 +119,8 @@ def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:
         inner = changes
         for table in tables:
             inner = inner.setdefault(table, {})
+            if not isinstance(inner, dict):
+                raise HeroError(f"--set {text}: another --set gives {table} a single value")
         inner[last] = _value(value.strip())
     return changes | {name: value for name, value in named.items() if value is not None}
 

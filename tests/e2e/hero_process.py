@@ -1,0 +1,176 @@
+"""`hero` as its users have it: a process with arguments, two output streams and an exit code."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[2]
+PATIENCE = 90.0
+"""Seconds; on a busy machine torch and diffusers alone take ten to import."""
+
+BATCH, ROUNDS = 6, 3
+SMALL = {
+    "minibatch": 2,
+    "sampler.steps": 8,
+    "embedding.epochs": 20,
+    "embedding.features": 16,
+    "embedding.head": [16, 8],
+    "ddpo.steps_per_image": 3,
+}
+"""A round of a tiny model in about a second: long enough to be interrupted."""
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(
+    ["hero_engine.loop", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "peft"]
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def lines(self) -> list[dict[str, Any]]:
+        """stdout as the JSON lines that it must be."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's folder, and what its process said."""
+
+    path: Path
+    said: Done
+
+
+class Command:
+    """A command at work."""
+
+    def __init__(self, process: Any, outputs: tuple[Path, Path]) -> None:
+        self._process, self._outputs = process, outputs
+        self.pid: int = process.pid
+
+    def ended(self) -> Done | None:
+        """What it said, if it has ended."""
+        fresh = isinstance(self._process, subprocess.Popen)
+        code = self._process.poll() if fresh else self._process.exitcode
+        return None if code is None else Done(code, *(path.read_text() for path in self._outputs))
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self, until: Callable[[], object]) -> None:
+        """Wait until something is so, while the command works."""
+        give_up = time.monotonic() + PATIENCE
+        while not until():
+            assert self.ended() is None, self.ended()
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+
+    def end(self) -> Done:
+        """Wait for its end."""
+        give_up = time.monotonic() + PATIENCE
+        while (done := self.ended()) is None:
+            if time.monotonic() > give_up:
+                self._process.kill()
+                raise TimeoutError(f"hero works for more than {PATIENCE} s")
+            time.sleep(0.01)
+        return done
+
+
+class Hero:
+    """Runs `hero` in a folder of its own, offline and on one core.
+
+    Called, or with `start`, it is a new interpreter. `warm` forks it off one that has imported the
+    libraries already: a process all the same, with a process id, signals and an exit code.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home, self._number = home, count()
+        self.environment = {
+            "HERO_RUNS": str(home / "runs"),
+            "HERO_DEBUG": "",
+            "HF_HOME": str(home / "hub"),
+            "HF_ENDPOINT": "http://127.0.0.1:9",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(PROJECT),
+            "CUDA_VISIBLE_DEVICES": "",
+            "COLUMNS": "80",
+        }
+
+    def __call__(self, *arguments: object, **environment: str) -> Done:
+        """Run a command to its end."""
+        return self.start(*arguments, **environment).end()
+
+    def start(self, *arguments: object, **environment: str) -> Command:
+        """Begin a command in a new interpreter."""
+        out, err = self._outputs()
+        with out.open("w") as out_file, err.open("w") as err_file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "hero_tui.cli", *map(str, arguments)],
+                cwd=self.home,
+                env=os.environ | self.environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out_file,
+                stderr=err_file,
+            )
+        return Command(process, (out, err))
+
+    def warm(self, *arguments: object) -> Command:
+        """Begin a command that need not import the libraries."""
+        outputs = self._outputs()
+        process = _server.Process(
+            target=_forked, args=([*map(str, arguments)], self.home, self.environment, outputs)
+        )
+        process.start()
+        return Command(process, outputs)
+
+    def _outputs(self) -> tuple[Path, Path]:
+        number = next(self._number)
+        return self.home / f"{number}.out", self.home / f"{number}.err"
+
+
+def _forked(
+    arguments: list[str], home: Path, environment: dict[str, str], outputs: tuple[Path, Path]
+) -> None:
+    from hero_tui.cli import main
+
+    for stream, path in zip((1, 2), outputs, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    os.chdir(home)
+    os.environ.update(environment)
+    main(arguments)
+
+
+def write_labels(path: Path, rounds: Iterable[int]) -> Path:
+    """A labels file: every other picture is good, picture 3 or 2 best."""
+    rows = [
+        {"round": round, "image": image, "label": "good" if (image + round) % 2 else "bad"}
+        | ({"best": True} if image == 3 - round % 2 else {})
+        for round in rounds
+        for image in range(BATCH)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def small_run(model: Path, folder: Path, labels: object, *more: object) -> list[object]:
+    """Arguments of a headless run that takes seconds."""
+    settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    named = {"task": "hands", "model": model, "dir": folder, "labels": labels, "seed": 5}
+    options = [word for name, value in named.items() for word in (f"--{name}", value)]
+    return ["run", *options, "--headless", "--batch", BATCH, "--rounds", ROUNDS, *settings, *more]
