@@ -6,10 +6,11 @@ A task of one's own is such a file given to ``--task``; its ``prompt`` alone is 
 from __future__ import annotations
 
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from hero_engine.config import PRESETS, Settings, with_changes
 from hero_engine.errors import HeroError
@@ -80,6 +81,8 @@ def read_task(path: Path) -> Task:
     """The task in a TOML file. HeroError that names the file and what is wrong in it."""
     try:
         table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise HeroError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HeroError(f"{path} is not valid TOML: {error}") from error
     _check(path, table)
@@ -102,17 +105,30 @@ def _fits(name: str, value: object) -> bool:
     if name in ("labels", "batch"):
         return isinstance(value, int) and not isinstance(value, bool) and value > 0
     if name == "transfer_prompts":
-        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+        return isinstance(value, list) and all(_is_line(each) for each in value)
     if name == "paper":
         return isinstance(value, dict) and all(
             key in ("labels", "batch") and _fits(key, each) for key, each in value.items()
         )
-    return isinstance(value, str) and bool(value.strip())
+    if name == "name":  # it becomes a part of the run's folder
+        return _is_line(value) and "/" not in value
+    return _is_line(value)
+
+
+def _is_line(value: object) -> TypeGuard[str]:
+    """Text without control characters: it goes to the terminal as it is."""
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and not any(unicodedata.category(each) == "Cc" for each in value)
+    )
 
 
 def _wanted(name: str) -> str:
     if name in ("labels", "batch"):
         return "a whole number from 1 on"
     if name == "transfer_prompts":
-        return "a list of texts"
-    return "a table of labels and batch" if name == "paper" else "a text"
+        return "a list of texts, each one line"
+    if name == "name":
+        return "one line of text without '/'"
+    return "a table of labels and batch" if name == "paper" else "one line of text"
