@@ -61,9 +61,9 @@ class HistoryRow:
 class Journal:
     """``journal.db`` of a run. HeroError, exit code 4, where the file is not a journal."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         try:
-            self._db = _open(path, read_only)
+            self._db = _open(path)
         except sqlite3.DatabaseError as error:
             raise HeroError(f"{path} cannot be read: {error}", exit_code=ExitCode.RUN) from error
 
@@ -191,9 +191,7 @@ class Journal:
         return [json.loads(row[0]) for row in rows]
 
 
-def _open(path: Path, read_only: bool) -> sqlite3.Connection:
-    if read_only:
-        return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=10)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
