@@ -62,10 +62,10 @@ class RunDir:
     @classmethod
     def create(cls, path: Path, settings: Settings, task: Task) -> RunDir:
         """A new run in a folder that does not exist yet, or is empty. HeroError, 4, otherwise."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
-            raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
         try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
+                raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
             path.mkdir(PRIVATE, parents=True, exist_ok=True)
             write_atomically(path / "run.toml", tomli_w.dumps(_tables(settings, task)))
         except OSError as error:
@@ -84,7 +84,7 @@ class RunDir:
             task = {**tables["task"]}
             task["transfer_prompts"] = tuple(task.get("transfer_prompts", ()))
             return cls(path, from_toml(tomli_w.dumps(tables["settings"])), Task(**task))
-        except (ValueError, KeyError, TypeError, OSError, HeroError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OSError, HeroError) as error:
             raise HeroError(
                 f"{path}/run.toml is damaged: {error}", exit_code=ExitCode.RUN
             ) from error
@@ -159,7 +159,7 @@ class RunDir:
             return dict(json.loads((self.path / "status.json").read_text("utf-8")))
         except FileNotFoundError:
             return {}
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
             raise HeroError(
                 f"{self.path}/status.json cannot be read: {error}", exit_code=ExitCode.RUN
             ) from error
@@ -231,14 +231,15 @@ class RunDir:
             return None
         folder = found[-1]
         try:
-            state = json.loads((folder / "state.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            state = dict(json.loads((folder / "state.json").read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
             raise HeroError(f"{folder} is damaged: {error}", exit_code=ExitCode.RUN) from error
         parts = {file.stem: read_tensors(file) for file in sorted(folder.glob("*.safetensors"))}
-        return parts, dict(state)
+        return parts, state
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.path / "checkpoints").glob("r[0-9]*"))
+        found = (self.path / "checkpoints").glob("r[0-9]*")
+        return sorted(found, key=lambda folder: int(folder.name.removeprefix("r")))
 
 
 def _tables(settings: Settings, task: Task) -> dict[str, Any]:
