@@ -59,10 +59,11 @@ class JudgeLabeller:
         """Label all pictures in one step."""
         images = read_pictures(pictures)
         good = self._judge.success(self._task, images)
-        chance = self._judge.success_probability(self._task, images)
+        chances = self._judge.success_probability(self._task, images)
         marks = [Mark(i, "good" if ok else "bad") for i, ok in zip(pictures, good, strict=True)]
-        if good.any():
-            marks.append(Mark(list(pictures)[int((chance * good).argmax())], "best"))
+        goods = {i: chance for i, ok, chance in zip(pictures, good, chances, strict=True) if ok}
+        if goods:
+            marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
         journal.mark(round, marks, source="judge")
         journal.submit(round)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hero_engine.embedded import weights_dir
 from hero_engine.errors import ExitCode, HeroError
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def find_model(name: str) -> str:

@@ -1,0 +1,273 @@
+"""Labels from a file, a judge and a person end in the journal; what is wrong is told."""
+
+import json
+import queue
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from hero_engine.embedded.judge import Judge
+from hero_engine.errors import ExitCode, HeroError, StopRequested
+from hero_engine.journal import Journal, Mark
+from hero_engine.labellers import FileLabeller, JudgeLabeller, QueueLabeller, judged, read_pictures
+from hero_engine.labels import Labels
+from hero_engine.protocol import Command, Stop, SubmitLabels
+from hero_engine.sources import find_model
+from hero_engine.tasks import Task, load_task
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    journal = Journal(tmp_path / "journal.db")
+    journal.add_round(0)
+    journal.add_round(1)
+    return journal
+
+
+def lines(path: Path, *rows: object) -> Path:
+    """A labels file; texts are lines as they are."""
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), "utf-8")
+    return path
+
+
+def row(round: int, image: int, label: str = "good", **more: Any) -> dict[str, Any]:
+    return {"round": round, "image": image, "label": label, **more}
+
+
+# --- a file
+
+
+def test_a_file_labels_its_rounds_and_leaves_the_rest_unlabelled(
+    tmp_path: Path, journal: Journal
+) -> None:
+    path = lines(
+        tmp_path / "mine.jsonl",
+        row(1, 0),
+        "",
+        row(0, 3, best=True),
+        row(0, 0, "bad", best=False),
+        "   ",
+        row(0, 1),
+    )
+    labeller = FileLabeller(path, batch=5)
+    labeller.label(0, {}, journal)
+    assert journal.labels(0, 5) == Labels((False, True, None, True, None), best=3)
+    assert journal.submitted(0) and not journal.submitted(1)
+    assert {(each.source, each.step) for each in journal.history(0)} == {("mine.jsonl", 1)}
+    assert journal.first_good(0, 5) == 3  # the order of the file
+    labeller.label(1, {}, journal)
+    assert journal.labels(1, 5) == Labels((True, None, None, None, None))
+
+
+def test_a_round_without_a_line_stops_the_run_and_says_why(
+    tmp_path: Path, journal: Journal
+) -> None:
+    path = lines(tmp_path / "mine.jsonl", row(0, 0))
+    with pytest.raises(StopRequested, match=r"mine\.jsonl has no labels for round 1"):
+        FileLabeller(path, 2).label(1, {}, journal)
+    assert journal.history(1) == [] and not journal.submitted(1)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("good", "not JSON ("),
+        ('{"round": 0, "image": 1, "label": "good"', "not JSON ("),
+        ("[0, 1]", "expected an object such as {"),
+        ("null", "expected an object such as {"),
+        (row(0, 1, lable="good"), "unknown key 'lable'; known are round, image, label, best"),
+        (row(0, 1, "great"), "\"label\" is 'great'; it must be"),
+        ({"round": 0, "image": 1}, '"label" is None; it must be'),
+        (row(0, 1, ["good"]), "\"label\" is ['good']; it must be"),  # type: ignore[arg-type]
+        (row(0, 1, best=1), '"best" must be true or false'),
+        (row(0, 1, best=None), '"best" must be true or false'),
+        (row(0, 1, "bad", best=True), "true only for a good picture"),
+        ({"round": 0, "label": "good"}, '"image" is None; it must be a whole number from 0 on'),
+        (row(0, -1), '"image" is -1; it must be a whole number from 0 on'),
+        (row(0, 1.0), '"image" is 1.0; it must be a whole number'),  # type: ignore[arg-type]
+        (row(0, True), '"image" is True; it must be a whole number'),
+        (row(0, 4), '"image" is 4; a round has pictures 0 to 3'),
+        ({"image": 1, "label": "good"}, '"round" is None; it must be a whole number'),
+        (row(-1, 1), '"round" is -1; it must be a whole number'),
+        (row(0, 0), "picture 0 has a label already, in line 1"),
+        (row(0, 1, best=True), "round 0 has a best already, in line 1"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, line: object, said: str) -> None:
+    path = lines(tmp_path / "mine.jsonl", row(0, 0, best=True), "", row(1, 0, best=True), line)
+    with pytest.raises(HeroError) as error:
+        FileLabeller(path, batch=4)
+    assert error.value.message.startswith(f"{path}, line 4: ")
+    assert said in error.value.message and "\n" not in error.value.message
+    assert error.value.exit_code == ExitCode.USAGE
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "picture.jsonl").write_bytes(b"\x89PNG\xff")
+    for name in ("gone.jsonl", "picture.jsonl", "."):
+        with pytest.raises(HeroError, match=r"cannot read the labels file") as error:
+            FileLabeller(tmp_path / name, batch=4)
+        assert error.value.exit_code == ExitCode.USAGE
+
+
+# --- a judge
+
+
+class GreyJudge:
+    """Success is a red channel above 100; the likelihood is blue."""
+
+    asked: ClassVar[list[str]] = []
+
+    def success(self, task: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        self.asked.append(task)
+        return images[:, 0, 0, 0] > 100
+
+    def success_probability(
+        self, task: str, images: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.float32]:
+        return images[:, 0, 0, 2].astype(np.float32) / 255
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> JudgeLabeller:
+    opened: list[str] = []
+
+    def open_judge(which: str) -> GreyJudge:
+        opened.append(which)
+        return GreyJudge()
+
+    monkeypatch.setattr(Judge, "open", open_judge)
+    monkeypatch.setattr(GreyJudge, "asked", [])
+    labeller = JudgeLabeller(Task("cup", "a cup", judge="hands"))
+    assert opened == ["labeller"]  # the evaluator never labels
+    return labeller
+
+
+def pictures(folder: Path, *colours: tuple[int, int, int]) -> dict[int, Path]:
+    """One PNG a colour, with indices 0, 1, …"""
+    found = {}
+    for index, colour in enumerate(colours):
+        found[index] = folder / f"{index}.png"
+        Image.new("RGB", (4, 2), colour).save(found[index])
+    return found
+
+
+def test_a_judge_names_the_likeliest_good_as_best(
+    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+) -> None:
+    """Picture 1 is the likeliest of all, but not good."""
+    shown = pictures(tmp_path, (200, 0, 90), (0, 0, 250), (200, 0, 120), (0, 0, 0), (200, 0, 30))
+    judge.label(0, shown, journal)
+    assert journal.labels(0, 5) == Labels((True, False, True, False, True), best=2)
+    assert journal.submitted(0) and GreyJudge.asked == ["hands"]
+    assert {(each.source, each.step) for each in journal.history(0)} == {("judge", 1)}
+
+
+def test_a_judge_that_sees_nothing_good_names_no_best(
+    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+) -> None:
+    judge.label(0, pictures(tmp_path, (0, 0, 250), (0, 0, 9)), journal)
+    assert journal.labels(0, 2) == Labels((False, False))
+    assert journal.submitted(0)
+
+
+def test_a_good_that_the_judge_finds_impossible_can_still_be_best(
+    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+) -> None:
+    """What is read and how likely it is are two views, and a likelihood can vanish."""
+    judge.label(0, pictures(tmp_path, (0, 0, 250), (200, 0, 0)), journal)
+    assert journal.labels(0, 2) == Labels((False, True), best=1)
+
+
+def test_pictures_keep_their_own_indices(
+    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+) -> None:
+    a, b = pictures(tmp_path, (0, 0, 0), (200, 0, 9)).values()
+    judge.label(0, {7: a, 4: b}, journal)
+    labels = journal.labels(0, 8)
+    assert (labels.bads, labels.goods, labels.best) == ((7,), (4,), 4)
+
+
+def test_a_task_that_no_judge_knows_is_refused() -> None:
+    with pytest.raises(HeroError, match="no judge knows the task 'cup': give its labels with"):
+        JudgeLabeller(Task("cup", "a cup"))
+    assert judged(load_task("hands")) == "hands"
+
+
+def test_pictures_are_read_as_rgb_and_only_as_png(tmp_path: Path) -> None:
+    Image.new("L", (4, 2), 7).save(tmp_path / "grey.png")
+    Image.new("RGB", (4, 2), (1, 2, 3)).save(tmp_path / "rgb.png")
+    got = read_pictures({0: tmp_path / "grey.png", 1: tmp_path / "rgb.png"})
+    assert (got.shape, got.dtype) == ((2, 2, 4, 3), np.uint8)
+    assert got[:, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
+    Image.new("RGB", (4, 2)).save(tmp_path / "bmp.png", "BMP")
+    with pytest.raises(OSError, match="cannot identify"):
+        read_pictures({0: tmp_path / "bmp.png"})
+
+
+# --- a person
+
+
+def labeller_with(*commands: Command) -> tuple[QueueLabeller, queue.SimpleQueue[Command]]:
+    inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+    for command in commands:
+        inbox.put(command)
+    return QueueLabeller(inbox), inbox
+
+
+def test_a_person_submits_a_round_and_commands_for_others_are_old(journal: Journal) -> None:
+    labeller, inbox = labeller_with(SubmitLabels(0), SubmitLabels(7), SubmitLabels(1), Stop())
+    labeller.label(1, {}, journal)
+    assert journal.submitted(1) and not journal.submitted(0)
+    assert inbox.get_nowait() == Stop()
+
+
+def test_a_round_that_was_submitted_before_a_crash_is_not_asked_again(journal: Journal) -> None:
+    journal.submit(0)
+    labeller, _ = labeller_with()
+    labeller.label(0, {}, journal)
+
+
+def test_a_stop_ends_the_waiting_and_submits_nothing(journal: Journal) -> None:
+    journal.mark(0, [Mark(0, "good")], source="person")
+    labeller, _ = labeller_with(SubmitLabels(1), Stop(), SubmitLabels(0))
+    with pytest.raises(StopRequested):
+        labeller.label(0, {}, journal)
+    assert not journal.submitted(0) and journal.labels(0, 1) == Labels((True,))
+
+
+# --- a round's labels
+
+
+def test_labels_are_sorted_into_goods_bads_and_others() -> None:
+    labels = Labels((True, False, None, True), best=3)
+    assert (labels.goods, labels.bads, labels.others) == ((0, 3), (1,), (0,))
+    assert labels.labelled == 3
+
+
+@pytest.mark.parametrize("best", [-1, 1, 2, 3])
+def test_only_a_good_picture_can_be_best(best: int) -> None:
+    with pytest.raises(ValueError, match=f"best is picture {best}"):
+        Labels((True, False, None), best)
+
+
+# --- where a model lies
+
+
+def test_a_model_is_a_folder_or_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model_index.json").write_text("{}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_model(str(tmp_path / "mine")) == find_model("~/mine") == str(tmp_path / "mine")
+    assert find_model("some-one/sd_1.5") == "some-one/sd_1.5"
+
+
+@pytest.mark.parametrize("name", ["", "mine", "a/b/c", "/gone", "./gone", "../gone", "a b/c"])
+def test_what_can_be_no_model_is_told_at_once(name: str, tmp_path: Path) -> None:
+    with pytest.raises(HeroError) as error:
+        find_model(name or str(tmp_path))
+    assert error.value.exit_code == ExitCode.ENVIRONMENT
