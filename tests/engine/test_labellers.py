@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 class GreyJudge:
-    """Success is a red channel above 100; the likelihood is blue."""
+    """Success is a red channel above 100; the likelihood grows with blue."""
 
     asked: ClassVar[list[str]] = []
 
@@ -129,7 +129,7 @@ class GreyJudge:
     def success_probability(
         self, task: str, images: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.float32]:
-        return images[:, 0, 0, 2].astype(np.float32) / 255
+        return images[:, 0, 0, 2].astype(np.float32)
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_pictures_are_read_as_rgb_and_only_as_png(tmp_path: Path) -> None:
     Image.new("L", (4, 2), 7).save(tmp_path / "grey.png")
     Image.new("RGB", (4, 2), (1, 2, 3)).save(tmp_path / "rgb.png")
     got = read_pictures({0: tmp_path / "grey.png", 1: tmp_path / "rgb.png"})
-    assert (got.shape, got.dtype) == ((2, 2, 4, 3), np.uint8)
+    assert got.shape == (2, 2, 4, 3) and got.dtype == np.uint8
     assert got[:, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
     Image.new("RGB", (4, 2)).save(tmp_path / "bmp.png", "BMP")
     with pytest.raises(OSError, match="cannot identify"):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -279,7 +280,7 @@ def test_no_run_at_all_is_told_with_the_way_to_one(root: Path) -> None:
 def test_two_runs_in_the_same_second_get_two_folders(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rundir.time, "strftime", lambda form: "20250102-030405")
+    monkeypatch.setattr(time, "strftime", lambda form: "20250102-030405")
     names = []
     for _ in range(3):
         path = rundir.new_run_path("cup")
@@ -325,7 +326,11 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(
     calls: list[str] = []
 
     def heard(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args: (calls.append(name), real(*args))[1]
+        def called(*args: Any) -> Any:
+            calls.append(name)
+            return real(*args)
+
+        return called
 
     monkeypatch.setattr(os, "fsync", heard("flush", os.fsync))
     monkeypatch.setattr(Path, "replace", heard("rename", Path.replace))

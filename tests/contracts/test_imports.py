@@ -1,0 +1,138 @@
+"""What may import what: the engine knows no terminal, and a command pays only for what it uses."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hero_engine.config import Settings
+from hero_engine.rundir import RunDir
+from hero_engine.tasks import Task
+
+PROJECT = Path(__file__).parents[2]
+HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "safetensors"}
+TERMINAL = {"textual", "rich", "typer", "click", "term_image", "chafa", "hero_tui"}
+
+
+def modules(package: str) -> list[str]:
+    """Every module of a package, as paths from the project's root."""
+    found = sorted((PROJECT / package).rglob("*.py"))
+    assert found
+    return [str(path.relative_to(PROJECT)) for path in found]
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((PROJECT / module).read_text("utf-8"))
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """Full names of what a single statement imports."""
+    if isinstance(node, ast.Import):
+        yield from (name.name for name in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports name their package in full"
+        yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: all but functions and `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from at_import(child)
+
+
+def packages(nodes: Iterator[ast.AST]) -> set[str]:
+    """Top-level packages that the nodes import."""
+    return {name.split(".")[0] for node in nodes for name in imported(node)}
+
+
+@pytest.mark.parametrize("module", modules("hero_engine"))
+def test_the_engine_knows_no_terminal(module: str) -> None:
+    assert not packages(ast.walk(tree(module))) & TERMINAL
+
+
+@pytest.mark.parametrize("module", modules("hero_tui"))
+def test_the_app_loads_no_model_library_until_it_is_called(module: str) -> None:
+    assert not packages(at_import(tree(module))) & HEAVY
+
+
+@pytest.mark.parametrize("module", modules("hero_tui"))
+def test_tensors_stay_in_the_engine(module: str) -> None:
+    """`hero doctor` looks at torch's devices; nothing else of the app ever imports it."""
+    allowed = {"torch"} if module.endswith("commands/doctor.py") else set[str]()
+    assert packages(ast.walk(tree(module))) & HEAVY <= allowed
+
+
+@pytest.mark.parametrize("module", [*modules("hero_engine"), *modules("hero_tui")])
+def test_every_module_says_what_it_is_for(module: str) -> None:
+    assert ast.get_docstring(tree(module))
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in modules("hero_engine") if "embedded/training" not in m]
+)
+def test_nothing_that_is_read_can_run_code(module: str) -> None:
+    """No pickles: what is read are safetensors, JSON, TOML, SQLite and PNG."""
+    unsafe = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
+    assert not packages(ast.walk(tree(module))) & unsafe
+    calls = [ast.unparse(n.func) for n in ast.walk(tree(module)) if isinstance(n, ast.Call)]
+    assert not set(calls) & {"torch.load", "torch.save", "np.load", "eval", "exec"}
+
+
+def loaded_after(code: str, runs: Path) -> set[str]:
+    """Model libraries in a new process after some code."""
+    script = f"{code}\nimport sys, json\nprint()\nprint(json.dumps(list(sys.modules)))"
+    env = {**os.environ, "HERO_RUNS": str(runs), "TERM": "dumb"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PROJECT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ([], 2),
+        (["--help"], 0),
+        (["--version"], 0),
+        (["run", "--help"], 0),
+        (["tasks"], 0),
+        (["tasks", "--json"], 0),
+        (["status", "--json"], 0),
+        (["status", "gone"], 4),
+        (["run", "--task", "feet"], 2),
+        (["run", "--task", "hands", "--set", "batch=0"], 2),
+        (["run", "--task", "hands", "--headless", "--labels", "gone.jsonl"], 2),
+    ],
+)
+def test_a_command_without_a_model_answers_at_once(
+    tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    """Torch and diffusers take seconds to import."""
+    RunDir.create(tmp_path / "one", Settings(), Task("cup", "a cup"))
+    script = f"from hero_tui.cli import run_command\nassert run_command({arguments}) == {code}"
+    assert loaded_after(script, tmp_path) == set()
+
+
+def test_the_app_itself_loads_no_model_library(tmp_path: Path) -> None:
+    """The engine's thread does, while the app already answers."""
+    assert loaded_after("import hero_tui.app, hero_tui.hero_app", tmp_path) == set()
+
+
+def test_the_proof_would_see_a_model_library(tmp_path: Path) -> None:
+    assert loaded_after("import safetensors", tmp_path) == {"safetensors"}
