@@ -12,7 +12,15 @@ import typer
 
 from hero_engine import __version__
 from hero_engine.errors import ExitCode, HeroError
-from hero_tui.commands.output import data, data_json, forget_stdout, progress_bar, say, talk
+from hero_tui.commands.output import (
+    NobodyReads,
+    data,
+    data_json,
+    forget_stdout,
+    progress_bar,
+    say,
+    talk,
+)
 
 HELP = """\
 Teach a diffusion model from your labels, in the terminal.
@@ -269,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error is one line on stderr."""
     try:
         sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
-    except BrokenPipeError:
+    except NobodyReads:
         forget_stdout()
         sys.exit(0)
 
@@ -288,7 +296,7 @@ def run_command(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         talk("interrupted")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except NobodyReads:
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

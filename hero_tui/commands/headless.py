@@ -15,7 +15,7 @@ from hero_engine.protocol import Event, Failed, Finished, Progress, RoundFinishe
 from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
 from hero_engine.worker import EngineWorker
-from hero_tui.commands.output import data, forget_stdout, progress_bar, talk
+from hero_tui.commands.output import NobodyReads, data, forget_stdout, progress_bar, talk
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -129,7 +129,7 @@ class Report:
     def _line(self, text: str) -> None:
         try:
             data(text)
-        except OSError as error:
+        except (NobodyReads, OSError) as error:
             self._stdout_open = False
             forget_stdout()
             raise StopRequested("nobody reads the output any more") from error

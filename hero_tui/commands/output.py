@@ -21,9 +21,16 @@ def talk(text: str) -> None:
         print(f"hero: {line}", file=sys.stderr, flush=True)
 
 
+class NobodyReads(Exception):  # noqa: N818 - no error: `hero status | head -1` is well
+    """Stdout's reader has gone. Not a BrokenPipeError, of which click would make exit code 1."""
+
+
 def data(text: str) -> None:
-    """Text on stdout. BrokenPipeError where nobody reads it any more."""
-    print(text, flush=True)
+    """Text on stdout. NobodyReads where its reader has gone."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError as error:
+        raise NobodyReads from error
 
 
 def say(text: str) -> None:

@@ -26,12 +26,13 @@ def new_run(
     labels: str | None,
 ) -> int:
     """Start a run; returns the exit code."""
+    _check_graphics(graphics)
     task = load_task(task_name)
     if Path(model).expanduser().is_dir():
         model = str(Path(model).expanduser().absolute())
     settings = settings_for(task, model, preset, changes)
     find_model(settings.model)
-    _check_way(headless, labels, graphics)
+    _check_way(headless, labels)
     if headless:
         from hero_tui.commands.headless import check_labels
 
@@ -49,6 +50,7 @@ def resume(
     more_rounds: int | None,
 ) -> int:
     """Go on with a run; returns the exit code. A finished run says so, and 0."""
+    _check_graphics(graphics)
     run = RunDir.open(find_run(name))
     if run.in_use():
         with run.lock():
@@ -63,7 +65,7 @@ def resume(
             reason = "rounds" if run.settings.rounds else "budget"
             data(Finished(seen.run, seen.round, seen.labels_used, reason).to_json())
         return 0
-    _check_way(headless, labels, graphics)
+    _check_way(headless, labels)
     if headless:
         from hero_tui.commands.headless import check_labels
 
@@ -71,12 +73,8 @@ def resume(
     return work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=more_rounds)
 
 
-def _check_way(headless: bool, labels: str | None, graphics: str) -> None:
+def _check_way(headless: bool, labels: str | None) -> None:
     """Refuse what cannot work before anything is written."""
-    from hero_tui.graphics.choose import MODES
-
-    if graphics not in MODES:
-        raise HeroError(f"--graphics {graphics}: choose one of {', '.join(MODES)}")
     if headless:
         return
     if labels is not None:
@@ -84,6 +82,13 @@ def _check_way(headless: bool, labels: str | None, graphics: str) -> None:
     from hero_tui.app import require_terminal
 
     require_terminal()
+
+
+def _check_graphics(mode: str) -> None:
+    from hero_tui.graphics.choose import MODES
+
+    if mode not in MODES:
+        raise HeroError(f"--graphics {mode}: choose one of {', '.join(MODES)}")
 
 
 def work(

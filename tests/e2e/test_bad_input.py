@@ -38,7 +38,7 @@ WRONG = {
     f"{HEADLESS} --labels .": (2, "cannot read the labels file .: Is a directory"),
     f"{HEADLESS} --labels words.jsonl": (2, "words.jsonl"),
     f"{HEADLESS} --labels twice.jsonl": (2, "picture 1 has a label already, in line 1"),
-    f"{HEADLESS} --labels beyond.jsonl": (2, '"image" is 64; a round has pictures 0 to 63'),
+    f"{HEADLESS} --labels beyond.jsonl --batch 64": (2, '"image" is 64; a round has pictures 0 to'),
     "run --task mine.toml --model {model} --headless --labels judge": (2, "no judge knows"),
     "run --task hands --model nosuch": (3, "neither 'embedded', a folder, nor a hub id"),
     "run --task hands --model {home}": (3, "holds no diffusers pipeline"),

@@ -1,0 +1,74 @@
+"""`hero run` on a terminal, with the real engine: label a round, quit, resume."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hero_process import BATCH, PATIENCE, PROJECT, Hero, small_run
+
+sys.path.append(str(PROJECT / "tests" / "tui"))
+
+from fake_terminal import FakeTerminal
+
+CLI = PROJECT / "hero_tui" / "cli.py"
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[FakeTerminal]]:
+    """Two terminals, one for each sitting."""
+    made = [FakeTerminal("plain", 100, 40) for _ in range(2)]
+    yield made
+    for terminal in made:
+        terminal.close()
+
+
+def sit_down(terminal: FakeTerminal, hero: Hero, *arguments: object) -> None:
+    terminal.run(CLI, *map(str, arguments), **hero.environment)
+
+
+def await_text(terminal: FakeTerminal, *texts: str) -> None:
+    terminal.pump(lambda: all(terminal.shows(text) for text in texts), PATIENCE)
+
+
+def await_end(terminal: FakeTerminal) -> int:
+    terminal.pump(terminal.ended, PATIENCE)
+    terminal.listen(0.1)
+    assert terminal.process is not None
+    return int(terminal.process.returncode)
+
+
+def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
+    terminals: list[FakeTerminal], hero: Hero, tiny_model: Path
+) -> None:
+    first, second = terminals
+    run = hero.home / "app"
+    command = [word for word in small_run(tiny_model, run, "") if word != "--headless"]
+    at = command.index("--labels")
+    sit_down(first, hero, *command[:at], *command[at + 2 :])
+    await_text(first, "your turn", "round 1 ")
+    first.type("W")
+    first.listen(0.2)
+    first.type("\r")
+    await_text(first, "your turn", "round 2 ")
+    first.type("e")
+    await_text(first, "e  ● good")
+    assert first.process is not None
+    first.process.send_signal(signal.SIGTERM)
+    assert await_end(first) == 75
+    assert f"Go on with: hero resume {run}" in first.heard
+    assert "Traceback" not in first.heard
+
+    facts = json.loads(hero("status", run, "--json").out)
+    assert (facts["state"], facts["phase"], facts["labels"]) == ("stopped", "labelling", BATCH)
+    assert [each["good"] for each in facts["rounds"]] == [1]
+    assert facts["labelled_in_round"] == 1
+
+    sit_down(second, hero, "resume", run)
+    await_text(second, "round 2 ", "e  ● good")
+    second.type("\x11")
+    assert await_end(second) == 0
