@@ -263,7 +263,6 @@ def test_the_newest_run_is_the_one_that_was_worked_on_last(root: Path) -> None:
             (path / file).touch()
             os.utime(path / file, (seconds, seconds))
         assert newest_run() == old
-        old, new = new, old
         for path in (old, new):
             (path / file).unlink()
 
