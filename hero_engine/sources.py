@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hero_engine.embedded import weights_dir
+from hero_engine.embedded import judges_dir, weights_dir
 from hero_engine.errors import ExitCode, HeroError
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -34,3 +34,11 @@ def find_model(name: str) -> str:
             exit_code=ExitCode.ENVIRONMENT,
         )
     return name
+
+
+def find_judge(which: str) -> Path:
+    """The weights of the judge "labeller" or "evaluator". HeroError, exit code 3, if missing."""
+    path = judges_dir() / f"{which}.safetensors"
+    if not path.is_file():
+        raise HeroError(f"the judge's weights are missing: {path}", exit_code=ExitCode.ENVIRONMENT)
+    return path

@@ -112,10 +112,13 @@ def run(
         Path | None, typer.Option("--dir", metavar="RUN", help="Folder of the new run.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Rounds to run, instead of the budget of labels.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Rounds to run, instead of the budget of labels."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pictures a round.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of every random draw.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Pictures a round.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Of every random draw.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as run.toml names it."),
@@ -152,7 +155,8 @@ def run(
 def resume(
     name: RunName = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Rounds to run from here, beyond the budget too.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Rounds to run from here, beyond the budget too."),
     ] = None,
     graphics: Graphics = "auto",
     headless: Headless = False,
@@ -190,7 +194,7 @@ def tasks(as_json: Json = False) -> None:
 def show(
     name: RunName = None,
     round: Annotated[
-        int | None, typer.Option(min=0, help="A round, from 0; the newest if none.")
+        int | None, typer.Option(min=0, metavar="N", help="A round, from 0; the newest if none.")
     ] = None,
 ) -> None:
     """Print a round's pictures with their labels."""
@@ -202,7 +206,7 @@ def show(
 @app.command("eval")
 def evaluation(
     name: SomeRun,
-    images: Annotated[int, typer.Option(min=2, help="Pictures of each model.")] = 64,
+    images: Annotated[int, typer.Option(min=2, metavar="N", help="Pictures of each model.")] = 64,
     noise: Annotated[
         str, typer.Option(metavar="fresh|guided", help="Standard normal, or the run's mixture.")
     ] = "fresh",
@@ -216,10 +220,12 @@ def evaluation(
     hero eval RUN --images 384 --noise fresh --json
     """
     from hero_engine.rundir import RunDir, find_run
+    from hero_engine.sources import find_judge
 
     if noise not in ("fresh", "guided"):
         raise HeroError(f"--noise {noise}: choose fresh or guided")
     folder = RunDir.open(find_run(name))
+    find_judge("evaluator")
     talk(f"opening {folder.settings.model}")
     from hero_engine.evaluate import evaluate
 

@@ -10,10 +10,10 @@ from importlib import metadata
 from typing import Any
 
 from hero_engine import __version__
-from hero_engine.embedded import judges_dir, weights_dir
+from hero_engine.embedded import weights_dir
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.rundir import runs_root
-from hero_engine.sources import find_model
+from hero_engine.sources import find_judge, find_model
 from hero_tui.commands.output import data_json, say
 
 PACKAGES = (
@@ -79,21 +79,19 @@ def packages(problems: list[str]) -> dict[str, str]:
 
 def embedded(problems: list[str]) -> dict[str, str]:
     """Whether the shipped weights are there."""
-    found = {"model": "ready", "judges": "ready"}
-    try:
-        find_model("embedded")
-    except HeroError as error:
-        found["model"] = "missing"
-        problems.append(error.message)
-    missing = [w for w in ("labeller", "evaluator") if not _judge_file(w)]
-    if missing:
-        found["judges"] = f"missing: {', '.join(missing)}"
-        problems.append(f"the weights of the judges are missing in {judges_dir()}")
-    return found | {"folder": str(weights_dir())}
-
-
-def _judge_file(which: str) -> bool:
-    return (judges_dir() / f"{which}.safetensors").is_file()
+    found = {"folder": str(weights_dir())}
+    for name, find in (
+        ("model", lambda: find_model("embedded")),
+        ("labelling judge", lambda: find_judge("labeller")),
+        ("scoring judge", lambda: find_judge("evaluator")),
+    ):
+        try:
+            find()
+            found[name] = "ready"
+        except HeroError as error:
+            found[name] = "missing"
+            problems.append(error.message)
+    return found
 
 
 def device(problems: list[str]) -> dict[str, Any]:

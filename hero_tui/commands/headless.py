@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,6 +13,7 @@ from hero_engine.errors import ExitCode, HeroError, StopRequested
 from hero_engine.labellers import FileLabeller, JudgeLabeller, Labeller, judged
 from hero_engine.protocol import Event, Failed, Finished, Progress, RoundFinished, RunOpened, Stop
 from hero_engine.rundir import RunDir
+from hero_engine.sources import find_judge
 from hero_engine.tasks import Task
 from hero_engine.worker import EngineWorker
 from hero_tui.commands.output import NobodyReads, data, forget_stdout, progress_bar, talk
@@ -26,6 +27,7 @@ def check_labels(labels: str | None, task: Task, batch: int) -> None:
         raise HeroError("--headless needs --labels judge or --labels FILE.jsonl")
     if labels == "judge":
         judged(task)
+        find_judge("labeller")
     else:
         FileLabeller(Path(labels), batch)
 
@@ -35,13 +37,14 @@ def run_headless(folder: RunDir, labels: str, more_rounds: int | None) -> int:
     report = Report()
     with ExitStack() as stack:
         stack.callback(report.close)
+        told = stack.enter_context(stopped_by_signals())
         worker = EngineWorker(
             folder,
             report,
             labeller=make_labeller(labels, folder),
             more_rounds=more_rounds,
         )
-        stack.enter_context(stopped_by_signals(worker))
+        told(worker)
         worker.run()
     return report.exit_code
 
@@ -54,19 +57,31 @@ def make_labeller(labels: str, folder: RunDir) -> Labeller:
 
 
 @contextmanager
-def stopped_by_signals(worker: EngineWorker) -> Iterator[None]:
-    """The first signal asks for a stop; a second one ends the process (the run stays resumable)."""
+def stopped_by_signals() -> Iterator[Callable[[EngineWorker], None]]:
+    """The first signal asks for a stop; a second one ends the process (the run stays resumable).
+
+    Yields what takes the worker to stop; opening a judge takes seconds in which it is not there.
+    """
+    workers: list[EngineWorker] = []
+    seen: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each, handler in before.items():
             signal.signal(each, handler)
-        worker.send(Stop())
+        seen.append(number)
+        for worker in workers:
+            worker.send(Stop())
+
+    def tell(worker: EngineWorker) -> None:
+        workers.append(worker)
+        if seen:
+            worker.send(Stop())
 
     before = {each: signal.getsignal(each) for each in SIGNALS}
     for each in SIGNALS:
         signal.signal(each, stop)
     try:
-        yield
+        yield tell
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hero_engine.errors import HeroError
+from hero_engine.errors import ExitCode, HeroError
 from hero_engine.rundir import RunDir, find_run, new_run_path
 from hero_engine.sources import find_model
 from hero_engine.tasks import load_task, settings_for
@@ -25,7 +26,7 @@ def new_run(
     headless: bool,
     labels: str | None,
 ) -> int:
-    """Start a run; returns the exit code."""
+    """Start a run; returns the exit code. One whose model cannot be opened leaves no folder."""
     _check_graphics(graphics)
     task = load_task(task_name)
     if Path(model).expanduser().is_dir():
@@ -38,7 +39,10 @@ def new_run(
 
         check_labels(labels, task, settings.batch)
     run = RunDir.create(folder or new_run_path(task.name), settings, task)
-    return work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=None)
+    code = work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=None)
+    if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
+        shutil.rmtree(run.path, ignore_errors=True)
+    return code
 
 
 def resume(

@@ -109,17 +109,30 @@ def test_one_line_and_an_exit_code(command: str, hero: Hero, places: dict[str, P
 
 
 def test_a_hub_model_that_is_out_of_reach(hero: Hero, labels: Path) -> None:
-    done = hero(*small_run(Path("nobody/nothing"), hero.home / "hub-run", labels))
+    run = hero.home / "hub-run"
+    done = hero(*small_run(Path("nobody/nothing"), run, labels))
     assert "cannot open model nobody/nothing" in one_line(done)
     assert done.code == 3
+    assert not run.exists()
 
 
 def test_a_model_folder_without_its_unet(hero: Hero, tiny_model: Path, labels: Path) -> None:
     half = hero.home / "half"
     shutil.copytree(tiny_model, half, ignore=shutil.ignore_patterns("unet"))
-    done = hero.warm(*small_run(half, hero.home / "half-run", labels)).end()
+    run = hero.home / "half-run"
+    done = hero.warm(*small_run(half, run, labels)).end()
     assert f"cannot open model {half}" in one_line(done)
     assert done.code == 3
+    assert not run.exists()
+
+
+def test_a_lora_for_layers_that_the_model_lacks(hero: Hero, tiny_model: Path, labels: Path) -> None:
+    run = hero.home / "lora-run"
+    targets = ("--set", 'lora.targets=["gate"]')
+    done = hero.warm(*small_run(tiny_model, run, labels, *targets)).end()
+    assert "lora.targets: 'gate' names no layer" in one_line(done)
+    assert done.code == 2
+    assert not run.exists()
 
 
 def test_a_damaged_journal(hero: Hero, finished: FinishedRun) -> None:

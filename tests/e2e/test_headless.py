@@ -119,3 +119,14 @@ def test_interruptions_change_no_bit_of_what_is_learned(
     assert any(weight.abs().max() > 0 for name, weight in whole.items() if "lora_B" in name)
     told = [run.lines()[-2]["reward_mean"] for run in (finished.said, troubled.last)]
     assert told[0] == told[1]
+
+
+def test_the_first_signal_may_come_before_the_engine(hero: Hero, tiny_model: Path) -> None:
+    run = hero.home / "early"
+    labels = write_labels(hero.home / "early.jsonl", range(ROUNDS))
+    starting = hero.start(*small_run(tiny_model, run, labels))
+    starting.wait((run / "lock").exists)
+    starting.signal(signal.SIGINT)
+    done = starting.end()
+    assert done.code == 75
+    assert [line["reason"] for line in done.lines()] == ["stopped"]
