@@ -225,6 +225,8 @@ def evaluation(
     if noise not in ("fresh", "guided"):
         raise HeroError(f"--noise {noise}: choose fresh or guided")
     folder = RunDir.open(find_run(name))
+    if folder.task.judge is None:
+        raise HeroError(f"no judge knows the task {folder.task.name!r}: nobody can score it")
     find_judge("evaluator")
     talk(f"opening {folder.settings.model}")
     from hero_engine.evaluate import evaluate
