@@ -206,7 +206,7 @@ def embedded(**changes: Any) -> Settings:
         "model": "embedded",
         "update": "forward",
         "minibatch": 16,
-        "sampler": SamplerSettings(steps=20, eta=1.0, guidance=2.0),
+        "sampler": SamplerSettings(steps=20, eta=1.0, guidance=1.0),
         "lora": LoraSettings(
             rank=16, alpha=16, targets=("to_q", "to_k", "to_v", "to_out.0", "conv")
         ),

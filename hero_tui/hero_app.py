@@ -9,6 +9,7 @@ from pathlib import Path
 
 from textual.app import App
 
+from hero_engine.errors import ExitCode
 from hero_engine.journal import Journal
 from hero_engine.protocol import Failed, Finished, ImagesReady, PhaseStarted, RunOpened
 from hero_tui import keymap
@@ -20,7 +21,7 @@ from hero_tui.run_state import RunState
 from hero_tui.screens.help import HelpScreen
 from hero_tui.screens.labelling import LabellingScreen
 from hero_tui.screens.zoom import ZoomScreen
-from hero_tui.terminal import GRACE, SIGNALLED
+from hero_tui.terminal import GRACE
 from hero_tui.theme import HERO
 from hero_tui.widgets.easel import Easel
 
@@ -104,7 +105,7 @@ class HeroApp(App[int], inherit_bindings=False):
             case Failed():
                 self.exit(event.exit_code)
             case Finished() if event.reason == "stopped" and not self.state.stopping:
-                self.exit(0)
+                self.exit(ExitCode.RESUMABLE)
         self.labelling.show_state(self.state)
 
     def _open_round(self, round: int) -> None:
@@ -165,10 +166,10 @@ class HeroApp(App[int], inherit_bindings=False):
     def action_leave_hero(self) -> None:
         """Stop the engine at its next safe point, then leave; asked twice, leave now."""
         if self.state.stopping:
-            self.exit(0)
+            self.exit(self._leaving())
             return
         self._stop("Stopping at the next safe point. Ctrl+Q again leaves at once.")
-        self.run_worker(self._leave_when_stopped(PATIENCE, 0), name="leave")
+        self.run_worker(self._leave_when_stopped(PATIENCE), name="leave")
 
     def leave_for_signal(self) -> None:
         """The process was told to end (called from a signal handler, in whatever moment)."""
@@ -178,7 +179,7 @@ class HeroApp(App[int], inherit_bindings=False):
 
     def _leave_signalled(self) -> None:
         self.state = replace(self.state, stopping=True)
-        self.run_worker(self._leave_when_stopped(SIGNAL_PATIENCE, SIGNALLED), name="leave")
+        self.run_worker(self._leave_when_stopped(SIGNAL_PATIENCE), name="leave")
 
     def _stop(self, words: str) -> None:
         self.state = replace(self.state, stopping=True)
@@ -187,9 +188,13 @@ class HeroApp(App[int], inherit_bindings=False):
         self.labelling.say(words)
         self.labelling.show_state(self.state)
 
-    async def _leave_when_stopped(self, seconds: float, code: int) -> None:
+    async def _leave_when_stopped(self, seconds: float) -> None:
         await self.bridge.stopped(seconds)
-        self.exit(code)
+        self.exit(self._leaving())
+
+    def _leaving(self) -> ExitCode:
+        done = self.state.finished is not None and self.state.finished.reason != "stopped"
+        return ExitCode.DONE if done else ExitCode.RESUMABLE
 
     def on_unmount(self) -> None:
         """Let go of threads and files."""

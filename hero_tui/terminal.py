@@ -24,8 +24,9 @@ from typing import Any
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
+from hero_engine.errors import ExitCode
+
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-SIGNALLED = 75
 GRACE = 2.0
 """Seconds a signalled app has to leave before it is left."""
 
@@ -112,7 +113,7 @@ def signals_call(leave: Callable[[int], None]) -> Iterator[None]:
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
-        last = threading.Timer(GRACE, os._exit, (SIGNALLED,))
+        last = threading.Timer(GRACE, os._exit, (ExitCode.RESUMABLE,))
         last.daemon = True
         last.start()
         leave(number)

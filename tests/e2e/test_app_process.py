@@ -71,4 +71,4 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     sit_down(second, hero, "resume", run)
     await_text(second, "round 2 ", "e  ● good")
     second.type("\x11")
-    assert await_end(second) == 0
+    assert await_end(second) == 75

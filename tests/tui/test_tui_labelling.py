@@ -201,7 +201,7 @@ async def test_a_resumed_app_shows_the_same_pictures_and_marks_and_can_undo_them
         await sampled(engine, pilot)
         await pilot.press("w", "E", "enter", "a", "?", "ctrl+q")
         assert engine.commands == [Stop()]
-    assert app.return_value == 0
+    assert app.return_value == 75
     async with labelling(tmp_path) as (app, engine, pilot):
         await pilot.pause()
         assert app.labelling.page == 1

@@ -26,6 +26,8 @@ def pack_pipeline(work: Path) -> None:
     )
     shutil.rmtree(weights_dir(), ignore_errors=True)
     pipeline.save_pretrained(weights_dir(), safe_serialization=True)
+    for path in weights_dir().rglob("*.safetensors"):
+        path.chmod(0o644)
 
 
 def pack_judges(work: Path) -> None:
@@ -35,6 +37,7 @@ def pack_judges(work: Path) -> None:
         state = load_file(path)
         kept = {k: v.half() for k, v in state.items() if not k.endswith("num_batches_tracked")}
         save_file(kept, judges_dir() / path.name)
+        (judges_dir() / path.name).chmod(0o644)
 
 
 def packed_bytes() -> int:
