@@ -39,12 +39,16 @@ class Reporter:
 
     def tell(self, event: Event) -> None:
         """Write the event down and hand it on."""
+        self.note(event)
+        self._deliver(event)
+
+    def note(self, event: Event) -> None:
+        """Write the event down."""
         if not isinstance(event, Progress):
             self._folder.add_event(event.to_json())
         if changes := _changes(event):
             self._status |= changes | {"pid": os.getpid(), "updated": time.time()}
             self._folder.write_status(self._status)
-        self._deliver(event)
 
 
 def _changes(event: Event) -> dict[str, Any]:  # noqa: PLR0911 - one for each event

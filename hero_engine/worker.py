@@ -10,6 +10,7 @@ import queue
 import sqlite3
 import threading
 import traceback
+from contextlib import suppress
 
 from hero_engine.errors import ExitCode, HeroError, StopRequested
 from hero_engine.journal import Journal
@@ -58,12 +59,21 @@ class EngineWorker(threading.Thread):
     def run(self) -> None:
         """Work; the last event is Finished or Failed."""
         reporter = Reporter(self._folder, self._deliver)
+        with suppress(StopRequested):  # nobody listens any more, and there is nothing left to stop
+            try:
+                with self._folder.lock():
+                    self._end(reporter, self._work(reporter))
+            except HeroError as error:
+                self._deliver(Failed(error.message, error.exit_code))
+
+    def _end(self, reporter: Reporter, last: Event) -> None:
+        """Tell the last event, and be it only to who listens."""
         try:
-            with self._folder.lock():
-                last = self._work(reporter)
-                reporter.tell(last)
-        except HeroError as error:
-            self._deliver(Failed(error.message, error.exit_code))
+            reporter.note(last)
+        except OSError as error:
+            if not isinstance(last, Failed):
+                last = self._failed_to_write(error)
+        self._deliver(last)
 
     def _work(self, reporter: Reporter) -> Event:
         try:
@@ -75,9 +85,7 @@ class EngineWorker(threading.Thread):
         except HeroError as error:
             return Failed(error.message, error.exit_code)
         except OSError as error:
-            return Failed(
-                f"{error.filename or self._folder.path}: {error.strerror}", ExitCode.ENVIRONMENT
-            )
+            return self._failed_to_write(error)
         except sqlite3.Error as error:
             return Failed(f"{self._folder.journal_path}: {error}", ExitCode.RUN)
         except Exception as error:
@@ -101,10 +109,18 @@ class EngineWorker(threading.Thread):
         )
         return run.run()
 
+    def _failed_to_write(self, error: OSError) -> Failed:
+        where = error.filename or self._folder.path
+        return Failed(f"{where}: {error.strerror}", ExitCode.ENVIRONMENT)
+
     def _noted(self, error: Exception) -> str:
         """Put the traceback into the run's log; returns the line for the user."""
         log = self._folder.path / "hero.log"
-        with log.open("a", encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
         reason = (str(error).strip() or "no reason given").splitlines()[0]
-        return f"{type(error).__name__}: {reason} (traceback in {log})"
+        line = f"{type(error).__name__}: {reason}"
+        try:
+            with log.open("a", encoding="utf-8") as file:
+                traceback.print_exception(error, file=file)
+        except OSError:
+            return line
+        return f"{line} (traceback in {log})"
