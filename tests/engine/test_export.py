@@ -1,0 +1,92 @@
+"""An exported LoRA in the hands of diffusers, on the pipeline it was trained for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_runs import new_run, played, tiny_settings
+
+from hero_engine import __version__
+from hero_engine.config import LoraSettings
+from hero_engine.errors import HeroError
+from hero_engine.evaluate import trained
+from hero_engine.export import export_lora
+from hero_engine.rundir import RunDir
+
+LORAS = [
+    LoraSettings(rank=2, alpha=2, targets=("to_q", "to_v")),
+    LoraSettings(rank=2, alpha=5, targets=("to_q", "to_k", "to_v", "to_out.0")),
+    LoraSettings(rank=3, alpha=1, targets=("conv", "ff", "time", "to_q")),
+]
+
+
+def outputs(unet: Any, text: torch.Tensor) -> torch.Tensor:
+    """Predictions on fixed noise, at three timesteps."""
+    x_t = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        output: torch.Tensor = unet(
+            x_t, torch.tensor([900, 400, 20]), text.expand(3, -1, -1), return_dict=False
+        )[0]
+    return output
+
+
+@pytest.mark.parametrize("lora", LORAS, ids=["alpha = rank", "alpha > rank", "conv, alpha < rank"])
+def test_diffusers_predicts_the_same(
+    square_folder: Path, tmp_path: Path, lora: LoraSettings
+) -> None:
+    """The tuned model's predictions, which are not the base's, and no warning of unused keys."""
+    from diffusers import StableDiffusionPipeline
+
+    folder = new_run(tmp_path / "run", tiny_settings(square_folder, update="forward", lora=lora))
+    played(folder, "*gbgbb", "*gbgbb")
+    export_lora(folder, tmp_path / "new" / "lora.safetensors")
+    tuned = trained(folder, "cpu").model
+    text = tuned.encode_prompt("a")
+
+    pipeline = StableDiffusionPipeline.from_pretrained(square_folder, safety_checker=None)
+    base = outputs(pipeline.unet, text)
+    pipeline.load_lora_weights(tmp_path / "new", weight_name="lora.safetensors")
+    adapted = outputs(pipeline.unet, text)
+    assert torch.allclose(adapted, outputs(tuned.unet, text), atol=1e-5)
+    assert not torch.allclose(adapted, base, atol=1e-3)
+    with tuned.base():
+        assert torch.allclose(outputs(tuned.unet, text), base, atol=1e-6)
+    weights = [name for name, _ in pipeline.unet.named_parameters() if ".lora_" in name]
+    assert len(weights) == len(tuned.lora_parameters())
+
+
+@pytest.fixture
+def folder(square_folder: Path, tmp_path: Path) -> RunDir:
+    return new_run(tmp_path / "run", tiny_settings(square_folder, update="forward"))
+
+
+def test_the_file_says_where_it_comes_from(folder: RunDir, tmp_path: Path) -> None:
+    played(folder, "*gbgb.", "bbbbbb")
+    export_lora(folder, tmp_path / "lora.safetensors")
+    with safe_open(tmp_path / "lora.safetensors", "pt") as file:  # type: ignore[no-untyped-call]
+        assert file.metadata() == {
+            "format": "pt",
+            "hero_version": __version__,
+            "task": "tiny",
+            "prompt": "a",
+            "base_model": folder.settings.model,
+            "preset": "paper",
+            "update": "forward",
+            "rounds": "2",
+            "labels": "11",
+        }
+        names: list[str] = list(file.keys())
+    assert names and all(name.startswith("unet.") for name in names)
+
+
+def test_what_cannot_be_exported(folder: RunDir, tmp_path: Path) -> None:
+    with pytest.raises(HeroError, match="not finished a round") as error:
+        export_lora(folder, tmp_path / "lora.safetensors")
+    assert error.value.exit_code == 4
+    played(folder, "bbbbbb")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HeroError, match="cannot write") as error:
+        export_lora(folder, tmp_path / "file" / "lora.safetensors")
+    assert error.value.exit_code == 3
