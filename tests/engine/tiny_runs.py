@@ -95,9 +95,10 @@ def go(
 
 
 def played(folder: RunDir, *lines: str) -> tuple[list[RoundFinished], Learner]:
-    """As many rounds as lines; their reports, and what was learned."""
+    """Go on until there are as many rounds as lines; the new reports, and what was learned."""
     events: list[Event] = []
-    learner, _ = go(folder, Script(*lines), tell=events.append, more_rounds=len(lines))
+    more = len(lines) - folder.opened().round
+    learner, _ = go(folder, Script(*lines), tell=events.append, more_rounds=more)
     return [event for event in events if isinstance(event, RoundFinished)], learner
 
 
