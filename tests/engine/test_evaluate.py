@@ -32,7 +32,8 @@ class Glance:
         """Whether it is even."""
         assert task == "hands"
         self.seen.append(images)
-        return images[:, 3, 5, 0] % 2 == 0
+        even: npt.NDArray[np.bool_] = images[:, 3, 5, 0] % 2 == 0
+        return even
 
     def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """A few pixels."""

@@ -65,7 +65,7 @@ def folder(square_folder: Path, tmp_path: Path) -> RunDir:
 def test_the_file_says_where_it_comes_from(folder: RunDir, tmp_path: Path) -> None:
     played(folder, "*gbgb.", "bbbbbb")
     export_lora(folder, tmp_path / "lora.safetensors")
-    with safe_open(tmp_path / "lora.safetensors", "pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(tmp_path / "lora.safetensors", "pt") as file:
         assert file.metadata() == {
             "format": "pt",
             "hero_version": __version__,

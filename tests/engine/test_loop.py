@@ -4,11 +4,10 @@ import shutil
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -44,6 +43,7 @@ from hero_engine.reporting import Deliver
 from hero_engine.rundir import RunDir
 from hero_engine.seeds import generator
 
+Update = Literal["ddpo", "forward"]
 UPDATES = ("ddpo", "forward")
 LINES = ("*gbg.b", "bg*bbb")
 
@@ -71,14 +71,14 @@ def test_a_run_end_to_end(make: Callable[..., RunDir], update: str) -> None:
     told = [event for event in events if not isinstance(event, Progress)]
     assert [type(event) for event in told] == [
         PhaseStarted,
-        *[ImagesReady] * 3,
+        *[ImagesReady] * 2,
         *[PhaseStarted] * 2,
         RoundFinished,
     ] * 2
     phases = [(event.round, event.phase) for event in told if isinstance(event, PhaseStarted)]
     assert phases == [(r, p) for r in (0, 1) for p in ("sampling", "labelling", "training")]
     ready = [event for event in told if isinstance(event, ImagesReady)]
-    assert [event.indices for event in ready] == [(0, 1), (2, 3), (4, 5)] * 2
+    assert [event.indices for event in ready] == [(0, 1, 2), (3, 4, 5)] * 2
     assert all(Path(path).is_file() for event in ready for path in event.paths)
     first, second = (event for event in told if isinstance(event, RoundFinished))
     assert (first.labels, first.good, first.unlabelled, first.labels_total) == (5, 3, 1, 5)
@@ -88,8 +88,7 @@ def test_a_run_end_to_end(make: Callable[..., RunDir], update: str) -> None:
     assert (first.metrics["guided"], second.metrics["guided"]) == (0, 1)
     assert set(first.seconds) == {"sample", "embed", "update"}
     steps = [(event.step, event.done, event.total) for event in events if type(event) is Progress]
-    assert {("sample", 6, 6), ("embed", 3, 3)} < set(steps)
-    assert steps[-1][0] == "update" and steps[-1][1] == steps[-1][2]
+    assert {("sample", 6, 6), ("embed", 2, 2), ("update", 2, 2)} <= set(steps)
 
     kept = {path for path in left_behind(folder) if not path.startswith("checkpoints")}
     assert kept == {
@@ -165,14 +164,7 @@ def processes(
 
     @cache
     def process(update: str) -> Process:
-        settings = tiny_settings(
-            square_folder,
-            update=update,
-            minibatch=3,
-            sampler=SamplerSettings(steps=2, guidance=1.0),
-            embedding=replace(tiny_settings(square_folder).embedding, epochs=2),
-            forward=replace(tiny_settings(square_folder).forward, steps=2),
-        )
+        settings = tiny_settings(square_folder, update=update)
 
         def folder(name: str) -> RunDir:
             path = root / update / name
@@ -187,6 +179,8 @@ def processes(
 
 
 QUESTIONS = 26
+STOPS = (1, 5, 10, *range(14, QUESTIONS + 1))
+"""A few in the first round, all in the second."""
 PLACES = {
     "sample": "sampling",
     "label": "waiting for labels",
@@ -197,7 +191,7 @@ PLACES = {
 stopped: dict[str, Counter[str]] = {update: Counter() for update in UPDATES}
 
 
-@pytest.mark.parametrize("stop_at", range(1, QUESTIONS + 1))
+@pytest.mark.parametrize("stop_at", STOPS)
 def test_a_stop_at_any_instant_changes_nothing(
     processes: Callable[[str], Process], stop_at: int
 ) -> None:
@@ -213,17 +207,9 @@ def test_a_stop_at_any_instant_changes_nothing(
 
 
 def test_those_were_stops_in_every_phase(update: str) -> None:
-    """Of two rounds: 4 denoising steps, 2 waits, 2 epochs, 2 optimizer steps, 3 doors each."""
-    if sum(map(Counter.total, stopped.values())) < QUESTIONS:
+    if sum(map(Counter.total, stopped.values())) < len(STOPS):
         pytest.skip("only some of the stops were made")
     assert set(stopped[update]) == set(PLACES.values())
-    assert stopped["ddpo"] + stopped["forward"] == {
-        "sampling": 8,
-        "waiting for labels": 4,
-        "embedding": 4,
-        "update": 4,
-        "between phases": 6,
-    }
 
 
 WRITES: list[tuple[Any, str, int]] = [
@@ -316,18 +302,18 @@ def test_a_lost_checkpoint_is_told(make: Callable[..., RunDir]) -> None:
         assert error.value.exit_code == 4
 
 
-@pytest.mark.parametrize("minibatch", [3, 4, 6])
+@pytest.mark.parametrize("minibatch", [2, 4, 6])
 def test_the_minibatch_changes_no_picture(make: Callable[..., RunDir], minibatch: int) -> None:
     """Rounding may: sums of other shapes differ in their last bits."""
-    two, other = make("two", rounds=1), make("other", rounds=1, minibatch=minibatch)
-    go(two, Script(*LINES))
+    three, other = make("three", rounds=1), make("other", rounds=1, minibatch=minibatch)
+    go(three, Script(*LINES))
     go(other, Script(*LINES))
     for image in range(6):
-        pixels = [read_pictures({0: run.picture_path(0, image)}) for run in (two, other)]
+        pixels = [read_pictures({0: run.picture_path(0, image)}) for run in (three, other)]
         assert np.abs(np.subtract(*pixels, dtype=int)).max() <= 1
-    kept = [latents(run, 0) for run in (two, other)]
-    assert torch.equal(*(each["noises_B_C_H_W"] for each in kept))
-    assert torch.allclose(*(each["latents_B_C_H_W"] for each in kept), atol=1e-5)
+    one, two = latents(three, 0), latents(other, 0)
+    assert torch.equal(one["noises_B_C_H_W"], two["noises_B_C_H_W"])
+    assert torch.allclose(one["latents_B_C_H_W"], two["latents_B_C_H_W"], atol=1e-5)
 
 
 # --- odd rounds are legal
@@ -497,7 +483,7 @@ class LikesOne:
 
 
 @pytest.mark.parametrize(("update", "rounds"), [("ddpo", 20), ("forward", 10)])
-def test_the_loop_finds_a_known_optimum(tmp_path: Path, update: str, rounds: int) -> None:
+def test_the_loop_finds_a_known_optimum(tmp_path: Path, update: Update, rounds: int) -> None:
     """Pictures are a bell around m = 0 at first; the wish is 1. All noises are fresh.
 
     The policy gradient makes one step a round: a second one would be many bells off its policy.

@@ -25,22 +25,22 @@ VALUES: dict[str, Value] = {"g": "good", "b": "bad", "*": "best"}
 
 
 def tiny_settings(model: Path, **changes: Any) -> Settings:
-    """Six pictures a round in minibatches of two; a few steps of everything."""
+    """Six pictures a round in minibatches of three; two steps of everything."""
     tiny: dict[str, Any] = {
         "task": TASK.name,
         "prompt": TASK.prompt,
         "model": str(model),
         "batch": 6,
-        "minibatch": 2,
+        "minibatch": 3,
         "labels": 11,
         "seed": 5,
-        "sampler": SamplerSettings(steps=3, guidance=2.0),
+        "sampler": SamplerSettings(steps=2, guidance=2.0),
         "lora": LoraSettings(rank=2, alpha=3, targets=("to_q", "conv")),
         "embedding": EmbeddingSettings(
-            channels=(4, 8), features=16, head=(8,), epochs=3, learning_rate=1e-2
+            channels=(4, 8), features=16, head=(8,), epochs=2, learning_rate=1e-2
         ),
         "ddpo": DdpoSettings(steps_per_image=2, images_per_update=3, minibatch=3, clip_range=0.1),
-        "forward": ForwardSettings(steps=3, goods=2, bads=2),
+        "forward": ForwardSettings(steps=2, goods=2, bads=2),
     }
     return Settings(**(tiny | changes))
 
