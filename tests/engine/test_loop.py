@@ -94,6 +94,7 @@ def test_a_run_end_to_end(make: Callable[..., RunDir], update: str) -> None:
     assert kept == {
         f"{path}" for r in (0, 1) for path in (f"rounds/r00{r}/latents.safetensors",)
     } | {f"images/r00{r}/00{image}.png" for r in (0, 1) for image in range(6)}
+    assert latents(folder, 0).keys() == {"noises_B_C_H_W", "latents_B_C_H_W"}
     with Journal(folder.journal_path) as journal:
         assert journal.current() == (1, "done")
         assert [row["labels_total"] for row in journal.metrics()] == [5, 11]
@@ -264,6 +265,40 @@ def test_a_crash_while_a_round_is_told_changes_nothing(
             process.run("told", tell=tell)
     process.run("told")
     assert_same(process, "told")
+
+
+def test_only_missing_pictures_are_made_again(make: Callable[..., RunDir]) -> None:
+    folder, script = make(update="forward", rounds=1), Script(*LINES)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, ImagesReady):
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        go(folder, script, tell=stop)
+    first = folder.picture_path(0, 0)
+    before, events = first.stat().st_mtime_ns, list[Event]()
+    go(folder, script, tell=events.append)
+    assert first.stat().st_mtime_ns == before
+    ready = [event.indices for event in events if isinstance(event, ImagesReady)]
+    assert ready == [(0, 1, 2), (3, 4, 5)]  # who has just come is told of the old ones too
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert min(event.done for event in progress if event.step == "sample") >= 3
+
+
+def test_a_round_that_was_begun_is_finished_whatever_the_budget(
+    make: Callable[..., RunDir],
+) -> None:
+    folder = make(update="forward", labels=5)
+
+    def stop(event: Event) -> None:
+        if event == PhaseStarted(1, "labelling"):
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        go(folder, Script(*LINES), tell=stop, more_rounds=2)
+    _, finished = go(folder, Script(*LINES))
+    assert (finished.rounds, finished.labels, finished.reason) == (2, 11, "budget")
 
 
 def assert_same(process: Process, name: str) -> None:
