@@ -206,11 +206,12 @@ def embedded(**changes: Any) -> Settings:
         "model": "embedded",
         "update": "forward",
         "minibatch": 16,
-        "sampler": SamplerSettings(steps=20, eta=1.0, guidance=1.0),
+        "sampler": SamplerSettings(steps=20, eta=0.5, guidance=1.0),
         "lora": LoraSettings(
             rank=16, alpha=16, targets=("to_q", "to_k", "to_v", "to_out.0", "conv")
         ),
         "ddpo": DdpoSettings(minibatch=8),
+        "forward": ForwardSettings(reference="round", beta=0.5, steps=40),
     }
     return Settings(**(tuned | changes))
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from hero_engine.embedded import judges_dir, weights_dir
 
 LIMIT_BYTES = 12_000_000
-LOGS = ("vae.log", "unet.log", "judge-labeller.log", "judge-evaluator.log")
+LOGS = ("vae.log", "unet.log", "calibrate.log", "judge-labeller.log", "judge-evaluator.log")
 
 
 def pack_pipeline(work: Path) -> None:
