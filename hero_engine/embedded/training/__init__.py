@@ -5,6 +5,7 @@ Each part is a script with its settings as the defaults of its command line::
     python -m hero_engine.embedded.training.data   --work WORK   # draws the pictures
     python -m hero_engine.embedded.training.vae    --work WORK   # pictures -> vae/
     python -m hero_engine.embedded.training.unet   --work WORK   # latents -> unet/, text_encoder/
+    python -m hero_engine.embedded.training.calibrate --work WORK  # base success into 20% to 50%
     python -m hero_engine.embedded.training.judges --work WORK   # labeller and evaluator
     python -m hero_engine.embedded.training.pack   --work WORK   # fp16 -> embedded/weights/
 
