@@ -147,8 +147,12 @@ class Hero:
 def _forked(
     arguments: list[str], home: Path, environment: dict[str, str], outputs: tuple[Path, Path]
 ) -> None:
+    import torch
+
     from hero_tui.cli import main
 
+    # The server read OMP_NUM_THREADS before this was its environment, and sums depend on it.
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     for stream, path in zip((1, 2), outputs, strict=True):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(home)
