@@ -100,11 +100,25 @@ class RewardSettings(Checked):
 
 
 @dataclass(frozen=True)
-class DdpoSettings(Checked):
-    """The paper's policy gradient."""
+class AdamWSettings(Checked):
+    """What every update's optimizer has."""
 
     learning_rate: float = ranged(1e-3, 0, 1, above=True)
     """AdamW's."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's."""
+    weight_decay: float = ranged(1e-4, 0, 1)
+    """AdamW's."""
+    adam_epsilon: float = ranged(1e-8, 0, 1, above=True)
+    """AdamW's."""
+    max_grad_norm: float = ranged(1.0, 0, 1e6, above=True)
+    """Longer gradients are shortened to this norm."""
+
+
+@dataclass(frozen=True)
+class DdpoSettings(AdamWSettings):
+    """The paper's policy gradient."""
+
     steps_per_image: int = ranged(5, 1, 1000)
     """Denoising steps trained of each picture."""
     clip_range: float = ranged(1e-4, 0, 1, above=True)
@@ -117,22 +131,12 @@ class DdpoSettings(Checked):
     """Pictures a forward pass (times steps_per_image rows); bounds memory only."""
     images_per_update: int = ranged(8, 1, 4096)
     """Pictures an optimizer step."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's."""
-    weight_decay: float = ranged(1e-4, 0, 1)
-    """AdamW's."""
-    adam_epsilon: float = ranged(1e-8, 0, 1, above=True)
-    """AdamW's."""
-    max_grad_norm: float = ranged(1.0, 0, 1e6, above=True)
-    """Longer gradients are shortened to this norm."""
 
 
 @dataclass(frozen=True)
-class ForwardSettings(Checked):
+class ForwardSettings(AdamWSettings):
     """The forward-process update."""
 
-    learning_rate: float = ranged(1e-3, 0, 1, above=True)
-    """AdamW's."""
     steps: int = ranged(60, 1, 100_000)
     """Optimizer steps a round."""
     goods: int = ranged(16, 1, 4096)
@@ -151,14 +155,6 @@ class ForwardSettings(Checked):
     """Part of the schedule that pictures are noised to (0 clean, 1 pure noise)."""
     history: Literal["all", "round"] = "all"
     """Labels it learns from: all so far, or this round's."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's."""
-    weight_decay: float = ranged(1e-4, 0, 1)
-    """AdamW's."""
-    adam_epsilon: float = ranged(1e-8, 0, 1, above=True)
-    """AdamW's."""
-    max_grad_norm: float = ranged(1.0, 0, 1e6, above=True)
-    """Longer gradients are shortened to this norm."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +205,9 @@ def embedded(**changes: Any) -> Settings:
         "sampler": SamplerSettings(steps=20, eta=0.5, guidance=1.0),
         "lora": LoraSettings(
             rank=16, alpha=16, targets=("to_q", "to_k", "to_v", "to_out.0", "conv")
+        ),
+        "embedding": EmbeddingSettings(
+            features=256, head=(256, 128), learning_rate=1e-3, epochs=150
         ),
         "ddpo": DdpoSettings(minibatch=8),
         "forward": ForwardSettings(reference="round", beta=0.5, steps=40),

@@ -38,12 +38,15 @@ class Score:
     """A policy on one set of noises.
 
     rate: share of successes, in 0..1; interval: Wilson's, 95%; diversity: mean Euclidean distance
-    between the pictures of a pair, in the judge's features.
+    between the pictures of a pair, in the judge's features; good_diversity: the same among the
+    successes alone, None for fewer than two. Failures differ from each other more than successes
+    do, so diversity falls as success rises; a collapse shows in good_diversity.
     """
 
     rate: float
     interval: tuple[float, float]
     diversity: float
+    good_diversity: float | None
 
 
 def evaluate(
@@ -109,12 +112,14 @@ class Exam:
     def score(self, prior: NoisePrior, *, base: bool) -> Score:
         """Sample with the base or the tuned model, and let the judge say."""
         pictures = self._pictures(prior, base)
-        successes = int(self.judge.success(self.task, pictures).sum())
+        good, features = self.judge.success(self.task, pictures), self.judge.features(pictures)
+        successes = int(good.sum())
         self._scored += 1
         return Score(
             successes / self.images,
             wilson(successes, self.images),
-            mean_distance(self.judge.features(pictures)),
+            mean_distance(features),
+            mean_distance(features[good]) if successes > 1 else None,
         )
 
     def _pictures(self, prior: NoisePrior, base: bool) -> npt.NDArray[np.uint8]:

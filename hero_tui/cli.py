@@ -248,11 +248,11 @@ def evaluation(
 def print_scores(scores: dict[str, Any]) -> None:
     """An evaluation as text."""
     noise = scores["noise"]
-    rows = [("tuned", noise, "", ""), ("base", noise, "base_", "base_")]
+    rows = [("tuned", noise, ""), ("base", noise, "base_")]
     if "base_fresh_success_rate" in scores:
-        rows.append(("base", "fresh", "base_fresh_", "base_fresh_"))
+        rows.append(("base", "fresh", "base_fresh_"))
     say(f"“{scores['prompt']}”, {scores['n']} pictures each; 95% intervals")
-    for name, noises, prefix, _ in rows:
+    for name, noises, prefix in rows:
         low, high = scores[f"{prefix}interval"]
         say(
             f"{name:<6} {noises:<7} noise: success {scores[f'{prefix}success_rate']:.3f}"

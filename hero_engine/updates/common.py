@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from hero_engine.config import AdamWSettings
 from hero_engine.labels import Labels
 from hero_engine.records import Batch
 from hero_engine.sampler import per_image
@@ -94,19 +95,14 @@ class Update(Protocol):
 class Optimizer:
     """AdamW on the model's LoRA weights, with a gradient norm limit and a flat state."""
 
-    def __init__(
-        self,
-        weights: list[nn.Parameter],
-        *,
-        learning_rate: float,
-        betas: tuple[float, float],
-        weight_decay: float,
-        epsilon: float,
-        max_grad_norm: float,
-    ) -> None:
-        self.weights, self.max_grad_norm = weights, max_grad_norm
+    def __init__(self, weights: list[nn.Parameter], settings: AdamWSettings) -> None:
+        self.weights, self.max_grad_norm = weights, settings.max_grad_norm
         self.adam = torch.optim.AdamW(
-            weights, lr=learning_rate, betas=betas, weight_decay=weight_decay, eps=epsilon
+            weights,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            eps=settings.adam_epsilon,
         )
 
     def step(self) -> float:

@@ -53,14 +53,7 @@ class DdpoUpdate:
                 "set it above 0 or use --update forward"
             )
         self.settings, self.sampler, self.model = settings, sampler, model
-        self.optimizer = Optimizer(
-            model.lora_parameters(),
-            learning_rate=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            epsilon=settings.adam_epsilon,
-            max_grad_norm=settings.max_grad_norm,
-        )
+        self.optimizer = Optimizer(model.lora_parameters(), settings)
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""
