@@ -210,7 +210,8 @@ def embedded(**changes: Any) -> Settings:
             features=256, head=(256, 128), learning_rate=1e-3, epochs=150
         ),
         "ddpo": DdpoSettings(minibatch=8),
-        "forward": ForwardSettings(reference="round", beta=0.5, steps=40),
+        "noise": NoiseSettings(fresh_share=0.25),
+        "forward": ForwardSettings(reference="round", history="round", beta=1.0, steps=40),
     }
     return Settings(**(tuned | changes))
 
