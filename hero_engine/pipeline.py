@@ -151,11 +151,6 @@ class Model:
                 raise ValueError(f"these LoRA weights have another shape: {name}")
             weight.data.copy_(state[name])
 
-    def portable_lora_state(self) -> dict[str, Tensor]:
-        """The LoRA as diffusers' `load_lora_weights` reads it, with the scale alpha / rank folded
-        into the B matrices, so that no reader needs to know alpha."""
-        return portable_lora(self.lora_state(), self.lora)
-
     def _lora_by_portable_name(self) -> Iterator[tuple[str, nn.Parameter]]:
         for name, weight in self.unet.named_parameters():
             if ".lora_" in name:
@@ -198,7 +193,10 @@ def open_model(name: str, lora: LoraSettings, device: str = "auto", *, seed: int
 
 
 def portable_lora(state: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, Tensor]:
-    """What `Model.lora_state` gave, as `Model.portable_lora_state` describes."""
+    """What `Model.lora_state` gave, as diffusers' `load_lora_weights` reads it.
+
+    The scale alpha / rank is folded into the B matrices, so that no reader needs to know alpha.
+    """
     scale = lora.alpha / lora.rank
     return {
         f"unet.{name}": (weight * scale if ".lora_B." in name else weight).contiguous()

@@ -22,7 +22,7 @@ class RunState:
     """The run as the status line tells it.
 
     `shares` is the share of good among the labelled of every finished round, in [0, 1], None where
-    nothing was labelled; `labels` counts labels of finished rounds; `ended` is a sentence, or "".
+    nothing was labelled; `labels` counts labels of finished rounds.
     """
 
     opened: RunOpened | None = None
@@ -30,7 +30,6 @@ class RunState:
     phase: str = "opening"
     progress: Progress | None = None
     shares: tuple[float | None, ...] = ()
-    reward: float | None = None
     labels: int = 0
     note: str = ""
     finished: Finished | None = None
@@ -50,7 +49,6 @@ class RunState:
         return replace(
             self,
             shares=(*self.shares, good_share(event)),
-            reward=event.reward_mean,
             labels=event.labels_total,
             note=event.note,
             progress=None,
@@ -63,7 +61,6 @@ class RunState:
         return replace(
             self,
             shares=tuple(row["good"] / row["labels"] if row["labels"] else None for row in metrics),
-            reward=metrics[-1]["reward_mean"],
             labels=metrics[-1]["labels_total"],
         )
 
