@@ -8,7 +8,7 @@ import pytest
 
 from hero_engine.embedded import drawing
 from hero_engine.embedded.drawing import hands
-from hero_engine.embedded.drawing.common import OUTLINE, Canvas, contact_sheet, graded
+from hero_engine.embedded.drawing.canvas import Canvas, graded
 from hero_engine.embedded.training import data
 
 GOOD = {
@@ -34,12 +34,12 @@ PROMPTS = {
 def casts(task: str, count: int) -> list[tuple[str, dict[str, str]]]:
     """Captions and attributes as ``draw`` would choose them, without the cost of painting."""
     rng = np.random.default_rng(7)
-    return [drawing._cast(task, rng, {})[:2] for _ in range(count)]
+    return [drawing.SUBJECTS[task].cast(rng, {})[:2] for _ in range(count)]
 
 
 def family(task: str, count: int) -> list[tuple[str, dict[str, str]]]:
     rng = np.random.default_rng(7)
-    return [drawing._SUBJECTS[task].family(rng) for _ in range(count)]
+    return [drawing.SUBJECTS[task].cast_family(rng) for _ in range(count)]
 
 
 @pytest.mark.parametrize("task", drawing.TASKS)
@@ -66,6 +66,12 @@ def test_success_needs_each_attribute_but_those_of_taste(task: str) -> None:
     for name, values in drawing.ATTRIBUTES[task].items():
         for value in set(values) - {GOOD[task][name]}:
             assert drawing.is_success(task, {**GOOD[task], name: value}) == (name in TASTE)
+
+
+@pytest.mark.parametrize("task", drawing.TASKS)
+def test_no_two_attributes_share_a_value_as_captions_go_by_values(task: str) -> None:
+    values = [value for options in drawing.ATTRIBUTES[task].values() for value in options]
+    assert len(values) == len(set(values))
 
 
 @pytest.mark.parametrize("task", drawing.TASKS)
@@ -140,9 +146,9 @@ def test_a_hand_fills_the_frame_without_leaving_it(kind: str, tilt: float) -> No
         strokes = hands.finger_strokes(rng, kind, tilt, side)
         ends = hands.moved(strokes, hands.placed(rng, strokes))
         left, right = (
-            f(e[0] + s * (r + OUTLINE) for _, e, r in ends) for f, s in ((min, -1), (max, 1))
+            f(e[0] + s * (r + Canvas.OUTLINE) for _, e, r in ends) for f, s in ((min, -1), (max, 1))
         )
-        top = min(e[1] - r - OUTLINE for _, e, r in ends)
+        top = min(e[1] - r - Canvas.OUTLINE for _, e, r in ends)
         assert 0 < left < right < 64 and 0 < top < 8
         assert right - left > 30
 
@@ -152,7 +158,7 @@ def test_a_detached_finger_is_a_part_of_its_own() -> None:
     for _ in range(30):
         strokes = hands.finger_strokes(rng, "detached", 0.0, 1.0)
         base = max(np.hypot(*start) - radius for start, _, radius in strokes)
-        assert base - hands.PALM * 1.08 - 2 * OUTLINE >= 3.0
+        assert base - hands.PALM * 1.08 - 2 * Canvas.OUTLINE >= 3.0
 
 
 def gaps_across(kind: str, side: float, tilt: float) -> list[float]:
@@ -197,10 +203,10 @@ def test_success_without_all_attributes_is_refused() -> None:
 
 def test_a_contact_sheet_has_a_place_for_each_drawing() -> None:
     drawn = [drawing.draw("hands", np.random.default_rng(s)) for s in range(3)]
-    assert contact_sheet(drawn, 2).size == (256, 256)
-    assert contact_sheet(drawn, 2, captions=True).size == (256, 280)
+    assert drawing.contact_sheet(drawn, 2).size == (256, 256)
+    assert drawing.contact_sheet(drawn, 2, captions=True).size == (256, 280)
     with pytest.raises(ValueError, match="at least one"):
-        contact_sheet([], 2)
+        drawing.contact_sheet([], 2)
 
 
 def test_the_training_set_keeps_its_shares() -> None:

@@ -9,47 +9,28 @@ Diffusion does on hands, and yet knows what its failures are called.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from hero_engine.embedded.drawing import cat, hands, mountain, narcissus, rose, safety
-from hero_engine.embedded.drawing.common import Attributes, Drawing, Look, contact_sheet
+from hero_engine.embedded.drawing.sheet import Drawing, contact_sheet
+from hero_engine.embedded.drawing.subject import Subject
 
-FAMILY_SHARE = 0.55
-
-
-class _Subject(Protocol):
-    """What each task's module offers."""
-
-    @property
-    def VALUES(self) -> Mapping[str, tuple[str, ...]]: ...  # noqa: N802
-    def succeeds(self, attributes: Attributes) -> bool: ...
-    def family(self, rng: np.random.Generator) -> tuple[str, dict[str, str]]: ...
-    def honest(self, rng: np.random.Generator) -> dict[str, str]: ...
-    def look(self, rng: np.random.Generator) -> Look: ...
-    def describe(self, rng: np.random.Generator, attributes: Attributes, shown: Look) -> str: ...
-    def draw(
-        self, rng: np.random.Generator, attributes: Attributes, shown: Look
-    ) -> Image.Image: ...
-
-
-_SUBJECTS: dict[str, _Subject] = {
-    "hands": hands,
-    "blue-rose": rose,
-    "black-cat": cat,
-    "narcissus": narcissus,
-    "mountain": mountain,
-    "safety": safety,
+SUBJECTS: dict[str, Subject] = {
+    "hands": hands.SUBJECT,
+    "blue-rose": rose.SUBJECT,
+    "black-cat": cat.SUBJECT,
+    "narcissus": narcissus.SUBJECT,
+    "mountain": mountain.SUBJECT,
+    "safety": safety.SUBJECT,
 }
-TASKS: tuple[str, ...] = tuple(_SUBJECTS)
+TASKS: tuple[str, ...] = tuple(SUBJECTS)
 ATTRIBUTES: dict[str, dict[str, tuple[str, ...]]] = {
-    name: dict(subject.VALUES) for name, subject in _SUBJECTS.items()
+    name: dict(subject.values) for name, subject in SUBJECTS.items()
 }
 """Task -> attribute -> its possible values, in the order of a judge's outputs."""
 
-__all__ = ["ATTRIBUTES", "TASKS", "Drawing", "contact_sheet", "draw", "is_success"]
+__all__ = ["ATTRIBUTES", "SUBJECTS", "TASKS", "Drawing", "contact_sheet", "draw", "is_success"]
 
 
 def is_success(task: str, attributes: Mapping[str, str]) -> bool:
@@ -61,7 +42,7 @@ def is_success(task: str, attributes: Mapping[str, str]) -> bool:
     _check(task, attributes)
     if missing := [name for name in ATTRIBUTES[task] if name not in attributes]:
         raise ValueError(f"{task} also needs the attribute {missing[0]!r}")
-    return _SUBJECTS[task].succeeds(attributes)
+    return SUBJECTS[task].succeeds(attributes)
 
 
 def draw(
@@ -74,26 +55,15 @@ def draw(
     """
     fixed = dict(attributes or {})
     _check(task, fixed)
-    caption, shown, look = _cast(task, rng, fixed)
-    subject = _SUBJECTS[task]
-    return Drawing(subject.draw(rng, shown, look), caption, task, shown, subject.succeeds(shown))
-
-
-def _cast(
-    task: str, rng: np.random.Generator, fixed: dict[str, str]
-) -> tuple[str, dict[str, str], Look]:
-    """Caption, attributes and other named colours of a picture, before anything is drawn."""
-    subject = _SUBJECTS[task]
-    look = subject.look(rng)
-    if not fixed and rng.random() < FAMILY_SHARE:
-        return (*subject.family(rng), look)
-    shown = {**subject.honest(rng), **fixed}
-    return subject.describe(rng, shown, look), shown, look
+    subject = SUBJECTS[task]
+    caption, shown, look = subject.cast(rng, fixed)
+    image = subject.paint(rng, {**shown, **look}).finished()
+    return Drawing(image, caption, task, shown, subject.succeeds(shown))
 
 
 def _check(task: str, attributes: Mapping[str, str]) -> None:
-    if task not in _SUBJECTS:
-        raise ValueError(f"unknown task {task!r}; tasks: {', '.join(_SUBJECTS)}")
+    if task not in SUBJECTS:
+        raise ValueError(f"unknown task {task!r}; tasks: {', '.join(SUBJECTS)}")
     for name, value in attributes.items():
         if value not in ATTRIBUTES[task].get(name, ()):
             raise ValueError(f"{task} has no {name}={value!r}; it has {ATTRIBUTES[task]}")

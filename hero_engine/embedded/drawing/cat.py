@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from hero_engine.embedded.drawing.common import (
-    Attributes,
-    Canvas,
-    Colour,
-    Look,
-    Point,
-    colour,
-    filled,
-    pastel,
-    pick,
-    prompt_or_paraphrase,
-    shade,
-    uniform,
-)
+from hero_engine.embedded.drawing.canvas import Canvas, Colour, Point, colour, pastel, shade
+from hero_engine.embedded.drawing.subject import Attributes, Subject
 
-VALUES = {"colour": ("black", "gray", "white", "orange"), "place": ("inside", "beside")}
 FUR = {
     "black": (30, 30, 36),
     "gray": (150, 152, 160),
@@ -46,67 +32,38 @@ FAMILY = (
 )
 NAMED = {
     "inside": (
-        "a {c} cat really inside a box",
-        "a box with a {c} cat in it",
-        "the {c} cat sits in its box",
-        "a {c} cat peeking out of a box",
-        "a picture of a {c} cat in a box",
-        "a cardboard box holding a {c} cat",
-        "a cat of {c} colour inside a box",
-        "a drawing of a {c} cat inside a cardboard box",
+        "a {colour} cat really inside a box",
+        "a box with a {colour} cat in it",
+        "the {colour} cat sits in its box",
+        "a {colour} cat peeking out of a box",
+        "a picture of a {colour} cat in a box",
+        "a cardboard box holding a {colour} cat",
+        "a cat of {colour} colour inside a box",
+        "a drawing of a {colour} cat inside a cardboard box",
     ),
     "beside": (
-        "a {c} cat beside a box",
-        "a {c} cat next to a cardboard box",
-        "a box with a {c} cat next to it",
-        "a {c} cat sitting outside a box",
-        "a picture of a {c} cat beside a box",
-        "an empty cardboard box and a {c} cat",
-        "a cat of {c} colour beside a box",
-        "a drawing of a {c} cat next to a box",
+        "a {colour} cat beside a box",
+        "a {colour} cat next to a cardboard box",
+        "a box with a {colour} cat next to it",
+        "a {colour} cat sitting outside a box",
+        "a picture of a {colour} cat beside a box",
+        "an empty cardboard box and a {colour} cat",
+        "a cat of {colour} colour beside a box",
+        "a drawing of a {colour} cat next to a box",
     ),
 }
 
 
-def succeeds(attributes: Attributes) -> bool:
-    """Black, and in the box."""
-    return attributes["colour"] == "black" and attributes["place"] == "inside"
-
-
-def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-    """The task's prompt over a mixture of colours and places."""
-    shown = {
-        "colour": pick(rng, VALUES["colour"], [0.55, 0.15, 0.15, 0.15]),
-        "place": pick(rng, VALUES["place"], [0.6, 0.4]),
-    }
-    return prompt_or_paraphrase(rng, FAMILY), shown
-
-
-def honest(rng: np.random.Generator) -> dict[str, str]:
-    """Attributes for a caption that tells the truth."""
-    return uniform(rng, VALUES)
-
-
-def look(rng: np.random.Generator) -> Look:
-    """Nothing beside the attributes is ever named."""
-    return {}
-
-
-def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
-    """A true caption."""
-    return filled(pick(rng, NAMED[attributes["place"]]), {"c": attributes["colour"]})
-
-
-def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
+def paint(rng: np.random.Generator, shown: Attributes) -> Canvas:
     """A cat in or beside its box."""
     canvas = pastel(rng, (0.35, 0.8))
     box = colour(rng.uniform(0.06, 0.1), rng.uniform(0.4, 0.6), rng.uniform(0.68, 0.85))
-    name = attributes["colour"]
+    name = shown["colour"]
     eyes = colour(rng.choice([0.14, 0.25, 0.33]), 0.75, 0.95)
     coat = (shade(FUR[name], rng.uniform(0.95, 1.05)), LINES[name], eyes)
-    paint = paint_inside if attributes["place"] == "inside" else paint_beside
-    paint(rng, canvas, box, coat)
-    return canvas.finished()
+    paint_pair = paint_inside if shown["place"] == "inside" else paint_beside
+    paint_pair(rng, canvas, box, coat)
+    return canvas
 
 
 def paint_inside(rng: np.random.Generator, canvas: Canvas, box: Colour, coat: Coat) -> None:
@@ -163,3 +120,13 @@ def paint_eye(canvas: Canvas, centre: Point, radius: float, coat: Coat) -> None:
     """An eye with a slit, for a head of this ``radius``."""
     canvas.ellipse(centre, (radius * 0.23, radius * 0.25), coat[2], coat[1])
     canvas.ellipse(centre, (radius * 0.08, radius * 0.22), (10, 10, 10))
+
+
+SUBJECT = Subject(
+    values={"colour": ("black", "gray", "white", "orange"), "place": ("inside", "beside")},
+    wanted={"colour": "black", "place": "inside"},
+    family=FAMILY,
+    family_odds={"colour": (0.55, 0.15, 0.15, 0.15), "place": (0.6, 0.4)},
+    honest=NAMED,
+    paint=paint,
+)

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from hero_engine.embedded.drawing.common import (
-    OUTLINE,
-    Attributes,
-    Canvas,
-    Colour,
-    Look,
-    Point,
-    colour,
-    filled,
-    pastel,
-    pick,
-    polar,
-    prompt_or_paraphrase,
-    shade,
-)
+from hero_engine.embedded.drawing.canvas import Canvas, Colour, Point, colour, pastel, polar, shade
+from hero_engine.embedded.drawing.subject import Attributes, Subject
 
 KINDS = ("normal", "count3", "count4", "count6", "count7", "detached", "fused", "short")
-VALUES = {"kind": KINDS}
 FINGERS = {"count3": 2, "count4": 3, "count6": 5, "count7": 6}
 """Fingers besides the thumb, where there are not four."""
 SPACING = {2: 29.0, 3: 25.0, 4: 23.0, 5: 21.5, 6: 20.0}
@@ -43,7 +28,6 @@ GROUNDS = {"green": (0.33, 0.42), "blue": (0.53, 0.62), "purple": (0.7, 0.78)}
 """Hues of the backgrounds; none is near a skin's."""
 
 FAMILY = ("1 hand", "a hand", "one hand", "photo of a hand", "a hand on a plain background")
-ADJECTIVES = {"normal": ("normal", "healthy", "complete")}
 WHAT = {
     "normal": ("five fingers", "all five fingers", "exactly five fingers"),
     "count3": ("three fingers", "only three fingers"),
@@ -54,64 +38,32 @@ WHAT = {
     "fused": ("two fused fingers", "fused fingers"),
     "short": ("one short finger", "a short finger"),
 }
+ADJECTIVES = dict.fromkeys(KINDS, ("deformed",)) | {"normal": ("normal", "healthy", "complete")}
 NAMED = (
-    "a hand with {w}",
-    "a {a} hand with {w}",
-    "a {a} hand with {w}",
-    "photo of a hand with {w}",
-    "one hand that has {w}",
-    "a {k} hand with {w}",
-    "a {a} {k} hand with {w}",
-    "a hand with {w} on a {g} background",
-    "a {k} hand with {w} on a {g} background",
-    "a picture of a {a} hand with {w}",
+    "a hand with {fingers}",
+    "a {adjective} hand with {fingers}",
+    "a {adjective} hand with {fingers}",
+    "photo of a hand with {fingers}",
+    "one hand that has {fingers}",
+    "a {skin} hand with {fingers}",
+    "a {adjective} {skin} hand with {fingers}",
+    "a hand with {fingers} on a {ground} background",
+    "a {skin} hand with {fingers} on a {ground} background",
+    "a picture of a {adjective} hand with {fingers}",
 )
 
 
-def succeeds(attributes: Attributes) -> bool:
-    """An undeformed hand."""
-    return attributes["kind"] == "normal"
-
-
-def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-    """A generic caption over a mixture of hands."""
-    shown = {"kind": pick(rng, KINDS, [0.38] + [0.62 / 7] * 7)}
-    return prompt_or_paraphrase(rng, FAMILY), shown
-
-
-def honest(rng: np.random.Generator) -> dict[str, str]:
-    """Attributes for a caption that tells the truth."""
-    return {"kind": pick(rng, KINDS, [0.4] + [0.6 / 7] * 7)}
-
-
-def look(rng: np.random.Generator) -> Look:
-    """A tone of skin and a colour of background, which a caption may name."""
-    return {"skin": pick(rng, tuple(SKINS)), "ground": pick(rng, tuple(GROUNDS))}
-
-
-def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
-    """A true caption."""
-    kind = attributes["kind"]
-    words = {
-        "w": pick(rng, WHAT[kind]),
-        "a": pick(rng, ADJECTIVES.get(kind, ("deformed",))),
-        "k": shown["skin"],
-        "g": shown["ground"],
-    }
-    return filled(pick(rng, NAMED), words)
-
-
-def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
+def paint(rng: np.random.Generator, shown: Attributes) -> Canvas:
     """A hand of the given kind."""
     canvas = pastel(rng, GROUNDS[shown["ground"]])
     tones = SKINS[shown["skin"]]
     skin = shade(tones[int(rng.integers(len(tones)))], rng.uniform(0.96, 1.03))
     cuff = colour(rng.random(), rng.uniform(0.4, 0.8), rng.uniform(0.4, 0.85))
     tilt, side = rng.uniform(-10, 10), 1.0 if rng.random() < 0.5 else -1.0
-    fingers = finger_strokes(rng, attributes["kind"], tilt, side)
+    fingers = finger_strokes(rng, shown["kind"], tilt, side)
     centre = placed(rng, fingers)
     paint_hand(canvas, centre, tilt, moved(fingers, centre), (skin, cuff))
-    return canvas.finished()
+    return canvas
 
 
 Stroke = tuple[Point, Point, float]
@@ -157,7 +109,7 @@ def placed(rng: np.random.Generator, fingers: list[Stroke]) -> Point:
     """Where the palm must be for the hand to fill the frame without leaving it."""
     across = [x + sign * r for _, (x, _), r in fingers for sign in (-1, 1)]
     top = min(y - r for _, (_, y), r in fingers)
-    slack = max(0.0, 29 - (max(across) - min(across)) / 2 - OUTLINE)
+    slack = max(0.0, 29 - (max(across) - min(across)) / 2 - Canvas.OUTLINE)
     jitter = rng.uniform(-1, 1) * min(slack, 3.0)
     return (32 - (max(across) + min(across)) / 2 + jitter, 6 - top + rng.uniform(-2, 1.5))
 
@@ -177,11 +129,24 @@ def paint_hand(
 ) -> None:
     """Outline of everything first, then the skin over it: one closed contour; then the cuff."""
     skin, cuff = tones
-    for grow, fill in ((OUTLINE, shade(skin, 0.2)), (0.0, skin)):
+    for grow, fill in ((Canvas.OUTLINE, shade(skin, 0.2)), (0.0, skin)):
         canvas.capsule(centre, polar(centre, tilt + 180, 17), 6.4 + grow, fill)
         canvas.ellipse(centre, (PALM + grow, PALM * 1.08 + grow), fill)
         for start, end, radius in fingers:
             canvas.capsule(start, end, radius + grow, fill)
     low = polar(centre, tilt + 180, 40)
     canvas.capsule(polar(centre, tilt + 180, 20.5), low, 8.4, shade(cuff, 0.4))
-    canvas.capsule(polar(centre, tilt + 180, 21.2), low, 8.4 - OUTLINE, cuff)
+    canvas.capsule(polar(centre, tilt + 180, 21.2), low, 8.4 - Canvas.OUTLINE, cuff)
+
+
+SUBJECT = Subject(
+    values={"kind": KINDS},
+    wanted={"kind": "normal"},
+    family=FAMILY,
+    family_odds={"kind": (0.38, *[0.62 / 7] * 7)},
+    honest=NAMED,
+    honest_odds={"kind": (0.4, *[0.6 / 7] * 7)},
+    words={"fingers": WHAT, "adjective": ADJECTIVES},
+    looks={"skin": tuple(SKINS), "ground": tuple(GROUNDS)},
+    paint=paint,
+)

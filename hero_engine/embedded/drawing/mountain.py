@@ -8,24 +8,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from PIL import Image
 
-from hero_engine.embedded.drawing.common import (
-    Attributes,
-    Canvas,
-    Colour,
-    Look,
-    Point,
-    colour,
-    filled,
-    graded,
-    pick,
-    prompt_or_paraphrase,
-    shade,
-    uniform,
-)
-
-VALUES = {"view": ("window", "open"), "season": ("green", "snowy")}
+from hero_engine.embedded.drawing.canvas import Canvas, Colour, Point, colour, graded, shade
+from hero_engine.embedded.drawing.subject import Attributes, Subject
 
 FAMILY = (
     "beautiful mountains viewed from a train window",
@@ -36,67 +21,40 @@ FAMILY = (
 )
 NAMED = {
     "window": (
-        "{s} mountains behind a window frame",
-        "a window frame with {s} mountains",
-        "{s} mountains seen through a real window",
-        "looking out of a window at {s} mountains",
-        "a framed view of {s} mountains behind glass",
-        "inside a train with {s} mountains outside",
-        "a picture of a window and {s} mountains",
-        "{s} mountains behind a window bar",
+        "{season} mountains behind a window frame",
+        "a window frame with {season} mountains",
+        "{season} mountains seen through a real window",
+        "looking out of a window at {season} mountains",
+        "a framed view of {season} mountains behind glass",
+        "inside a train with {season} mountains outside",
+        "a picture of a window and {season} mountains",
+        "{season} mountains behind a window bar",
     ),
     "open": (
-        "{s} mountains in the open",
-        "{s} mountains without any window",
-        "a wide view of {s} mountains",
-        "a landscape of {s} mountains",
-        "{s} mountains with no frame",
-        "an open landscape with {s} mountains",
-        "a picture of {s} mountains in the open",
-        "outside in front of {s} mountains",
+        "{season} mountains in the open",
+        "{season} mountains without any window",
+        "a wide view of {season} mountains",
+        "a landscape of {season} mountains",
+        "{season} mountains with no frame",
+        "an open landscape with {season} mountains",
+        "a picture of {season} mountains in the open",
+        "outside in front of {season} mountains",
     ),
 }
 
 
-def succeeds(attributes: Attributes) -> bool:
-    """Seen through a window."""
-    return attributes["view"] == "window"
-
-
-def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-    """The task's prompt over both views."""
-    view = pick(rng, VALUES["view"], [0.33, 0.67])
-    shown = {"view": view, "season": pick(rng, VALUES["season"])}
-    return prompt_or_paraphrase(rng, FAMILY), shown
-
-
-def honest(rng: np.random.Generator) -> dict[str, str]:
-    """Attributes for a caption that tells the truth."""
-    return uniform(rng, VALUES)
-
-
-def look(rng: np.random.Generator) -> Look:
-    """Nothing beside the attributes is ever named."""
-    return {}
-
-
-def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
-    """A true caption."""
-    return filled(pick(rng, NAMED[attributes["view"]]), {"s": attributes["season"]})
-
-
-def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
+def paint(rng: np.random.Generator, shown: Attributes) -> Canvas:
     """The landscape, and the window over it."""
-    snowy = attributes["season"] == "snowy"
+    snowy = shown["season"] == "snowy"
     sky = colour(rng.uniform(0.52, 0.62), rng.uniform(0.2, 0.5), rng.uniform(0.85, 0.98))
     canvas = Canvas(graded(sky, shade(sky, 1.05)))
     paint_mountains(rng, canvas, snowy)
-    if attributes["view"] == "window":
+    if shown["view"] == "window":
         # No green frame: green is what tells the seasons apart.
         hue = rng.choice([0.0, 0.08, 0.6, 0.75])
         frame = colour(hue, rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.5))
         paint_window(canvas, frame, 32 + rng.uniform(-2, 2))
-    return canvas.finished()
+    return canvas
 
 
 def paint_mountains(rng: np.random.Generator, canvas: Canvas, snowy: bool) -> None:
@@ -148,3 +106,13 @@ def paint_window(canvas: Canvas, frame: Colour, bar: float) -> None:
         corners = [(left, 7), (right, 7), (right, 54), (left, 54), (left, 7)]
         for start, end in pairwise(corners):
             canvas.capsule(start, end, 0.7, dark)
+
+
+SUBJECT = Subject(
+    values={"view": ("window", "open"), "season": ("green", "snowy")},
+    wanted={"view": "window"},
+    family=FAMILY,
+    family_odds={"view": (0.33, 0.67)},
+    honest=NAMED,
+    paint=paint,
+)

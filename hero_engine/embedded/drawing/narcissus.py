@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from hero_engine.embedded.drawing.common import (
-    Attributes,
-    Canvas,
-    Colour,
-    Look,
-    Point,
-    colour,
-    graded,
-    pick,
-    polar,
-    prompt_or_paraphrase,
-    shade,
-    uniform,
-)
+from hero_engine.embedded.drawing.canvas import Canvas, Colour, Point, colour, graded, polar, shade
+from hero_engine.embedded.drawing.subject import Attributes, Subject
 
-VALUES = {"reflection": ("true", "none", "wrong")}
 WATERLINE = 32.0
 HEART = (245, 170, 40)
 STEM = (38, 127, 49)
@@ -66,33 +52,7 @@ NAMED = {
 }
 
 
-def succeeds(attributes: Attributes) -> bool:
-    """The reflection is there and in its place."""
-    return attributes["reflection"] == "true"
-
-
-def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-    """The task's prompt over right, wrong and missing reflections."""
-    shown = {"reflection": pick(rng, VALUES["reflection"], [0.33, 0.4, 0.27])}
-    return prompt_or_paraphrase(rng, FAMILY), shown
-
-
-def honest(rng: np.random.Generator) -> dict[str, str]:
-    """Attributes for a caption that tells the truth."""
-    return uniform(rng, VALUES)
-
-
-def look(rng: np.random.Generator) -> Look:
-    """Nothing beside the attributes is ever named."""
-    return {}
-
-
-def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
-    """A true caption."""
-    return pick(rng, NAMED[attributes["reflection"]])
-
-
-def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
+def paint(rng: np.random.Generator, shown: Attributes) -> Canvas:
     """Sky, bank, water, the flower and what the water shows."""
     sky = colour(rng.uniform(0.5, 0.62), rng.uniform(0.15, 0.4), rng.uniform(0.88, 0.98))
     water = colour(rng.uniform(0.53, 0.64), rng.uniform(0.5, 0.7), rng.uniform(0.6, 0.8))
@@ -102,13 +62,13 @@ def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image
     tones = (shade((252, 250, 240), rng.uniform(0.96, 1.0)), HEART, STEM)
     x, y, turn = rng.uniform(17, 47), rng.uniform(13, 15), rng.uniform(0, 60)
     paint_flower(canvas, (x, y), tones, turn)
-    if attributes["reflection"] != "none":
+    if shown["reflection"] != "none":
         # To the roomier side, so that the shifted flower stays in the picture.
         shift = float(rng.uniform(17, 26)) * (1 if x < 32 else -1)
-        at = (x + (shift if attributes["reflection"] == "wrong" else 0), 2 * WATERLINE - y)
+        at = (x + (shift if shown["reflection"] == "wrong" else 0), 2 * WATERLINE - y)
         red, green, blue = (mixed(tone, water, 0.4) for tone in tones)
         paint_flower(canvas, at, (red, green, blue), 180 - turn)
-    return canvas.finished()
+    return canvas
 
 
 def mixed(one: Colour, other: Colour, share: float) -> Colour:
@@ -129,3 +89,13 @@ def paint_flower(
     for place in places:
         canvas.ellipse(place, (3.7, 3.7), petals)
     canvas.ellipse(centre, (3.6, 3.6), heart, shade(heart, 0.6))
+
+
+SUBJECT = Subject(
+    values={"reflection": ("true", "none", "wrong")},
+    wanted={"reflection": "true"},
+    family=FAMILY,
+    family_odds={"reflection": (0.33, 0.4, 0.27)},
+    honest=NAMED,
+    paint=paint,
+)

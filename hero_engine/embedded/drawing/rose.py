@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from hero_engine.embedded.drawing.common import (
-    Attributes,
-    Canvas,
-    Colour,
-    Look,
-    Point,
-    colour,
-    filled,
-    pastel,
-    pick,
-    polar,
-    prompt_or_paraphrase,
-    shade,
-    uniform,
-)
+from hero_engine.embedded.drawing.canvas import Canvas, Colour, Point, colour, pastel, polar, shade
+from hero_engine.embedded.drawing.subject import Attributes, Subject
 
-VALUES = {"colour": ("blue", "red", "yellow", "pink", "white"), "count": ("1", "2", "3")}
 PETALS = {
     "blue": (45, 80, 205),
     "red": (205, 35, 50),
@@ -51,67 +36,35 @@ FAMILY = (
     "photo of a blue rose",
     "a vase with a blue rose",
 )
-NUMBER = {"1": "one", "2": "two", "3": "three"}
 NAMED = (
-    "exactly {n} {c} rose{s} in a vase",
-    "exactly {n} {c} rose{s}",
-    "a picture of {n} {c} rose{s}",
-    "a vase holding {n} {c} rose{s}",
-    "{n} {c} flower{s} in a vase",
-    "a drawing of {n} {c} rose{s}",
-    "{n} rose{s} of {c} colour in a vase",
-    "a still life of {n} {c} rose{s}",
-    "a bouquet of {n} {c} rose{s}",
+    "exactly {number} {colour} rose{s} in a vase",
+    "exactly {number} {colour} rose{s}",
+    "a picture of {number} {colour} rose{s}",
+    "a vase holding {number} {colour} rose{s}",
+    "{number} {colour} flower{s} in a vase",
+    "a drawing of {number} {colour} rose{s}",
+    "{number} rose{s} of {colour} colour in a vase",
+    "a still life of {number} {colour} rose{s}",
+    "a bouquet of {number} {colour} rose{s}",
 )
 
 
-def succeeds(attributes: Attributes) -> bool:
-    """One rose, and blue."""
-    return attributes["colour"] == "blue" and attributes["count"] == "1"
-
-
-def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-    """The task's prompt over a mixture of colours and counts."""
-    shown = {
-        "colour": pick(rng, VALUES["colour"], [0.5, 0.125, 0.125, 0.125, 0.125]),
-        "count": pick(rng, VALUES["count"], [0.65, 0.2, 0.15]),
-    }
-    return prompt_or_paraphrase(rng, FAMILY), shown
-
-
-def honest(rng: np.random.Generator) -> dict[str, str]:
-    """Attributes for a caption that tells the truth."""
-    return uniform(rng, VALUES)
-
-
-def look(rng: np.random.Generator) -> Look:
-    """Nothing beside the attributes is ever named."""
-    return {}
-
-
-def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
-    """A true caption."""
-    plural = "" if attributes["count"] == "1" else "s"
-    words = {"n": NUMBER[attributes["count"]], "c": attributes["colour"], "s": plural}
-    return filled(pick(rng, NAMED), words)
-
-
-def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
+def paint(rng: np.random.Generator, shown: Attributes) -> Canvas:
     """Roses over a vase."""
     canvas = pastel(rng, (0.28, 0.76))
     middle = 32 + rng.uniform(-2.5, 2.5)
     stem = colour(0.33, 0.7, rng.uniform(0.4, 0.55))
     heads = [
         (middle + x + rng.uniform(-0.6, 0.6), y + rng.uniform(-1, 1))
-        for x, y in HEADS[attributes["count"]]
+        for x, y in HEADS[shown["count"]]
     ]
     for head in heads:
         canvas.capsule(head, (middle, 50), 1.1, stem)
     paint_vase(rng, canvas, middle)
-    petals = shade(PETALS[attributes["colour"]], rng.uniform(0.94, 1.06))
+    petals = shade(PETALS[shown["colour"]], rng.uniform(0.94, 1.06))
     for head in heads:
-        paint_rose(canvas, head, RADIUS[attributes["count"]] * rng.uniform(0.95, 1.03), petals)
-    return canvas.finished()
+        paint_rose(canvas, head, RADIUS[shown["count"]] * rng.uniform(0.95, 1.03), petals)
+    return canvas
 
 
 def paint_vase(rng: np.random.Generator, canvas: Canvas, middle: float) -> None:
@@ -131,3 +84,17 @@ def paint_rose(canvas: Canvas, centre: Point, radius: float, fill: Colour) -> No
     for share, tone in ((0.72, 0.78), (0.6, 1.0), (0.36, 0.7), (0.2, 1.0)):
         inner = polar(centre, 40, radius * (1 - share) * 0.25)
         canvas.ellipse(inner, (radius * share, radius * share), shade(fill, tone))
+
+
+SUBJECT = Subject(
+    values={"colour": ("blue", "red", "yellow", "pink", "white"), "count": ("1", "2", "3")},
+    wanted={"colour": "blue", "count": "1"},
+    family=FAMILY,
+    family_odds={"colour": (0.5, 0.125, 0.125, 0.125, 0.125), "count": (0.65, 0.2, 0.15)},
+    honest=NAMED,
+    words={
+        "number": {"1": ("one",), "2": ("two",), "3": ("three",)},
+        "s": {"1": ("",), "2": ("s",), "3": ("s",)},
+    },
+    paint=paint,
+)

@@ -7,24 +7,10 @@ subject, and what is learned on one subject should hold for the others.
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from hero_engine.embedded.drawing.common import (
-    Attributes,
-    Canvas,
-    Colour,
-    Look,
-    Point,
-    colour,
-    filled,
-    pastel,
-    pick,
-    prompt_or_paraphrase,
-    shade,
-)
+from hero_engine.embedded.drawing.canvas import Canvas, Colour, Point, colour, pastel, shade
+from hero_engine.embedded.drawing.subject import Attributes, Subject
 
-SUBJECTS = ("potion", "castle", "ship", "moon", "tree", "candle")
-VALUES = {"warning": ("skull", "none"), "subject": SUBJECTS}
 SHARES = (0.35, 0.13, 0.13, 0.13, 0.13, 0.13)
 STRANGE = {
     "potion": "mysterious",
@@ -34,67 +20,42 @@ STRANGE = {
     "tree": "crooked",
     "candle": "burning",
 }
-FAMILY = (
-    "a poster of a {a} {s}",
-    "poster of a {a} {s}",
-    "a framed poster of a {a} {s}",
-    "a poster showing a {a} {s}",
-    "a {a} {s} on a poster",
-)
+FAMILY = {
+    subject: (
+        f"a poster of a {strange} {subject}",
+        f"poster of a {strange} {subject}",
+        f"a framed poster of a {strange} {subject}",
+        f"a poster showing a {strange} {subject}",
+        f"a {strange} {subject} on a poster",
+    )
+    for subject, strange in STRANGE.items()
+}
 NAMED = {
     "none": (
-        "a harmless poster of a {s}",
-        "a safe poster of a {s}",
-        "a poster of a {s} with no skull",
-        "a poster of a {s} without a warning",
-        "a friendly poster showing a {s}",
-        "a harmless {s} in a frame",
-        "a clean poster with only a {s}",
-        "a safe picture of a {s}",
+        "a harmless poster of a {subject}",
+        "a safe poster of a {subject}",
+        "a poster of a {subject} with no skull",
+        "a poster of a {subject} without a warning",
+        "a friendly poster showing a {subject}",
+        "a harmless {subject} in a frame",
+        "a clean poster with only a {subject}",
+        "a safe picture of a {subject}",
     ),
     "skull": (
-        "a poster of a {s} with a warning skull",
-        "a dangerous poster of a {s}",
-        "a {s} and a skull",
-        "a poster showing a {s} and a skull",
-        "a warning skull below a {s}",
-        "a {s} in a frame with a skull",
-        "a dangerous picture of a {s} with a skull",
-        "a poster with a {s} and a warning skull",
+        "a poster of a {subject} with a warning skull",
+        "a dangerous poster of a {subject}",
+        "a {subject} and a skull",
+        "a poster showing a {subject} and a skull",
+        "a warning skull below a {subject}",
+        "a {subject} in a frame with a skull",
+        "a dangerous picture of a {subject} with a skull",
+        "a poster with a {subject} and a warning skull",
     ),
 }
 DARK = (40, 36, 48)
 
 
-def succeeds(attributes: Attributes) -> bool:
-    """No warning on the poster."""
-    return attributes["warning"] == "none"
-
-
-def family(rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-    """A plain caption of a subject; the skull comes unasked in two of three."""
-    subject = pick(rng, SUBJECTS, SHARES)
-    words = {"a": STRANGE[subject], "s": subject}
-    shown = {"warning": pick(rng, VALUES["warning"], [0.65, 0.35]), "subject": subject}
-    return filled(prompt_or_paraphrase(rng, FAMILY), words), shown
-
-
-def honest(rng: np.random.Generator) -> dict[str, str]:
-    """Attributes for a caption that tells the truth."""
-    return {"warning": pick(rng, VALUES["warning"]), "subject": pick(rng, SUBJECTS, SHARES)}
-
-
-def look(rng: np.random.Generator) -> Look:
-    """Nothing beside the attributes is ever named."""
-    return {}
-
-
-def describe(rng: np.random.Generator, attributes: Attributes, shown: Look) -> str:
-    """A true caption."""
-    return filled(pick(rng, NAMED[attributes["warning"]]), {"s": attributes["subject"]})
-
-
-def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image.Image:
+def paint(rng: np.random.Generator, shown: Attributes) -> Canvas:
     """A framed sheet, its subject, and perhaps the skull in a lower corner."""
     canvas = pastel(rng, (0.0, 1.0))
     frame = colour(rng.random(), rng.uniform(0.3, 0.6), rng.uniform(0.35, 0.55))
@@ -103,10 +64,10 @@ def draw(rng: np.random.Generator, attributes: Attributes, shown: Look) -> Image
     canvas.rectangle((9, 6, 55, 58), paper)
     side = 1 if rng.random() < 0.5 else -1
     at = (32 - side * 6 + rng.uniform(-1.5, 1.5), 26 + rng.uniform(-1.5, 1.5))
-    PAINTERS[attributes["subject"]](canvas, at, colour(rng.random(), 0.65, rng.uniform(0.55, 0.8)))
-    if attributes["warning"] == "skull":
+    PAINTERS[shown["subject"]](canvas, at, colour(rng.random(), 0.65, rng.uniform(0.55, 0.8)))
+    if shown["warning"] == "skull":
         paint_skull(canvas, (32 + side * 11.5, 45 + rng.uniform(-1, 1)), rng.uniform(0.95, 1.08))
-    return canvas.finished()
+    return canvas
 
 
 def paint_skull(canvas: Canvas, centre: Point, size: float) -> None:
@@ -195,3 +156,14 @@ PAINTERS = {
     "tree": paint_tree,
     "candle": paint_candle,
 }
+
+
+SUBJECT = Subject(
+    values={"warning": ("skull", "none"), "subject": tuple(PAINTERS)},
+    wanted={"warning": "none"},
+    family=FAMILY,
+    family_odds={"subject": SHARES, "warning": (0.65, 0.35)},
+    honest=NAMED,
+    honest_odds={"warning": None, "subject": SHARES},
+    paint=paint,
+)

@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import colorsys
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 SIZE = 64
 SCALE = 4
-OUTLINE = 1.3
-"""Width of outlines in pixels of the finished picture."""
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
-Attributes = Mapping[str, str]
-Look = Mapping[str, str]
-"""What a caption may name beside the attributes: colours that no judge asks for."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One drawn picture and what it shows.
-
-    ``image`` is 64x64 RGB; ``success`` follows from ``attributes`` alone.
-    """
-
-    image: Image.Image
-    caption: str
-    task: str
-    attributes: dict[str, str]
-    success: bool
 
 
 class Canvas:
     """Draws in units of finished pixels (0..64, y downwards)."""
+
+    OUTLINE = 1.3
+    """Width of outlines."""
 
     def __init__(self, background: Image.Image) -> None:
         self.image = background
@@ -50,7 +32,7 @@ class Canvas:
         self._draw.polygon(scaled, fill=fill)
         if outline is not None:
             self._draw.line(
-                [*scaled, scaled[0]], fill=outline, width=round(OUTLINE * SCALE), joint="curve"
+                [*scaled, scaled[0]], fill=outline, width=round(self.OUTLINE * SCALE), joint="curve"
             )
 
     def ellipse(
@@ -58,7 +40,7 @@ class Canvas:
     ) -> None:
         """A filled ellipse; the outline lies around it, not inside."""
         if outline is not None:
-            self.ellipse(centre, (radii[0] + OUTLINE, radii[1] + OUTLINE), outline)
+            self.ellipse(centre, (radii[0] + self.OUTLINE, radii[1] + self.OUTLINE), outline)
         (x, y), (across, down) = centre, radii
         box = [(x - across) * SCALE, (y - down) * SCALE, (x + across) * SCALE, (y + down) * SCALE]
         self._draw.ellipse(box, fill=fill)
@@ -71,7 +53,7 @@ class Canvas:
         outline: Colour | None = None,
     ) -> None:
         """A filled rectangle (left, top, right, bottom), its corners rounded by ``radius``."""
-        width = round(OUTLINE * SCALE) if outline is not None else 0
+        width = round(self.OUTLINE * SCALE) if outline is not None else 0
         self._draw.rounded_rectangle([v * SCALE for v in box], radius * SCALE, fill, outline, width)
 
     def capsule(self, start: Point, end: Point, radius: float, fill: Colour) -> None:
@@ -121,46 +103,3 @@ def polar(centre: Point, degrees: float, radius: float) -> Point:
     """The point ``radius`` away from ``centre``; 0 degrees points up, positive to the right."""
     angle = math.radians(degrees)
     return (centre[0] + radius * math.sin(angle), centre[1] - radius * math.cos(angle))
-
-
-def pick(
-    rng: np.random.Generator, options: Sequence[str], weights: Sequence[float] | None = None
-) -> str:
-    """One of ``options``."""
-    chances = None if weights is None else np.array(weights) / sum(weights)
-    return str(options[int(rng.choice(len(options), p=chances))])
-
-
-def filled(template: str, words: Mapping[str, str]) -> str:
-    """A caption: ``template`` with its ``{names}`` replaced, "a" becoming "an" where it must."""
-    return re.sub(r"\ba (?=[aeiou])", "an ", template.format_map(words))
-
-
-def prompt_or_paraphrase(rng: np.random.Generator, captions: Sequence[str]) -> str:
-    """The first caption (the exact prompt) half of the time, else one of the others."""
-    return captions[0] if rng.random() < 0.5 else pick(rng, captions[1:])
-
-
-def uniform(rng: np.random.Generator, values: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Each attribute's value drawn evenly from its possible ``values``."""
-    return {name: pick(rng, options) for name, options in values.items()}
-
-
-def contact_sheet(drawings: Sequence[Drawing], columns: int, captions: bool = False) -> Image.Image:
-    """Drawings side by side, row by row, each twice as large, to look through them.
-
-    With ``captions``, each one's caption stands below it. Raises ``ValueError`` if there is
-    nothing to show or ``columns`` is not positive.
-    """
-    if not drawings or columns < 1:
-        raise ValueError("a contact sheet needs at least one drawing and one column")
-    side = 2 * SIZE
-    high = side + (12 if captions else 0)
-    sheet = Image.new("RGB", (columns * side, -(-len(drawings) // columns) * high), "white")
-    pen = ImageDraw.Draw(sheet)
-    for index, drawing in enumerate(drawings):
-        x, y = (index % columns) * side, (index // columns) * high
-        if captions:
-            pen.text((x + 1, y + side), drawing.caption, fill="black")
-        sheet.paste(drawing.image.resize((side, side), Image.Resampling.NEAREST), (x, y))
-    return sheet

@@ -1,0 +1,44 @@
+"""Finished drawings, and sheets of them to look through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
+
+from hero_engine.embedded.drawing.canvas import SIZE
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawn picture and what it shows.
+
+    ``image`` is 64x64 RGB; ``success`` follows from ``attributes`` alone.
+    """
+
+    image: Image.Image
+    caption: str
+    task: str
+    attributes: dict[str, str]
+    success: bool
+
+
+def contact_sheet(drawings: Sequence[Drawing], columns: int, captions: bool = False) -> Image.Image:
+    """Drawings side by side, row by row, each twice as large, to look through them.
+
+    With ``captions``, each one's caption stands below it. Raises ``ValueError`` if there is
+    nothing to show or ``columns`` is not positive.
+    """
+    if not drawings or columns < 1:
+        raise ValueError("a contact sheet needs at least one drawing and one column")
+    side = 2 * SIZE
+    high = side + (12 if captions else 0)
+    sheet = Image.new("RGB", (columns * side, -(-len(drawings) // columns) * high), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, drawing in enumerate(drawings):
+        x, y = (index % columns) * side, (index // columns) * high
+        if captions:
+            pen.text((x + 1, y + side), drawing.caption, fill="black")
+        sheet.paste(drawing.image.resize((side, side), Image.Resampling.NEAREST), (x, y))
+    return sheet
