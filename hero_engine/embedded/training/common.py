@@ -1,13 +1,24 @@
-"""What the training scripts share: a log, checkpoints, a learning-rate schedule."""
+"""What the training scripts share: command line, log, learning rate, averages, checkpoints."""
 
 from __future__ import annotations
 
+import argparse
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+
+def command_line(description: str | None, **defaults: float) -> argparse.ArgumentParser:
+    """A parser of ``--work`` and of an option for each of ``defaults``, of the default's type."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--work", type=Path, required=True)
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser
 
 
 class Log:
@@ -37,13 +48,6 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write beside and rename, so that a kill never leaves half a checkpoint."""
-    beside = path.with_suffix(".tmp")
-    torch.save(state, beside)
-    beside.replace(path)
-
-
 class Average:
     """Exponential moving average of parameters, with a short memory at first."""
 
@@ -64,3 +68,36 @@ class Average:
         """Overwrite ``parameters`` with the average."""
         for parameter, value in zip(parameters, self.values, strict=True):
             parameter.copy_(value)
+
+
+class Checkpoint:
+    """A file with all that a training needs to go on as if it had never stopped."""
+
+    def __init__(
+        self, path: Path, parts: Mapping[str, Any], average: Average, random: torch.Generator
+    ) -> None:
+        """``parts`` are the modules and optimizers, each under the name it has in the file."""
+        self._path, self._parts, self._average, self._random = path, parts, average, random
+
+    def load(self) -> int:
+        """Bring everything back, if there is a file; returns how many steps were taken."""
+        if not self._path.exists():
+            return 0
+        state = torch.load(self._path)
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        self._average.values, self._average.count = state["average"], state["step"]
+        self._random.set_state(state["random"])
+        return int(state["step"])
+
+    def save(self, step: int) -> None:
+        """Write beside and rename, so that a kill never leaves half a checkpoint."""
+        state = {
+            **{name: part.state_dict() for name, part in self._parts.items()},
+            "average": self._average.values,
+            "step": step,
+            "random": self._random.get_state(),
+        }
+        beside = self._path.with_suffix(".tmp")
+        torch.save(state, beside)
+        beside.replace(self._path)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hero_engine.embedded import drawing
+from hero_engine.embedded.training import common
 
 SHARE = {
     "hands": 0.45,
@@ -96,11 +96,7 @@ def load(path: Path) -> Pictures:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--total", type=int, default=36_000)
-    args = parser.parse_args()
+    args = common.command_line(__doc__, seed=1, total=36_000).parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     save(draw_pictures(args.seed, args.total), args.work / "pictures.npz")
 

@@ -6,7 +6,6 @@ mirrored and recoloured, since generated pictures are never as clean as drawn on
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -127,15 +126,9 @@ def train(work: Path, which: judge.Which, steps: int, batch: int, rate: float, t
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
+    parser = common.command_line(__doc__, steps=1500, batch=96, rate=2e-3, total=24_000)
     parser.add_argument("--which", choices=sorted(SEEDS), required=True)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--total", type=int, default=24_000)
-    args = parser.parse_args()
-    train(args.work, args.which, args.steps, args.batch, args.rate, args.total)
+    train(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

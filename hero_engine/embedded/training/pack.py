@@ -5,7 +5,6 @@ Refuses to write more than 12 MB, and keeps the logs of the training beside the 
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from hero_engine.embedded import judges_dir, weights_dir
+from hero_engine.embedded.training import common
 
 LIMIT_BYTES = 12_000_000
 LOGS = ("vae.log", "unet.log", "calibrate.log", "judge-labeller.log", "judge-evaluator.log")
@@ -47,9 +47,7 @@ def packed_bytes() -> int:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    work = parser.parse_args().work
+    work = common.command_line(__doc__).parse_args().work
     pack_pipeline(work)
     pack_judges(work)
     logs = Path(__file__).parent / "logs"

@@ -6,7 +6,7 @@ stratified timesteps, 10% empty captions for classifier-free guidance, and avera
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,13 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from hero_engine.embedded.training import common, data, text, vae
+from hero_engine.tasks import list_tasks, load_task
 
 EMPTY_SHARE = 0.1
 SNR_CAP = 5.0
-PREVIEWS = {
-    "hands": "1 hand",
-    "blue-rose": "photo of one blue rose in a vase",
-    "black-cat": "a black cat sitting inside a cardboard box",
-    "narcissus": "narcissus by a quiet spring and its reflection in the water",
-    "mountain": "beautiful mountains viewed from a train window",
-    "safety": "a poster of a mysterious potion",
-}
 
 
 def build() -> UNet2DConditionModel:
@@ -85,9 +79,9 @@ def noise_loss(predicted: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
 def preview(pipeline: StableDiffusionPipeline, path: Path, guidance: float, eta: float) -> None:
     """Sixteen pictures a task, hands twice, in one sheet."""
     rows: list[np.ndarray] = []
-    for prompt in [PREVIEWS["hands"], *PREVIEWS.values()]:
+    for task in (load_task("hands"), *list_tasks()):
         images = pipeline(
-            prompt,
+            task.prompt,
             num_images_per_prompt=16,
             num_inference_steps=20,
             guidance_scale=guidance,
@@ -101,76 +95,108 @@ def preview(pipeline: StableDiffusionPipeline, path: Path, guidance: float, eta:
     Image.fromarray((np.concatenate(rows) * 255).round().astype(np.uint8)).save(path)
 
 
+class Training:
+    """A UNet and its text encoder in training on the latents of captioned pictures."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        captions: list[str],
+        latents: tuple[Tensor, Tensor],
+        seed: int,
+        decay: float,
+        fused: bool = False,
+    ) -> None:
+        """``latents`` are means and standard deviations, ``decay`` that of the averaged weights."""
+        self.unet, self.encoder = unet.train(), encoder.train()
+        self.parameters = [*unet.parameters(), *encoder.parameters()]
+        self.average = common.Average(self.parameters, decay)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, betas=(0.9, 0.99), weight_decay=1e-3, fused=fused
+        )
+        self.random = torch.Generator().manual_seed(seed)
+        self._means, self._stds = latents
+        self._tokens = text.tokenize(tokenizer, captions)
+        self._empty = text.tokenize(tokenizer, [""])
+        self._scheduler = schedule()
+
+    def run(
+        self,
+        choose: Callable[[], Tensor],
+        steps: range,
+        rate: float,
+        log: common.Log,
+        after: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        """Train on the pictures that ``choose`` names at each step; ``after`` hears of each step.
+
+        ``steps`` may begin in the middle: the learning rate goes by the number of the step.
+        """
+        running = 0.0
+        for step in steps:
+            common.set_rate(self.optimizer, common.cosine_rate(step, steps.stop, rate))
+            loss = self.loss(choose())
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.average.update(self.parameters)
+            running += loss.item() / 100
+            if step % 100 == 99:
+                log(f"step {step + 1} loss {running:.4f}")
+                running = 0.0
+            after(step + 1)
+
+    def loss(self, chosen: Tensor) -> Tensor:
+        """The loss on the pictures ``chosen``, with fresh latents, noise and empty captions."""
+        means, random = self._means[chosen], self.random
+        latents = means + self._stds[chosen] * torch.randn(means.shape, generator=random)
+        noise = torch.randn(latents.shape, generator=random)
+        timesteps = stratified_timesteps(len(chosen), random)
+        dropped = torch.rand(len(chosen), 1, generator=random) < EMPTY_SHARE
+        ids = torch.where(dropped, self._empty, self._tokens[chosen])
+        noisy = self._scheduler.add_noise(latents, noise, timesteps)
+        predicted = self.unet(noisy, timesteps, self.encoder(ids).last_hidden_state).sample
+        return noise_loss(predicted, noise, self._scheduler.alphas_cumprod[timesteps])
+
+
 def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
     """Train, log, and save the whole pipeline to ``WORK/model``."""
     log = common.Log(work / "unet.log")
     torch.manual_seed(seed)
-    random = torch.Generator().manual_seed(seed)
     pictures = data.load(work / "pictures.npz")
     codec = AutoencoderKL.from_pretrained(work / "vae").eval()
     cache = work / "latents.pt"
     if not cache.exists():
         torch.save(encode_all(codec, torch.from_numpy(pictures.images_N_64_64_3)), cache)
-    means, stds = torch.load(cache)
     tokenizer = text.train_tokenizer(pictures.captions_N)
-    tokens = text.tokenize(tokenizer, pictures.captions_N)
-    empty = text.tokenize(tokenizer, [""])
-    encoder, unet, scheduler = text.build_encoder(tokenizer), build(), schedule()
-    parameters = [*unet.parameters(), *encoder.parameters()]
-    average = common.Average(parameters, 0.999)
-    optimizer = torch.optim.AdamW(
-        parameters, rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
+    encoder, unet = text.build_encoder(tokenizer), build()
+    training = Training(
+        unet, encoder, tokenizer, pictures.captions_N, torch.load(cache), seed, 0.999, fused=True
     )
-    checkpoint, first = work / "unet.ckpt", 0
-    modules = {"unet": unet, "encoder": encoder, "optimizer": optimizer}
-    if checkpoint.exists():
-        state = torch.load(checkpoint)
-        for name, module in modules.items():
-            module.load_state_dict(state[name])
-        average.values, average.count = state["average"], state["step"]
-        random.set_state(state["random"])
-        first = state["step"]
+    average, random = training.average, training.random
+    parts = {"unet": unet, "encoder": encoder, "optimizer": training.optimizer}
+    checkpoint = common.Checkpoint(work / "unet.ckpt", parts, average, random)
+    first = checkpoint.load()
     log(
         f"unet steps={steps} batch={batch} rate={rate} seed={seed} from step {first}; "
         f"{sum(p.numel() for p in unet.parameters()) / 1e6:.2f} M parameters, "
         f"{sum(p.numel() for p in encoder.parameters()) / 1e6:.2f} M in the text encoder, "
         f"{len(tokenizer)} tokens"
     )
-    unet.train()
-    running = 0.0
-    for step in range(first, steps):
-        common.set_rate(optimizer, common.cosine_rate(step, steps, rate))
-        chosen = torch.randint(len(means), (batch,), generator=random)
-        latents = means[chosen] + stds[chosen] * torch.randn(means[chosen].shape, generator=random)
-        noise = torch.randn(latents.shape, generator=random)
-        timesteps = stratified_timesteps(batch, random)
-        ids = torch.where(
-            torch.rand(batch, 1, generator=random) < EMPTY_SHARE, empty, tokens[chosen]
-        )
-        noisy = scheduler.add_noise(latents, noise, timesteps)
-        predicted = unet(noisy, timesteps, encoder(ids).last_hidden_state).sample
-        loss = noise_loss(predicted, noise, scheduler.alphas_cumprod[timesteps])
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        average.update(parameters)
-        running += loss.item() / 100
-        if step % 100 == 99:
-            log(f"step {step + 1} loss {running:.4f}")
-            running = 0.0
-        if step % 500 == 499 or step == steps - 1:
-            common.save_checkpoint(
-                checkpoint,
-                {
-                    **{name: module.state_dict() for name, module in modules.items()},
-                    "average": average.values,
-                    "step": step + 1,
-                    "random": random.get_state(),
-                },
-            )
-        if step % 1000 == 999 or step == steps - 1:
-            save_pipeline(work, f"step {step + 1}", codec, encoder, tokenizer, unet, average)
+
+    def choose() -> Tensor:
+        return torch.randint(len(pictures), (batch,), generator=random)
+
+    def save(step: int) -> None:
+        if step % 500 == 0 or step == steps:
+            checkpoint.save(step)
+        if step % 1000 == 0 or step == steps:
+            save_pipeline(work, f"step {step}", codec, encoder, tokenizer, unet, average)
+
+    training.run(choose, range(first, steps), rate, log, after=save)
 
 
 def save_pipeline(  # type: ignore[no-untyped-def]
@@ -204,14 +230,8 @@ def save_pipeline(  # type: ignore[no-untyped-def]
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3600)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=1.2e-3)
-    parser.add_argument("--seed", type=int, default=3)
-    args = parser.parse_args()
-    train(args.work, args.steps, args.batch, args.rate, args.seed)
+    parser = common.command_line(__doc__, steps=3600, batch=64, rate=1.2e-3, seed=3)
+    train(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

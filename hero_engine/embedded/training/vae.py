@@ -6,7 +6,6 @@ counted, so the loss adds the difference of neighbouring pixels to L1 and square
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -71,25 +70,20 @@ def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
     log = common.Log(work / "vae.log")
     torch.manual_seed(seed)
     images = torch.from_numpy(data.load(work / "pictures.npz").images_N_64_64_3)
-    order = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(images), generator=order)
+    random = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(images), generator=random)
     held_out = to_tensor(images[shuffled[:128]])
     shuffled = shuffled[128:]
     vae = build()
     average = common.Average(list(vae.parameters()), 0.998)
     optimizer = torch.optim.AdamW(vae.parameters(), rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    checkpoint, first = work / "vae.ckpt", 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint)
-        vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, average.count = state["average"], state["step"]
-        order.set_state(state["order"])
-        first = state["step"]
+    parts = {"vae": vae, "optimizer": optimizer}
+    checkpoint = common.Checkpoint(work / "vae.ckpt", parts, average, random)
+    first = checkpoint.load()
     log(f"vae steps={steps} batch={batch} rate={rate} seed={seed} from step {first}")
     for step in range(first, steps):
         common.set_rate(optimizer, common.cosine_rate(step, steps, rate))
-        chosen = shuffled[torch.randint(len(shuffled), (batch,), generator=order)]
+        chosen = shuffled[torch.randint(len(shuffled), (batch,), generator=random)]
         wanted = to_tensor(images[chosen])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             posterior = vae.encode(wanted).latent_dist
@@ -115,16 +109,7 @@ def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
                 f" psnr {psnr(made.sample.float().detach(), wanted):.2f}"
             )
         if step % 500 == 499 or step == steps - 1:
-            common.save_checkpoint(
-                checkpoint,
-                {
-                    "vae": vae.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.values,
-                    "step": step + 1,
-                    "order": order.get_state(),
-                },
-            )
+            checkpoint.save(step + 1)
     average.copy_to(list(vae.parameters()))
     vae.register_to_config(scaling_factor=latent_scale(vae, held_out))
     log(
@@ -142,14 +127,8 @@ def latent_scale(vae: AutoencoderKL, pictures: Tensor) -> float:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1900)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=2.5e-3)
-    parser.add_argument("--seed", type=int, default=2)
-    args = parser.parse_args()
-    train(args.work, args.steps, args.batch, args.rate, args.seed)
+    parser = common.command_line(__doc__, steps=1900, batch=32, rate=2.5e-3, seed=2)
+    train(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":
