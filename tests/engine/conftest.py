@@ -1,13 +1,17 @@
-"""Tiny random pipelines in Stable Diffusion's layout, made once a session; toy models."""
+"""Tiny random pipelines in Stable Diffusion's layout, made once a session; toy models; runs."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from run_folders import SETTINGS, TASK
 from stand_ins import WIDE_LORA, BellModel, LineModel, write_pipeline
+from tiny_runs import UPDATES, new_run, tiny_settings
 
 from hero_engine.pipeline import Model, open_model
+from hero_engine.rundir import RunDir
 
 torch.set_num_threads(1)
 
@@ -47,3 +51,25 @@ def bell_model() -> BellModel:
 def line_model() -> Callable[..., LineModel]:
     """Makes models of two numbers."""
     return LineModel
+
+
+@pytest.fixture(params=UPDATES)
+def update(request: pytest.FixtureRequest) -> str:
+    """Either update's name."""
+    return str(request.param)
+
+
+@pytest.fixture
+def make_run(square_folder: Path, tmp_path: Path) -> Callable[..., RunDir]:
+    """Makes tiny runs, each in a folder of its own."""
+
+    def make(name: str = "run", **changes: Any) -> RunDir:
+        return new_run(tmp_path / name, tiny_settings(square_folder, **changes))
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run of which only the folder matters."""
+    return RunDir.create(tmp_path / "run", SETTINGS, TASK)

@@ -109,6 +109,10 @@ class LineModel:
         negative: Tensor | None = None,
         guidance: float = 1.0,
     ) -> Tensor:
+        """The same for every prompt and any guidance."""
+        return self.predicted(latents, timesteps)
+
+    def predicted(self, latents: Tensor, timesteps: Tensor) -> Tensor:
         """a x + b, or 0 for the base."""
         if self.is_base:
             return torch.zeros_like(latents)
@@ -143,14 +147,7 @@ class BellModel(LineModel):
         """m."""
         return [self.offset]
 
-    def predict(
-        self,
-        latents: Tensor,
-        timesteps: Tensor,
-        prompt: Tensor,
-        negative: Tensor | None = None,
-        guidance: float = 1.0,
-    ) -> Tensor:
+    def predicted(self, latents: Tensor, timesteps: Tensor) -> Tensor:
         """E[noise | x_t]: x_t has mean sqrt(a) m and variance a s^2 + 1 - a."""
         alpha = self.scheduler.alphas_cumprod.double()[timesteps].view(-1, 1, 1, 1)
         mean = 0.0 if self.is_base else self.offset

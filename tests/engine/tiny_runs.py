@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from hero_engine.config import (
     DdpoSettings,
     EmbeddingSettings,
@@ -12,6 +14,7 @@ from hero_engine.config import (
     SamplerSettings,
     Settings,
 )
+from hero_engine.files import read_tensors
 from hero_engine.journal import Journal, Mark, Value
 from hero_engine.labellers import Labeller, Pictures
 from hero_engine.learner import Learner
@@ -22,6 +25,9 @@ from hero_engine.tasks import Task
 
 TASK = Task("tiny", "a", judge="hands")
 VALUES: dict[str, Value] = {"g": "good", "b": "bad", "*": "best"}
+UPDATES = ("ddpo", "forward")
+LINES = ("*gbg.b", "bg*bbb")
+"""A `Script` of two rounds from which everything learns."""
 
 
 def tiny_settings(model: Path, **changes: Any) -> Settings:
@@ -106,3 +112,8 @@ def left_behind(folder: RunDir) -> dict[str, bytes]:
     """Every picture and every tensor on the disk, byte by byte."""
     files = [*folder.path.rglob("*.png"), *folder.path.rglob("*.safetensors")]
     return {str(file.relative_to(folder.path)): file.read_bytes() for file in sorted(files)}
+
+
+def latents(folder: RunDir, round: int) -> dict[str, Tensor]:
+    """A finished round's noises and latents."""
+    return read_tensors(folder.path / f"rounds/r{round:03}/latents.safetensors")
