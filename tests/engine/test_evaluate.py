@@ -90,15 +90,18 @@ def close(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
     return one.shape == other.shape and int(np.abs(np.subtract(one, other, dtype=int)).max()) <= 1
 
 
-def test_tuned_and_base_on_the_same_noises(folder: RunDir, judge: Glance) -> None:
+def watched(folder: RunDir, noise: str) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """An evaluation's result, and the progress it told."""
     told: list[tuple[int, int]] = []
-    result = evaluate(
-        folder,
-        IMAGES,
-        "fresh",
-        on_picture=lambda done, total: told.append((done, total)),
-        device="cpu",
-    )
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    return evaluate(folder, IMAGES, noise, on_picture=tell, device="cpu"), told
+
+
+def test_tuned_and_base_on_the_same_noises(folder: RunDir, judge: Glance) -> None:
+    result, told = watched(folder, "fresh")
     tuned, base = judge.seen
     assert close(tuned, drawn(folder, fresh_noises(), base=False))
     assert close(base, drawn(folder, fresh_noises(), base=True))
@@ -121,14 +124,7 @@ def test_tuned_and_base_on_the_same_noises(folder: RunDir, judge: Glance) -> Non
 
 def test_guided_scores_the_base_with_fresh_noises_too(folder: RunDir, judge: Glance) -> None:
     """Half (4 of 7) around best's noise, the rest around goods'."""
-    told: list[tuple[int, int]] = []
-    result = evaluate(
-        folder,
-        IMAGES,
-        "guided",
-        on_picture=lambda done, total: told.append((done, total)),
-        device="cpu",
-    )
+    result, told = watched(folder, "guided")
     tuned, base, fresh = judge.seen
     prior = trained(folder, "cpu").prior
     assert prior.best_C_H_W is not None
