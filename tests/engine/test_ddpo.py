@@ -240,22 +240,31 @@ def test_eta_zero_is_refused(line_model: Callable[..., Any]) -> None:
 
 
 def test_finds_a_known_optimum(bell_model: Any) -> None:
-    """Reward -|z_0 - 1|: pictures start around 0, and the best weight is m = 1."""
-    sampler = SamplerSettings(steps=10, eta=1.0, guidance=1)
+    """Reward -|z_0 - 1|: pictures start around 0, and the best weight is m = 1.
+
+    So many pictures and one step a round that the seed does not matter: over 20 seeds the last m
+    was 0.96 to 1.13, its standard deviation 0.05.
+    """
+    sampler, images = SamplerSettings(steps=10, eta=1.0, guidance=1), 256
     settings = DdpoSettings(
-        learning_rate=0.1, steps_per_image=8, images_per_update=32, minibatch=64, clip_range=0.3
+        learning_rate=0.07,
+        betas=(0.8, 0.9),
+        steps_per_image=9,
+        images_per_update=images,
+        minibatch=images,
+        clip_range=0.3,
     )
     update, distances = DdpoUpdate(settings, sampler, bell_model), []
-    for round in range(20):
-        kept = pick_training_steps(bell_model, sampler, 8, 64, seed=1, round=round)
+    for round in range(25):
+        kept = pick_training_steps(bell_model, sampler, 9, images, seed=1, round=round)
         random = torch.Generator().manual_seed(round)
-        noises = torch.randn(64, 1, 1, 1, generator=random, dtype=torch.float64)
+        noises = torch.randn(images, 1, 1, 1, generator=random, dtype=torch.float64)
         batch = sample(bell_model, "a", noises, sampler, seed=1, round=round, kept_steps_B_S=kept)
         reward = -(batch.latents_B_C_H_W.flatten() - 1).abs()
         distances.append(-float(reward.mean()))
         update.step(replace(experience(batch, reward), round=round))
     assert distances[0] > 0.9
-    assert distances[-1] < 0.45
+    assert distances[-1] < 0.35
     assert float(bell_model.offset.detach()) == pytest.approx(1, abs=0.25)
 
 
