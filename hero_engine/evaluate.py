@@ -69,24 +69,24 @@ def evaluate(
     exam.rounds = 3 if noise == "guided" else 2
     tuned, base = exam.score(prior, base=False), exam.score(prior, base=True)
     result = {
-        "success_rate": tuned.rate,
-        "base_success_rate": base.rate,
-        "n": images,
-        "diversity": tuned.diversity,
-        "base_diversity": base.diversity,
         "noise": noise,
-        "interval": tuned.interval,
-        "base_interval": base.interval,
         "prompt": exam.prompt,
+        "n": images,
+        **_named("", tuned),
+        **_named("base_", base),
     }
     if noise == "guided":
-        fresh = exam.score(FRESH, base=True)
-        result |= {
-            "base_fresh_success_rate": fresh.rate,
-            "base_fresh_interval": fresh.interval,
-            "base_fresh_diversity": fresh.diversity,
-        }
+        result |= _named("base_fresh_", exam.score(FRESH, base=True))
     return result
+
+
+def _named(prefix: str, score: Score) -> dict[str, Any]:
+    return {
+        f"{prefix}success_rate": score.rate,
+        f"{prefix}interval": score.interval,
+        f"{prefix}diversity": score.diversity,
+        f"{prefix}good_diversity": score.good_diversity,
+    }
 
 
 class Exam:

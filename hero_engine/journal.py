@@ -168,13 +168,6 @@ class Journal:
         row = self._db.execute("SELECT submitted FROM rounds WHERE round = ?", (round,)).fetchone()
         return row is not None and row[0] is not None
 
-    def add_metrics(self, round: int, metrics: Mapping[str, Any]) -> None:
-        """Keep a finished round's figures."""
-        with self._db:
-            self._db.execute(
-                "UPDATE rounds SET metrics = ? WHERE round = ?", (json.dumps(metrics), round)
-            )
-
     def finish_round(self, round: int, metrics: Mapping[str, Any]) -> None:
         """The round is done, with these figures: both or neither."""
         with self._db:

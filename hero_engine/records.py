@@ -40,10 +40,6 @@ class Trajectory:
         """The fields by name, for safetensors."""
         return {name: getattr(self, name) for name in self.FIELDS}
 
-    def to(self, device: torch.device | str) -> "Trajectory":
-        """The same steps on another device."""
-        return Trajectory(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
-
     def rows(self, images: Tensor) -> "Trajectory":
         """The steps of the images with these indices (int64)."""
         return Trajectory(**{name: tensor[images] for name, tensor in self.tensors().items()})
@@ -76,11 +72,6 @@ class Batch:
             torch.cat([part.latents_B_C_H_W for part in parts]),
             _cat_trajectories(kept) if kept else None,
         )
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device."""
-        trajectory = None if self.trajectory is None else self.trajectory.to(device)
-        return Batch(self.noises_B_C_H_W.to(device), self.latents_B_C_H_W.to(device), trajectory)
 
     def tensors(self) -> dict[str, Tensor]:
         """A flat dict for safetensors; `from_tensors` reads it back."""

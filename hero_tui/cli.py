@@ -254,9 +254,11 @@ def print_scores(scores: dict[str, Any]) -> None:
     say(f"“{scores['prompt']}”, {scores['n']} pictures each; 95% intervals")
     for name, noises, prefix in rows:
         low, high = scores[f"{prefix}interval"]
+        of_good = scores[f"{prefix}good_diversity"]
         say(
             f"{name:<6} {noises:<7} noise: success {scores[f'{prefix}success_rate']:.3f}"
             f" ({low:.3f} to {high:.3f}), diversity {scores[f'{prefix}diversity']:.2f}"
+            f" (of the good: {'-' if of_good is None else f'{of_good:.2f}'})"
         )
 
 

@@ -104,10 +104,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for the base and for every update and noise."""
     base = results[0]["base"]
-    rows: list[dict[str, Any]] = [
-        {"update": "-", "noise": "base", "rate": base["rate"], "diversity": base["diversity"]}
-        | {"interval": base["interval"], "images": results[0]["images"]}
-    ]
+    rows: list[dict[str, Any]] = [{"update": "-", "noise": "base", **base}]
     for update in dict.fromkeys(r["update"] for r in results):
         for noise in ("fresh", "guided"):
             of = [r for r in results if r["update"] == update]
@@ -119,7 +116,8 @@ def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                     "rates": rates,
                     "rate": mean_and_interval(rates),
                     "lift": mean_and_interval([r - base["rate"] for r in rates]),
-                    "diversity": mean_and_interval([r[noise]["diversity"] for r in of]),
+                    "diversity": statistics.fmean(r[noise]["diversity"] for r in of),
+                    "good_diversity": statistics.fmean(r[noise]["good_diversity"] for r in of),
                 }
             )
     return rows
@@ -130,17 +128,21 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     base = rows[0]
     low, high = base["interval"]
     lines = [
-        "| update | policy and noise | success | lift over the base | diversity |",
+        "| update | policy and noise | success | lift over the base | diversity, of the good |",
         "|---|---|---|---|---|",
         f"| | {POLICIES['base']} | {base['rate']:.3f} ({low:.3f} to {high:.3f}) | "
-        f"| {base['diversity']:.2f} |",
+        f"| {spread(base)} |",
     ]
     for row in rows[1:]:
-        rate, lift = (f"{row[k][0]:.3f} ± {row[k][1]:.3f}" for k in ("rate", "lift"))
-        spread = f"{row['diversity'][0]:.2f}"
-        cells = (f"`{row['update']}`", POLICIES[row["noise"]], rate, f"+{lift}", spread)
+        rate, lift = f"{row['rate'][0]:.3f} ± {row['rate'][1]:.3f}", f"{row['lift'][0]:+.3f}"
+        cells = (f"`{row['update']}`", POLICIES[row["noise"]], rate, lift, spread(row))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def spread(row: dict[str, Any]) -> str:
+    """Diversity of all pictures, and of the successes alone."""
+    return f"{row['diversity']:.1f}, {row['good_diversity']:.1f}"
 
 
 def main() -> None:

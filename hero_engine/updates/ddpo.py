@@ -77,7 +77,7 @@ class DdpoUpdate:
         advantages_B = advantages(rewards).clamp(-clip, clip)
         groups = list(self._groups(rewards, experience))
         probe, log = Probe(self.model, experience), _Log()
-        policy = _Policy(self.model, self.sampler, experience.prompt)
+        policy = Policy(self.model, self.sampler, experience.prompt)
         if self.model.dtype in (torch.bfloat16, torch.float16):
             trajectory = self._measured_again(policy, trajectory)
         self.optimizer.clear()
@@ -108,7 +108,7 @@ class DdpoUpdate:
             yield from torch.split(order, self.settings.images_per_update)
 
     def _loss(
-        self, policy: "_Policy", rows: Trajectory, advantages_B: Tensor
+        self, policy: "Policy", rows: Trajectory, advantages_B: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Ratios (B, S) and the clipped loss, a mean over pictures and steps."""
         ratio = (policy.log_probs(rows) - rows.log_probs_B_S.to(self.model.device)).exp()
@@ -117,7 +117,7 @@ class DdpoUpdate:
         return ratio, torch.maximum(weight * ratio, weight * ratio.clamp(1 - clip, 1 + clip)).mean()
 
     @torch.no_grad()
-    def _measured_again(self, policy: "_Policy", trajectory: Trajectory) -> Trajectory:
+    def _measured_again(self, policy: "Policy", trajectory: Trajectory) -> Trajectory:
         images = torch.arange(len(trajectory.timesteps_B_S))
         parts = [
             policy.log_probs(trajectory.rows(rows))
@@ -126,7 +126,7 @@ class DdpoUpdate:
         return replace(trajectory, log_probs_B_S=torch.cat(parts).cpu())
 
 
-class _Policy:
+class Policy:
     """The sampler as a policy: how likely kept steps are under the present weights."""
 
     def __init__(self, model: "Model", sampler: SamplerSettings, prompt: str) -> None:

@@ -118,8 +118,8 @@ def test_a_round_goes_through_its_phases_and_keeps_its_figures(path: Path) -> No
         journal.finish_round(0, {"labels_total": 4, "reward": None})
         assert journal.current() == (0, "done")
         journal.add_round(1)
-        journal.add_metrics(1, {"labels_total": 8})
         assert journal.current() == (1, "sampling")
+        journal.finish_round(1, {"labels_total": 8})
         assert journal.metrics() == [{"labels_total": 4, "reward": None}, {"labels_total": 8}]
 
 

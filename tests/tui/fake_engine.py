@@ -129,8 +129,7 @@ class FakeEngine:
         )
         with open_journal(self.run_dir) as book:
             book.add_round(round)
-            book.set_phase(round, "done")
-            book.add_metrics(round, event.__dict__)
+            book.finish_round(round, event.__dict__)
         self.deliver(event)
 
     def _save(self, round: int, index: int) -> Path:

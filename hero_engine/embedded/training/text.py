@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -62,8 +61,3 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]):  # type: ignore[no-
     return tokenizer(
         captions, padding="max_length", truncation=True, max_length=POSITIONS, return_tensors="pt"
     ).input_ids
-
-
-def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """The tokenizer saved in ``folder``."""
-    return CLIPTokenizer.from_pretrained(folder)
