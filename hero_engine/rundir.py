@@ -24,7 +24,7 @@ import shutil
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT_CHECKPOINTS = 2
+LOOK = 0.2
+"""Seconds to try for the lock, since whoever looks whether a run is in use holds it briefly."""
 PRIVATE = 0o700
 Parts = dict[str, dict[str, "Tensor"]]
 
@@ -93,7 +95,7 @@ class RunDir:
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. HeroError, exit code 4, where another one holds it."""
         with self._lock_file() as file:
-            if not _try_lock(file):
+            if not _try_lock(file, LOOK):
                 raise HeroError(f"{self.path} is in use{_owner(file)}", exit_code=ExitCode.RUN)
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -250,12 +252,17 @@ def _tables(settings: Settings, task: Task) -> dict[str, Any]:
     }
 
 
-def _try_lock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _try_lock(file: TextIO, patience: float = 0.0) -> bool:
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(LOOK / 20)
+        else:
+            return True
 
 
 def _owner(file: TextIO) -> str:
@@ -308,5 +315,9 @@ def newest_run() -> Path:
 
 
 def _touched(path: Path) -> float:
-    times = [path / name for name in ("run.toml", "status.json", "journal.db", "journal.db-wal")]
-    return max(file.stat().st_mtime for file in times if file.exists())
+    """When it was last written to. Files may vanish meanwhile: SQLite's log, when a run ends."""
+    times = [0.0]
+    for name in ("run.toml", "status.json", "journal.db", "journal.db-wal"):
+        with suppress(FileNotFoundError):
+            times.append((path / name).stat().st_mtime)
+    return max(times)

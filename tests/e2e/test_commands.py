@@ -13,12 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from hero_engine import __version__
-from hero_engine.embedded import judges_dir
 from hero_engine.errors import ExitCode
-
-needs_judges = pytest.mark.skipif(
-    not (judges_dir() / "evaluator.safetensors").exists(), reason="the judges are not trained yet"
-)
 
 
 def test_status_tells_the_share_of_good_by_round(hero: Hero, finished: FinishedRun) -> None:
@@ -119,7 +114,6 @@ def test_the_exported_lora_is_the_checkpoints_under_diffusers_names(
     assert all(".lora_A." in name or ".lora_B." in name for name in exported)
 
 
-@needs_judges
 @pytest.mark.parametrize("noise", ["fresh", "guided"])
 def test_evaluation_in_json(noise: str, hero: Hero, finished: FinishedRun) -> None:
     arguments = ("--images", 3, "--noise", noise, "--prompt", "2 hands", "--json")
@@ -132,7 +126,6 @@ def test_evaluation_in_json(noise: str, hero: Hero, finished: FinishedRun) -> No
     assert scores["diversity"] > 0
 
 
-@needs_judges
 def test_the_judge_labels_a_run_of_ones_own_rounds(hero: Hero, tiny_model: Path) -> None:
     done = hero.warm(*small_run(tiny_model, hero.home / "judged", "judge", "--rounds", 1)).end()
     (round, last) = done.lines()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,23 @@ def test_a_run_that_has_gone_cannot_be_locked(run: RunDir, tmp_path: Path) -> No
     run.path.rename(tmp_path / "moved")
     with refused(ExitCode.RUN, run.path), run.lock():
         pytest.fail("there is no run")
+
+
+def test_who_only_looks_keeps_nobody_out(run: RunDir) -> None:
+    with run.lock():
+        pass  # there is a lock file now, with something to look at
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            run.in_use()
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(200):
+            with run.lock():
+                pass
+    finally:
+        over.set()
+        looker.join()
