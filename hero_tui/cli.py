@@ -12,6 +12,7 @@ import typer
 
 from hero_engine import __version__
 from hero_engine.errors import ExitCode, HeroError
+from hero_tui.commands import bench
 from hero_tui.commands.output import (
     NobodyReads,
     data,
@@ -58,6 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.add_typer(bench.app, name="bench")
 
 RunName = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Folder or name of a run; the newest if none.")
