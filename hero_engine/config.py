@@ -5,9 +5,10 @@ value and the allowed range. `to_toml` and `from_toml` keep them in run.toml.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -31,6 +32,9 @@ class Checked:
                 hints[each.name],
                 each.metadata,
             )
+
+
+Part = TypeVar("Part", bound=Checked)
 
 
 @dataclass(frozen=True)
@@ -241,24 +245,56 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
     HeroError where a key is unknown or a value is out of its range.
     """
-    return cast(Settings, _build(Settings, _merged(asdict(settings), changes), ""))
+    return cast(Settings, _build(Settings, merge(asdict(settings), changes), ""))
 
 
-def _merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def from_table(kind: type[Part], table: Any, name: str) -> Part:
+    """One part of settings from its table, checked likewise."""
+    return cast(Part, _value(kind, table, name))
+
+
+def setting_types(kind: type = Settings, prefix: str = "") -> dict[str, Any]:
+    """Every setting by its full name ("sampler.steps"), with its type."""
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        inside = is_dataclass(hint)
+        found |= setting_types(hint, f"{name}.") if inside else {prefix + name: hint}
+    return found
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables by full names: {"ddpo": {"minibatch": 4}} as {"ddpo.minibatch": 4}."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        inside = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{name}.") if inside else {prefix + name: value}
+    return found
+
+
+def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of settings with some replaced, tables inside it merged likewise."""
     merged = dict(table)
     for name, value in changes.items():
         old = merged.get(name)
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[name] = _merged(old, value) if both else value  # type: ignore[arg-type]
+        merged[name] = merge(old, value) if both else value  # type: ignore[arg-type]
     return merged
+
+
+def known_instead(name: str, known: Iterable[str]) -> str:
+    """For a message about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
 
 
 def _build(kind: type, table: Mapping[str, Any], prefix: str) -> Any:
     hints = get_type_hints(kind)
     unknown = sorted(table.keys() - hints.keys())
     if unknown:
-        known = ", ".join(sorted(hints))
-        raise HeroError(f"unknown setting {prefix + unknown[0]!r}; known are: {known}")
+        name = prefix + unknown[0]
+        instead = known_instead(name, (prefix + each for each in hints))
+        raise HeroError(f"unknown setting {name!r}; {instead}")
     return kind(**{name: _value(hints[name], value, name) for name, value in table.items()})
 
 

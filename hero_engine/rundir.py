@@ -42,6 +42,7 @@ from hero_engine.files import (
     write_tensors,
 )
 from hero_engine.journal import Journal
+from hero_engine.places import data_folder
 from hero_engine.protocol import RunOpened
 from hero_engine.tasks import Task
 
@@ -281,8 +282,7 @@ def runs_root() -> Path:
     """Where runs go without ``--dir``: $HERO_RUNS, else the XDG data folder."""
     if chosen := os.environ.get("HERO_RUNS"):
         return Path(chosen).expanduser()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser() / "hero" / "runs"
+    return data_folder() / "runs"
 
 
 def new_run_path(task: str) -> Path:

@@ -46,8 +46,9 @@ Teach a diffusion model from your labels, in the terminal.
 
 [b]Environment[/b]
 
-  HERO_RUNS     folder of runs (default: ~/.local/share/hero/runs)
-  HERO_DEBUG=1  tracebacks
+  HERO_RUNS           folder of runs (default: ~/.local/share/hero/runs)
+  HERO_SAMPLER_STEPS  any setting, by its name in hero config show
+  HERO_DEBUG=1        tracebacks
 """
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """ClickException; typer brings its own copy of click, in a place that moves."""
@@ -66,8 +67,24 @@ RunName = Annotated[
 ]
 SomeRun = Annotated[str, typer.Argument(metavar="RUN", help="Folder or name of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TaskName = Annotated[
+    str | None, typer.Option(metavar="NAME|FILE.toml", help="A task's name, or your own file.")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model; else embedded."),
+]
+PresetName = Annotated[
+    str | None,
+    typer.Option(metavar="embedded|paper", help="Settings to start from; follows the model."),
+]
+SetAny = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting; see hero config show."),
+]
 Graphics = Annotated[
-    str, typer.Option(metavar="auto|kitty|sixel|symbols", help="How pictures are drawn.")
+    str | None,
+    typer.Option(metavar="auto|kitty|sixel|symbols", help="How pictures are drawn; else auto."),
 ]
 Headless = Annotated[
     bool, typer.Option("--headless", help="No app; JSON lines on stdout. Needs --labels.")
@@ -97,16 +114,9 @@ def options(
 
 @app.command()
 def run(
-    task: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="A task's name, or your own file.")
-    ],
-    model: Annotated[
-        str, typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model.")
-    ] = "embedded",
-    preset: Annotated[
-        str | None,
-        typer.Option(metavar="embedded|paper", help="Settings to start from; follows the model."),
-    ] = None,
+    task: TaskName = None,
+    model: ModelName = None,
+    preset: PresetName = None,
     update: Annotated[
         str | None, typer.Option(metavar="ddpo|forward", help="How the model learns.")
     ] = None,
@@ -121,11 +131,8 @@ def run(
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Of every random draw.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as run.toml names it."),
-    ] = None,
-    graphics: Graphics = "auto",
+    settings: SetAny = None,
+    graphics: Graphics = None,
     headless: Headless = False,
     labels: LabelSource = None,
 ) -> None:
@@ -139,13 +146,19 @@ def run(
     """
     from hero_tui.commands.run import changes_of, new_run
 
-    changes = changes_of(settings or [], update=update, rounds=rounds, batch=batch, seed=seed)
-    code = new_run(
-        task,
+    flags = changes_of(
+        settings or [],
+        task=task,
         model=model,
         preset=preset,
+        update=update,
+        rounds=rounds,
+        batch=batch,
+        seed=seed,
+    )
+    code = new_run(
+        flags,
         folder=folder,
-        changes=changes,
         graphics=graphics,
         headless=headless,
         labels=labels,
@@ -160,7 +173,7 @@ def resume(
         int | None,
         typer.Option(min=1, metavar="N", help="Rounds to run from here, beyond the budget too."),
     ] = None,
-    graphics: Graphics = "auto",
+    graphics: Graphics = None,
     headless: Headless = False,
     labels: LabelSource = None,
 ) -> None:
@@ -221,12 +234,12 @@ def evaluation(
 
     hero eval RUN --images 384 --noise fresh --json
     """
-    from hero_engine.rundir import RunDir, find_run
     from hero_engine.sources import find_judge
+    from hero_tui.commands.runs import open_run
 
     if noise not in ("fresh", "guided"):
         raise HeroError(f"--noise {noise}: choose fresh or guided")
-    folder = RunDir.open(find_run(name))
+    folder = open_run(name)
     if folder.task.judge is None:
         raise HeroError(f"no judge knows the task {folder.task.name!r}: nobody can score it")
     find_judge("evaluator")
@@ -271,10 +284,40 @@ def export(
 ) -> None:
     """Write the LoRA as a file that diffusers' load_lora_weights opens."""
     from hero_engine.export import export_lora
-    from hero_engine.rundir import RunDir, find_run
+    from hero_tui.commands.runs import open_run
 
-    export_lora(RunDir.open(find_run(name)), out)
+    export_lora(open_run(name), out)
     talk(f"wrote {out}")
+
+
+config_app = typer.Typer(help="What the settings are, and where each comes from.")
+app.add_typer(config_app, name="config", no_args_is_help=True)
+
+
+@config_app.command("show")
+def config_show(
+    task: TaskName = None,
+    model: ModelName = None,
+    preset: PresetName = None,
+    settings: SetAny = None,
+    as_json: Json = False,
+) -> None:
+    """Every setting a new run would have, with the place that says so.
+
+    hero config show --task hands --set sampler.steps=30
+    """
+    from hero_tui.commands import config
+    from hero_tui.commands.run import changes_of
+
+    config.show(changes_of(settings or [], task=task, model=model, preset=preset), as_json)
+
+
+@config_app.command("path")
+def config_path(as_json: Json = False) -> None:
+    """The settings files, the strongest last, and whether they are there."""
+    from hero_tui.commands import config
+
+    config.path(as_json)
 
 
 @app.command()

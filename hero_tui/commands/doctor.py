@@ -15,6 +15,7 @@ from hero_engine.errors import ExitCode, HeroError
 from hero_engine.rundir import runs_root
 from hero_engine.sources import find_judge, find_model
 from hero_tui.commands.output import data_json, say
+from hero_tui.settings import use_runs_folder
 
 PACKAGES = (
     "torch",
@@ -127,6 +128,7 @@ def terminal() -> dict[str, Any]:
 
 def runs(problems: list[str]) -> str:
     """Where runs go, if they can."""
+    use_runs_folder()
     root = runs_root()
     there = next(path for path in (root, *root.parents) if path.exists())
     if not os.access(there, os.W_OK):

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.journal import Journal
 from hero_engine.labels import Labels
-from hero_engine.rundir import RunDir, find_run
+from hero_engine.rundir import RunDir
 from hero_engine.tasks import list_tasks
 from hero_tui.commands.output import data, data_json, say
+from hero_tui.commands.runs import open_run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,7 +43,7 @@ def tasks(as_json: bool) -> None:
 
 def status(name: str | None, as_json: bool) -> None:
     """Where a run stands, and its rounds so far."""
-    facts = run_facts(RunDir.open(find_run(name)))
+    facts = run_facts(open_run(name))
     if as_json:
         data_json(facts)
         return
@@ -132,7 +133,7 @@ def reading(run: RunDir) -> Iterator[Journal]:
 
 def show(name: str | None, round: int | None) -> None:
     """Print a round's pictures with their labels, a row at a time."""
-    run = RunDir.open(find_run(name))
+    run = open_run(name)
     if run.journal_path.exists():
         with reading(run) as journal:
             at = journal.current()

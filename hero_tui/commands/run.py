@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hero_engine.config import merge
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.rundir import RunDir, find_run, new_run_path
+from hero_engine.rundir import RunDir, new_run_path
 from hero_engine.sources import find_model
-from hero_engine.tasks import load_task, settings_for
 from hero_tui.commands.output import data, talk
+from hero_tui.commands.runs import open_run
+from hero_tui.preferences import read_preferences
+from hero_tui.settings import choose, layers, nested, parsed, use_runs_folder
 
 
 def new_run(
-    task_name: str,
+    flags: dict[str, Any],
     *,
-    model: str,
-    preset: str | None,
     folder: Path | None,
-    changes: dict[str, Any],
-    graphics: str,
+    graphics: str | None,
     headless: bool,
     labels: str | None,
 ) -> int:
     """Start a run; returns the exit code. One whose model cannot be opened leaves no folder."""
     _check_graphics(graphics)
-    task = load_task(task_name)
-    if Path(model).expanduser().is_dir():
-        model = str(Path(model).expanduser().absolute())
-    settings = settings_for(task, model, preset, changes)
+    use_runs_folder()
+    task, settings = choose(layers(), flags)
     find_model(settings.model)
     _check_way(headless, labels)
     if headless:
@@ -48,14 +45,14 @@ def new_run(
 def resume(
     name: str | None,
     *,
-    graphics: str,
+    graphics: str | None,
     headless: bool,
     labels: str | None,
     more_rounds: int | None,
 ) -> int:
     """Go on with a run; returns the exit code. A finished run says so, and 0."""
     _check_graphics(graphics)
-    run = RunDir.open(find_run(name))
+    run = open_run(name)
     if run.in_use():
         with run.lock():
             pass
@@ -88,15 +85,20 @@ def _check_way(headless: bool, labels: str | None) -> None:
     require_terminal()
 
 
-def _check_graphics(mode: str) -> None:
+def _check_graphics(mode: str | None) -> None:
     from hero_tui.graphics.choose import MODES
 
-    if mode not in MODES:
+    if mode is not None and mode not in MODES:
         raise HeroError(f"--graphics {mode}: choose one of {', '.join(MODES)}")
 
 
 def work(
-    run: RunDir, *, graphics: str, headless: bool, labels: str | None, more_rounds: int | None
+    run: RunDir,
+    *,
+    graphics: str | None,
+    headless: bool,
+    labels: str | None,
+    more_rounds: int | None,
 ) -> int:
     """Run the loop in the app, or without it."""
     if headless and labels is not None:
@@ -109,7 +111,7 @@ def work(
     return run_on_terminal(
         run.path,
         lambda deliver: EngineWorker(run, deliver, more_rounds=more_rounds),
-        graphics=graphics,
+        graphics=graphics or read_preferences().ui.graphics,
         opened=run.opened(),
     )
 
@@ -121,21 +123,11 @@ def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:
     """
     changes: dict[str, Any] = {}
     for text in settings:
-        key, equals, value = text.partition("=")
-        if not key.strip() or not equals:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key or not equals:
             raise HeroError(f"--set {text}: write KEY=VALUE, such as sampler.steps=20")
-        *tables, last = key.strip().split(".")
-        inner = changes
-        for table in tables:
-            inner = inner.setdefault(table, {})
-            if not isinstance(inner, dict):
-                raise HeroError(f"--set {text}: another --set gives {table} a single value")
-        inner[last] = _value(value.strip())
+        table = key.partition(".")[0]
+        if "." in key and not isinstance(changes.get(table, {}), dict):
+            raise HeroError(f"--set {text}: another --set gives {table} a single value")
+        changes = merge(changes, nested(key, parsed(key, value)))
     return changes | {name: value for name, value in named.items() if value is not None}
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

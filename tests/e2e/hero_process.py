@@ -104,6 +104,7 @@ class Hero:
         self.environment = {
             "HERO_RUNS": str(home / "runs"),
             "HERO_DEBUG": "",
+            "XDG_CONFIG_HOME": str(home / "config"),
             "HF_HOME": str(home / "hub"),
             "HF_ENDPOINT": "http://127.0.0.1:9",
             "OMP_NUM_THREADS": "1",

@@ -16,7 +16,7 @@ WHOLE = f"{HEADLESS} --labels {{labels}} --batch {BATCH}"
 WRONG = {  # exit code: command: what it says
     2: {
         "frob": "No such command 'frob'. See: hero --help",
-        "run": "Missing option '--task'. See: hero run --help",
+        "run": "no task is named: give --task NAME",
         f"{RUN} --frob": "No such option: --frob",
         f"{RUN} --rounds 0": "--rounds",
         f"{RUN} --batch many": "--batch",
@@ -30,7 +30,10 @@ WRONG = {  # exit code: command: what it says
         f"{RUN} --update sgd": "update is 'sgd'; allowed is one of ddpo, forward",
         f"{RUN} --graphics vga": "--graphics vga: choose one of auto, kitty, sixel, symbols",
         f"{RUN} --set sampler": "--set sampler: write KEY=VALUE",
-        f"{RUN} --set speed=9": "unknown setting 'speed'; known are: batch, ",
+        f"{RUN} --set speed=9": "unknown setting 'speed'; did you mean 'seed'?",
+        f"{RUN} --set zzz=9": "unknown setting 'zzz'; known are: batch, ",
+        f"{RUN} --set ui.graphics=kitty": "unknown setting 'ui'; known are: ",
+        "config show --set sampler.step=9": "unknown setting 'sampler.step'; did you mean",
         f"{RUN} --set sampler.steps=0": "sampler.steps is 0; allowed is a whole number from 1",
         f"{RUN} --set sampler=1 --set sampler.steps=2": "another --set gives sampler",
         f'{WHOLE} --set lora.targets=["gate"]': "lora.targets: 'gate' names no layer",

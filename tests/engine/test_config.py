@@ -193,8 +193,8 @@ def test_both_ends_of_every_range_hold(name: str, low: float, high: float, above
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("batches = 8", "unknown setting 'batches'; known are: batch,"),
-        ("[ddpo]\nclip = 1", "unknown setting 'ddpo.clip'; known are: adam_epsilon,"),
+        ("batches = 8", "unknown setting 'batches'; did you mean 'batch'?"),
+        ("[ddpo]\nclip = 1", "unknown setting 'ddpo.clip'; did you mean 'ddpo.clip_range'?"),
         ("[sampler.noise]\na = 1", "unknown setting 'sampler.noise'"),
         ("ddpo = 5", "setting 'ddpo' must be a table, not 5"),
         ("batch = = 8", "the settings are not valid TOML: "),

@@ -1,0 +1,164 @@
+"""Settings from outside a command: HERO_* variables over the project's file over the user's.
+
+A setting has one name everywhere. `sampler.steps` is "--set sampler.steps=20" on the command line,
+HERO_SAMPLER_STEPS=20 in the environment, and `steps = 20` under [sampler] in either file:
+./hero.toml, which belongs to the folder hero is started in, and config.toml in the user's folder.
+Besides a run's settings (config.Settings) there are `runs`, the folder of runs; [ui], how the app
+looks; and [keys], files only. What is unknown or out of its range is refused, with its place.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from hero_engine.config import (
+    Settings,
+    flat,
+    known_instead,
+    merge,
+    setting_types,
+    with_changes,
+)
+from hero_engine.errors import HeroError
+from hero_engine.places import config_folder
+from hero_engine.tasks import Task, load_task, settings_for
+from hero_tui.preferences import UiSettings, ui_from
+
+PROJECT_FILE = Path("hero.toml")
+PREFIX = "HERO_"
+NO_SETTING = {"HERO_DEBUG"}
+"""Variables of ours that hold no setting."""
+
+RUN = setting_types()
+TYPES = {**RUN, **setting_types(UiSettings, "ui."), "runs": str}
+"""Every setting by its full name, but for the keys."""
+
+VARIABLES = {PREFIX + name.replace(".", "_").upper(): name for name in TYPES}
+"""HERO_SAMPLER_STEPS -> sampler.steps."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place; `name` is the place, for messages."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+def user_file() -> Path:
+    """The user's own settings."""
+    return config_folder() / "config.toml"
+
+
+def layers(environment: Mapping[str, str] | None = None) -> list[Layer]:
+    """All places that say something, the strongest last. HeroError, 2, for what is wrong there."""
+    found = [*_files(), *_variables(os.environ if environment is None else environment)]
+    for layer in found:
+        _check(layer)
+    return found
+
+
+def together(found: Iterable[Layer]) -> dict[str, Any]:
+    """What the layers come to, the last one strongest."""
+    return reduce(merge, (layer.values for layer in found), {})
+
+
+def run_settings(found: Iterable[Layer]) -> dict[str, Any]:
+    """Of those, the changes of a run's settings."""
+    return {name: value for name, value in together(found).items() if name in _RUN_TABLES}
+
+
+def sources(found: Iterable[Layer]) -> dict[str, str]:
+    """Where the value of each full name was said last."""
+    return {name: layer.name for layer in found for name in flat(layer.values)}
+
+
+def parsed(name: str, text: str) -> Any:
+    """The value of a setting given as text: TOML, or the text itself."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return text if TYPES.get(name) is str and not isinstance(value, str) else value
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """{"sampler": {"steps": 20}} for ("sampler.steps", 20)."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+_RUN_TABLES = {name.partition(".")[0] for name in RUN}
+
+
+def _files() -> Iterator[Layer]:
+    for path in (user_file(), PROJECT_FILE):
+        if path.is_file():
+            yield Layer(str(path), _read(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise HeroError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise HeroError(f"{path} is not valid TOML: {error}") from error
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[Layer]:
+    """One layer a variable; an empty one says nothing."""
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or variable in NO_SETTING or not text:
+            continue
+        if variable not in VARIABLES:
+            instead = known_instead(variable, (*VARIABLES, *NO_SETTING))
+            raise HeroError(f"{variable} is no setting; {instead}")
+        name = VARIABLES[variable]
+        yield Layer(variable, nested(name, parsed(name, text)))
+
+
+def _check(layer: Layer) -> None:
+    """HeroError that names the layer, where one of its names or values is wrong."""
+    rest = dict(layer.values)
+    ui, keys, runs = rest.pop("ui", {}), rest.pop("keys", {}), rest.pop("runs", "")
+    try:
+        if unknown := sorted(rest.keys() - _RUN_TABLES):
+            instead = known_instead(unknown[0], {*_RUN_TABLES, "ui", "keys", "runs"})
+            raise HeroError(f"unknown setting {unknown[0]!r}; {instead}")
+        with_changes(Settings(), rest)
+        ui_from(ui)
+        if not isinstance(keys, Mapping):
+            raise HeroError(f"setting 'keys' must be a table, not {keys!r}")
+        if not isinstance(runs, str):
+            raise HeroError(f"setting runs is {runs!r}; allowed is a folder's path")
+    except HeroError as error:
+        raise HeroError(f"{layer.name}: {error.message}") from error
+
+
+def choose(found: Iterable[Layer], flags: Mapping[str, Any]) -> tuple[Task, Settings]:
+    """The task and settings of a new run: a preset, the task's numbers, the layers, the flags.
+
+    HeroError where no task is named, or something named is not there or out of its range.
+    """
+    said = merge(run_settings(found), flags)
+    if not said.get("task"):
+        raise HeroError("no task is named: give --task NAME; hero tasks lists those that ship")
+    task = load_task(said.pop("task"))
+    model = said.pop("model", "embedded")
+    if Path(model).expanduser().is_dir():
+        model = str(Path(model).expanduser().absolute())
+    return task, settings_for(task, model, said.pop("preset", None), said)
+
+
+def use_runs_folder() -> None:
+    """Let the engine, which knows only HERO_RUNS, use the folder of runs that the files name."""
+    if runs := together(layers()).get("runs"):
+        os.environ["HERO_RUNS"] = runs
