@@ -15,11 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hero_engine.config import (
+    Checked,
     Settings,
     flat,
+    from_table,
     known_instead,
     merge,
     setting_types,
@@ -28,12 +30,20 @@ from hero_engine.config import (
 from hero_engine.errors import HeroError
 from hero_engine.places import config_folder
 from hero_engine.tasks import Task, load_task, settings_for
-from hero_tui.preferences import UiSettings, ui_from
 
 PROJECT_FILE = Path("hero.toml")
 PREFIX = "HERO_"
 NO_SETTING = {"HERO_DEBUG"}
 """Variables of ours that hold no setting."""
+
+
+@dataclass(frozen=True)
+class UiSettings(Checked):
+    """[ui]; every field is also a HERO_UI_ variable."""
+
+    graphics: Literal["auto", "kitty", "sixel", "symbols"] = "auto"
+    """How pictures are drawn."""
+
 
 RUN = setting_types()
 TYPES = {**RUN, **setting_types(UiSettings, "ui."), "runs": str}
@@ -72,6 +82,11 @@ def together(found: Iterable[Layer]) -> dict[str, Any]:
 def run_settings(found: Iterable[Layer]) -> dict[str, Any]:
     """Of those, the changes of a run's settings."""
     return {name: value for name, value in together(found).items() if name in _RUN_TABLES}
+
+
+def ui_settings(found: Iterable[Layer]) -> UiSettings:
+    """Of those, [ui]."""
+    return from_table(UiSettings, together(found).get("ui", {}), "ui")
 
 
 def sources(found: Iterable[Layer]) -> dict[str, str]:
@@ -134,7 +149,7 @@ def _check(layer: Layer) -> None:
             instead = known_instead(unknown[0], {*_RUN_TABLES, "ui", "keys", "runs"})
             raise HeroError(f"unknown setting {unknown[0]!r}; {instead}")
         with_changes(Settings(), rest)
-        ui_from(ui)
+        from_table(UiSettings, ui, "ui")
         if not isinstance(keys, Mapping):
             raise HeroError(f"setting 'keys' must be a table, not {keys!r}")
         if not isinstance(runs, str):

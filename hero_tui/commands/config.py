@@ -11,13 +11,14 @@ from hero_engine.config import PRESETS, Settings, flat
 from hero_engine.rundir import runs_root
 from hero_engine.tasks import Task
 from hero_tui.commands.output import data_json, say
-from hero_tui.preferences import read_preferences
 from hero_tui.settings import (
     PROJECT_FILE,
     Layer,
     choose,
     layers,
     sources,
+    together,
+    ui_settings,
     use_runs_folder,
     user_file,
 )
@@ -68,11 +69,10 @@ def other_rows(found: Sequence[Layer]) -> Iterator[tuple[str, Any, str]]:
     """The folder of runs, and the person's preferences."""
     named = sources(found)
     yield "runs", str(runs_root()), named.get("runs", "default")
-    preferences = read_preferences()
-    for name, value in asdict(preferences.ui).items():
+    for name, value in asdict(ui_settings(found)).items():
         yield f"ui.{name}", value, named.get(f"ui.{name}", "default")
-    for name, value in flat(preferences.keys).items():
-        yield f"keys.{name}", value, preferences.keys_from[name]
+    for name, value in flat(together(found).get("keys", {}), "keys.").items():
+        yield name, value, named[name]
 
 
 def path(as_json: bool) -> None:

@@ -13,7 +13,6 @@ from hero_engine.rundir import RunDir, new_run_path
 from hero_engine.sources import find_model
 from hero_tui.commands.output import data, talk
 from hero_tui.commands.runs import open_run
-from hero_tui.preferences import read_preferences
 from hero_tui.settings import choose, layers, nested, parsed, use_runs_folder
 
 
@@ -107,6 +106,7 @@ def work(
         return run_headless(run, labels, more_rounds)
     from hero_engine.worker import EngineWorker
     from hero_tui.app import run_on_terminal
+    from hero_tui.preferences import read_preferences
 
     return run_on_terminal(
         run.path,
