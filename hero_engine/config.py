@@ -39,7 +39,7 @@ Part = TypeVar("Part", bound=Checked)
 
 @dataclass(frozen=True)
 class SamplerSettings(Checked):
-    """DDIM sampling."""
+    """From noise to pictures."""
 
     steps: int = ranged(50, 1, 1000)
     """Denoising steps a picture."""
@@ -49,18 +49,22 @@ class SamplerSettings(Checked):
     """Scale of classifier-free guidance; 1 or less means none (one UNet call a step)."""
     negative_prompt: str = ""
     """What guidance leads away from."""
+    height: int = ranged(0, 0, 8192)
+    """Of a picture, in pixels; 0: as the width, or the model's own."""
+    width: int = ranged(0, 0, 8192)
+    """Of a picture, in pixels; 0: as the height, or the model's own."""
 
 
 @dataclass(frozen=True)
 class LoraSettings(Checked):
-    """The trainable weights in the UNet."""
+    """The trainable weights in the network."""
 
     rank: int = ranged(4, 1, 1024)
     """Inner width of each pair of matrices."""
     alpha: int = ranged(4, 1, 4096)
     """The pair's product is scaled by alpha / rank."""
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
-    """Ends of layer names; also the groups "conv", "ff" and "time"."""
+    """Ends of layer names; also the groups "conv", "ff", "time" and "text"."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,9 @@ class Settings(Checked):
     prompt: str = ""
     """What the pictures are asked for with."""
     model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    """"embedded", a folder, or a hub id."""
+    """"embedded", a folder, a .safetensors file, or a hub id."""
+    model_config: str = ""
+    """For a .safetensors file: the folder or hub id whose configuration it has; empty: guess."""
     preset: str = "paper"
     """The preset these settings began as."""
     update: Literal["ddpo", "forward"] = "ddpo"

@@ -7,7 +7,7 @@ from pathlib import Path
 from hero_engine import __version__
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.files import write_tensors
-from hero_engine.pipeline import portable_lora
+from hero_engine.lora import portable_lora
 from hero_engine.rundir import RunDir
 
 

@@ -15,7 +15,7 @@ from hero_engine.config import Settings
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labels import Labels
 from hero_engine.noise import FRESH, NoisePrior
-from hero_engine.pipeline import Model, open_model
+from hero_engine.pipeline import Model, model_for
 from hero_engine.records import Batch
 from hero_engine.representation import Embedding, ranking_auc, train_embedding
 from hero_engine.reward import label_reward, positives_reward, similarity_reward
@@ -44,7 +44,7 @@ class Learner:
     @classmethod
     def open(cls, settings: Settings, device: str = "auto") -> Self:
         """As a run begins. HeroError, exit code 3, where the model cannot be opened."""
-        return cls(settings, open_model(settings.model, settings.lora, device, seed=settings.seed))
+        return cls(settings, model_for(settings, device))
 
     def remember(self, batch: Batch, labels: Labels) -> None:
         """Add a round's labelled pictures to the memory; its best replaces the one so far."""

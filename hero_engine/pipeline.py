@@ -1,89 +1,94 @@
-"""Open a diffusers Stable Diffusion pipeline: freeze it, attach LoRA, pick device and precision.
+"""Open a diffusers pipeline of a known family: freeze it, attach LoRA, pick device and precision.
 
-Everything the engine needs of the model is in `Model`; no other file knows diffusers' classes.
-No library may print here: the terminal belongs to the app, stdout to JSON lines.
+Everything the engine needs of the model is in `Model`; what differs between kinds of models is in
+`families/`. No other file knows diffusers' classes.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hero_engine.config import LoraSettings
+from hero_engine.config import LoraSettings, Settings
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.seeds import seed_number
-from hero_engine.sources import find_model
+from hero_engine.families import Family, families, family_of
+from hero_engine.lora import attach_lora
+from hero_engine.process import Process
+from hero_engine.quiet import quiet
+from hero_engine.sources import find_model, one_line, pipeline_class
 
 LARGE_PICTURE = 256
-TARGET_GROUPS = {
-    "conv": ("conv1", "conv2"),
-    "ff": ("ff.net.0.proj", "ff.net.2"),
-    "time": ("time_emb_proj",),
-}
+HUGE_PICTURE = 1536
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text as the network wants it.
+
+    hidden_N_T_D: a state for each token. pooled_N_P: one vector for the whole, in families that
+    have it. N is 1 for a text that was just encoded.
+    """
+
+    hidden_N_T_D: Tensor
+    pooled_N_P: Tensor | None = None
+
+    def expand(self, rows: int) -> Self:
+        """The same for so many pictures, from one."""
+        pooled = None if self.pooled_N_P is None else self.pooled_N_P.expand(rows, -1)
+        return type(self)(self.hidden_N_T_D.expand(rows, -1, -1), pooled)
+
+    def then(self, other: "Prompt") -> Self:
+        """This one's rows, then the other's."""
+        hidden = torch.cat([self.hidden_N_T_D, other.hidden_N_T_D])
+        if self.pooled_N_P is None or other.pooled_N_P is None:
+            return type(self)(hidden)
+        return type(self)(hidden, torch.cat([self.pooled_N_P, other.pooled_N_P]))
 
 
 class Model:
-    """A frozen latent diffusion model with trainable LoRA weights in its UNet.
+    """A frozen latent diffusion model with trainable LoRA weights in its network.
 
-    unet, vae, text_encoder, tokenizer: diffusers' and transformers' own, in eval mode throughout.
-    scheduler: DDIM with the pipeline's own noise schedule.
-    dtype: the UNet's; LoRA weights, latents and the VAE are float32 always.
+    network, vae: diffusers' own, in eval mode throughout. process: what predictions mean.
+    dtype: the network's; LoRA weights, latents and the VAE are float32 always.
+    latent_size: height and width of a latent; None for the model's own.
     """
 
     def __init__(
         self,
-        unet: Any,
-        vae: Any,
-        text_encoder: Any,
-        tokenizer: Any,
-        scheduler: Any,
+        family: Family,
+        pipeline: Any,
         *,
         device: torch.device,
         dtype: torch.dtype,
         lora: LoraSettings,
+        latent_size: tuple[int, int] | None = None,
     ) -> None:
-        self.unet, self.vae = unet, vae
-        self.text_encoder, self.tokenizer = text_encoder, tokenizer
-        self.scheduler = scheduler
+        self.family, self._pipeline = family, pipeline
+        self.network, self.vae = getattr(pipeline, family.network), pipeline.vae
         self.device, self.dtype, self.lora = device, dtype, lora
-        self._prompts: dict[str, Tensor] = {}
-
-    @property
-    def prediction_type(self) -> str:
-        """What the UNet predicts: "epsilon", "v_prediction" or "sample"."""
-        return str(self.scheduler.config.prediction_type)
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of a latent."""
-        size = self.unet.config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return int(self.unet.config.in_channels), int(height), int(width)
+        size = latent_size or family.latent_size(self.network)
+        self.latent_shape = (family.channels(self.network), *size)
+        self.process: Process = family.process(pipeline, size)
+        self._prompts: dict[str, Prompt] = {}
 
     @property
     def picture_size(self) -> tuple[int, int]:
         """(height, width) of a picture in pixels."""
-        scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        scale = vae_scale(self.vae)
         return self.latent_shape[1] * scale, self.latent_shape[2] * scale
 
     @torch.no_grad()
-    def encode_prompt(self, text: str) -> Tensor:
-        """The text encoder's last hidden state, (1, T, D), remembered for the next call."""
+    def encode_prompt(self, text: str) -> Prompt:
+        """The text for `predict`, remembered for the next call."""
         if text not in self._prompts:
-            tokens = self.tokenizer(
-                text,
-                padding="max_length",
-                max_length=self.tokenizer.model_max_length,
-                truncation=True,
-                return_tensors="pt",
-            )
-            encoded = self.text_encoder(tokens.input_ids.to(self.device))[0]
-            self._prompts[text] = encoded.to(self.dtype)
+            hidden, pooled = self.family.encode(self._pipeline, text, self.device)
+            pooled = None if pooled is None else pooled.to(self.dtype)
+            self._prompts[text] = Prompt(hidden.to(self.dtype), pooled)
         return self._prompts[text]
 
     @torch.no_grad()
@@ -100,45 +105,56 @@ class Model:
         self,
         latents_B_C_H_W: Tensor,
         timesteps_B: Tensor,
-        prompt_1_T_D: Tensor,
-        negative_1_T_D: Tensor | None = None,
+        prompt: Prompt,
+        negative: Prompt | None = None,
         guidance: float = 1.0,
     ) -> Tensor:
-        """The UNet's raw output (see `prediction_type`) in the latents' dtype; differentiable.
+        """The network's raw output (see `Process`) in the latents' dtype; differentiable.
 
-        guidance > 1 needs `negative_1_T_D` and makes one call on [negative, positive] rows
-        (classifier-free guidance); guidance <= 1 is a single call without it.
+        guidance > 1 needs `negative` and makes one call on [negative, positive] rows
+        (classifier-free guidance); guidance <= 1, or a network that has guidance as its input, is
+        a single call without it.
         """
         rows, inputs = len(latents_B_C_H_W), latents_B_C_H_W.to(self.device, self.dtype)
         timesteps = timesteps_B.to(self.device)
-        if guidance <= 1:
-            return self._unet(inputs, timesteps, prompt_1_T_D.expand(rows, -1, -1), latents_B_C_H_W)
-        if negative_1_T_D is None:
+        if guidance <= 1 or self.family.distilled(self.network):
+            output = self._denoise(inputs, timesteps, prompt.expand(rows), guidance)
+            return output.to(latents_B_C_H_W.dtype)
+        if negative is None:
             raise ValueError("classifier-free guidance needs a negative prompt's embedding")
-        prompts = torch.cat(
-            [negative_1_T_D.expand(rows, -1, -1), prompt_1_T_D.expand(rows, -1, -1)]
+        both = self._denoise(
+            torch.cat([inputs, inputs]),
+            torch.cat([timesteps, timesteps]),
+            negative.expand(rows).then(prompt.expand(rows)),
+            guidance,
         )
-        both = self._unet(
-            torch.cat([inputs, inputs]), torch.cat([timesteps, timesteps]), prompts, latents_B_C_H_W
-        )
-        negative, positive = both.chunk(2)
-        return negative + guidance * (positive - negative)
+        away, towards = both.to(latents_B_C_H_W.dtype).chunk(2)
+        return away + guidance * (towards - away)
 
-    def _unet(self, inputs: Tensor, timesteps: Tensor, prompts: Tensor, like: Tensor) -> Tensor:
-        output: Tensor = self.unet(
-            inputs, timesteps, encoder_hidden_states=prompts, return_dict=False
-        )[0]
-        return output.to(like.dtype)
+    def _denoise(
+        self, inputs: Tensor, timesteps: Tensor, prompts: Prompt, guidance: float
+    ) -> Tensor:
+        if timesteps.is_floating_point():
+            timesteps = timesteps.float()
+        return self.family.denoise(
+            self.network,
+            inputs,
+            timesteps,
+            prompts.hidden_N_T_D,
+            prompts.pooled_N_P,
+            size=self.picture_size,
+            guidance=guidance,
+        )
 
     def lora_parameters(self) -> list[nn.Parameter]:
         """The trainable weights, in a fixed order."""
-        return [weight for name, weight in self.unet.named_parameters() if ".lora_" in name]
+        return [weight for name, weight in self.network.named_parameters() if ".lora_" in name]
 
     def lora_state(self) -> dict[str, Tensor]:
         """A copy of the LoRA weights on the CPU under peft's names (no adapter name in them)."""
         from peft.utils import get_peft_model_state_dict
 
-        state = get_peft_model_state_dict(self.unet)
+        state = get_peft_model_state_dict(self.network)
         return {name: weight.detach().cpu().clone() for name, weight in state.items()}
 
     def load_lora_state(self, state: Mapping[str, Tensor]) -> None:
@@ -152,120 +168,134 @@ class Model:
             weight.data.copy_(state[name])
 
     def _lora_by_portable_name(self) -> Iterator[tuple[str, nn.Parameter]]:
-        for name, weight in self.unet.named_parameters():
+        for name, weight in self.network.named_parameters():
             if ".lora_" in name:
                 yield name.replace(".default.", "."), weight
 
     @contextmanager
     def base(self) -> Iterator[None]:
         """The frozen model without its LoRA, for as long as the block lasts."""
-        self.unet.disable_adapters()
+        self.network.disable_adapters()
         try:
             yield
         finally:
-            self.unet.enable_adapters()
+            self.network.enable_adapters()
 
 
-def open_model(name: str, lora: LoraSettings, device: str = "auto", *, seed: int = 0) -> Model:
-    """A model by name: "embedded", a folder with a diffusers pipeline, or a hub id.
+def vae_scale(vae: Any) -> int:
+    """Pixels a latent pixel, along one side."""
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
+
+
+def model_for(settings: Settings, device: str = "auto") -> Model:
+    """The model of a run as it begins. HeroError, exit code 3, where it cannot be opened."""
+    size = (settings.sampler.height, settings.sampler.width)
+    return open_model(
+        settings.model,
+        settings.lora,
+        device,
+        seed=settings.seed,
+        size=size,
+        config=settings.model_config,
+    )
+
+
+def open_model(
+    name: str,
+    lora: LoraSettings,
+    device: str = "auto",
+    *,
+    seed: int = 0,
+    size: tuple[int, int] = (0, 0),
+    config: str = "",
+) -> Model:
+    """A model by name: "embedded", a folder with a pipeline, a hub id, or a .safetensors file.
 
     device: "auto" (a GPU where there is one), or any torch device. The LoRA's first weights come
-    from `seed`. HeroError, exit code 3, in one line, when it cannot be opened.
+    from `seed`. size: height and width of pictures in pixels, 0 for the model's own. config: the
+    folder or hub id whose configuration a single file has. HeroError, in one line: exit code 3
+    when it cannot be opened, 2 when it cannot have this size or this LoRA.
     """
     where = torch.device(_pick_device(device))
-    pipeline = _load_pipeline(find_model(name), name)
     dtype = _pick_dtype(where)
-    unet = pipeline.unet.to(where, dtype).requires_grad_(False).eval()
-    attach_lora(unet, lora, seed)
-    model = Model(
-        unet,
-        pipeline.vae.to(where, torch.float32).requires_grad_(False).eval(),
-        pipeline.text_encoder.to(where, dtype).requires_grad_(False).eval(),
-        pipeline.tokenizer,
-        _ddim(pipeline.scheduler),
-        device=where,
-        dtype=dtype,
-        lora=lora,
-    )
+    family, pipeline = load_pipeline(name, dtype, config)
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module):
+            part.to(where).requires_grad_(False).eval()
+    network = getattr(pipeline, family.network)
+    latent_size = _latent_size(size, family, network, pipeline.vae)
+    attach_lora(network, lora, seed)
+    with quiet():
+        model = Model(
+            family, pipeline, device=where, dtype=dtype, lora=lora, latent_size=latent_size
+        )
     if max(model.picture_size) >= LARGE_PICTURE:
         model.vae.enable_slicing()
+    if max(model.picture_size) >= HUGE_PICTURE:
+        model.vae.enable_tiling()
     return model
 
 
-def portable_lora(state: Mapping[str, Tensor], lora: LoraSettings) -> dict[str, Tensor]:
-    """What `Model.lora_state` gave, as diffusers' `load_lora_weights` reads it.
+def load_pipeline(name: str, dtype: torch.dtype, config: str = "") -> tuple[Family, Any]:
+    """A diffusers pipeline on the CPU, and the family that knows it; the VAE in float32 always.
 
-    The scale alpha / rank is folded into the B matrices, so that no reader needs to know alpha.
+    Any failure of the libraries, whatever its type, becomes one line for the user.
     """
-    scale = lora.alpha / lora.rank
-    return {
-        f"unet.{name}": (weight * scale if ".lora_B." in name else weight).contiguous()
-        for name, weight in state.items()
-    }
-
-
-def attach_lora(unet: Any, lora: LoraSettings, seed: int) -> None:
-    """Add float32 LoRA weights to a frozen UNet: A ~ N(0, 1/rank), B = 0, so nothing changes yet.
-
-    Targets match the end of module names; "conv" stands for the residual blocks' convolutions,
-    "ff" for the feed-forward layers, "time" for the time embedding's projections.
-    HeroError, exit code 2, where a target names no layer.
-    """
-    from peft import LoraConfig
-
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        init_lora_weights="gaussian",
-        target_modules=list(_target_modules(unet, lora.targets)),
-    )
-    with torch.random.fork_rng(), _quiet():
-        torch.manual_seed(seed_number(seed, "init", 0, 0))
-        unet.add_adapter(config)
-    for weight_name, weight in unet.named_parameters():
-        if ".lora_" in weight_name:
-            weight.data = weight.data.float()
-    unet.eval()
-
-
-def _target_modules(unet: Any, targets: tuple[str, ...]) -> Iterator[str]:
-    layers = [
-        name for name, layer in unet.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
-    ]
-    for target in targets:
-        suffixes = TARGET_GROUPS.get(target, (target,))
-        if not any(layer.endswith(f".{suffix}") for suffix in suffixes for layer in layers):
-            raise HeroError(f"lora.targets: {target!r} names no layer of this model's UNet")
-        yield from suffixes
-
-
-def _load_pipeline(source: str, name: str) -> Any:
-    """Any failure of the libraries, whatever its type, becomes one line for the user."""
-    with _quiet():
+    source = find_model(name)
+    with quiet():
+        kind = pipeline_class(source, config)
+        family = family_of(kind)
+        if family is None:
+            raise _unsupported(name, kind)
         try:
-            from diffusers import StableDiffusionPipeline
-
-            return StableDiffusionPipeline.from_pretrained(
-                source,
-                torch_dtype=torch.float32,
-                safety_checker=None,
-                requires_safety_checker=False,
-                use_safetensors=True,
-                local_files_only=Path(source).is_dir(),
-            )
+            return family, _opened(family, source, dtype, config)
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise HeroError(
-                f"cannot open model {name}: {reason}", exit_code=ExitCode.ENVIRONMENT
+                f"cannot open model {name}: {one_line(error)}", exit_code=ExitCode.ENVIRONMENT
             ) from error
 
 
-def _ddim(scheduler: Any) -> Any:
-    """DDIM on the pipeline's own schedule. Latents are never clipped or thresholded to [-1, 1]."""
-    from diffusers import DDIMScheduler
+def _opened(family: Family, source: str, dtype: torch.dtype, config: str) -> Any:
+    import diffusers
 
-    with _quiet():
-        return DDIMScheduler.from_config(scheduler.config, clip_sample=False, thresholding=False)
+    kind = getattr(diffusers, family.pipeline)
+    if Path(source).is_file():
+        pipeline = kind.from_single_file(
+            source, torch_dtype=dtype, config=config or None, **family.opening
+        )
+        pipeline.vae.to(torch.float32)
+        return pipeline
+    return kind.from_pretrained(
+        source,
+        torch_dtype={"default": dtype, "vae": torch.float32},
+        use_safetensors=True,
+        local_files_only=Path(source).is_dir(),
+        **family.opening,
+    )
+
+
+def _unsupported(name: str, kind: str) -> HeroError:
+    known = "; ".join(f"{each.title} ({each.pipeline})" for each in families())
+    return HeroError(
+        f"model {name} is a {kind}, which hero cannot train; it can: {known}",
+        exit_code=ExitCode.ENVIRONMENT,
+    )
+
+
+def _latent_size(
+    size: tuple[int, int], family: Family, network: Any, vae: Any
+) -> tuple[int, int] | None:
+    """Height and width of a latent for a picture's; a 0 takes the other side's, or the model's."""
+    if size == (0, 0):
+        return None
+    pixels = vae_scale(vae) * family.step
+    height, width = size[0] or size[1], size[1] or size[0]
+    if height % pixels or width % pixels:
+        raise HeroError(
+            f"sampler.height and sampler.width are {height} and {width}; this model makes pictures "
+            f"whose sides are multiples of {pixels}"
+        )
+    return height // vae_scale(vae), width // vae_scale(vae)
 
 
 def _pick_device(device: str) -> str:
@@ -278,26 +308,3 @@ def _pick_dtype(device: torch.device) -> torch.dtype:
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' warnings and progress bars off stdout and stderr.
-
-    transformers warns while diffusers imports it (torchvision is not needed here), so its
-    verbosity is set before diffusers is imported.
-    """
-    import transformers.utils.logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    import diffusers.utils.logging as diffusers_logging
-
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -16,8 +16,8 @@ from torch import Tensor
 class Trajectory:
     """The denoising steps x_t -> x_{t-1} drawn for training, out of those that made each image.
 
-    timesteps_B_S: int64, the scheduler's t, in the order of sampling (falling).
-    prev_timesteps_B_S: int64, the timestep each step goes to; negative after the last one.
+    timesteps_B_S: the process's own (int64 for DDIM, float64 for flows), in order (falling).
+    prev_timesteps_B_S: the timestep each step goes to; the last one goes to 0 or below.
     latents_B_S_C_H_W, next_latents_B_S_C_H_W: x_t and the x_{t-1} that was drawn.
     log_probs_B_S: log density of next_latents when they were drawn, averaged over C, H, W.
     """

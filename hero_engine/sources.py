@@ -2,43 +2,89 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from hero_engine.embedded import judges_dir, weights_dir
 from hero_engine.errors import ExitCode, HeroError
 
+INDEX = "model_index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def find_model(name: str) -> str:
-    """The folder or hub id that diffusers opens: "embedded", a folder, or a hub id (owner/name).
+    """What diffusers opens: "embedded"'s folder, a folder, a .safetensors file, or a hub id.
 
     HeroError, exit code 3, where it can be none of these.
     """
-    folder = weights_dir() if name == "embedded" else Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "model_index.json").is_file():
-            raise HeroError(
-                f"{folder} holds no diffusers pipeline (model_index.json is missing)",
-                exit_code=ExitCode.ENVIRONMENT,
-            )
-        return str(folder)
+    path = weights_dir() if name == "embedded" else Path(name).expanduser()
+    if path.is_dir():
+        if not (path / INDEX).is_file():
+            raise _missing(f"{path} holds no diffusers pipeline ({INDEX} is missing)")
+        return str(path)
     if name == "embedded":
-        raise HeroError(
-            f"the embedded model's weights are missing: {folder}", exit_code=ExitCode.ENVIRONMENT
-        )
+        raise _missing(f"the embedded model's weights are missing: {path}")
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise _missing(f"there is no file {path}")
+        return str(path)
     if not HUB_ID.fullmatch(name):
-        raise HeroError(
-            f"model {name!r} is neither 'embedded', a folder, nor a hub id (owner/name)",
-            exit_code=ExitCode.ENVIRONMENT,
+        raise _missing(
+            f"model {name!r} is neither 'embedded', a folder, a .safetensors file, "
+            "nor a hub id (owner/name)"
         )
     return name
+
+
+def pipeline_class(source: str, config: str = "") -> str:
+    """The diffusers class of what `find_model` found, such as "StableDiffusionPipeline".
+
+    config: for a single file, the folder or hub id whose configuration it has; else its keys tell,
+    and diffusers fetches the configuration. HeroError, exit code 3, where nothing can be told.
+    """
+    if Path(source).is_file():
+        source = find_model(config) if config else _configuration(source)
+    try:
+        path = Path(source) / INDEX if Path(source).is_dir() else _fetched(source)
+        return str(json.loads(path.read_text("utf-8"))["_class_name"])
+    except Exception as error:
+        raise _missing(f"cannot open model {source}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error of any library says, in its first line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _fetched(hub_id: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(hub_id, INDEX))
+
+
+def _configuration(file: str) -> str:
+    """The hub id whose configuration a checkpoint's keys and shapes belong to."""
+    from diffusers.loaders.single_file_utils import (
+        fetch_diffusers_config,
+        load_single_file_checkpoint,
+    )
+
+    fetch: Any = fetch_diffusers_config
+    try:
+        return str(fetch(load_single_file_checkpoint(file))["pretrained_model_name_or_path"])
+    except Exception as error:
+        raise _missing(f"cannot read {file}: {one_line(error)}") from error
+
+
+def _missing(message: str) -> HeroError:
+    return HeroError(message, exit_code=ExitCode.ENVIRONMENT)
 
 
 def find_judge(which: str) -> Path:
     """The weights of the judge "labeller" or "evaluator". HeroError, exit code 3, if missing."""
     path = judges_dir() / f"{which}.safetensors"
     if not path.is_file():
-        raise HeroError(f"the judge's weights are missing: {path}", exit_code=ExitCode.ENVIRONMENT)
+        raise _missing(f"the judge's weights are missing: {path}")
     return path

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from hero_engine.config import AdamWSettings
 from hero_engine.labels import Labels
 from hero_engine.records import Batch
-from hero_engine.sampler import per_image
 from hero_engine.seeds import Purpose, generator
 
 if TYPE_CHECKING:
@@ -144,8 +143,7 @@ class Probe:
         self.model, self.prompt = model, model.encode_prompt(experience.prompt)
         pictures = experience.batch.latents_B_C_H_W
         clean = pictures[torch.arange(PROBES) % len(pictures)].to(model.device)
-        total = len(model.scheduler.alphas_cumprod)
-        self.timesteps = ((torch.arange(PROBES) + 0.5) / PROBES * total).long()
+        self.timesteps = model.process.timesteps_at((torch.arange(PROBES) + 0.5) / PROBES)
         self.x_t, _ = renoise(model, clean, self.timesteps, experience.seed, "probe", 0, 0)
         self.before = self._predict()
 
@@ -167,9 +165,8 @@ def renoise(
     round: int,
     index: int,
 ) -> tuple[Tensor, Tensor]:
-    """(x_t, n) with x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) n, n ~ N(0, I) by its own generator."""
+    """(x_t, n): the pictures as the model's process noises them, n ~ N(0, I) by its generator."""
     random = generator(seed, purpose, round, index)
     noise = torch.randn(clean_B_C_H_W.shape, generator=random, dtype=clean_B_C_H_W.dtype)
     noise = noise.to(clean_B_C_H_W.device)
-    alpha = per_image(model.scheduler.alphas_cumprod[timesteps_B.cpu()], clean_B_C_H_W)
-    return alpha.sqrt() * clean_B_C_H_W + (1 - alpha).sqrt() * noise, noise
+    return model.process.noised(clean_B_C_H_W, noise, timesteps_B), noise

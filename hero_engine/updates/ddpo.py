@@ -30,7 +30,7 @@ from hero_engine.config import DdpoSettings, SamplerSettings
 from hero_engine.errors import HeroError
 from hero_engine.records import Trajectory
 from hero_engine.reward import advantages
-from hero_engine.sampler import Schedule, log_prob, model_step
+from hero_engine.sampler import log_prob
 from hero_engine.seeds import generator
 from hero_engine.updates.common import Experience, OnProgress, Optimizer, Probe
 
@@ -131,7 +131,6 @@ class Policy:
 
     def __init__(self, model: "Model", sampler: SamplerSettings, prompt: str) -> None:
         self.model, self.sampler = model, sampler
-        self.schedule = Schedule.of(model, sampler.steps)
         self.positive = model.encode_prompt(prompt)
         guided = sampler.guidance > 1
         self.negative = model.encode_prompt(sampler.negative_prompt) if guided else None
@@ -144,13 +143,8 @@ class Policy:
         output = self.model.predict(
             x_t, timesteps, self.positive, self.negative, self.sampler.guidance
         )
-        mean, std = model_step(
-            self.schedule,
-            output,
-            timesteps,
-            rows.prev_timesteps_B_S.flatten(),
-            x_t,
-            self.sampler.eta,
+        mean, std = self.model.process.step(
+            output, timesteps, rows.prev_timesteps_B_S.flatten(), x_t, self.sampler.eta
         )
         return log_prob(x_next, mean, std).view_as(rows.timesteps_B_S)
 

@@ -7,7 +7,7 @@ the loss is r |pred+ - target|^2 + (1 - r) |pred- - target|^2 with r = 1 for goo
 needs no trajectories, no likelihoods, no eta, and no guidance in training.
 
 What differs from DiffusionNFT:
-- it is stated for the noise or v of a diffusion model, not for a flow model's velocity;
+- it is stated for the target of any process: noise or v, and a flow's velocity as there;
 - r is the person's label, 0 or 1, where NFT maps normalised rewards of a group into 0..1;
 - `old` is the frozen base (reference = "base") or the policy at the start of the round ("round"),
   where NFT keeps an exponential moving average;
@@ -34,12 +34,12 @@ import torch
 from torch import Tensor
 
 from hero_engine.config import ForwardSettings
-from hero_engine.sampler import per_image, split_prediction
+from hero_engine.process import per_image
 from hero_engine.seeds import generator
 from hero_engine.updates.common import Experience, Memory, OnProgress, Optimizer, Probe, renoise
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
+    from hero_engine.pipeline import Model, Prompt
 
 SMALLEST_ERROR = 1e-5
 
@@ -120,11 +120,10 @@ class ForwardUpdate:
     def _timesteps(self, count: int, random: torch.Generator) -> Tensor:
         """Stratified over the settings' part of the schedule: one in each of its equal parts."""
         low, high = self.settings.timesteps
-        total = len(self.model.scheduler.alphas_cumprod)
         share = (torch.arange(count) + torch.rand(count, generator=random)) / max(count, 1)
-        return ((low + (high - low) * share) * total).long().clamp(0, total - 1)
+        return self.model.process.timesteps_at(low + (high - low) * share)
 
-    def _loss(self, rows: "_Rows", prompt: Tensor, start: list[Tensor]) -> Tensor:
+    def _loss(self, rows: "_Rows", prompt: "Prompt", start: list[Tensor]) -> Tensor:
         """Mean over the rows of the positive loss (goods) and the weighted negative one (bads)."""
         beta = self.settings.beta
         with torch.no_grad(), self._reference(start):
@@ -137,12 +136,11 @@ class ForwardUpdate:
 
     def _errors(self, rows: "_Rows", prediction: Tensor) -> Tensor:
         """A branch's squared error, a mean over each picture's elements: (B,)."""
-        kind = self.model.prediction_type
-        alpha = per_image(self.model.scheduler.alphas_cumprod[rows.timesteps], rows.x_t)
+        process = self.model.process
         if self.settings.loss == "prediction":
-            error = prediction - _target(rows, alpha, kind)
+            error = prediction - process.target(rows.clean, rows.noise, rows.timesteps)
         else:
-            error = split_prediction(prediction, rows.x_t, alpha, kind)[0] - rows.clean
+            error = process.clean(prediction, rows.x_t, rows.timesteps) - rows.clean
         squared_B = error.square().flatten(1).mean(1)
         if self.settings.loss == "x0_normalised":
             size_B = error.detach().abs().flatten(1).mean(1)
@@ -184,12 +182,3 @@ def _draw_from(mask_N: Tensor, count: int, random: torch.Generator) -> Tensor:
     if len(known) == 0:
         return known
     return known[torch.randint(len(known), (count,), generator=random)]
-
-
-def _target(rows: _Rows, alpha: Tensor, prediction_type: str) -> Tensor:
-    """What a perfect model would have predicted of these noised pictures."""
-    if prediction_type == "epsilon":
-        return rows.noise
-    if prediction_type == "v_prediction":
-        return alpha.sqrt() * rows.noise - (1 - alpha).sqrt() * rows.clean
-    return rows.clean

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hero_engine.config import LoraSettings
+from hero_engine.ddim import Diffusion
 
 WIDE_LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_k", "to_v", "to_out.0", "conv"))
 
@@ -94,7 +95,8 @@ class LineModel:
         self.scheduler = DDIMScheduler(
             set_alpha_to_one=to_one, clip_sample=False, prediction_type=kind
         )
-        self.device, self.dtype, self.prediction_type = torch.device("cpu"), torch.float64, kind
+        self.process = Diffusion(self.scheduler)
+        self.device, self.dtype = torch.device("cpu"), torch.float64
         self.is_base = False
 
     def encode_prompt(self, text: str) -> Tensor:
@@ -158,3 +160,18 @@ class BellModel(LineModel):
 def normal_log_density(x: float, mean: float, std: float) -> float:
     """By the book, for one number."""
     return -((x - mean) ** 2) / (2 * std * std) - math.log(std * math.sqrt(2 * math.pi))
+
+
+def ddim_by_hand(
+    x: float, output: float, a: float, a_prev: float, eta: float, kind: str
+) -> tuple[float, float]:
+    """DDIM's equations 12 and 16 for one number."""
+    if kind == "epsilon":
+        noise = output
+        clean = (x - math.sqrt(1 - a) * noise) / math.sqrt(a)
+    else:
+        clean = math.sqrt(a) * x - math.sqrt(1 - a) * output
+        noise = math.sqrt(a) * output + math.sqrt(1 - a) * x
+    std = eta * math.sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev))
+    mean = math.sqrt(a_prev) * clean + math.sqrt(1 - a_prev - std**2) * noise
+    return mean, std

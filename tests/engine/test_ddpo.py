@@ -15,7 +15,7 @@ from hero_engine.errors import HeroError, StopRequested
 from hero_engine.labels import Labels
 from hero_engine.pipeline import Model
 from hero_engine.records import Batch
-from hero_engine.sampler import Schedule, ddim_mean_and_std, pick_training_steps, sample
+from hero_engine.sampler import pick_training_steps, sample
 from hero_engine.updates import Experience, Memory
 from hero_engine.updates.ddpo import DdpoUpdate
 
@@ -279,22 +279,15 @@ def test_rewarded_steps_become_likelier(square: Model, guidance: float) -> None:
     for _ in range(10):
         update.step(given)
     assert batch.trajectory is not None
-    path, schedule = batch.trajectory, Schedule.of(square, 6)
+    path = batch.trajectory
     gains = []
     for image in range(6):
         timesteps, x_t = path.timesteps_B_S[image], path.latents_B_S_C_H_W[image]
         prompts = square.encode_prompt("a"), square.encode_prompt("")
         with torch.no_grad():
             output = square.predict(x_t, timesteps, *prompts, guidance)
-        mean, std = ddim_mean_and_std(
-            output,
-            timesteps,
-            path.prev_timesteps_B_S[image],
-            x_t,
-            schedule.alphas_cumprod,
-            schedule.final_alpha,
-            sampler.eta,
-            "epsilon",
+        mean, std = square.process.step(
+            output, timesteps, path.prev_timesteps_B_S[image], x_t, sampler.eta
         )
         normal = torch.distributions.Normal(mean, std.expand_as(mean))
         density = normal.log_prob(path.next_latents_B_S_C_H_W[image]).mean((1, 2, 3))

@@ -82,7 +82,7 @@ def drawn(folder: RunDir, noises: torch.Tensor, *, base: bool, prompt: str = "a"
     """The pictures of these noises, all in one minibatch."""
     model, settings = trained(folder, "cpu").model, folder.settings
     if base:
-        model.unet.disable_adapters()
+        model.network.disable_adapters()
     batch = sample(model, prompt, noises, settings.sampler, seed=EVALUATION_SEED, round=0)
     return model.decode(batch.latents_B_C_H_W)
 

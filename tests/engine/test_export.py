@@ -43,16 +43,16 @@ def test_diffusers_predicts_the_same(
     played(folder, "*gbgbb", "*gbgbb")
     export_lora(folder, tmp_path / "new" / "lora.safetensors")
     tuned = trained(folder, "cpu").model
-    text = tuned.encode_prompt("a")
+    text = tuned.encode_prompt("a").hidden_N_T_D
 
     pipeline = StableDiffusionPipeline.from_pretrained(square_folder, safety_checker=None)
     base = outputs(pipeline.unet, text)
     pipeline.load_lora_weights(tmp_path / "new", weight_name="lora.safetensors")
     adapted = outputs(pipeline.unet, text)
-    assert torch.allclose(adapted, outputs(tuned.unet, text), atol=1e-5)
+    assert torch.allclose(adapted, outputs(tuned.network, text), atol=1e-5)
     assert not torch.allclose(adapted, base, atol=1e-3)
     with tuned.base():
-        assert torch.allclose(outputs(tuned.unet, text), base, atol=1e-6)
+        assert torch.allclose(outputs(tuned.network, text), base, atol=1e-6)
     weights = [name for name, _ in pipeline.unet.named_parameters() if ".lora_" in name]
     assert len(weights) == len(tuned.lora_parameters())
 

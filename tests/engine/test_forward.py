@@ -240,8 +240,7 @@ def test_goods_become_likelier_than_bads(square: Model) -> None:
     good = [True, False] * 4
     noise = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(7))
     timesteps, prompt = torch.full((8,), 500), square.encode_prompt("a")
-    alpha = square.scheduler.alphas_cumprod[500]
-    x_t = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    x_t = square.process.noised(latents, noise, timesteps)
 
     def errors() -> torch.Tensor:
         with torch.no_grad():

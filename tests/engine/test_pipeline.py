@@ -11,7 +11,8 @@ from stand_ins import WIDE_LORA
 
 from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError
-from hero_engine.pipeline import Model, open_model, portable_lora
+from hero_engine.lora import portable_lora
+from hero_engine.pipeline import Model, open_model
 
 
 def some_input(model: Model, rows: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,7 +33,7 @@ def test_shapes(oblong_folder: Path) -> None:
     pictures = model.decode(torch.randn(2, 3, 6, 10))
     assert pictures.shape == (2, 12, 20, 3)
     assert pictures.dtype == np.uint8
-    assert model.encode_prompt("one hand").shape == (1, 16, 16)
+    assert model.encode_prompt("one hand").hidden_N_T_D.shape == (1, 16, 16)
 
 
 def test_decoding_as_diffusers_does(square: Model, square_folder: Path) -> None:
@@ -47,11 +48,11 @@ def test_decoding_as_diffusers_does(square: Model, square_folder: Path) -> None:
 
 
 def test_only_lora_is_trainable_and_starts_without_effect(model: Model) -> None:
-    trainable = [name for name, weight in model.unet.named_parameters() if weight.requires_grad]
+    trainable = [name for name, weight in model.network.named_parameters() if weight.requires_grad]
     assert trainable and all(".lora_" in name for name in trainable)
     assert len(model.lora_parameters()) == len(trainable)
     assert all(weight.dtype == torch.float32 for weight in model.lora_parameters())
-    assert not model.unet.training
+    assert not model.network.training
     x, t = some_input(model)
     prompt = model.encode_prompt("one hand")
     with model.base():
@@ -79,7 +80,7 @@ def test_guidance_is_an_extrapolation_of_two_calls(model: Model) -> None:
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
 def test_guidance_one_is_one_call(square: Model, guidance: float) -> None:
     rows: list[int] = []
-    square.unet.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    square.network.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     x, t = some_input(square)
     hand, bad = square.encode_prompt("a hand"), square.encode_prompt("bad")
     guided = square.predict(x, t, hand, bad, guidance)
@@ -125,9 +126,9 @@ def test_diffusers_loads_our_lora(
     x, t = some_input(model)
     prompt = model.encode_prompt("a hand")
     with torch.no_grad():
-        base = pipeline.unet(x, t, prompt.expand(3, -1, -1)).sample
+        base = pipeline.unet(x, t, prompt.expand(3).hidden_N_T_D).sample
         pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
-        theirs = pipeline.unet(x, t, prompt.expand(3, -1, -1)).sample
+        theirs = pipeline.unet(x, t, prompt.expand(3).hidden_N_T_D).sample
         ours = model.predict(x, t, prompt)
     assert torch.allclose(theirs, ours, atol=1e-5)
     assert not torch.allclose(base, ours, atol=1e-2)

@@ -1,6 +1,5 @@
-"""DDIM steps against a closed form and diffusers; log-probabilities; pictures by name."""
+"""Log-probabilities; which steps are trained; pictures by name."""
 
-import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -8,104 +7,16 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from stand_ins import normal_log_density
+from stand_ins import ddim_by_hand, normal_log_density
 
 from hero_engine.config import SamplerSettings
+from hero_engine.ddim import Diffusion
 from hero_engine.errors import StopRequested
 from hero_engine.pipeline import Model
 from hero_engine.records import Batch
-from hero_engine.sampler import (
-    Schedule,
-    ddim_mean_and_std,
-    log_prob,
-    pick_training_steps,
-    sample,
-)
+from hero_engine.sampler import log_prob, pick_training_steps, sample
 
 SETTINGS = SamplerSettings(steps=6, eta=1.0, guidance=3.0, negative_prompt="bad")
-
-
-def closed_form(
-    x: float, output: float, a: float, a_prev: float, eta: float, kind: str
-) -> tuple[float, float]:
-    """DDIM's equations 12 and 16 for one number."""
-    if kind == "epsilon":
-        noise = output
-        clean = (x - math.sqrt(1 - a) * noise) / math.sqrt(a)
-    else:
-        clean = math.sqrt(a) * x - math.sqrt(1 - a) * output
-        noise = math.sqrt(a) * output + math.sqrt(1 - a) * x
-    std = eta * math.sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev))
-    mean = math.sqrt(a_prev) * clean + math.sqrt(1 - a_prev - std**2) * noise
-    return mean, std
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_step_against_the_closed_form(eta: float, kind: str) -> None:
-    alphas = torch.tensor([0.99, 0.9, 0.6, 0.2], dtype=torch.float64)
-    x, output = 0.7, -0.4
-    for timestep, prev, a_prev in [(3, 1, 0.9), (2, 1, 0.9), (1, -1, 0.999)]:
-        mean, std = ddim_mean_and_std(
-            torch.full((1, 1, 1, 1), output, dtype=torch.float64),
-            torch.tensor([timestep]),
-            torch.tensor([prev]),
-            torch.full((1, 1, 1, 1), x, dtype=torch.float64),
-            alphas,
-            torch.tensor(0.999, dtype=torch.float64),
-            eta,
-            kind,
-        )
-        want_mean, want_std = closed_form(x, output, float(alphas[timestep]), a_prev, eta, kind)
-        assert float(mean) == pytest.approx(want_mean, rel=1e-12)
-        assert float(std) == pytest.approx(want_std, rel=1e-12)
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
-@pytest.mark.parametrize("to_one", [True, False])
-@pytest.mark.parametrize("offset", [0, 1])
-def test_step_against_diffusers(eta: float, kind: str, to_one: bool, offset: int) -> None:
-    scheduler = DDIMScheduler(
-        prediction_type=kind, set_alpha_to_one=to_one, steps_offset=offset, clip_sample=False
-    )
-    schedule = Schedule.of(SimpleNamespace(scheduler=scheduler), 20)  # type: ignore[arg-type]
-    random = torch.Generator().manual_seed(0)
-    x, output, noise = torch.randn(3, 2, 3, 4, 4, generator=random).unbind()
-    for timestep, prev in zip(schedule.timesteps_T, schedule.prev_timesteps_T, strict=True):
-        want = scheduler.step(output, int(timestep), x, eta=eta, variance_noise=noise)
-        mean, std = ddim_mean_and_std(
-            output,
-            timestep.expand(2),
-            prev.expand(2),
-            x,
-            schedule.alphas_cumprod,
-            schedule.final_alpha,
-            eta,
-            kind,
-        )
-        # 2e-4: at t = 0 diffusers' own 1 - a / a_prev in float32 has lost most of its digits
-        assert torch.allclose(mean + std * noise, want.prev_sample, atol=2e-4, rtol=1e-4)
-
-
-def test_rows_may_have_different_timesteps() -> None:
-    alphas = torch.linspace(0.99, 0.1, 10)
-    x, output = torch.randn(2, 3, 2, 2, 2).unbind()
-    t, prev = torch.tensor([9, 5, 2]), torch.tensor([7, 3, -1])
-    together = ddim_mean_and_std(output, t, prev, x, alphas, alphas[0], 0.7, "epsilon")
-    for i in range(3):
-        one = (output[i : i + 1], t[i : i + 1], prev[i : i + 1], x[i : i + 1])
-        alone = ddim_mean_and_std(*one, alphas, alphas[0], 0.7, "epsilon")
-        assert torch.equal(together[0][i : i + 1], alone[0])
-        assert torch.equal(together[1][i : i + 1], alone[1])
-
-
-def test_unknown_prediction_type() -> None:
-    one = torch.ones(1, 1, 1, 1)
-    with pytest.raises(ValueError, match="flow"):
-        ddim_mean_and_std(
-            one, torch.tensor([1]), torch.tensor([0]), one, torch.tensor([0.9, 0.5]), one, 1, "flow"
-        )
 
 
 def test_log_prob_is_the_mean_of_normal_densities() -> None:
@@ -135,7 +46,7 @@ def test_picked_steps_are_distinct_even_and_by_name(square: Model) -> None:
 @pytest.mark.parametrize(("to_one", "last"), [(True, 8), (False, 9)])
 def test_step_without_noise_is_not_picked(to_one: bool, last: int) -> None:
     scheduler = DDIMScheduler(set_alpha_to_one=to_one, steps_offset=1, clip_sample=False)
-    model: Any = SimpleNamespace(scheduler=scheduler)
+    model: Any = SimpleNamespace(process=Diffusion(scheduler))
     picked = pick_training_steps(model, SamplerSettings(steps=10), 10, 4, seed=0, round=0)
     assert picked.tolist() == [list(range(last + 1))] * 4
     with pytest.raises(ValueError, match="eta"):
@@ -222,7 +133,7 @@ def test_kept_steps_are_the_ones_taken(line_model: Callable[..., Any]) -> None:
             )
             x = float(path.latents_B_S_C_H_W[image, step])
             a_prev = float(alphas[max(prev, 0)])
-            mean, std = closed_form(x, 0.3 * x + 0.1, float(alphas[t]), a_prev, 1.0, "epsilon")
+            mean, std = ddim_by_hand(x, 0.3 * x + 0.1, float(alphas[t]), a_prev, 1.0, "epsilon")
             action = float(path.next_latents_B_S_C_H_W[image, step])
             want = normal_log_density(action, mean, std)
             assert float(path.log_probs_B_S[image, step]) == pytest.approx(want, rel=1e-9)

@@ -1,0 +1,71 @@
+"""What a family of models must say of itself; `Model` asks for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hero_engine.process import Process
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+class Family:
+    """A kind of latent diffusion model. Stateless: what it needs of a pipeline it is given.
+
+    title: for a person. pipeline: its class in diffusers. network: the attribute of the pipeline
+    that denoises and gets the LoRA. opening: extra arguments of `from_pretrained`. settings: what
+    its models want other than preset `paper` (which is Stable Diffusion's). step: latent sides are
+    multiples of it. kohya: whether kohya's names for its layers are known.
+    """
+
+    title: ClassVar[str]
+    pipeline: ClassVar[str]
+    network: ClassVar[str] = "unet"
+    opening: ClassVar[Mapping[str, Any]] = {}
+    settings: ClassVar[Mapping[str, Any]] = {}
+    step: ClassVar[int] = 1
+    kohya: ClassVar[bool] = False
+
+    def encode(self, pipeline: Any, text: str, device: Any) -> tuple[Tensor, Tensor | None]:
+        """Hidden states (1, T, D), and a pooled vector (1, P) where the network wants one."""
+        raise NotImplementedError
+
+    def denoise(
+        self,
+        network: Any,
+        x_t: Tensor,
+        timesteps_B: Tensor,
+        hidden_B_T_D: Tensor,
+        pooled_B_P: Tensor | None,
+        *,
+        size: Size,
+        guidance: float,
+    ) -> Tensor:
+        """The network's raw output, shaped as x_t (B, C, H, W). size: the picture's, in pixels.
+
+        guidance: only for a network that was distilled with it (`distilled`).
+        """
+        raise NotImplementedError
+
+    def process(self, pipeline: Any, latent_size: Size) -> Process:
+        """What its predictions mean, on the pipeline's own schedule."""
+        raise NotImplementedError
+
+    def channels(self, network: Any) -> int:
+        """Of a latent."""
+        return int(network.config.in_channels)
+
+    def latent_size(self, network: Any) -> Size:
+        """A latent's height and width unless the settings say otherwise."""
+        size = network.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return int(height), int(width)
+
+    def distilled(self, network: Any) -> bool:
+        """Whether guidance is an input of the network, in place of a second call."""
+        return False

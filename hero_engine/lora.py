@@ -1,0 +1,82 @@
+"""LoRA weights in a network: which layers get them, how they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hero_engine.config import LoraSettings
+from hero_engine.errors import HeroError
+from hero_engine.quiet import quiet
+from hero_engine.seeds import seed_number
+
+TARGET_GROUPS = {
+    "conv": ("conv1", "conv2"),
+    "ff": ("ff.net.0.proj", "ff.net.2"),
+    "time": ("time_emb_proj",),
+    "text": ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+}
+
+
+def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
+    """Add float32 LoRA weights to a frozen network: A ~ N(0, 1/rank), B = 0: nothing changes yet.
+
+    Targets match the end of module names; "conv" stands for the residual blocks' convolutions,
+    "ff" for the feed-forward layers, "time" for the time embedding's projections, "text" for the
+    text's side of a transformer's joint attention. HeroError, 2, where a target names no layer.
+    """
+    from peft import LoraConfig
+
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        init_lora_weights="gaussian",
+        target_modules=list(_target_modules(network, lora.targets)),
+    )
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(seed_number(seed, "init", 0, 0))
+        network.add_adapter(config)
+    for weight_name, weight in network.named_parameters():
+        if ".lora_" in weight_name:
+            weight.data = weight.data.float()
+    network.eval()
+
+
+def layer_names(network: Any) -> list[str]:
+    """The layers that can have LoRA weights."""
+    return [
+        name
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d) and ".lora_" not in name
+    ]
+
+
+def _target_modules(network: Any, targets: tuple[str, ...]) -> Iterator[str]:
+    layers = layer_names(network)
+    for target in targets:
+        suffixes = TARGET_GROUPS.get(target, (target,))
+        if not any(_ends(layer, suffix) for suffix in suffixes for layer in layers):
+            raise HeroError(f"lora.targets: {target!r} names no layer of this model's network")
+        yield from suffixes
+
+
+def _ends(layer: str, suffix: str) -> bool:
+    return layer == suffix or layer.endswith(f".{suffix}")
+
+
+def portable_lora(
+    state: Mapping[str, Tensor], lora: LoraSettings, network: str = "unet"
+) -> dict[str, Tensor]:
+    """What `Model.lora_state` gave, as diffusers' `load_lora_weights` reads it.
+
+    network: the pipeline's name for what has the weights. The scale alpha / rank is folded into
+    the B matrices, so that no reader needs to know alpha.
+    """
+    scale = lora.alpha / lora.rank
+    return {
+        f"{network}.{name}": (weight * scale if ".lora_B." in name else weight).contiguous()
+        for name, weight in state.items()
+    }

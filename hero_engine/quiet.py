@@ -1,0 +1,28 @@
+"""No library may print: the terminal belongs to the app, stdout to JSON lines."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the model libraries' warnings and progress bars off stdout and stderr.
+
+    transformers warns while diffusers imports it (torchvision is not needed here), so its
+    verbosity is set before diffusers is imported.
+    """
+    import transformers.utils.logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    import diffusers.utils.logging as diffusers_logging
+
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
