@@ -54,7 +54,7 @@ WRONG = {  # exit code: command: what it says
         "export {run}": "Missing option '--out'. See: hero export --help",
     },
     3: {
-        "run --task hands --model nosuch": "neither 'embedded', a folder, nor a hub id",
+        "run --task hands --model nosuch": "neither 'embedded', a folder, a .safetensors file, nor a hub id",
         "run --task hands --model {home}": "holds no diffusers pipeline",
         WHOLE.replace("{model}", "{half}"): "cannot open model {half}",
         f"{WHOLE} --dir /proc/a": "cannot write to /proc/a",

@@ -30,6 +30,8 @@ def test_paper_is_the_official_code() -> None:
         "eta": 1.0,
         "guidance": 5.0,
         "negative_prompt": "",
+        "height": 0,
+        "width": 0,
     }
     assert asdict(got.lora) == {
         "rank": 4,
