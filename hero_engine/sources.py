@@ -59,9 +59,18 @@ def one_line(error: Exception) -> str:
 
 
 def _fetched(hub_id: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    """From the hub; where it cannot be reached, at once from the cache."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
 
-    return Path(hf_hub_download(hub_id, INDEX))
+    try:
+        HfApi().model_info(hub_id)
+        offline = False
+    except HfHubHTTPError:
+        raise
+    except Exception:
+        offline = True
+    return Path(hf_hub_download(hub_id, INDEX, local_files_only=offline))
 
 
 def _configuration(file: str) -> str:
