@@ -191,6 +191,8 @@ class Settings(Checked):
     """Rounds to run; 0: until the budget of labels is used."""
     seed: int = ranged(0, 0, 2**31 - 1)
     """Of every random draw."""
+    checkpoints: int = ranged(3, 0, 1_000_000)
+    """How many are kept; 0: all."""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)

@@ -28,5 +28,12 @@ class HeroError(Exception):
         self.message, self.exit_code = message, int(exit_code)
 
 
+class Damaged(HeroError):  # noqa: N818 - what is said of a file
+    """A file of a run is not what was written into it. Exit code 4 where nothing mends it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=ExitCode.RUN)
+
+
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
     """Raised out of a progress callback: stop at this safe point; the run stays resumable."""

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from typing import Self
 
 import torch
@@ -70,11 +71,14 @@ class Learner:
     def train_embedding(
         self, contrast: tuple[Tensor, Tensor], round: int, on_epoch: OnEpoch
     ) -> dict[str, float]:
-        """Fit the embedding to what `contrast` gave; returns its losses."""
+        """Fit the embedding to what `contrast` gave; returns its losses.
+
+        HeroError, exit code 1, where they or the weights are finite no longer.
+        """
         assert self.best_C_H_W is not None
         device = self.model.device
         positives, negatives = (side.to(device) for side in contrast)
-        return train_embedding(
+        losses = train_embedding(
             self.embedding,
             self.best_C_H_W.to(device),
             positives,
@@ -84,6 +88,8 @@ class Learner:
             round,
             on_epoch,
         )
+        _check_finite(self.embedding.parameters(), losses, round, "embedding")
+        return losses
 
     def rewards(self, batch: Batch, labels: Labels) -> Tensor | None:
         """The reward of every picture, (B,) on the CPU; None where there is nothing to be like."""
@@ -107,15 +113,24 @@ class Learner:
             batch, labels, rewards_B, settings.prompt, round, settings.seed, self.memory
         )
 
-    def improve(self, experience: Experience, on_progress: OnProgress) -> dict[str, float]:
-        """Update the LoRA weights. HeroError, exit code 1, where they are finite no longer."""
-        metrics = self.update.step(experience, on_progress)
-        if not all(bool(weight.isfinite().all()) for weight in self.model.lora_parameters()):
-            raise HeroError(
-                "training gave weights that are not numbers; the run stays at its last checkpoint: "
-                f"start a new one with a smaller {self.settings.update}.learning_rate",
-                exit_code=ExitCode.FAILED,
-            )
+    def improve(
+        self, experience: Experience, on_progress: OnProgress, at_once: int | None = None
+    ) -> dict[str, float]:
+        """Update the LoRA weights, with so many pictures a forward pass.
+
+        HeroError, exit code 1, where they are finite no longer. Where memory is short nothing has
+        changed.
+        """
+        before = self.model.lora_state(), self.update.state_dict()
+        self.update.minibatch = at_once or self.update.minibatch
+        try:
+            metrics = self.update.step(experience, on_progress)
+        except (RuntimeError, MemoryError):
+            self.model.load_lora_state(before[0])
+            self.update.load_state_dict(before[1])
+            raise
+        learned = [*self.model.lora_parameters(), *self.update.state_dict().values()]
+        _check_finite(learned, metrics, experience.round, self.settings.update)
         return metrics
 
     def parts(self) -> Parts:
@@ -146,6 +161,21 @@ class Learner:
             raise HeroError(
                 f"the checkpoint does not fit the run: {reason}", exit_code=ExitCode.RUN
             ) from error
+
+
+def _check_finite(
+    learned: Iterable[Tensor], metrics: Mapping[str, float], round: int, part: str
+) -> None:
+    """HeroError, exit code 1, where a weight or a loss is NaN or infinite."""
+    losses = [value for name, value in metrics.items() if "loss" in name]
+    if all(bool(each.isfinite().all()) for each in learned) and all(map(isfinite, losses)):
+        return
+    raise HeroError(
+        f"training in round {round} gave weights or losses that are not numbers; the run stays at "
+        "its last checkpoint, from which hero resume tries again: should that end here too, start "
+        f"a new run with a smaller {part}.learning_rate",
+        exit_code=ExitCode.FAILED,
+    )
 
 
 def auc_of_labelled(rewards_B: Tensor, labels: Labels) -> float | None:

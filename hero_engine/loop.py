@@ -11,7 +11,9 @@
 
 A round goes through the phases sampling, labelling, training, done. Each is on the disk before the
 next begins, so a stop or a crash goes on in the phase it left: sampling with the next minibatch,
-training from the last checkpoint. The checkpoint's rename is what makes a round done.
+training from the last checkpoint. The checkpoint's rename is what makes a round done. Where the
+newest checkpoint is damaged, rounds after the one before it are learned again from their labels;
+`pictures.py` sees to their pictures.
 """
 
 from __future__ import annotations
@@ -25,16 +27,18 @@ from typing import Any
 
 from torch import Tensor
 
-from hero_engine.errors import ExitCode, HeroError
-from hero_engine.journal import Journal
+from hero_engine.errors import Damaged
+from hero_engine.journal import Journal, Round
 from hero_engine.labellers import Labeller
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner, auc_of_labelled
-from hero_engine.protocol import Finished, ImagesReady, PhaseStarted, RoundFinished
+from hero_engine.limits import Limits
+from hero_engine.pictures import Pictures
+from hero_engine.protocol import Finished, Notice, PhaseStarted, RoundFinished
 from hero_engine.records import Batch
 from hero_engine.reporting import CheckStop, Deliver, Meter
 from hero_engine.rundir import RunDir
-from hero_engine.sampler import pick_training_steps, sample
+from hero_engine.updates import Experience
 
 
 class Run:
@@ -61,8 +65,9 @@ class Run:
         self.tell, self.check_stop = tell, check_stop
         self.round, self.labels_used = 0, 0
         self.seconds = {"sample": 0.0, "embed": 0.0, "update": 0.0}
-        self._load_checkpoint()
-        self._until = None if more_rounds is None else self.round + more_rounds
+        self.limits = Limits(journal, tell)
+        reached = self._load_checkpoint()
+        self._until = None if more_rounds is None else reached + more_rounds
 
     def run(self) -> Finished:
         """Rounds until the budget is used."""
@@ -82,8 +87,7 @@ class Run:
 
         A round that was begun is always brought to its end.
         """
-        at = self.journal.current()
-        if at is not None and at[0] == self.round and at[1] != "done":
+        if self.round in self.journal.rounds():
             return ""
         limit = self.settings.rounds if self._until is None else self._until
         if limit:
@@ -92,35 +96,16 @@ class Run:
 
     def sample(self) -> Batch:
         """The round's pictures: those already made, and the minibatches still missing."""
-        settings, model, round = self.settings, self.learner.model, self.round
-        parts = {at: Batch.from_tensors(part) for at, part in self.folder.load_parts(round).items()}
-        if self._phase() == "sampling":
+        pictures = Pictures(self.folder, self.journal, self.learner, self.limits, self.tell)
+        missing = pictures.missing(self.round)
+        if begins := bool(missing) or self._phase() in ("sampling", "done"):
             self._enter("sampling")
-            for first, part in parts.items():
-                self._announce(first, len(part))
-        noises = self.learner.prior.draw(
-            settings.batch, model.latent_shape, settings.noise, settings.seed, round
-        )
-        kept = self._steps_to_keep()
+        pictures.mend(announce=begins)
         meter = self._meter("sampling", "sample")
-        for first in range(0, settings.batch, settings.minibatch):
-            if first in parts:
-                continue
-            rows = slice(first, min(first + settings.minibatch, settings.batch))
+        for rows in missing:
             with self._timed("sample"):
-                parts[first] = sample(
-                    model,
-                    settings.prompt,
-                    noises[rows],
-                    settings.sampler,
-                    seed=settings.seed,
-                    round=round,
-                    first_index=first,
-                    kept_steps_B_S=None if kept is None else kept[rows],
-                    on_step=meter.piece(first, rows.stop - first, settings.batch),
-                )
-                self._keep(first, parts[first])
-        return Batch.cat(parts[first] for first in sorted(parts))
+                pictures.make(rows, meter)
+        return pictures.batch()
 
     def ask(self) -> tuple[Labels, list[str]]:
         """The round's labels, and what was unusual about them."""
@@ -157,7 +142,7 @@ class Run:
         why_not = learner.update.signal(experience) if labels.labelled else "nothing is labelled"
         if not why_not:
             with self._timed("update"):
-                metrics |= learner.improve(experience, self._meter("training", "update"))
+                metrics |= self._improve(experience)
 
         # 4. The noises of the next round.
         learner.prior = learner.prior.updated(batch, labels)
@@ -165,34 +150,11 @@ class Run:
         notes = [*notes, *self._notes(labels, contrasted=contrast is not None, why_not=why_not)]
         self._finish(self._report(labels, rewards, metrics, notes, updated=not why_not))
 
-    def _steps_to_keep(self) -> Tensor | None:
-        """Which denoising steps of each picture will be trained, (B, S); None where none are."""
-        if not self.learner.update.needs_trajectory:
-            return None
-        settings = self.settings
-        return pick_training_steps(
-            self.learner.model,
-            settings.sampler,
-            settings.ddpo.steps_per_image,
-            settings.batch,
-            settings.seed,
-            self.round,
+    def _improve(self, experience: Experience) -> dict[str, float]:
+        meter, update = self._meter("training", "update"), self.learner.update
+        return self.limits.halving(
+            "update", update.minibatch, lambda rows: self.learner.improve(experience, meter, rows)
         )
-
-    def _keep(self, first: int, part: Batch) -> None:
-        """Put a minibatch on the disk: pictures, tensors, then the journal; then tell."""
-        pictures = self.learner.model.decode(part.latents_B_C_H_W)
-        for index, pixels in enumerate(pictures, start=first):
-            self.folder.save_picture(self.round, index, pixels)
-        self.folder.save_part(self.round, first, part.tensors())
-        self._announce(first, len(part))
-
-    def _announce(self, first: int, count: int) -> None:
-        images = range(first, first + count)
-        paths = [self.folder.picture_path(self.round, image) for image in images]
-        known = {i: self.folder.relative(p) for i, p in zip(images, paths, strict=True)}
-        self.journal.add_images(self.round, known)
-        self.tell(ImagesReady(self.round, tuple(images), tuple(map(str, paths))))
 
     def _pictures(self) -> dict[int, Path]:
         images = self.journal.images(self.round)
@@ -238,47 +200,58 @@ class Run:
 
     def _finish(self, report: RoundFinished) -> None:
         """Checkpoint the round, then let the rest of the folder follow."""
-        self.folder.save_checkpoint(
-            self.round + 1, self.learner.parts(), {"finished": asdict(report)}
-        )
+        state = {"seed": self.settings.seed, "finished": asdict(report)}
+        self.folder.save_checkpoint(self.round + 1, self.learner.parts(), state)
         self._settle(report)
 
     def _settle(self, report: RoundFinished) -> None:
         """What follows from a checkpoint; done again if a crash came in between."""
         round = report.round
-        if parts := self.folder.load_parts(round):
+        if parts := self.folder.load_parts(round, self._notice):
             batch = Batch.cat(Batch.from_tensors(part) for part in parts.values())
-            self.folder.condense(round, replace(batch, trajectory=None).tensors())
+            whole = len(batch) == self.settings.batch
+            self.folder.condense(
+                round, replace(batch, trajectory=None).tensors() if whole else None
+            )
         self.journal.finish_round(round, asdict(report))
         self.round, self.labels_used = round + 1, report.labels_total
         self.tell(report)
 
-    def _load_checkpoint(self) -> None:
-        found = self.folder.load_checkpoint()
-        at = self.journal.current()
-        if found is None:
-            self._refuse_lost_checkpoint(at)
-            return
-        parts, state = found
-        self.learner.restore(parts)
-        report = RoundFinished(**state["finished"])
-        self.round, self.labels_used = report.round + 1, report.labels_total
-        if at == (report.round, "training"):
-            self._settle(report)
-        self._refuse_lost_checkpoint(at)
+    def _load_checkpoint(self) -> int:
+        """Begin at the newest checkpoint that is whole; returns the round the run had reached."""
+        rounds = self.journal.rounds()
+        found = self.folder.load_checkpoint(self._notice)
+        if found is not None:
+            parts, state = found
+            self.learner.restore(parts)
+            report = RoundFinished(**state["finished"])
+            self.round, self.labels_used = report.round + 1, report.labels_total
+            if lost := sorted({*range(self.round)} - rounds.keys()):
+                raise Damaged(
+                    f"{self.folder.journal_path} knows nothing of round {lost[0]}, which was "
+                    "learned from: put the run's own journal back"
+                )
+            if rounds[report.round].phase != "done":
+                self._settle(report)
+        return self._reached(list(rounds.values()))
 
-    def _refuse_lost_checkpoint(self, at: tuple[int, str] | None) -> None:
-        """The journal never runs ahead of the checkpoints, unless one was lost."""
-        if at is not None and at[0] + (at[1] == "done") > self.round:
-            raise HeroError(
-                f"{self.folder.path}: the checkpoint of round {at[0]} is missing",
-                exit_code=ExitCode.RUN,
+    def _reached(self, rounds: list[Round]) -> int:
+        """The round in the journal that is not done yet; those before it may have to be again."""
+        reached = rounds[-1].round + (rounds[-1].phase == "done") if rounds else 0
+        if self.round < reached:
+            self._notice(
+                f"no whole checkpoint is newer than the start of round {self.round}: "
+                f"learning again from the labels of rounds {self.round} to {reached - 1}"
             )
+        return max(self.round, reached)
+
+    def _notice(self, message: str) -> None:
+        self.tell(Notice(message))
 
     def _phase(self) -> str:
         """The round's phase; "sampling" for one that has not begun."""
-        at = self.journal.current()
-        return at[1] if at is not None and at[0] == self.round else "sampling"
+        row = self.journal.rounds().get(self.round)
+        return "sampling" if row is None else row.phase
 
     def _enter(self, phase: str) -> None:
         self.check_stop()

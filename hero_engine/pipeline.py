@@ -93,10 +93,14 @@ class Model:
 
     @torch.no_grad()
     def decode(self, latents_B_C_H_W: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Pictures as uint8, (B, height, width, 3)."""
+        """Pictures as uint8, (B, height, width, 3). HeroError, exit code 1, for NaN in them."""
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
         scaled = latents_B_C_H_W.to(self.device, torch.float32) / self.vae.config.scaling_factor
         pictures = self.vae.decode(scaled + shift).sample
+        if not bool(pictures.isfinite().all()):
+            raise HeroError(
+                "the model decodes to pictures that are not numbers", exit_code=ExitCode.FAILED
+            )
         pixels = ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         decoded: np.ndarray[Any, np.dtype[np.uint8]] = pixels.permute(0, 2, 3, 1).cpu().numpy()
         return decoded

@@ -118,6 +118,14 @@ class RoundFinished(JsonEvent):
 
 
 @dataclass(frozen=True)
+class Notice(JsonEvent):
+    """Something went wrong and was mended: one line that says what, and what is done about it."""
+
+    event: ClassVar[str] = "notice"
+    message: str
+
+
+@dataclass(frozen=True)
 class Finished(JsonEvent):
     """The engine has ended. ``reason``: "budget" (used), "rounds" (done as asked), or "stopped"."""
 
@@ -138,13 +146,16 @@ class Failed(JsonEvent):
     exit_code: int
 
 
-Event = RunOpened | PhaseStarted | Progress | ImagesReady | RoundFinished | Finished | Failed
+Event = (
+    RunOpened | PhaseStarted | Progress | ImagesReady | RoundFinished | Notice | Finished | Failed
+)
 EVENTS: tuple[type[JsonEvent], ...] = (
     RunOpened,
     PhaseStarted,
     Progress,
     ImagesReady,
     RoundFinished,
+    Notice,
     Finished,
     Failed,
 )

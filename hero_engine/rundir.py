@@ -1,47 +1,50 @@
-"""A run on the disk: layout, lock, checkpoints. Imports no torch until tensors are touched.
+"""A run on the disk: layout, settings, pictures, minibatches. Imports no torch until tensors are
+touched.
 
 ::
 
     RUN/
-      run.toml            frozen settings, the task, versions
+      run.toml            frozen settings, the task, versions; the last line is their checksum
       journal.db          rounds, images, every mark and undo, metrics
       events.jsonl        the event stream
       status.json         written atomically; what `hero status` reads
       images/r000/000.png …
       rounds/r000/        the round's noises and latents; until it is trained, its trajectories too
-      checkpoints/r001/   what round 1 starts from: lora, optimizer, embedding, prior, best, memory
+      checkpoints/r001/   what round 1 starts from: see `checkpoints.py`
 
-Directories are written beside and renamed into place, so that a kill leaves the old one or the new.
-The rename of a checkpoint is the moment at which a round is done.
+Files and directories are written beside and renamed into place, so that a kill leaves the old one
+or the new. The rename of a checkpoint is the moment at which a round is done. The journal and
+run.toml are what cannot be made again; from them everything else can, and where it is damaged, is.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from hero_engine import __version__
+from hero_engine.checkpoints import Checkpoint, Checkpoints, Parts, Tell
 from hero_engine.config import Settings, from_toml, to_toml
-from hero_engine.errors import ExitCode, HeroError
+from hero_engine.errors import Damaged, ExitCode, HeroError
 from hero_engine.files import (
-    flush_folder,
+    make_folder,
     read_tensors,
+    sha256,
     write_atomically,
     write_beside,
     write_tensors,
 )
 from hero_engine.journal import Journal
+from hero_engine.lock import is_locked, locked
 from hero_engine.places import data_folder
 from hero_engine.protocol import RunOpened
 from hero_engine.tasks import Task
@@ -49,11 +52,12 @@ from hero_engine.tasks import Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-KEPT_CHECKPOINTS = 2
-LOOK = 0.2
-"""Seconds to try for the lock, since whoever looks whether a run is in use holds it briefly."""
+__all__ = ["Parts", "RunDir", "find_run", "is_run", "new_run_path", "newest_run", "runs_root"]
+
+FORMAT = 2
+"""Of a run's folder. 1 had no checksums."""
+SEAL = "# Not to be edited: settings are frozen when a run starts. sha256 "
 PRIVATE = 0o700
-Parts = dict[str, dict[str, "Tensor"]]
 
 
 class RunDir:
@@ -61,16 +65,18 @@ class RunDir:
 
     def __init__(self, path: Path, settings: Settings, task: Task) -> None:
         self.path, self.settings, self.task = path.absolute(), settings, task
+        self.checkpoints = Checkpoints(self.path / "checkpoints", settings.checkpoints)
 
     @classmethod
-    def create(cls, path: Path, settings: Settings, task: Task) -> RunDir:
-        """A new run in a folder that does not exist yet, or is empty. HeroError, 4, otherwise."""
+    def create(cls, path: Path, settings: Settings, task: Task, **origin: Any) -> RunDir:
+        """A new run in a folder that does not exist yet, or is empty. HeroError, 4, otherwise.
+
+        origin: what else run.toml should say of where the run comes from.
+        """
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
-                raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
+            refuse_taken(path)
             path.mkdir(PRIVATE, parents=True, exist_ok=True)
-            write_atomically(path / "run.toml", tomli_w.dumps(_tables(settings, task)))
+            write_atomically(path / "run.toml", _sealed(_tables(settings, task, origin)))
         except OSError as error:
             raise HeroError(
                 f"cannot write to {path}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
@@ -83,40 +89,34 @@ class RunDir:
         if not is_run(path):
             raise HeroError(f"{path} is not a run: it has no run.toml", exit_code=ExitCode.RUN)
         try:
-            tables = tomllib.loads((path / "run.toml").read_text("utf-8"))
+            tables = _unsealed((path / "run.toml").read_bytes())
             task = {**tables["task"]}
             task["transfer_prompts"] = tuple(task.get("transfer_prompts", ()))
-            return cls(path, from_toml(tomli_w.dumps(tables["settings"])), Task(**task))
+            run = cls(path, from_toml(tomli_w.dumps(tables["settings"])), Task(**task))
         except (ValueError, LookupError, TypeError, AttributeError, OSError, HeroError) as error:
-            raise HeroError(
-                f"{path}/run.toml is damaged: {error}", exit_code=ExitCode.RUN
-            ) from error
+            raise Damaged(f"{path}/run.toml {_what_is_wrong(error)}") from error
+        run._check_journal()
+        return run
+
+    def _check_journal(self) -> None:
+        """Pictures without a journal: their labels are gone, and no new file may hide that."""
+        with suppress(OSError):
+            if self.journal_path.stat().st_size:
+                return
+        if any((self.path / name).exists() for name in ("images", "rounds", "checkpoints")):
+            raise Damaged(
+                f"{self.journal_path} is missing or empty, and the labels are in it: put it back"
+            )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. HeroError, exit code 4, where another one holds it."""
-        with self._lock_file() as file:
-            if not _try_lock(file, LOOK):
-                raise HeroError(f"{self.path} is in use{_owner(file)}", exit_code=ExitCode.RUN)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with locked(self.path):
             yield
 
     def in_use(self) -> bool:
         """Whether some process holds the run at this moment."""
-        if not (self.path / "lock").exists():
-            return False
-        with self._lock_file("r") as file:
-            return not _try_lock(file)
-
-    def _lock_file(self, mode: str = "a+") -> TextIO:
-        try:
-            return (self.path / "lock").open(mode, encoding="ascii")  # type: ignore[return-value]
-        except OSError as error:
-            raise HeroError(
-                f"cannot open {self.path}/lock: {error.strerror}", exit_code=ExitCode.RUN
-            ) from error
+        return is_locked(self.path)
 
     @property
     def journal_path(self) -> Path:
@@ -128,7 +128,7 @@ class RunDir:
         finished: list[dict[str, Any]] = []
         round = 0
         if self.journal_path.exists():
-            with Journal(self.journal_path) as journal:
+            with Journal.reading(self.journal_path) as journal:
                 finished = journal.metrics()
                 at = journal.current()
                 round = 0 if at is None else at[0] + (at[1] == "done")
@@ -148,9 +148,10 @@ class RunDir:
         )
 
     def add_event(self, line: str) -> None:
-        """Append one line of JSON to events.jsonl."""
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        """Append a line of JSON to events.jsonl; half a line that a crash left there is ended."""
+        with (self.path / "events.jsonl").open("ab+") as file:
+            half = file.tell() and file.seek(-1, os.SEEK_END) and file.read() != b"\n"
+            file.write(b"\n" * bool(half) + line.encode() + b"\n")
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Replace status.json."""
@@ -176,8 +177,19 @@ class RunDir:
         from PIL import Image
 
         path = self.picture_path(round, image)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_beside(path, lambda file: Image.fromarray(pixels_H_W_3).save(file, "PNG"))
+
+    def has_picture(self, round: int, image: int) -> bool:
+        """Whether the picture is on the disk as it was written, by the checksums in a PNG."""
+        from PIL import Image
+
+        try:
+            with Image.open(self.picture_path(round, image), formats=["PNG"]) as picture:
+                picture.verify()
+        except Exception:  # Pillow raises whatever the damage leads it to
+            return False
+        return True
 
     def relative(self, path: Path) -> str:
         """A path as the journal keeps it, so that the run can be moved."""
@@ -186,91 +198,103 @@ class RunDir:
     def save_part(self, round: int, first: int, tensors: Mapping[str, Tensor]) -> None:
         """A minibatch of a round, durably; ``first`` is the index of its first picture."""
         folder = self._round_dir(round)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_tensors(folder / f"part-{first:05}.safetensors", tensors)
 
-    def load_parts(self, round: int) -> dict[int, dict[str, Tensor]]:
-        """The round's minibatches so far, in order, by the index of their first picture."""
-        files = self._part_files(round)
-        return {int(path.stem.removeprefix("part-")): read_tensors(path) for path in files}
+    def load_parts(self, round: int, tell: Tell | None = None) -> dict[int, dict[str, Tensor]]:
+        """The round's minibatches so far, in order, by the index of their first picture.
 
-    def condense(self, round: int, tensors: Mapping[str, Tensor]) -> None:
+        A damaged one is left out after `tell` was told of it, in a line; without `tell`, Damaged.
+        """
+        parts = {}
+        for path in self._part_files(round):
+            try:
+                parts[int(path.stem.removeprefix("part-"))] = read_tensors(path)
+            except Damaged as error:
+                if tell is None:
+                    raise
+                tell(f"{error.message}: its pictures are made again")
+        return parts
+
+    def condense(self, round: int, tensors: Mapping[str, Tensor] | None) -> None:
         """The round is trained: keep these tensors of it, and no minibatch.
 
         Where they are kept already, a crash came while minibatches went, and those left are few.
         """
-        kept = self._round_dir(round) / "latents.safetensors"
-        if not kept.exists():
-            write_tensors(kept, tensors)
+        if tensors is not None and self.condensed(round) is None:
+            write_tensors(self._round_dir(round) / "latents.safetensors", tensors)
         for path in self._part_files(round):
             path.unlink()
+
+    def condensed(self, round: int) -> dict[str, Tensor] | None:
+        """What `condense` kept; None where there is nothing whole."""
+        with suppress(Damaged):
+            return read_tensors(self._round_dir(round) / "latents.safetensors")
+        return None
 
     def _round_dir(self, round: int) -> Path:
         return self.path / "rounds" / f"r{round:03}"
 
     def _part_files(self, round: int) -> list[Path]:
-        return sorted(self._round_dir(round).glob("part-*.safetensors"))
+        files = self._round_dir(round).glob("part-*.safetensors")
+        return sorted(path for path in files if path.stem.removeprefix("part-").isdecimal())
 
     def save_checkpoint(
         self, round: int, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     ) -> None:
-        """Everything round ``round`` starts from, in one rename; all but the last two then go."""
-        folder = self.path / "checkpoints"
-        beside, final = folder / f".r{round:03}.tmp", folder / f"r{round:03}"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        for name, tensors in parts.items():
-            write_tensors(beside / f"{name}.safetensors", tensors)
-        write_atomically(beside / "state.json", json.dumps({"round": round, **state}, indent=1))
-        beside.rename(final)
-        flush_folder(folder)
-        for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(old, ignore_errors=True)
+        """Everything round ``round`` starts from, in one rename; old ones then go."""
+        self.checkpoints.save(round, parts, state)
 
-    def load_checkpoint(self) -> tuple[Parts, dict[str, Any]] | None:
-        """Parts and state of the newest checkpoint; None before the first."""
-        found = self._checkpoints()
-        if not found:
-            return None
-        folder = found[-1]
-        try:
-            state = dict(json.loads((folder / "state.json").read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise HeroError(f"{folder} is damaged: {error}", exit_code=ExitCode.RUN) from error
-        parts = {file.stem: read_tensors(file) for file in sorted(folder.glob("*.safetensors"))}
-        return parts, state
+    def load_checkpoint(self, tell: Tell | None = None) -> Checkpoint | None:
+        """Parts and state of the newest checkpoint; None before the first.
 
-    def _checkpoints(self) -> list[Path]:
-        found = (self.path / "checkpoints").glob("r[0-9]*")
-        return sorted(found, key=lambda folder: int(folder.name.removeprefix("r")))
+        See `Checkpoints.newest` for one that is damaged.
+        """
+        return self.checkpoints.newest(tell)
 
 
-def _tables(settings: Settings, task: Task) -> dict[str, Any]:
+def refuse_taken(path: Path) -> None:
+    """HeroError, exit code 4, where a folder for a new run holds something already."""
+    if path.exists() and (not path.is_dir() or {*path.iterdir()} - {path / "run.toml.tmp"}):
+        hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
+        raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
+
+
+def _tables(settings: Settings, task: Task, origin: Mapping[str, Any]) -> dict[str, Any]:
+    created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     return {
-        "hero": {"version": __version__, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
+        "hero": {"format": FORMAT, "version": __version__, "created": created, **origin},
         "task": {name: value for name, value in asdict(task).items() if value is not None},
         "settings": tomllib.loads(to_toml(settings)),
     }
 
 
-def _try_lock(file: TextIO, patience: float = 0.0) -> bool:
-    until = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                return False
-            time.sleep(LOOK / 20)
-        else:
-            return True
+def _sealed(tables: Mapping[str, Any]) -> str:
+    text = tomli_w.dumps(tables)
+    return f"{text}\n{SEAL}{sha256(text.encode())}\n"
 
 
-def _owner(file: TextIO) -> str:
-    """By whom, if the lock file says."""
-    file.seek(0)
-    pid = file.read(20).strip()
-    return f" by another hero (process {pid})" if pid.isdecimal() else " by another hero"
+def _unsealed(data: bytes) -> dict[str, Any]:
+    """What `_sealed` made text of. ValueError where it is no more that, or of another format."""
+    text, seal, checksum = data.partition(f"\n{SEAL}".encode())
+    tables = tomllib.loads(text.decode())
+    made_by = tables["hero"]["version"]
+    if (found := tables["hero"].get("format", 1)) != FORMAT:
+        age = "an older" if found < FORMAT else "a newer"
+        raise FormatError(f"was made by {age} hero ({made_by}), which has to go on with it")
+    if not seal or checksum.decode().strip() != sha256(text):
+        raise ValueError("it was changed after the run was made")
+    return tables
+
+
+class FormatError(ValueError):
+    """A run of another format than this version of hero has."""
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, FormatError):
+        return str(error)
+    return f"is damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
 
 
 def is_run(path: Path) -> bool:

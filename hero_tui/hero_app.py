@@ -11,7 +11,7 @@ from textual.app import App
 
 from hero_engine.errors import ExitCode
 from hero_engine.journal import Journal
-from hero_engine.protocol import Failed, Finished, ImagesReady, PhaseStarted, RunOpened
+from hero_engine.protocol import Failed, Finished, ImagesReady, Notice, PhaseStarted, RunOpened
 from hero_tui import keymap
 from hero_tui.bridge import Bridge, EngineReport, MakeEngine
 from hero_tui.desk import Desk
@@ -102,6 +102,8 @@ class HeroApp(App[int], inherit_bindings=False):
                 for index, path in zip(event.indices, event.paths, strict=True):
                     self.desk.add(index, Path(path))
                 self.labelling.show_ready(event.indices)
+            case Notice():
+                self.labelling.say(event.message)
             case Failed():
                 self.exit(event.exit_code)
             case Finished() if event.reason == "stopped" and not self.state.stopping:

@@ -67,6 +67,8 @@ class Update(Protocol):
 
     name: str
     needs_trajectory: bool
+    minibatch: int
+    """Pictures a forward pass; bounds memory only."""
 
     def signal(self, experience: Experience) -> str:
         """Empty where there is something to learn from, else why not, in words for the user."""

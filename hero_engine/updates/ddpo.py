@@ -53,6 +53,7 @@ class DdpoUpdate:
                 "set it above 0 or use --update forward"
             )
         self.settings, self.sampler, self.model = settings, sampler, model
+        self.minibatch = settings.minibatch
         self.optimizer = Optimizer(model.lora_parameters(), settings)
 
     def signal(self, experience: Experience) -> str:
@@ -82,7 +83,7 @@ class DdpoUpdate:
             trajectory = self._measured_again(policy, trajectory)
         self.optimizer.clear()
         for done, group in enumerate(groups, start=1):
-            for images in torch.split(group, self.settings.minibatch):
+            for images in torch.split(group, self.minibatch):
                 ratio, loss = self._loss(policy, trajectory.rows(images), advantages_B[images])
                 (loss * len(images) / len(group)).backward()  # type: ignore[no-untyped-call]
                 log.add(ratio.detach(), loss.item(), self.settings.clip_range, first=done == 1)
@@ -120,8 +121,7 @@ class DdpoUpdate:
     def _measured_again(self, policy: "Policy", trajectory: Trajectory) -> Trajectory:
         images = torch.arange(len(trajectory.timesteps_B_S))
         parts = [
-            policy.log_probs(trajectory.rows(rows))
-            for rows in torch.split(images, self.settings.minibatch)
+            policy.log_probs(trajectory.rows(rows)) for rows in torch.split(images, self.minibatch)
         ]
         return replace(trajectory, log_probs_B_S=torch.cat(parts).cpu())
 

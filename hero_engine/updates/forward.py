@@ -52,6 +52,7 @@ class ForwardUpdate:
 
     def __init__(self, settings: ForwardSettings, model: "Model") -> None:
         self.settings, self.model = settings, model
+        self.minibatch = settings.goods + settings.bads
         self.optimizer = Optimizer(model.lora_parameters(), settings)
 
     def signal(self, experience: Experience) -> str:
@@ -74,9 +75,7 @@ class ForwardUpdate:
         losses, norms = [], []
         for step in range(total):
             rows = self._draw(memory, experience, step)
-            loss = self._loss(rows, prompt, start)
-            loss.backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.item())
+            losses.append(self._gather(rows, prompt, start))
             norms.append(self.optimizer.step())
             if on_progress is not None:
                 on_progress(step + 1, total)
@@ -122,6 +121,15 @@ class ForwardUpdate:
         low, high = self.settings.timesteps
         share = (torch.arange(count) + torch.rand(count, generator=random)) / max(count, 1)
         return self.model.process.timesteps_at(low + (high - low) * share)
+
+    def _gather(self, rows: "_Rows", prompt: "Prompt", start: list[Tensor]) -> float:
+        """The step's loss; its gradient is gathered a minibatch of rows at a time."""
+        total = 0.0
+        for some in rows.split(self.minibatch):
+            loss = self._loss(some, prompt, start) * (len(some.clean) / len(rows.clean))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total
 
     def _loss(self, rows: "_Rows", prompt: "Prompt", start: list[Tensor]) -> Tensor:
         """Mean over the rows of the positive loss (goods) and the weighted negative one (bads)."""
@@ -174,6 +182,12 @@ class _Rows:
     timesteps: Tensor
     x_t: Tensor
     noise: Tensor
+
+    def split(self, count: int) -> "Iterator[_Rows]":
+        """So many rows at a time, in order."""
+        parts = (self.clean, self.good, self.timesteps, self.x_t, self.noise)
+        for each in zip(*(torch.split(part, count) for part in parts), strict=True):
+            yield _Rows(*each)
 
 
 def _draw_from(mask_N: Tensor, count: int, random: torch.Generator) -> Tensor:

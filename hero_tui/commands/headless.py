@@ -11,7 +11,16 @@ from types import FrameType
 
 from hero_engine.errors import ExitCode, HeroError, StopRequested
 from hero_engine.labellers import FileLabeller, JudgeLabeller, Labeller, judged
-from hero_engine.protocol import Event, Failed, Finished, Progress, RoundFinished, RunOpened, Stop
+from hero_engine.protocol import (
+    Event,
+    Failed,
+    Finished,
+    Notice,
+    Progress,
+    RoundFinished,
+    RunOpened,
+    Stop,
+)
 from hero_engine.rundir import RunDir
 from hero_engine.sources import find_judge
 from hero_engine.tasks import Task
@@ -108,6 +117,9 @@ class Report:
                 share = f"{event.good} of {event.labels} good"
                 talk(f"round {event.round}: {share}{event.note and '; ' + event.note}")
                 self._line(event.to_json())
+            case Notice():
+                self.close()
+                talk(event.message)
             case Finished():
                 self.close()
                 self._end(event)

@@ -1,11 +1,13 @@
 """Tiny random pipelines in Stable Diffusion's layout, made once a session; toy models; runs."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from interrupted import QUESTIONS, Process
 from run_folders import SETTINGS, TASK
 from stand_ins import WIDE_LORA, BellModel, LineModel, write_pipeline
 from tiny_runs import UPDATES, new_run, tiny_settings
@@ -73,3 +75,26 @@ def make_run(square_folder: Path, tmp_path: Path) -> Callable[..., RunDir]:
 def run(tmp_path: Path) -> RunDir:
     """A run of which only the folder matters."""
     return RunDir.create(tmp_path / "run", SETTINGS, TASK)
+
+
+@pytest.fixture(scope="session")
+def processes(
+    square_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Process]:
+    """For each update; in the run "straight" nothing happens but what should."""
+    root = tmp_path_factory.mktemp("interrupted")
+
+    @cache
+    def process(update: str) -> Process:
+        settings = tiny_settings(square_folder, update=update)
+
+        def folder(name: str) -> RunDir:
+            path = root / update / name
+            return RunDir.open(path) if path.exists() else new_run(path, settings)
+
+        model = open_model(settings.model, settings.lora, "cpu", seed=settings.seed)
+        made = Process(model, folder)
+        assert made.run("straight") == QUESTIONS
+        return made
+
+    return process

@@ -8,7 +8,7 @@ from hero_engine.config import embedded
 from hero_engine.tasks import Task
 
 TASK = Task("cup", "a cup", "Cup", "it is full", 30, 6, ("a mug",), None, {"batch": 8})
-SETTINGS = embedded(task="cup", prompt="a cup", batch=6, labels=30)
+SETTINGS = embedded(task="cup", prompt="a cup", batch=6, labels=30, checkpoints=2)
 
 
 class PowerCut(Exception):  # noqa: N818 - not an error of anybody's

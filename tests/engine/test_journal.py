@@ -135,8 +135,8 @@ def test_everything_is_there_after_reopening(path: Path, journal: Journal) -> No
         assert again.images(1) == {}
         assert again.history(0) == history
         assert again.submitted(0) and again.labels(0, 2) == Labels((True, None), 0)
-        again.mark(0, [Mark(1, "bad")], source="person")
-        assert [row.step for row in again.history(0)] == [1, 2]
+        again.mark(1, [Mark(1, "bad")], source="person")
+        assert [row.step for row in again.history(1)] == [2]
 
 
 WRITER = """

@@ -1,6 +1,5 @@
 """Interrupted is uninterrupted: stops and crashes at any instant change nothing."""
 
-import shutil
 import traceback
 from collections.abc import Callable
 from functools import cache
@@ -10,78 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import LINES, UPDATES, Script, go, left_behind, new_run, tiny_settings
+from interrupted import QUESTIONS, Crash, Process, assert_same
+from tiny_runs import LINES, UPDATES, Script, go
 
-from hero_engine.errors import HeroError, StopRequested
+from hero_engine.errors import StopRequested
 from hero_engine.evaluate import trained
 from hero_engine.journal import Journal
-from hero_engine.learner import Learner
-from hero_engine.pipeline import Model, open_model
 from hero_engine.protocol import Event, ImagesReady, PhaseStarted, Progress, RoundFinished
-from hero_engine.reporting import Deliver
 from hero_engine.rundir import RunDir
 
-
-class Crash(BaseException):
-    """Nobody catches it."""
-
-
-def forget(event: Event) -> None:
-    pass
-
-
-class Process:
-    """Opens and runs a run as often as a test likes, on one model whose LoRA it sets back."""
-
-    def __init__(self, model: Model, folder: Callable[[str], RunDir]) -> None:
-        self.model, self.folder = model, folder
-        self.start = model.lora_state()
-
-    def run(self, name: str, stop_at: int | None = None, tell: Deliver = forget) -> int:
-        """Go on with a run; the `stop_at`-th question whether to stop is answered yes.
-
-        Returns how many such questions there were.
-        """
-        asked = 0
-
-        def check_stop() -> None:
-            nonlocal asked
-            asked += 1
-            if asked == stop_at:
-                raise StopRequested
-
-        self.model.load_lora_state(self.start)
-        folder = self.folder(name)
-        learner = Learner(folder.settings, self.model)
-        script = Script(*LINES, check_stop=check_stop)
-        go(folder, script, tell=tell, check_stop=check_stop, learner=learner)
-        return asked
-
-
-@pytest.fixture(scope="module")
-def processes(
-    square_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Process]:
-    """For each update; in the run "straight" nothing happens but what should."""
-    root = tmp_path_factory.mktemp("interrupted")
-
-    @cache
-    def process(update: str) -> Process:
-        settings = tiny_settings(square_folder, update=update)
-
-        def folder(name: str) -> RunDir:
-            path = root / update / name
-            return RunDir.open(path) if path.exists() else new_run(path, settings)
-
-        model = open_model(settings.model, settings.lora, "cpu", seed=settings.seed)
-        made = Process(model, folder)
-        assert made.run("straight") == QUESTIONS
-        return made
-
-    return process
-
-
-QUESTIONS = 26
 STOPS = (1, 5, 10, *range(14, QUESTIONS + 1))
 """A few in the first round, all in the second."""
 PLACES = {
@@ -213,19 +149,6 @@ def test_a_round_that_was_begun_is_finished_whatever_the_budget(
     assert (finished.rounds, finished.labels, finished.reason) == (2, 11, "budget")
 
 
-def assert_same(process: Process, name: str) -> None:
-    """Pictures and tensors byte by byte, labels and figures; the clock alone may differ."""
-    straight, interrupted = process.folder("straight"), process.folder(name)
-    assert left_behind(interrupted) == left_behind(straight)
-    assert figures(interrupted) == figures(straight)
-
-
-def figures(folder: RunDir) -> list[Any]:
-    with Journal(folder.journal_path) as journal:
-        labels = [journal.labels(round, 6) for round in range(len(LINES))]
-        return [journal.current(), *labels, *({**row, "seconds": 0} for row in journal.metrics())]
-
-
 def test_what_is_on_the_disk_is_what_was_learned(
     make_run: Callable[..., RunDir], update: str
 ) -> None:
@@ -239,13 +162,3 @@ def test_what_is_on_the_disk_is_what_was_learned(
             assert parts[part].keys() == tensors.keys()
             assert all(torch.equal(parts[part][name], each) for name, each in tensors.items())
     assert len(learner.parts()["optimizer"]) == 3 * len(learner.model.lora_parameters())
-
-
-def test_a_lost_checkpoint_is_told(make_run: Callable[..., RunDir]) -> None:
-    folder = make_run(update="forward")
-    go(folder, Script(*LINES))
-    for lost in ("r002", "r001"):
-        shutil.rmtree(folder.path / "checkpoints" / lost)
-        with pytest.raises(HeroError, match="checkpoint of round 1 is missing") as error:
-            go(folder, Script(*LINES), more_rounds=1)
-        assert error.value.exit_code == 4

@@ -7,7 +7,7 @@ import pytest
 import torch
 from run_folders import TENSORS, PowerCut, cut, same_bits
 
-from hero_engine import rundir
+from hero_engine import checkpoints as checkpoints_module
 from hero_engine.rundir import RunDir
 
 
@@ -38,7 +38,7 @@ def test_round_1000_comes_after_round_999(run: RunDir) -> None:
 
 @pytest.mark.parametrize(
     ("owner", "call"),
-    [(Path, "replace"), (Path, "rename"), (os, "fsync"), (rundir, "flush_folder")],
+    [(Path, "replace"), (Path, "rename"), (os, "fsync"), (checkpoints_module, "flush_folder")],
 )
 def test_a_crash_in_a_checkpoint_leaves_the_old_one_or_the_new(
     run: RunDir, monkeypatch: pytest.MonkeyPatch, owner: object, call: str

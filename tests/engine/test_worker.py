@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tiny_runs import VALUES, Script, left_behind, new_run, tiny_settings
 
 from hero_engine import reporting
 from hero_engine.errors import HeroError, StopRequested
-from hero_engine.files import write_tensors
 from hero_engine.journal import Journal, Mark
 from hero_engine.labellers import Pictures
 from hero_engine.protocol import (
@@ -196,14 +194,6 @@ def test_known_errors_need_no_log(
 ) -> None:
     assert end_of(folder, error) == Failed(message.format(run=folder.path), code)
     assert not (folder.path / "hero.log").exists()
-
-
-def test_a_damaged_checkpoint_is_told(folder: RunDir) -> None:
-    Person(folder).play()
-    write_tensors(folder.path / "checkpoints/r001/lora.safetensors", {"a": torch.zeros(1)})
-    end = Person(folder).play()
-    assert isinstance(end, Failed) and end.exit_code == 4
-    assert end.message.startswith("the checkpoint does not fit the run")
 
 
 def test_a_model_that_has_gone_is_told(tmp_path: Path) -> None:

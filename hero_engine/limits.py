@@ -1,0 +1,75 @@
+"""Where the device's memory does not hold a minibatch: half of it, and half of that.
+
+What was begun is done again from its start with smaller pieces, and the size is in the journal. So
+a run that is resumed goes on with the pieces of the run that was interrupted, bit for bit.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from hero_engine.errors import ExitCode, HeroError
+from hero_engine.journal import Journal
+from hero_engine.protocol import Notice
+from hero_engine.reporting import Deliver
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+"""What torch's and CUDA's errors have in them, whatever their type."""
+Result = TypeVar("Result")
+
+
+class Limits:
+    """How many pictures each step of a round ("sample", "update") may take at once."""
+
+    def __init__(self, journal: Journal, tell: Deliver) -> None:
+        self._journal, self._tell = journal, tell
+        self._known = journal.limits()
+
+    def of(self, step: str, wanted: int) -> int:
+        """As many as wanted, or as many as memory holds."""
+        return min(wanted, self._known.get(step, wanted))
+
+    def halving(self, step: str, wanted: int, attempt: Callable[[int], Result]) -> Result:
+        """What `attempt(pictures at once)` returns, as soon as memory suffices for it.
+
+        A failed attempt must leave everything as it was. HeroError, exit code 3, where memory does
+        not even hold one picture.
+        """
+        at_once = self.of(step, wanted)
+        while True:
+            try:
+                return attempt(at_once)
+            except (RuntimeError, MemoryError) as error:
+                if not is_memory(error):
+                    raise
+            # Out here the error is gone, and with it the tensors of the frames that it came from.
+            at_once = self._halved(step, at_once)
+
+    def _halved(self, step: str, at_once: int) -> int:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if at_once == 1:
+            raise HeroError(
+                f"the device's memory does not hold one picture in the step {step!r}",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
+        half = at_once // 2
+        self._journal.limit(step, half)
+        self._known[step] = half
+        self._tell(
+            Notice(
+                f"out of memory in the step {step!r}: going on with {half} at a time, not {at_once}"
+            )
+        )
+        return half
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether memory was short."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(sign in text for sign in SIGNS)

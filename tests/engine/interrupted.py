@@ -1,0 +1,74 @@
+"""Runs that are interrupted and gone on with, and what proves that nothing changed by it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tiny_runs import LINES, Script, go, left_behind
+
+from hero_engine.errors import StopRequested
+from hero_engine.journal import Journal
+from hero_engine.learner import Learner
+from hero_engine.pipeline import Model
+from hero_engine.protocol import Event
+from hero_engine.reporting import Deliver
+from hero_engine.rundir import RunDir
+
+QUESTIONS = 26
+"""How often a run of `LINES` asks whether it should stop."""
+
+
+class Crash(BaseException):
+    """Nobody catches it."""
+
+
+def forget(event: Event) -> None:
+    pass
+
+
+class Process:
+    """Opens and runs a run as often as a test likes, on one model whose LoRA it sets back."""
+
+    def __init__(self, model: Model, folder: Callable[[str], RunDir]) -> None:
+        self.model, self.folder = model, folder
+        self.start = model.lora_state()
+
+    def run(self, name: str, stop_at: int | None = None, tell: Deliver = forget) -> int:
+        """Go on with a run; the `stop_at`-th question whether to stop is answered yes.
+
+        Returns how many such questions there were.
+        """
+        asked = 0
+
+        def check_stop() -> None:
+            nonlocal asked
+            asked += 1
+            if asked == stop_at:
+                raise StopRequested
+
+        self.model.load_lora_state(self.start)
+        folder = self.folder(name)
+        learner = Learner(folder.settings, self.model)
+        script = Script(*LINES, check_stop=check_stop)
+        go(folder, script, tell=tell, check_stop=check_stop, learner=learner)
+        return asked
+
+
+def assert_same(process: Process, name: str) -> None:
+    """Pictures and tensors byte by byte, labels and figures; the clock alone may differ."""
+    straight, interrupted = process.folder("straight"), process.folder(name)
+    assert left_behind(interrupted) == left_behind(straight)
+    assert figures(interrupted) == figures(straight)
+
+
+def figures(folder: RunDir) -> list[Any]:
+    with Journal(folder.journal_path) as journal:
+        labels = [journal.labels(round, 6) for round in range(len(LINES))]
+        return [journal.current(), *labels, *({**row, "seconds": 0} for row in journal.metrics())]
+
+
+def flip(path: Path, at: float = 0.5) -> None:
+    """One bit of a file, at a share of its length."""
+    data = bytearray(path.read_bytes())
+    data[int(at * (len(data) - 1))] ^= 4
+    path.write_bytes(data)
