@@ -166,6 +166,38 @@ class ForwardSettings(AdamWSettings):
 
 
 @dataclass(frozen=True)
+class D3poSettings(AdamWSettings):
+    """Preferences between pairs of pictures, step by step (a baseline); its paper's values."""
+
+    learning_rate: float = ranged(3e-5, 0, 1, above=True)
+    """AdamW's."""
+    steps_per_image: int = ranged(20, 1, 1000)
+    """Denoising steps trained of each picture (the paper's: all of its 20)."""
+    beta: float = ranged(0.1, 0, 100, above=True)
+    """Strength of a preference against the distance to the base."""
+    clip_range: float = ranged(0.1, 0, 0.99, above=True)
+    """Likelihood ratios to the base are cut to 1 minus and plus this."""
+    pairs: int = ranged(64, 1, 100_000)
+    """Pairs of a good and a bad picture a round."""
+    pairs_per_update: int = ranged(1, 1, 4096)
+    """Pairs an optimizer step."""
+    minibatch: int = ranged(4, 1, 4096)
+    """Pairs a forward pass (times 2 steps_per_image rows); bounds memory only."""
+
+
+@dataclass(frozen=True)
+class SftSettings(AdamWSettings):
+    """Supervised fine-tuning on the good pictures (a baseline)."""
+
+    steps: int = ranged(40, 1, 100_000)
+    """Optimizer steps a round."""
+    goods: int = ranged(32, 1, 4096)
+    """Re-noised good pictures an optimizer step."""
+    history: Literal["all", "round"] = "all"
+    """Good pictures it learns from: all so far, or this round's."""
+
+
+@dataclass(frozen=True)
 class Settings(Checked):
     """Everything a run is made of; frozen in run.toml when it starts."""
 
@@ -179,7 +211,7 @@ class Settings(Checked):
     """For a .safetensors file: the folder or hub id whose configuration it has; empty: guess."""
     preset: str = "paper"
     """The preset these settings began as."""
-    update: Literal["ddpo", "forward"] = "ddpo"
+    update: Literal["ddpo", "forward", "d3po", "sft"] = "ddpo"
     """How the model learns."""
     batch: int = ranged(64, 1, 4096)
     """Pictures a round."""
@@ -200,6 +232,8 @@ class Settings(Checked):
     reward: RewardSettings = field(default_factory=RewardSettings)
     ddpo: DdpoSettings = field(default_factory=DdpoSettings)
     forward: ForwardSettings = field(default_factory=ForwardSettings)
+    d3po: D3poSettings = field(default_factory=D3poSettings)
+    sft: SftSettings = field(default_factory=SftSettings)
 
 
 def paper(**changes: Any) -> Settings:

@@ -48,7 +48,7 @@ class Pictures:
         self.round, self.handed_in = round, self.journal.submitted(round)
         kept = self.folder.condensed(round)
         self.kept = None if kept is None else Batch.from_tensors(kept)
-        if self.kept is not None and not self.learner.update.needs_trajectory:
+        if self.kept is not None and not self.learner.update.steps_per_image:
             self.parts = {}
             return []
         found = self.folder.load_parts(round, lambda message: self.tell(Notice(message)))
@@ -129,13 +129,13 @@ class Pictures:
 
     def _steps_to_keep(self) -> Tensor | None:
         """Which denoising steps of each picture will be trained, (B, S); None where none are."""
-        if not self.learner.update.needs_trajectory:
+        settings, wanted = self.settings, self.learner.update.steps_per_image
+        if not wanted:
             return None
-        settings = self.settings
         return pick_training_steps(
             self.learner.model,
             settings.sampler,
-            settings.ddpo.steps_per_image,
+            wanted,
             settings.batch,
             settings.seed,
             self.round,

@@ -118,7 +118,7 @@ def run(
     model: ModelName = None,
     preset: PresetName = None,
     update: Annotated[
-        str | None, typer.Option(metavar="ddpo|forward", help="How the model learns.")
+        str | None, typer.Option(metavar="ddpo|forward|d3po|sft", help="How the model learns.")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--dir", metavar="RUN", help="Folder of the new run.")

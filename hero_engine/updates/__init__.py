@@ -1,4 +1,7 @@
-"""How a round changes the model: one interface (`Update`), two implementations."""
+"""How a round changes the model: one interface (`Update`).
+
+`ddpo` is the paper's and `forward` the alternative; `d3po` and `sft` are there to be compared with.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +16,16 @@ __all__ = ["Experience", "Memory", "OnProgress", "Update", "make_update"]
 
 def make_update(settings: Settings, model: "Model") -> Update:
     """The update that the settings name, with a fresh optimizer on the model's LoRA weights."""
+    from hero_engine.updates.d3po import D3poUpdate
     from hero_engine.updates.ddpo import DdpoUpdate
     from hero_engine.updates.forward import ForwardUpdate
+    from hero_engine.updates.sft import SftUpdate
 
-    if settings.update == "forward":
-        return ForwardUpdate(settings.forward, model)
+    match settings.update:
+        case "forward":
+            return ForwardUpdate(settings.forward, model)
+        case "d3po":
+            return D3poUpdate(settings.d3po, settings.sampler, model)
+        case "sft":
+            return SftUpdate(settings.sft, model)
     return DdpoUpdate(settings.ddpo, settings.sampler, model)

@@ -63,10 +63,11 @@ class Experience:
 
 
 class Update(Protocol):
-    """One way to learn from a round. `ddpo` is the paper's, `forward` the alternative."""
+    """One way to learn from a round."""
 
     name: str
-    needs_trajectory: bool
+    steps_per_image: int
+    """Denoising steps to keep of each picture; 0 where none are needed."""
     minibatch: int
     """Pictures a forward pass; bounds memory only."""
 

@@ -44,7 +44,6 @@ class DdpoUpdate:
     """The paper's update. Needs kept denoising steps and eta > 0 (HeroError otherwise)."""
 
     name = "ddpo"
-    needs_trajectory = True
 
     def __init__(self, settings: DdpoSettings, sampler: SamplerSettings, model: "Model") -> None:
         if sampler.eta <= 0:
@@ -53,7 +52,7 @@ class DdpoUpdate:
                 "set it above 0 or use --update forward"
             )
         self.settings, self.sampler, self.model = settings, sampler, model
-        self.minibatch = settings.minibatch
+        self.minibatch, self.steps_per_image = settings.minibatch, settings.steps_per_image
         self.optimizer = Optimizer(model.lora_parameters(), settings)
 
     def signal(self, experience: Experience) -> str:

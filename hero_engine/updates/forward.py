@@ -48,7 +48,7 @@ class ForwardUpdate:
     """The forward-process update. Learns from any labelled picture; needs no trajectory."""
 
     name = "forward"
-    needs_trajectory = False
+    steps_per_image = 0
 
     def __init__(self, settings: ForwardSettings, model: "Model") -> None:
         self.settings, self.model = settings, model
@@ -67,7 +67,7 @@ class ForwardUpdate:
         """Learn from one round: see `Update.step`. ValueError without any label."""
         memory = self._memory(experience)
         if len(memory.good_N) == 0:
-            raise ValueError("the forward update needs a labelled picture")
+            raise ValueError(f"update {self.name!r}: {self.signal(experience)}")
         probe, total = Probe(self.model, experience), self.settings.steps
         prompt = self.model.encode_prompt(experience.prompt)
         start = [weight.detach().clone() for weight in self.optimizer.weights]
@@ -101,7 +101,7 @@ class ForwardUpdate:
             return Memory.of_round(experience.batch, experience.labels)
         return experience.memory
 
-    def _draw(self, memory: Memory, experience: Experience, step: int) -> "_Rows":
+    def _draw(self, memory: Memory, experience: Experience, step: int) -> "Rows":
         """One optimizer step's pictures (evenly, with repeats), timesteps and noises."""
         random = generator(experience.seed, "update", experience.round, step)
         goods = _draw_from(memory.good_N, self.settings.goods, random)
@@ -114,7 +114,7 @@ class ForwardUpdate:
             self.model, clean, timesteps, experience.seed, "renoise", experience.round, step
         )
         good = torch.arange(len(clean), device=self.model.device) < len(goods)
-        return _Rows(clean, good, timesteps, x_t, noise)
+        return Rows(clean, good, timesteps, x_t, noise)
 
     def _timesteps(self, count: int, random: torch.Generator) -> Tensor:
         """Stratified over the settings' part of the schedule: one in each of its equal parts."""
@@ -122,7 +122,7 @@ class ForwardUpdate:
         share = (torch.arange(count) + torch.rand(count, generator=random)) / max(count, 1)
         return self.model.process.timesteps_at(low + (high - low) * share)
 
-    def _gather(self, rows: "_Rows", prompt: "Prompt", start: list[Tensor]) -> float:
+    def _gather(self, rows: "Rows", prompt: "Prompt", start: list[Tensor]) -> float:
         """The step's loss; its gradient is gathered a minibatch of rows at a time."""
         total = 0.0
         for some in rows.split(self.minibatch):
@@ -131,7 +131,7 @@ class ForwardUpdate:
             total += loss.item()
         return total
 
-    def _loss(self, rows: "_Rows", prompt: "Prompt", start: list[Tensor]) -> Tensor:
+    def _loss(self, rows: "Rows", prompt: "Prompt", start: list[Tensor]) -> Tensor:
         """Mean over the rows of the positive loss (goods) and the weighted negative one (bads)."""
         beta = self.settings.beta
         with torch.no_grad(), self._reference(start):
@@ -142,7 +142,7 @@ class ForwardUpdate:
         weights_B = torch.where(rows.good, 1.0, self.settings.bad_weight).to(errors_B)
         return (weights_B * errors_B).mean()
 
-    def _errors(self, rows: "_Rows", prediction: Tensor) -> Tensor:
+    def _errors(self, rows: "Rows", prediction: Tensor) -> Tensor:
         """A branch's squared error, a mean over each picture's elements: (B,)."""
         process = self.model.process
         if self.settings.loss == "prediction":
@@ -174,7 +174,7 @@ class ForwardUpdate:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """Noised pictures of one optimizer step; the good ones come first. Timesteps on the CPU."""
 
     clean: Tensor
@@ -183,11 +183,11 @@ class _Rows:
     x_t: Tensor
     noise: Tensor
 
-    def split(self, count: int) -> "Iterator[_Rows]":
+    def split(self, count: int) -> "Iterator[Rows]":
         """So many rows at a time, in order."""
         parts = (self.clean, self.good, self.timesteps, self.x_t, self.noise)
         for each in zip(*(torch.split(part, count) for part in parts), strict=True):
-            yield _Rows(*each)
+            yield Rows(*each)
 
 
 def _draw_from(mask_N: Tensor, count: int, random: torch.Generator) -> Tensor:

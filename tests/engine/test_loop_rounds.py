@@ -21,6 +21,7 @@ from hero_engine.protocol import (
 from hero_engine.rundir import RunDir
 
 
+@pytest.mark.parametrize("update", ["ddpo", "forward", "d3po", "sft"])
 def test_a_run_end_to_end(make_run: Callable[..., RunDir], update: str) -> None:
     folder, events = make_run(update=update), list[Event]()
     _, finished = go(folder, Script(*LINES), tell=events.append)

@@ -7,12 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from hero_engine.config import (
+    D3poSettings,
     DdpoSettings,
     EmbeddingSettings,
     ForwardSettings,
     LoraSettings,
     SamplerSettings,
     Settings,
+    SftSettings,
 )
 from hero_engine.files import read_tensors
 from hero_engine.journal import Journal, Mark, Value
@@ -47,6 +49,8 @@ def tiny_settings(model: Path, **changes: Any) -> Settings:
         ),
         "ddpo": DdpoSettings(steps_per_image=2, images_per_update=3, minibatch=3, clip_range=0.1),
         "forward": ForwardSettings(steps=2, goods=2, bads=2),
+        "d3po": D3poSettings(steps_per_image=2, pairs=2),
+        "sft": SftSettings(steps=2, goods=2),
     }
     return Settings(**(tiny | changes))
 

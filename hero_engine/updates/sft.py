@@ -1,0 +1,44 @@
+"""Supervised fine-tuning on the good pictures: what a practitioner would try first.
+
+The plain denoising loss |prediction - target|^2 on the good pictures, re-noised; bad ones are not
+looked at. It is the forward update with nothing on its negative side, so both draw pictures,
+timesteps and noises in the same way. Good pictures made by a model that has already moved are
+learned from as well; a practitioner who collects all of them first is the case of one round.
+"""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hero_engine.config import AdamWSettings, ForwardSettings, SftSettings
+from hero_engine.updates.common import Experience, Memory
+from hero_engine.updates.forward import ForwardUpdate, Rows
+
+if TYPE_CHECKING:
+    from hero_engine.pipeline import Model, Prompt
+
+
+class SftUpdate(ForwardUpdate):
+    """Denoising the good pictures better. Needs one good picture, and no trajectory."""
+
+    name = "sft"
+
+    def __init__(self, settings: SftSettings, model: "Model") -> None:
+        shared = {each.name: getattr(settings, each.name) for each in fields(AdamWSettings)}
+        forward = ForwardSettings(
+            steps=settings.steps, goods=settings.goods, history=settings.history, **shared
+        )
+        super().__init__(forward, model)
+
+    def signal(self, experience: Experience) -> str:
+        """Empty, or why this round teaches nothing."""
+        return "" if len(self._memory(experience).good_N) else "no picture is good"
+
+    def _memory(self, experience: Experience) -> Memory:
+        known = super()._memory(experience)
+        return Memory(known.latents_N_C_H_W[known.good_N], known.good_N[known.good_N])
+
+    def _loss(self, rows: Rows, prompt: "Prompt", start: list[Tensor]) -> Tensor:
+        """The mean error of the prediction itself."""
+        return self._errors(rows, self.model.predict(rows.x_t, rows.timesteps, prompt)).mean()
