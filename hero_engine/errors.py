@@ -15,6 +15,8 @@ class ExitCode(IntEnum):
     """The machine: a model that cannot be opened, a folder that cannot be written."""
     RUN = 4
     """The run is missing, in use by another process, or damaged."""
+    LABELS = 5
+    """The run waits for labels from elsewhere: `hero label`, then `hero resume`."""
     RESUMABLE = 75
     """Stopped before the end; `hero resume` goes on."""
     INTERRUPTED = 130
@@ -37,3 +39,12 @@ class Damaged(HeroError):  # noqa: N818 - what is said of a file
 
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
     """Raised out of a progress callback: stop at this safe point; the run stays resumable."""
+
+    reason = "stopped"
+    """Of the `Finished` that it leads to."""
+
+
+class LabelsNeeded(StopRequested):
+    """Stop here, since the round's labels come from elsewhere and are not there yet."""
+
+    reason = "labels"

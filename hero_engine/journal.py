@@ -145,8 +145,16 @@ class Journal:
         query = "SELECT round, image, path, seal FROM images WHERE round = ? ORDER BY image"
         return {int(image): str(path) for _, image, path in self._sealed(query, (round,))}
 
-    def mark(self, round: int, changes: Sequence[Mark], *, source: str, kind: str = "mark") -> None:
-        """Write these marks in one durable transaction.
+    def mark(
+        self,
+        round: int,
+        changes: Sequence[Mark],
+        *,
+        source: str,
+        kind: str = "mark",
+        submit: bool = False,
+    ) -> None:
+        """Write these marks in one durable transaction; with `submit` the round is complete too.
 
         source: who gave them ("person", "judge", a file's name). kind: "mark", "undo", "redo" or
         "commit"; the labels do not depend on it. HeroError, exit code 2, where the round was
@@ -167,6 +175,8 @@ class Journal:
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (*row, seal),
                 )
+            if submit:
+                self._put(db, round, submitted=now)
 
     def history(self, round: int) -> list[HistoryRow]:
         """Every mark of the round, oldest first."""
@@ -244,12 +254,15 @@ class Journal:
             other.execute("VACUUM")
 
     def _change(self, round: int, **values: Any) -> None:
-        """Some columns of a round that was begun."""
+        """Some columns of a round that was begun, durably."""
         with self._transaction() as db:
-            row = self.rounds().get(round)
-            if row is not None:
-                row = row._replace(**values)
-                db.execute("REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)", (*row, _seal(row)))
+            self._put(db, round, **values)
+
+    def _put(self, db: sqlite3.Connection, round: int, **values: Any) -> None:
+        row = self.rounds().get(round)
+        if row is not None:
+            row = row._replace(**values)
+            db.execute("REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)", (*row, _seal(row)))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

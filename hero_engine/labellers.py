@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import queue
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from hero_engine.errors import HeroError, StopRequested
+from hero_engine.errors import HeroError, LabelsNeeded, StopRequested
+from hero_engine.files import write_atomically
 from hero_engine.journal import Journal, Mark
+from hero_engine.labels_file import LabelsFile, template, to_lines
 from hero_engine.protocol import Command, Stop
+from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ class JudgeLabeller:
         goods = {i: chance for i, ok, chance in zip(pictures, good, chances, strict=True) if ok}
         if goods:
             marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
-        journal.mark(round, marks, source="judge")
-        journal.submit(round)
+        journal.mark(round, marks, source="judge", submit=True)
 
 
 def judged(task: Task) -> str:
@@ -89,89 +89,64 @@ def read_pictures(pictures: Pictures) -> npt.NDArray[np.uint8]:
     return np.stack(rows)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of a labels file."""
-
-    line: int
-    round: int
-    image: int
-    good: bool
-    best: bool
-
-
 class FileLabeller:
-    """A file of JSON lines: {"round": 0, "image": 3, "label": "good" | "bad", "best": true}.
+    """Lines of a labels file, in the order of the file; pictures without a label stay unlabelled.
 
-    Pictures without a line stay unlabelled. A round without any line stops the run, resumable.
-    HeroError, with the line's number, where the file is wrong.
+    A line that carries the checksum of another picture is refused (HeroError, exit code 2), unless
+    `force`; then `warn` is told. A round of which the file says nothing waits (see `Elsewhere`).
     """
 
-    def __init__(self, path: Path, batch: int) -> None:
-        self._path = path
-        self._rounds = read_labels(path, batch)
+    def __init__(
+        self,
+        labels: LabelsFile,
+        folder: RunDir,
+        *,
+        force: bool = False,
+        warn: Callable[[str], None] = lambda said: None,
+    ) -> None:
+        self._labels, self._folder = labels, folder
+        self._force, self._warn = force, warn
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Write the round's lines into the journal in one step, in the order of the file."""
-        if round not in self._rounds:
-            raise StopRequested(f"{self._path} has no labels for round {round}")
-        rows = self._rounds[round]
-        marks = [Mark(row.image, "good" if row.good else "bad") for row in rows]
-        marks += [Mark(row.image, "best") for row in rows if row.best]
-        journal.mark(round, marks, source=self._path.name)
-        journal.submit(round)
+        """Write the round's lines into the journal in one step."""
+        if round not in self._labels.rounds:
+            without = f"{self._labels.path} has no labels for round {round}; "
+            raise LabelsNeeded(without + waiting(self._folder, round, pictures))
+        if warning := refuse_others(self._labels, round, pictures, force=self._force):
+            self._warn(warning)
+        marks = self._labels.marks(round)
+        journal.mark(round, marks, source=self._labels.path.name, submit=True)
 
 
-def read_labels(path: Path, batch: int) -> dict[int, list[Row]]:
-    """A labels file by round, checked."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise HeroError(f"cannot read the labels file {path}: {reason}") from error
-    rounds: dict[int, list[Row]] = {}
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                row = _row(number, line, batch)
-                _check_against(row, rounds.setdefault(row.round, []))
-            except ValueError as error:
-                raise HeroError(f"{path}, line {number}: {error}") from error
-            rounds[row.round].append(row)
-    return rounds
+def refuse_others(labels: LabelsFile, round: int, pictures: Pictures, *, force: bool) -> str:
+    """HeroError where labels were given for other pictures; with `force` a line that says so."""
+    others = labels.others(round, pictures)
+    if not others:
+        return ""
+    if force:
+        return f"round {round}: {len(others)} of {len(pictures)} labels are for other pictures"
+    image = others[0].image
+    raise labels.refusal(
+        others[0],
+        f"picture {image} of round {round} is not the one this label was given for (its sha256"
+        " differs); --force labels it all the same",
+    )
 
 
-def _row(number: int, line: str, batch: int) -> Row:
-    """ValueError that says what is wrong with the line."""
-    try:
-        values: Any = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise ValueError('expected an object such as {"round": 0, "image": 3, "label": "good"}')
-    if unknown := sorted(values.keys() - {"round", "image", "label", "best"}):
-        raise ValueError(f"unknown key {unknown[0]!r}; known are round, image, label, best")
-    label, best = values.get("label"), values.get("best", False)
-    if label not in ("good", "bad"):
-        raise ValueError(f'"label" is {label!r}; it must be "good" or "bad"')
-    if not isinstance(best, bool) or (best and label == "bad"):
-        raise ValueError('"best" must be true or false, and true only for a good picture')
-    image = _number(values, "image")
-    if image >= batch:
-        raise ValueError(f'"image" is {image}; a round has pictures 0 to {batch - 1}')
-    return Row(number, _number(values, "round"), image, label == "good", best)
+class Elsewhere:
+    """Labels are given by whoever reads the pictures: `hero label` brings them."""
+
+    def __init__(self, folder: RunDir) -> None:
+        self._folder = folder
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Leave a template, and stop until the labels are there."""
+        raise LabelsNeeded(waiting(self._folder, round, pictures))
 
 
-def _number(values: Mapping[str, Any], name: str) -> int:
-    value = values.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f'"{name}" is {value!r}; it must be a whole number from 0 on')
-    return value
-
-
-def _check_against(row: Row, earlier: list[Row]) -> None:
-    for other in earlier:
-        if other.image == row.image:
-            raise ValueError(f"picture {row.image} has a label already, in line {other.line}")
-        if other.best and row.best:
-            raise ValueError(f"round {row.round} has a best already, in line {other.line}")
+def waiting(folder: RunDir, round: int, pictures: Pictures) -> str:
+    """Leave a template of the round's labels, unless there is one; says what to do with it."""
+    path = folder.path / f"labels-r{round:03}.jsonl"
+    if not path.exists():
+        write_atomically(path, to_lines(template(round, pictures, folder.path)))
+    return f"fill in {path} and give it to: hero label {folder.path} --from FILE"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,6 +16,16 @@ def config_folder() -> Path:
 def data_folder() -> Path:
     """Of what hero makes: $XDG_DATA_HOME/hero, ~/.local/share/hero."""
     return _xdg("XDG_DATA_HOME", "~/.local/share")
+
+
+@contextmanager
+def private() -> Iterator[None]:
+    """What is made inside is its owner's alone: folders 0700, files 0600."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _xdg(variable: str, otherwise: str) -> Path:

@@ -127,7 +127,11 @@ class Notice(JsonEvent):
 
 @dataclass(frozen=True)
 class Finished(JsonEvent):
-    """The engine has ended. ``reason``: "budget" (used), "rounds" (done as asked), or "stopped"."""
+    """The engine has ended.
+
+    ``reason``: "budget" (used) or "rounds" (done as asked) at the run's end; before it "stopped",
+    or "labels" (waits for those of a round to come from elsewhere).
+    """
 
     event: ClassVar[str] = "finished"
     run: str

@@ -23,6 +23,9 @@ Deliver = Callable[[Event], None]
 CheckStop = Callable[[], None]
 """Raises StopRequested when the engine should stop here."""
 
+STATES = {"stopped": "stopped", "labels": "waiting"}
+"""A run's state by why its engine ended before the run's end."""
+
 PACE = 0.1
 """Seconds between two reports of progress; the last of a step is always told."""
 
@@ -72,7 +75,7 @@ def _changes(event: Event) -> dict[str, Any]:  # noqa: PLR0911 - one for each ev
                 "note": event.note,
             }
         case Finished():
-            return {"state": "stopped" if event.reason == "stopped" else "finished"}
+            return {"state": STATES.get(event.reason, "finished")}
         case Failed():
             return {"state": "failed", "error": event.message}
     return {}

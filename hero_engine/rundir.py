@@ -76,6 +76,7 @@ class RunDir:
         try:
             refuse_taken(path)
             path.mkdir(PRIVATE, parents=True, exist_ok=True)
+            path.chmod(PRIVATE)
             write_atomically(path / "run.toml", _sealed(_tables(settings, task, origin)))
         except OSError as error:
             raise HeroError(
@@ -147,6 +148,16 @@ class RunDir:
             round=round,
         )
 
+    def waiting(self) -> int | None:
+        """The round whose pictures are all there and whose labels are not complete, if it is so."""
+        if not self.journal_path.exists():
+            return None
+        with Journal.reading(self.journal_path) as journal:
+            at = journal.current()
+            if at is None or at[1] != "labelling" or journal.submitted(at[0]):
+                return None
+        return at[0]
+
     def add_event(self, line: str) -> None:
         """Append a line of JSON to events.jsonl; half a line that a crash left there is ended."""
         with (self.path / "events.jsonl").open("ab+") as file:
@@ -209,12 +220,22 @@ class RunDir:
         parts = {}
         for path in self._part_files(round):
             try:
-                parts[int(path.stem.removeprefix("part-"))] = read_tensors(path)
+                parts[_first(path)] = read_tensors(path)
             except Damaged as error:
                 if tell is None:
                     raise
                 tell(f"{error.message}: its pictures are made again")
         return parts
+
+    def latents_file(self, round: int, image: int) -> tuple[str, int] | None:
+        """Where a picture's noise and latent are: a file, relative to the run, and a row of it."""
+        kept = self._round_dir(round) / "latents.safetensors"
+        if kept.exists():
+            return self.relative(kept), image
+        for path in reversed(self._part_files(round)):
+            if (first := _first(path)) <= image:
+                return self.relative(path), image - first
+        return None
 
     def condense(self, round: int, tensors: Mapping[str, Tensor] | None) -> None:
         """The round is trained: keep these tensors of it, and no minibatch.
@@ -258,6 +279,11 @@ def refuse_taken(path: Path) -> None:
     if path.exists() and (not path.is_dir() or {*path.iterdir()} - {path / "run.toml.tmp"}):
         hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
         raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
+
+
+def _first(part: Path) -> int:
+    """Index of a minibatch's first picture."""
+    return int(part.stem.removeprefix("part-"))
 
 
 def _tables(settings: Settings, task: Task, origin: Mapping[str, Any]) -> dict[str, Any]:

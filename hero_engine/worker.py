@@ -81,7 +81,7 @@ class EngineWorker(threading.Thread):
                 return self._rounds(journal, reporter)
         except StopRequested as stop:
             seen = self._folder.opened()
-            return Finished(seen.run, seen.round, seen.labels_used, "stopped", str(stop))
+            return Finished(seen.run, seen.round, seen.labels_used, stop.reason, str(stop))
         except HeroError as error:
             return Failed(error.message, error.exit_code)
         except OSError as error:

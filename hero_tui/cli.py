@@ -16,10 +16,7 @@ from hero_tui.commands import bench
 from hero_tui.commands.output import (
     NobodyReads,
     data,
-    data_json,
     forget_stdout,
-    progress_bar,
-    say,
     talk,
 )
 
@@ -41,6 +38,7 @@ Teach a diffusion model from your labels, in the terminal.
    2  wrong usage, setting, task or labels; no terminal
    3  the machine: a model that cannot be opened, a folder that cannot be written
    4  the run is missing, in use, or damaged
+   5  the run waits for labels; see hero label
   75  stopped before the end; go on with hero resume
  130  interrupted
 
@@ -86,12 +84,24 @@ Graphics = Annotated[
     str | None,
     typer.Option(metavar="auto|kitty|sixel|symbols", help="How pictures are drawn; else auto."),
 ]
-Headless = Annotated[
-    bool, typer.Option("--headless", help="No app; JSON lines on stdout. Needs --labels.")
-]
+Headless = Annotated[bool, typer.Option("--headless", help="No app; JSON lines on stdout.")]
 LabelSource = Annotated[
     str | None,
-    typer.Option("--labels", metavar="judge|FILE.jsonl", help="Where labels come from."),
+    typer.Option(
+        "--labels",
+        metavar="judge|FILE.jsonl|none",
+        help="Where labels come from; none: stop with 5 and wait for hero label.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Use labels that were given for other pictures.")
+]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="S", help="Stop with 75 at the first safe point after S seconds."),
+]
+MaxRounds = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop with 75 once N rounds were done.")
 ]
 
 
@@ -135,6 +145,9 @@ def run(
     graphics: Graphics = None,
     headless: Headless = False,
     labels: LabelSource = None,
+    force: Force = False,
+    max_seconds: MaxSeconds = None,
+    max_rounds: MaxRounds = None,
 ) -> None:
     """Start a run: sample, label, learn, and again.
 
@@ -144,7 +157,7 @@ def run(
 
     hero run --task hands --headless --labels judge --seed 1 --dir runs/one
     """
-    from hero_tui.commands.run import changes_of, new_run
+    from hero_tui.commands.run import Way, changes_of, new_run
 
     flags = changes_of(
         settings or [],
@@ -156,14 +169,8 @@ def run(
         batch=batch,
         seed=seed,
     )
-    code = new_run(
-        flags,
-        folder=folder,
-        graphics=graphics,
-        headless=headless,
-        labels=labels,
-    )
-    raise typer.Exit(code)
+    way = Way(graphics, headless, labels, force, max_seconds, max_rounds)
+    raise typer.Exit(new_run(flags, folder=folder, way=way))
 
 
 @app.command()
@@ -176,6 +183,9 @@ def resume(
     graphics: Graphics = None,
     headless: Headless = False,
     labels: LabelSource = None,
+    force: Force = False,
+    max_seconds: MaxSeconds = None,
+    max_rounds: MaxRounds = None,
 ) -> None:
     """Go on with a run, in the phase it was left in.
 
@@ -183,10 +193,48 @@ def resume(
 
     hero resume runs/one --headless --labels judge
     """
+    from hero_tui.commands.run import Way
     from hero_tui.commands.run import resume as go_on
 
-    code = go_on(name, graphics=graphics, headless=headless, labels=labels, more_rounds=rounds)
-    raise typer.Exit(code)
+    way = Way(graphics, headless, labels, force, max_seconds, max_rounds)
+    raise typer.Exit(go_on(name, way=way, more_rounds=rounds))
+
+
+@app.command()
+def label(
+    name: SomeRun,
+    source: Annotated[
+        str, typer.Option("--from", metavar="FILE.jsonl|-", help="The labels; - reads stdin.")
+    ],
+    force: Force = False,
+) -> None:
+    """Give the round that waits its labels, all of a file's or none.
+
+    hero label runs/one --from labels.jsonl && hero resume runs/one --headless
+    """
+    from hero_tui.commands import labels
+
+    labels.label(name, source, force=force)
+
+
+@app.command("labels")
+def labels_of(
+    name: RunName = None,
+    round: Annotated[int | None, typer.Option(min=0, metavar="N", help="This round only.")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Every mark and undo, not only what they come to.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line: also picture, latent, time.")
+    ] = False,
+) -> None:
+    """Every label of a run.
+
+    hero labels runs/one --json > labels.jsonl
+    """
+    from hero_tui.commands import labels
+
+    labels.labels(name, round=round, history=history, as_json=as_json)
 
 
 @app.command()
@@ -234,47 +282,9 @@ def evaluation(
 
     hero eval RUN --images 384 --noise fresh --json
     """
-    from hero_engine.sources import find_judge
-    from hero_tui.commands.runs import open_run
+    from hero_tui.commands.score import score
 
-    if noise not in ("fresh", "guided"):
-        raise HeroError(f"--noise {noise}: choose fresh or guided")
-    folder = open_run(name)
-    if folder.task.judge is None:
-        raise HeroError(f"no judge knows the task {folder.task.name!r}: nobody can score it")
-    find_judge("evaluator")
-    talk(f"opening {folder.settings.model}")
-    from hero_engine.evaluate import evaluate
-
-    with progress_bar("pictures") as on_picture:
-        scores = evaluate(
-            folder,
-            images,
-            noise,  # type: ignore[arg-type]
-            prompt=prompt,
-            on_picture=on_picture,
-        )
-    if as_json:
-        data_json(scores)
-    else:
-        print_scores(scores)
-
-
-def print_scores(scores: dict[str, Any]) -> None:
-    """An evaluation as text."""
-    noise = scores["noise"]
-    rows = [("tuned", noise, ""), ("base", noise, "base_")]
-    if "base_fresh_success_rate" in scores:
-        rows.append(("base", "fresh", "base_fresh_"))
-    say(f"“{scores['prompt']}”, {scores['n']} pictures each; 95% intervals")
-    for name, noises, prefix in rows:
-        low, high = scores[f"{prefix}interval"]
-        of_good = scores[f"{prefix}good_diversity"]
-        say(
-            f"{name:<6} {noises:<7} noise: success {scores[f'{prefix}success_rate']:.3f}"
-            f" ({low:.3f} to {high:.3f}), diversity {scores[f'{prefix}diversity']:.2f}"
-            f" (of the good: {'-' if of_good is None else f'{of_good:.2f}'})"
-        )
+    score(name, images, noise, prompt=prompt, as_json=as_json)
 
 
 @app.command()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from hero_engine.errors import ExitCode, HeroError, StopRequested
-from hero_engine.labellers import FileLabeller, JudgeLabeller, Labeller, judged
+from hero_engine.errors import ExitCode, LabelsNeeded, StopRequested
+from hero_engine.journal import Journal
+from hero_engine.labellers import Elsewhere, FileLabeller, JudgeLabeller, Labeller, judged, waiting
+from hero_engine.labels_file import read_labels
 from hero_engine.protocol import (
     Event,
     Failed,
@@ -27,70 +31,113 @@ from hero_engine.tasks import Task
 from hero_engine.worker import EngineWorker
 from hero_tui.commands.output import NobodyReads, data, forget_stdout, progress_bar, talk
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+MakeLabeller = Callable[[RunDir], Labeller]
 
 
-def check_labels(labels: str | None, task: Task, batch: int) -> None:
-    """HeroError where the labels cannot be had; before anything is written or opened."""
-    if labels is None:
-        raise HeroError("--headless needs --labels judge or --labels FILE.jsonl")
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, resumable, although the run is not at its end; None: never."""
+
+    seconds: float | None = None
+    rounds: int | None = None
+
+
+def labeller_for(labels: str | None, task: Task, batch: int, *, force: bool) -> MakeLabeller:
+    """What `--labels` names: "judge", a file, or None or "none" for labels that come later.
+
+    HeroError where the labels cannot be had; before anything is written or opened.
+    """
+    if labels in (None, "none"):
+        return Elsewhere
     if labels == "judge":
         judged(task)
         find_judge("labeller")
-    else:
-        FileLabeller(Path(labels), batch)
+        return lambda folder: JudgeLabeller(folder.task)
+    found = read_labels(Path(labels), batch)
+    return lambda folder: FileLabeller(found, folder, force=force, warn=talk)
 
 
-def run_headless(folder: RunDir, labels: str, more_rounds: int | None) -> int:
-    """Work until the end, a signal, or an error; returns the exit code."""
-    report = Report()
-    with ExitStack() as stack:
-        stack.callback(report.close)
-        told = stack.enter_context(stopped_by_signals())
-        worker = EngineWorker(
-            folder,
-            report,
-            labeller=make_labeller(labels, folder),
-            more_rounds=more_rounds,
-        )
-        told(worker)
-        worker.run()
+def run_headless(
+    folder: RunDir, make_labeller: MakeLabeller, limits: Limits, more_rounds: int | None
+) -> int:
+    """Work until the end, a signal, a limit, or an error; returns the exit code."""
+    with stopped_by_signals() as stops, stops.after(limits.seconds):
+        report = Report(stops, limits.rounds)
+        with closing(report):
+            labeller = make_labeller(folder)
+            worker = EngineWorker(folder, report, labeller=labeller, more_rounds=more_rounds)
+            stops.reach(worker)
+            worker.run()
     return report.exit_code
 
 
-def make_labeller(labels: str, folder: RunDir) -> Labeller:
-    """The labeller that `--labels` names."""
-    if labels == "judge":
-        return JudgeLabeller(folder.task)
-    return FileLabeller(Path(labels), folder.settings.batch)
+def wait_for_labels(folder: RunDir) -> int | None:
+    """Without opening a model: the exit code where the run's round waits for labels, else None."""
+    at = folder.waiting()
+    if at is None:
+        return None
+    report = Report(Stops(), None)
+    with folder.lock(), Journal(folder.journal_path) as journal:
+        pictures = {image: folder.path / p for image, p in journal.images(at).items()}
+        seen, note = folder.opened(), waiting(folder, at, pictures)
+    report(Finished(seen.run, at, seen.labels_used, LabelsNeeded.reason, note))
+    return report.exit_code
+
+
+class Stops:
+    """Asks the engine to stop: for a signal, when time is up, when there were rounds enough.
+
+    Opening a judge takes seconds in which there is no worker yet; it is asked once there is.
+    """
+
+    def __init__(self) -> None:
+        self.why, self.interrupted = "", False
+        self._worker: EngineWorker | None = None
+
+    def ask(self, why: str) -> None:
+        """Stop at the next safe point; the first reason is the one that is told."""
+        self.why = self.why or why
+        if self._worker is not None:
+            self._worker.send(Stop())
+
+    def reach(self, worker: EngineWorker) -> None:
+        """This is the worker to ask."""
+        self._worker = worker
+        if self.why:
+            worker.send(Stop())
+
+    @contextmanager
+    def after(self, seconds: float | None) -> Iterator[None]:
+        """Ask after so many seconds, unless the block has ended."""
+        if seconds is None:
+            yield
+            return
+        timer = threading.Timer(seconds, self.ask, (f"--max-seconds {seconds:g}",))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[Callable[[EngineWorker], None]]:
-    """The first signal asks for a stop; a second one ends the process (the run stays resumable).
-
-    Yields what takes the worker to stop; opening a judge takes seconds in which it is not there.
-    """
-    workers: list[EngineWorker] = []
-    seen: list[int] = []
+def stopped_by_signals() -> Iterator[Stops]:
+    """The first signal asks for a stop; a second one ends the process (the run stays resumable)."""
+    stops = Stops()
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each, handler in before.items():
             signal.signal(each, handler)
-        seen.append(number)
-        for worker in workers:
-            worker.send(Stop())
-
-    def tell(worker: EngineWorker) -> None:
-        workers.append(worker)
-        if seen:
-            worker.send(Stop())
+        stops.interrupted = number == signal.SIGINT
+        stops.ask(signal.Signals(number).name)
 
     before = {each: signal.getsignal(each) for each in SIGNALS}
     for each in SIGNALS:
         signal.signal(each, stop)
     try:
-        yield tell
+        yield stops
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
@@ -99,8 +146,9 @@ def stopped_by_signals() -> Iterator[Callable[[EngineWorker], None]]:
 class Report:
     """Takes the engine's events: rounds and the end to stdout, talk and a bar to stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, stops: Stops, max_rounds: int | None) -> None:
         self.exit_code = 0
+        self._stops, self._max_rounds, self._rounds = stops, max_rounds, 0
         self._stdout_open = True
         self._bar = ExitStack()
         self._step: tuple[int, str] | None = None
@@ -117,6 +165,7 @@ class Report:
                 share = f"{event.good} of {event.labels} good"
                 talk(f"round {event.round}: {share}{event.note and '; ' + event.note}")
                 self._line(event.to_json())
+                self._count_round()
             case Notice():
                 self.close()
                 talk(event.message)
@@ -133,15 +182,27 @@ class Report:
         self._bar.close()
         self._step = None
 
+    def _count_round(self) -> None:
+        self._rounds += 1
+        if self._rounds == self._max_rounds:
+            self._stops.ask(f"--max-rounds {self._max_rounds}")
+
     def _end(self, event: Finished) -> None:
         if event.reason == "stopped":
-            self.exit_code = ExitCode.RESUMABLE
+            event = replace(event, note=event.note or self._stops.why)
+            self.exit_code = self._code_of_stop()
             why = f" ({event.note})" if event.note else ""
             talk(f"stopped{why}. Go on with: hero resume {event.run}")
+        elif event.reason == LabelsNeeded.reason:
+            self.exit_code = ExitCode.LABELS
+            talk(f"round {event.rounds} waits for labels: {event.note}")
         else:
             talk(f"finished: {event.labels} labels in {event.rounds} rounds: {event.run}")
         if self._stdout_open:
             self._line(event.to_json())
+
+    def _code_of_stop(self) -> ExitCode:
+        return ExitCode.INTERRUPTED if self._stops.interrupted else ExitCode.RESUMABLE
 
     def _show(self, event: Progress) -> None:
         if not sys.stderr.isatty():

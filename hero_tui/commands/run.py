@@ -3,107 +3,128 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hero_engine.config import merge
 from hero_engine.errors import ExitCode, HeroError
+from hero_engine.places import private
 from hero_engine.rundir import RunDir, new_run_path
 from hero_engine.sources import find_model
+from hero_engine.tasks import Task
 from hero_tui.commands.output import data, talk
 from hero_tui.commands.runs import open_run
 from hero_tui.settings import choose, layers, nested, parsed, use_runs_folder
 
 
-def new_run(
-    flags: dict[str, Any],
-    *,
-    folder: Path | None,
-    graphics: str | None,
-    headless: bool,
-    labels: str | None,
-) -> int:
+@dataclass(frozen=True)
+class Way:
+    """How a run is worked on: in the app, or headless with labels from somewhere.
+
+    force: use labels that were given for other pictures. max_seconds, max_rounds: stop then,
+    resumable.
+    """
+
+    graphics: str | None = None
+    headless: bool = False
+    labels: str | None = None
+    force: bool = False
+    max_seconds: float | None = None
+    max_rounds: int | None = None
+
+    def check(self) -> None:
+        """HeroError for options that do not go together, or without a terminal for the app."""
+        from hero_tui.graphics.choose import MODES
+
+        if self.graphics is not None and self.graphics not in MODES:
+            raise HeroError(f"--graphics {self.graphics}: choose one of {', '.join(MODES)}")
+        if self.force and self.labels in (None, "none", "judge"):
+            raise HeroError("--force goes with --labels FILE.jsonl")
+        if self.headless:
+            return
+        if self.labels is not None:
+            raise HeroError("--labels goes with --headless; in the app the labels are yours")
+        if self.max_seconds is not None or self.max_rounds is not None:
+            raise HeroError("--max-seconds and --max-rounds go with --headless")
+
+
+@private()
+def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
     """Start a run; returns the exit code. One whose model cannot be opened leaves no folder."""
-    _check_graphics(graphics)
+    way.check()
     use_runs_folder()
     task, settings = choose(layers(), flags)
     find_model(settings.model)
-    _check_way(headless, labels)
-    if headless:
-        from hero_tui.commands.headless import check_labels
-
-        check_labels(labels, task, settings.batch)
+    go = prepare(way, task, settings.batch)
     run = RunDir.create(folder or new_run_path(task.name), settings, task)
-    code = work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=None)
+    code = go(run, None)
     if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
         shutil.rmtree(run.path, ignore_errors=True)
     return code
 
 
-def resume(
-    name: str | None,
-    *,
-    graphics: str | None,
-    headless: bool,
-    labels: str | None,
-    more_rounds: int | None,
-) -> int:
+@private()
+def resume(name: str | None, *, way: Way, more_rounds: int | None) -> int:
     """Go on with a run; returns the exit code. A finished run says so, and 0."""
-    _check_graphics(graphics)
+    way.check()
     run = open_run(name)
     if run.in_use():
         with run.lock():
             pass
-    status = run.status()
-    if status.get("state") == "finished" and more_rounds is None:
-        seen = run.opened()
-        talk(f"finished already: {seen.labels_used} labels in {seen.round} rounds: {run.path}")
-        if headless:
-            from hero_engine.protocol import Finished
+    if more_rounds is None and is_over(run):
+        return say_over(run, way)
+    go = prepare(way, run.task, run.settings.batch)
+    if way.headless and way.labels in (None, "none"):
+        from hero_tui.commands.headless import wait_for_labels
 
-            reason = "rounds" if run.settings.rounds else "budget"
-            data(Finished(seen.run, seen.round, seen.labels_used, reason).to_json())
-        return 0
-    _check_way(headless, labels)
-    if headless:
-        from hero_tui.commands.headless import check_labels
-
-        check_labels(labels, run.task, run.settings.batch)
-    return work(run, graphics=graphics, headless=headless, labels=labels, more_rounds=more_rounds)
+        if (code := wait_for_labels(run)) is not None:
+            return code
+    return go(run, more_rounds)
 
 
-def _check_way(headless: bool, labels: str | None) -> None:
-    """Refuse what cannot work before anything is written."""
-    if headless:
-        return
-    if labels is not None:
-        raise HeroError("--labels goes with --headless; in the app the labels are yours")
-    from hero_tui.app import require_terminal
-
-    require_terminal()
-
-
-def _check_graphics(mode: str | None) -> None:
-    from hero_tui.graphics.choose import MODES
-
-    if mode is not None and mode not in MODES:
-        raise HeroError(f"--graphics {mode}: choose one of {', '.join(MODES)}")
+def is_over(run: RunDir) -> bool:
+    """Whether the run is at its own end, and not only where --rounds let it go last."""
+    if run.status().get("state") != "finished":
+        return False
+    seen, settings = run.opened(), run.settings
+    if settings.rounds:
+        return seen.round >= settings.rounds
+    return seen.labels_used >= settings.labels
 
 
-def work(
-    run: RunDir,
-    *,
-    graphics: str | None,
-    headless: bool,
-    labels: str | None,
-    more_rounds: int | None,
-) -> int:
-    """Run the loop in the app, or without it."""
-    if headless and labels is not None:
-        from hero_tui.commands.headless import run_headless
+def say_over(run: RunDir, way: Way) -> int:
+    """Tell that there is nothing left to do."""
+    seen = run.opened()
+    talk(f"finished already: {seen.labels_used} labels in {seen.round} rounds: {run.path}")
+    if way.headless:
+        from hero_engine.protocol import Finished
 
-        return run_headless(run, labels, more_rounds)
+        reason = "rounds" if run.settings.rounds else "budget"
+        data(Finished(seen.run, seen.round, seen.labels_used, reason).to_json())
+    return ExitCode.DONE
+
+
+def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], int]:
+    """What runs the loop in this way, and returns the exit code.
+
+    HeroError where it cannot work, before anything is written.
+    """
+    if not way.headless:
+        from hero_tui.app import require_terminal
+
+        require_terminal()
+        return partial(_in_app, graphics=way.graphics)
+    from hero_tui.commands.headless import Limits, labeller_for, run_headless
+
+    make = labeller_for(way.labels, task, batch, force=way.force)
+    limits = Limits(way.max_seconds, way.max_rounds)
+    return lambda run, more_rounds: run_headless(run, make, limits, more_rounds)
+
+
+def _in_app(run: RunDir, more_rounds: int | None, *, graphics: str | None) -> int:
     from hero_engine.worker import EngineWorker
     from hero_tui.app import run_on_terminal
     from hero_tui.preferences import read_preferences

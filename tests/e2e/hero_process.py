@@ -173,7 +173,7 @@ def write_labels(path: Path, rounds: Iterable[int]) -> Path:
     return path
 
 
-def small_run(model: Path, folder: Path, labels: object, *more: object) -> list[object]:
+def small_run(model: Path, folder: Path, labels: object = "none", *more: object) -> list[object]:
     """Arguments of a headless run that takes seconds."""
     settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     named = {"task": "hands", "model": model, "dir": folder, "labels": labels, "seed": 5}

@@ -83,7 +83,7 @@ def test_sigterm_stops_within_seconds_resumable(troubled: Troubled) -> None:
     assert troubled.terminated.code == 75
     assert troubled.seconds_to_stop < 5
     assert troubled.terminated.err.splitlines()[-1] == (
-        f"hero: stopped. Go on with: hero resume {troubled.path}"
+        f"hero: stopped (SIGTERM). Go on with: hero resume {troubled.path}"
     )
     assert troubled.terminated.lines()[-1]["reason"] == "stopped"
 
@@ -93,11 +93,11 @@ def test_a_run_at_work_cannot_be_opened_again(troubled: Troubled) -> None:
     assert troubled.second.err.startswith(f"hero: {troubled.path} is in use by another hero (pro")
 
 
-def test_labels_that_run_out_stop_the_run_resumable(troubled: Troubled) -> None:
+def test_a_run_waits_where_labels_run_out(troubled: Troubled) -> None:
     *rounds, last = troubled.starved.lines()
-    assert troubled.starved.code == 75
+    assert troubled.starved.code == 5
     assert [line["round"] for line in rounds] == [0]
-    assert (last["event"], last["reason"]) == ("finished", "stopped")
+    assert (last["event"], last["reason"]) == ("finished", "labels")
     assert "few.jsonl has no labels for round 1" in troubled.starved.err
 
 
@@ -128,5 +128,5 @@ def test_the_first_signal_may_come_before_the_engine(hero: Hero, tiny_model: Pat
     starting.wait((run / "lock").exists)
     starting.signal(signal.SIGINT)
     done = starting.end()
-    assert done.code == 75
-    assert [line["reason"] for line in done.lines()] == ["stopped"]
+    assert done.code == 130
+    assert [(line["reason"], line["note"]) for line in done.lines()] == [("stopped", "SIGINT")]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_folders import PowerCut, cut
 
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.journal import Journal, Mark
@@ -184,6 +185,21 @@ def test_a_step_is_written_whole_or_not_at_all(journal: Journal) -> None:
     assert journal.history(0) == []
     journal.mark(0, [Mark(0, "good")], source="person")
     assert len(journal.history(0)) == 1
+
+
+def test_marks_and_their_submission_are_one_step(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.add_round(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_put", cut)
+        with pytest.raises(PowerCut):
+            journal.mark(0, [Mark(0, "good")], source="file", submit=True)
+    with Journal(path) as again:
+        assert again.history(0) == [] and not again.submitted(0)
+    journal.mark(0, [Mark(0, "good")], source="file", submit=True)
+    with Journal(path) as again:
+        assert again.labels(0, 1) == Labels((True,)) and again.submitted(0)
 
 
 def test_engine_and_app_write_at_once(path: Path, journal: Journal) -> None:

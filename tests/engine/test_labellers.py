@@ -1,9 +1,8 @@
-"""Labels from a file, a judge and a person end in the journal; what is wrong is told."""
+"""Labels from a judge and a person end in the journal; what is wrong is told."""
 
-import json
 import queue
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from refusals import refused
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import ExitCode, HeroError, StopRequested
 from hero_engine.journal import Journal, Mark
-from hero_engine.labellers import FileLabeller, JudgeLabeller, QueueLabeller, judged, read_pictures
+from hero_engine.labellers import JudgeLabeller, QueueLabeller, judged, read_pictures
 from hero_engine.labels import Labels
 from hero_engine.protocol import Command, Stop, SubmitLabels
 from hero_engine.sources import find_model
@@ -27,88 +26,6 @@ def journal(tmp_path: Path) -> Journal:
     journal.add_round(0)
     journal.add_round(1)
     return journal
-
-
-def lines(path: Path, *rows: object) -> Path:
-    """A labels file; texts are lines as they are."""
-    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows), "utf-8")
-    return path
-
-
-def row(round: int, image: int, label: str = "good", **more: Any) -> dict[str, Any]:
-    return {"round": round, "image": image, "label": label, **more}
-
-
-# --- a file
-
-
-def test_a_file_labels_its_rounds_and_leaves_the_rest_unlabelled(
-    tmp_path: Path, journal: Journal
-) -> None:
-    path = lines(
-        tmp_path / "mine.jsonl",
-        row(1, 0),
-        "",
-        row(0, 3, best=True),
-        row(0, 0, "bad", best=False),
-        "   ",
-        row(0, 1),
-    )
-    labeller = FileLabeller(path, batch=5)
-    labeller.label(0, {}, journal)
-    assert journal.labels(0, 5) == Labels((False, True, None, True, None), best=3)
-    assert journal.submitted(0) and not journal.submitted(1)
-    assert {(each.source, each.step) for each in journal.history(0)} == {("mine.jsonl", 1)}
-    assert journal.first_good(0, 5) == 3  # the order of the file
-    labeller.label(1, {}, journal)
-    assert journal.labels(1, 5) == Labels((True, None, None, None, None))
-
-
-def test_a_round_without_a_line_stops_the_run_and_says_why(
-    tmp_path: Path, journal: Journal
-) -> None:
-    path = lines(tmp_path / "mine.jsonl", row(0, 0))
-    with pytest.raises(StopRequested, match=r"mine\.jsonl has no labels for round 1"):
-        FileLabeller(path, 2).label(1, {}, journal)
-    assert journal.history(1) == [] and not journal.submitted(1)
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("good", "not JSON ("),
-        ('{"round": 0, "image": 1, "label": "good"', "not JSON ("),
-        ("[0, 1]", "expected an object such as {"),
-        ("null", "expected an object such as {"),
-        (row(0, 1, lable="good"), "unknown key 'lable'; known are round, image, label, best"),
-        (row(0, 1, "great"), "\"label\" is 'great'; it must be"),
-        ({"round": 0, "image": 1}, '"label" is None; it must be'),
-        (row(0, 1, ["good"]), "\"label\" is ['good']; it must be"),  # type: ignore[arg-type]
-        (row(0, 1, best=1), '"best" must be true or false'),
-        (row(0, 1, best=None), '"best" must be true or false'),
-        (row(0, 1, "bad", best=True), "true only for a good picture"),
-        ({"round": 0, "label": "good"}, '"image" is None; it must be a whole number from 0 on'),
-        (row(0, -1), '"image" is -1; it must be a whole number from 0 on'),
-        (row(0, 1.0), '"image" is 1.0; it must be a whole number'),  # type: ignore[arg-type]
-        (row(0, True), '"image" is True; it must be a whole number'),
-        (row(0, 4), '"image" is 4; a round has pictures 0 to 3'),
-        ({"image": 1, "label": "good"}, '"round" is None; it must be a whole number'),
-        (row(-1, 1), '"round" is -1; it must be a whole number'),
-        (row(0, 0), "picture 0 has a label already, in line 1"),
-        (row(0, 1, best=True), "round 0 has a best already, in line 1"),
-    ],
-)
-def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, line: object, said: str) -> None:
-    path = lines(tmp_path / "mine.jsonl", row(0, 0, best=True), "", row(1, 0, best=True), line)
-    with refused(ExitCode.USAGE, said, start=f"{path}, line 4: "):
-        FileLabeller(path, batch=4)
-
-
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "picture.jsonl").write_bytes(b"\x89PNG\xff")
-    for name in ("gone.jsonl", "picture.jsonl", "."):
-        with refused(ExitCode.USAGE, "cannot read the labels file"):
-            FileLabeller(tmp_path / name, batch=4)
 
 
 # --- a judge
