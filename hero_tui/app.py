@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.protocol import RunOpened
 from hero_tui.bridge import MakeEngine
+from hero_tui.commands.output import talk
 from hero_tui.graphics.choose import choose_painter
 from hero_tui.graphics.detect import ask
 from hero_tui.hero_app import HeroApp
-from hero_tui.terminal import Tty, driver_for, held, quiet, signals_call
+from hero_tui.terminal import Tty, code_of, driver_for, held, quiet, signals_call
 
 
 def run_on_terminal(
@@ -35,10 +35,13 @@ def run_on_terminal(
         stack.enter_context(quiet(run_dir / "hero.log", tty))
         app = HeroApp(run_dir, make_engine, painter, terminal=terminal, opened=opened)
         app.driver_class = driver_for(tty, terminal.typed, app.easel.farewell, app.easel.drawn)
-        stack.enter_context(signals_call(lambda number: _leave(app, tty, number)))
+        seen: list[int] = []
+        stack.enter_context(signals_call(lambda number: _leave(app, tty, number, seen)))
         code = app.run()
     code = app.return_code or 0 if code is None else code
-    print(farewell(app, run_dir, code), file=sys.stderr, flush=True)
+    if seen and code == ExitCode.RESUMABLE:
+        code = code_of(seen[0])
+    talk(farewell(app, run_dir, code))
     if app.bridge.running:
         os._exit(code)
     return code
@@ -56,7 +59,8 @@ def require_terminal(stdin: int = 0, stdout: int = 1) -> None:
         )
 
 
-def _leave(app: HeroApp, tty: Tty, number: int) -> None:
+def _leave(app: HeroApp, tty: Tty, number: int, seen: list[int]) -> None:
+    seen.append(number)
     if number == signal.SIGHUP:
         tty.leave()
     app.leave_for_signal()
@@ -67,9 +71,9 @@ def farewell(app: HeroApp, run_dir: Path, code: int) -> str:
     state = app.state
     resume = f"Go on with: hero resume {run_dir}"
     if state.failed is not None:
-        return f"hero: {state.failed.message}"
+        return state.failed.message
     if state.finished is not None and state.finished.reason != "stopped":
-        return f"hero: finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
-    if code not in (0, 75):
-        return f"hero: the app failed; {run_dir / 'hero.log'} says why. {resume}"
-    return f"hero: stopped in round {state.round + 1} ({state.phase}). {resume}"
+        return f"finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
+    if code not in (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.INTERRUPTED):
+        return f"the app failed; {run_dir / 'hero.log'} says why. {resume}"
+    return f"stopped in round {state.round + 1} ({state.phase}). {resume}"

@@ -26,7 +26,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from hero_engine.errors import ExitCode
 
-SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE = 2.0
 """Seconds a signalled app has to leave before it is left."""
 
@@ -103,17 +103,22 @@ def quiet(log: Path, tty: Tty) -> Iterator[None]:
             os.close(descriptor)
 
 
+def code_of(number: int) -> ExitCode:
+    """What a run ends with that this signal stopped."""
+    return ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.RESUMABLE
+
+
 @contextmanager
 def signals_call(leave: Callable[[int], None]) -> Iterator[None]:
-    """SIGHUP, SIGTERM and SIGINT call `leave` with their number; two seconds later the process
-    ends come what may.
+    """SIGHUP, SIGTERM, SIGINT and SIGUSR1 call `leave` with their number; two seconds later the
+    process ends come what may.
 
     A Python handler, not one of the event loop: it runs even while the loop waits for a stuck
     terminal.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
-        last = threading.Timer(GRACE, os._exit, (ExitCode.RESUMABLE,))
+        last = threading.Timer(GRACE, os._exit, (code_of(number),))
         last.daemon = True
         last.start()
         leave(number)

@@ -102,9 +102,12 @@ def test_symbol_art_shows_each_picture_in_its_own_place(
         )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 75), (signal.SIGINT, 130), (signal.SIGHUP, 75), (signal.SIGUSR1, 75)],
+)
 def test_a_signal_leaves_within_two_seconds_resumable(
-    terminal: FakeTerminal, tmp_path: Path, number: int
+    terminal: FakeTerminal, tmp_path: Path, number: int, code: int
 ) -> None:
     before = termios.tcgetattr(terminal.slave)
     play(terminal, tmp_path, pace="0.2")
@@ -114,7 +117,7 @@ def test_a_signal_leaves_within_two_seconds_resumable(
     started = time.monotonic()
     terminal.pump(terminal.ended, seconds=2.5)
     assert time.monotonic() - started < 2.0
-    assert terminal.process.returncode == 75
+    assert terminal.process.returncode == code
     if number != signal.SIGHUP:
         terminal.listen(0.1)
         assert "\x1b[?1049l" in terminal.heard
