@@ -3,7 +3,7 @@
 ```
  keys ─▶ screens/labelling ─▶ session (marks, undo) ─▶ journal (durable) ─▶ caption
                                                               ║
- pictures ◀─ graphics (kitty, sixel, symbols) ◀─ events ◀─ bridge ◀═ engine thread
+ pictures ◀─ graphics (kitty, iterm, sixel, symbols) ◀─ events ◀─ bridge ◀═ engine thread
 ```
 Nothing here imports torch: the engine is reached through `bridge.py` alone.
 """

@@ -82,7 +82,9 @@ SetAny = Annotated[
 ]
 Graphics = Annotated[
     str | None,
-    typer.Option(metavar="auto|kitty|sixel|symbols", help="How pictures are drawn; else auto."),
+    typer.Option(
+        metavar="auto|kitty|iterm|sixel|symbols", help="How pictures are drawn; else auto."
+    ),
 ]
 Headless = Annotated[bool, typer.Option("--headless", help="No app; JSON lines on stdout.")]
 LabelSource = Annotated[

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from textual.app import App
 
@@ -71,6 +72,15 @@ class HeroApp(App[int], inherit_bindings=False):
         )
         self._hint = terminal.hint
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def refresh(
+        self, *, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """As Textual's, but what is only laid out again is not painted again.
+
+        Textual asks for a layout after it removed a screen; that would send every picture twice.
+        """
+        return super().refresh(repaint=repaint and not layout, layout=layout, recompose=recompose)
 
     async def on_mount(self) -> None:
         """Show what the journal already holds, then wake the engine."""

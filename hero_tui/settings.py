@@ -41,7 +41,7 @@ NO_SETTING = {"HERO_DEBUG"}
 class UiSettings(Checked):
     """[ui]; every field is also a HERO_UI_ variable."""
 
-    graphics: Literal["auto", "kitty", "sixel", "symbols"] = "auto"
+    graphics: Literal["auto", "kitty", "iterm", "sixel", "symbols"] = "auto"
     """How pictures are drawn."""
 
 

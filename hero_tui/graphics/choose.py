@@ -5,11 +5,12 @@ from __future__ import annotations
 from hero_engine.errors import HeroError
 from hero_tui.graphics.detect import Terminal
 from hero_tui.graphics.drawing import Painter
+from hero_tui.graphics.iterm import ItermPainter
 from hero_tui.graphics.kitty import KittyPainter
 from hero_tui.graphics.sixel import SixelPainter
 from hero_tui.graphics.symbols import SymbolPainter
 
-MODES = ("auto", "kitty", "sixel", "symbols")
+MODES = ("auto", "kitty", "iterm", "sixel", "symbols")
 
 
 def choose_painter(mode: str, terminal: Terminal) -> Painter:
@@ -22,4 +23,5 @@ def choose_painter(mode: str, terminal: Terminal) -> Painter:
     chosen = terminal.best if mode == "auto" else mode
     if chosen == "kitty":
         return KittyPainter(tmux=terminal.tmux)
-    return SixelPainter() if chosen == "sixel" else SymbolPainter()
+    others: dict[str, type[Painter]] = {"iterm": ItermPainter, "sixel": SixelPainter}
+    return others.get(chosen, SymbolPainter)()

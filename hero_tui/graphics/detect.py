@@ -36,6 +36,12 @@ SIXEL_ATTRIBUTE = b"4"
 PLACEHOLDER_TERMINALS = ("kitty", "ghostty")
 """WezTerm and Konsole answer the kitty question too, but do not draw Unicode placeholders."""
 
+OLD_KITTY = re.compile(r"kitty\(0\.(\d|1\d|2[0-7])\.")
+"""The versions without Unicode placeholders, which would show nothing; Debian 12 has one."""
+
+INLINE_TERMINALS = ("iterm2", "wezterm")
+"""Those that draw iTerm2's inline images, in more colours than their sixel."""
+
 TRUE_COLOUR_TERMINALS = (
     *PLACEHOLDER_TERMINALS,
     "xterm(",
@@ -58,6 +64,7 @@ class Terminal:
     """
 
     kitty: bool = False
+    iterm: bool = False
     sixel: bool = False
     cell: tuple[int, int] = DEFAULT_CELL
     name: str = ""
@@ -72,8 +79,9 @@ class Terminal:
 
     @property
     def best(self) -> str:
-        """The finest way to show pictures here: kitty, sixel or symbols."""
-        return "kitty" if self.kitty else "sixel" if self.sixel else "symbols"
+        """The finest way to show pictures here: kitty, iterm, sixel or symbols."""
+        ways = {"kitty": self.kitty, "iterm": self.iterm, "sixel": self.sixel}
+        return next((way for way, can in ways.items() if can), "symbols")
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,7 @@ def _understand(heard: bytes) -> Terminal:
     name = found.get("name", b"").decode("ascii", "replace")
     return Terminal(
         kitty=found.get("kitty") == b"OK" and _draws_placeholders(name),
+        iterm=name.lower().startswith(INLINE_TERMINALS),
         sixel=SIXEL_ATTRIBUTE in found.get("device", b"").split(b";"),
         cell=(int(found.get("width", b"0")), int(found.get("height", b"0"))),
         name=name,
@@ -158,7 +167,7 @@ def _understand(heard: bytes) -> Terminal:
 
 
 def _draws_placeholders(name: str) -> bool:
-    return name.lower().startswith(PLACEHOLDER_TERMINALS)
+    return name.lower().startswith(PLACEHOLDER_TERMINALS) and not OLD_KITTY.match(name)
 
 
 def _inside_tmux(said: Terminal, tmux: Tmux) -> Terminal:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from PIL import Image
 from rich.color import Color
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 from rich.style import Style
 from textual.strip import Strip
 
@@ -60,6 +60,7 @@ class Drawing:
         segments = [
             segment if segment.control else Segment(segment.text, ground + (segment.style or NONE))
             for segment in self.lines[y]
+            if segment.text
         ]
         return Strip(segments, self.box.columns)
 
@@ -84,6 +85,24 @@ def open_picture(path: Path) -> Image.Image:
         return rgb
 
 
+def no_larger(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture reduced to this size; one that is smaller already stays as it is."""
+    if size[0] >= picture.width:
+        return picture
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
 def blank(columns: int) -> Segment:
     """Empty cells that take their background from the widget."""
     return Segment(" " * columns)
+
+
+def over_cells(data: str, box: Box, left: int) -> Segment:
+    """What draws a picture over the box's cells, for the end of their last row.
+
+    Save the cursor (at the end of that row), go to the picture's corner `left` cells into the box,
+    draw, and return.
+    """
+    up = f"\x1b[{box.rows - 1}A" if box.rows > 1 else ""
+    back = box.columns - left
+    return Segment(f"\x1b7{up}\x1b[{back}D{data}\x1b8", None, [(ControlType.CURSOR_FORWARD, 0)])

@@ -8,8 +8,6 @@ other. https://sw.kovidgoyal.net/kitty/graphics-protocol/#unicode-placeholders
 
 from __future__ import annotations
 
-import base64
-import io
 import itertools
 import os
 from collections.abc import Iterator
@@ -17,18 +15,13 @@ from collections.abc import Iterator
 from PIL import Image
 from rich.segment import Segment
 
+from hero_tui.graphics.budget import palette_png
 from hero_tui.graphics.diacritics import DIACRITICS
 from hero_tui.graphics.drawing import Box, Drawing, blank
 
 PLACEHOLDER = "\U0010eeee"
 CHUNK = 4096
 """Base64 bytes a command may carry."""
-
-COLOURS = 128
-"""Palette of one picture.
-
-A page of 32 drawn hands of 128 pixels then takes 204 KB, with 256 colours 277 KB.
-"""
 
 
 class KittyPainter:
@@ -51,7 +44,7 @@ class KittyPainter:
         number = next(self._numbers)
         fitted = box.fit(picture.size)
         columns, rows = _cells(fitted, box)
-        data = _palette_png(_no_larger(picture, fitted))
+        data = palette_png(picture, fitted)
         left, above = (box.columns - columns) // 2, (box.rows - rows) // 2
         lines = tuple(
             (
@@ -88,22 +81,8 @@ def _cells(fitted: tuple[int, int], box: Box) -> tuple[int, int]:
     return columns, rows
 
 
-def _no_larger(picture: Image.Image, fitted: tuple[int, int]) -> Image.Image:
-    if fitted[0] >= picture.width:
-        return picture
-    return picture.resize(fitted, Image.Resampling.LANCZOS)
-
-
-def _palette_png(picture: Image.Image) -> bytes:
-    out = io.BytesIO()
-    few = picture.quantize(COLOURS, dither=Image.Dither.NONE)
-    few.save(out, "PNG", compress_level=9)
-    return out.getvalue()
-
-
-def _transmission(image: int, png: bytes, columns: int, rows: int) -> Iterator[str]:
+def _transmission(image: int, data: str, columns: int, rows: int) -> Iterator[str]:
     """The commands that send a PNG (f=100) and place it virtually (U=1), silently (q=2)."""
-    data = base64.standard_b64encode(png).decode("ascii")
     chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]
     head = f"a=T,U=1,f=100,t=d,i={image},c={columns},r={rows},q=2,"
     for index, chunk in enumerate(chunks):

@@ -5,21 +5,20 @@ Xterm, foot, WezTerm, Konsole, mlterm, Windows Terminal, tmux 3.4 and later.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from chafa import TermDb
 from PIL import Image
-from rich.segment import ControlType, Segment
 
+from hero_tui.graphics.budget import SIXEL_BYTES, allowance
 from hero_tui.graphics.chafa_canvas import draw, sixel_config
-from hero_tui.graphics.drawing import Box, Drawing, blank
+from hero_tui.graphics.drawing import Box, Drawing, blank, over_cells
 
 BAND = 6
 """A sixel is six pixels high; any other height smears the last band over the row below."""
 
-COLOURS = 48
-"""Palette of one picture.
-
-A page of 32 drawn hands of 128 pixels then takes 436 KB, with 128 colours 650 KB.
-"""
+PALETTES = (64, 48, 32, 24, 16, 12, 8, 4, 2)
+"""Colours tried, until a picture is within its allowance: a sixel cannot be sent smaller."""
 
 
 class SixelPainter:
@@ -37,9 +36,9 @@ class SixelPainter:
         width, height = _whole_bands(box.fit(picture.size))
         left = (box.columns - -(-width // box.cell[0])) // 2
         data = _encode(picture.resize((width, height), Image.Resampling.LANCZOS))
-        rows = [(blank(box.columns),) for _ in range(box.rows - 1)]
-        last = (blank(box.columns), _placed(data, box, left))
-        return Drawing(box, (*rows, last))
+        empty = (blank(box.columns),)
+        last = (*empty, over_cells(data, box, left))
+        return Drawing(box, (*[empty] * (box.rows - 1), last))
 
 
 def _whole_bands(size: tuple[int, int]) -> tuple[int, int]:
@@ -49,15 +48,24 @@ def _whole_bands(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _encode(picture: Image.Image) -> str:
-    few = picture.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
+    """The picture in as many colours as its allowance has room for."""
+    most = allowance(picture.size, SIXEL_BYTES)
+    finest = _sixel(picture, PALETTES[0])
+    if len(finest) <= most:
+        return finest
+    tried = {colours: "" for colours in PALETTES[1:]}
+
+    def fits(colours: int) -> bool:
+        tried[colours] = _sixel(picture, colours)
+        return len(tried[colours]) <= most
+
+    first = bisect_left(PALETTES[1:-1], True, key=fits)
+    chosen = PALETTES[1:][first]
+    return tried[chosen] or _sixel(picture, chosen)
+
+
+def _sixel(picture: Image.Image, colours: int) -> str:
+    few = picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB")
     canvas = draw(few, sixel_config(*few.size))
     printed: bytes = canvas.print(TermDb().get_fallback_info())
     return printed.decode("ascii").strip()
-
-
-def _placed(data: str, box: Box, left: int) -> Segment:
-    """Save the cursor (at the end of the last row), go to the picture's corner, draw, return."""
-    up = f"\x1b[{box.rows - 1}A" if box.rows > 1 else ""
-    back = box.columns - left
-    text = f"\x1b7{up}\x1b[{back}D{data}\x1b8"
-    return Segment(text, None, [(ControlType.CURSOR_FORWARD, 0)])

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Key, Resize
 from textual.screen import Screen
@@ -19,8 +19,9 @@ from hero_tui.screens.zoom import ZoomScreen
 from hero_tui.widgets import status
 from hero_tui.widgets.easel import Easel
 from hero_tui.widgets.footer import KeyFooter
-from hero_tui.widgets.grid import TileGrid
+from hero_tui.widgets.grid import Table, TileGrid
 from hero_tui.widgets.line import Line
+from hero_tui.widgets.still import Still
 from hero_tui.widgets.tile import Tile
 
 HELD_DOWN = 0.06
@@ -29,7 +30,7 @@ HELD_DOWN = 0.06
 NOT_NOW = "This round was handed in; the model learns from it."
 
 
-class LabellingScreen(Screen[None], inherit_bindings=False):
+class LabellingScreen(Screen[None], Still, inherit_bindings=False):
     """Shows one page of the desk's round and turns keys into marks.
 
     `submit` is called when the person is done with the round and the desk has closed it.
@@ -67,7 +68,7 @@ class LabellingScreen(Screen[None], inherit_bindings=False):
         """Two lines above the pictures, three below."""
         yield Line(id="headline")
         yield Line(id="criterion")
-        yield Container(id="table")
+        yield Table(id="table")
         yield Line(id="notice")
         with Horizontal(id="standing"):
             yield Line(id="phase")

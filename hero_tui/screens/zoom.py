@@ -14,10 +14,11 @@ from hero_tui.graphics.drawing import Box
 from hero_tui.widgets.easel import Easel
 from hero_tui.widgets.footer import KeyFooter
 from hero_tui.widgets.line import Line
+from hero_tui.widgets.still import Still
 from hero_tui.widgets.tile import Picture
 
 
-class ZoomScreen(Screen[int], inherit_bindings=False):
+class ZoomScreen(Screen[int], Still, inherit_bindings=False):
     """Shows a picture of the round; leaving gives the index of the picture shown last."""
 
     BINDINGS = keymap.bindings(keymap.ZOOM)

@@ -13,10 +13,16 @@ from hero_tui.terminal import HeroDriver
 from hero_tui.widgets.tile import Picture
 
 FLIGHT = 16_000
-"""Bytes on their way before the terminal must have answered: 50 ms on a link of 300 KB/s."""
+"""Bytes on their way at a time, or one picture: 50 ms on a link of 300 KB/s.
+
+Then the terminal must have answered that it drew them.
+"""
 
 PATIENCE = 1.0
 """Seconds to wait for that answer."""
+
+LAYOUT_POLL, LAYOUT_POLLS = 0.01, 100
+"""Seconds between looks whether a picture has its place, and looks before it is drawn anyway."""
 
 
 class Easel:
@@ -60,12 +66,27 @@ class Easel:
         await self._queue.join()
 
     async def work(self) -> None:
-        """Draw for as long as the app runs."""
+        """Draw for as long as the app runs.
+
+        What was painted before the first of several pictures, such as an empty page, is on its way
+        too: it lands first.
+        """
         while True:
+            rested = self._queue.empty()
             picture, path, box = await self._queue.get()
-            if picture.wanted == (path, box):
+            if await self._has_room(picture, path, box):
+                if rested:
+                    await self._landed()
                 await self._draw(picture, path, box)
             self._queue.task_done()
+
+    async def _has_room(self, picture: Picture, path: Path, box: Box) -> bool:
+        """Wait until the picture has been laid out; False when it is not wanted any more."""
+        for _ in range(LAYOUT_POLLS):
+            if picture.wanted != (path, box) or picture.size == (box.columns, box.rows):
+                break
+            await asyncio.sleep(LAYOUT_POLL)
+        return picture.wanted == (path, box)
 
     async def _draw(self, picture: Picture, path: Path, box: Box) -> None:
         try:
@@ -73,13 +94,14 @@ class Easel:
         except OSError as error:
             self._app.log.warning(f"cannot read {path}: {error}")
             return
-        if picture.wanted != (path, box):
-            return
-        self._in_flight += drawing.size - (len(drawing.upload) if self._is_sent(drawing) else 0)
-        self._upload(drawing)
-        picture.show(drawing)
-        if self._in_flight >= FLIGHT or self._queue.empty():
-            self._in_flight = 0
+        cost = drawing.size - (len(drawing.upload) if self._is_sent(drawing) else 0)
+        if self._in_flight and self._in_flight + cost > FLIGHT:
+            await self._landed()
+        if picture.wanted == (path, box):
+            self._in_flight += cost
+            self._upload(drawing)
+            picture.show(drawing)
+        if self._queue.empty():
             await self._landed()
 
     def _is_sent(self, drawing: Drawing) -> bool:
@@ -100,7 +122,7 @@ class Easel:
 
         A mute one is asked only once.
         """
-        driver = self._app._driver
+        driver, self._in_flight = self._app._driver, 0
         if not self._answers or not isinstance(driver, HeroDriver):
             return
         self._answered.clear()

@@ -8,13 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Horizontal, Vertical
+from textual.widget import Widget
 
 from hero_tui.geometry import Grid
+from hero_tui.widgets.still import Still
 from hero_tui.widgets.tile import Tile
 
 
-class TileGrid(Vertical):
+class Table(Container, Still):
+    """Where the page lies."""
+
+
+class Row(Horizontal, Still):
+    """A row of tiles."""
+
+
+class TileGrid(Vertical, Still):
     """Tiles for one geometry; a resize makes another TileGrid."""
 
     def __init__(self, grid: Grid) -> None:
@@ -26,9 +36,14 @@ class TileGrid(Vertical):
         """Rows of tiles."""
         self.styles.width = self.grid.width
         for number, row in enumerate(self._rows()):
-            line = Horizontal(*row)
+            line = Row(*row)
             line.styles.margin = (self.grid.space if number else 0, 0, 0, 0)
             yield line
+
+    async def mount_composed_widgets(self, widgets: list[Widget]) -> None:
+        """Appear at once: the page is painted when it is whole, not again for each row mounted."""
+        with self.app.batch_update():
+            await super().mount_composed_widgets(widgets)
 
     def put_away(self) -> None:
         """Leave the screen; what is still being drawn for these tiles is not shown."""

@@ -14,16 +14,16 @@ from textual.events import Click
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from hero_tui.graphics.drawing import Box, Drawing
 from hero_tui.look import Look
+from hero_tui.widgets.still import Still
 
 ROOMY_CAPTION = 10
 """Cells from which a caption has space around its letter."""
 
 
-class Picture(Widget):
+class Picture(Still):
     """A drawing on a plain ground; a dot in the middle until there is one."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -75,7 +75,7 @@ class Picture(Widget):
         return self._strips
 
 
-class Caption(Widget):
+class Caption(Still):
     """The tile's key and its mark."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Caption(Widget):
         return Content(f"{key} {self.look.words}".ljust(self.size.width))
 
 
-class Tile(Widget):
+class Tile(Still):
     """One place of the page.
 
     It knows its place; which picture is there is the screen's business.

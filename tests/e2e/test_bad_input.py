@@ -28,7 +28,7 @@ WRONG = {  # exit code: command: what it says
         "run --task typo.toml": "unknown key 'promt'",
         f"{RUN} --preset fast": "no preset is called 'fast'; there are paper, embedded",
         f"{RUN} --update sgd": "update is 'sgd'; allowed is one of ddpo, forward",
-        f"{RUN} --graphics vga": "--graphics vga: choose one of auto, kitty, sixel, symbols",
+        f"{RUN} --graphics vga": "--graphics vga: choose one of auto, kitty, iterm, sixel, symbols",
         f"{RUN} --set sampler": "--set sampler: write KEY=VALUE",
         f"{RUN} --set speed=9": "unknown setting 'speed'; did you mean 'seed'?",
         f"{RUN} --set zzz=9": "unknown setting 'zzz'; known are: batch, ",

@@ -42,7 +42,8 @@ def asked(
     [
         ("kitty", "kitty", (8, 16)),
         ("xterm", "sixel", (8, 16)),
-        ("wezterm", "sixel", (11, 22)),
+        ("wezterm", "iterm", (11, 22)),
+        ("old kitty", "symbols", (8, 16)),
         ("plain", "symbols", (8, 16)),
     ],
 )
@@ -111,5 +112,5 @@ def test_tmux_shows_kitty_pictures_only_when_it_lets_them_through(
 
 
 def test_an_unknown_graphics_mode_is_refused_with_the_choices() -> None:
-    with pytest.raises(HeroError, match="auto, kitty, sixel, symbols"):
+    with pytest.raises(HeroError, match="auto, kitty, iterm, sixel, symbols"):
         choose_painter("ascii", Terminal())
