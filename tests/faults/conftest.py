@@ -1,0 +1,20 @@
+"""What the faults happen to: tiny runs, one for each update."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "engine"))
+
+from trials import MEMORY_DISK, Subject
+
+
+@pytest.fixture(scope="session")
+def subjects() -> Iterator[Callable[[str], Subject]]:
+    """The subject for an update."""
+    with TemporaryDirectory(dir=MEMORY_DISK) as root:
+        yield cache(lambda update: Subject(Path(root), update))

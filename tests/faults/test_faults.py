@@ -1,0 +1,48 @@
+"""A part of `python -m tests.faults`: no fault loses a label, and none changes a run."""
+
+from collections.abc import Callable
+
+import pytest
+from disks import full, on_small_disks, read_only
+from instants import Act
+from trials import Subject, failing_at, killed_again_and_again, killed_at
+
+
+@pytest.mark.parametrize("update", ["ddpo", "forward"])
+def test_killed_at_an_instant_a_run_goes_on_as_if_nothing_had_happened(
+    subjects: Callable[[str], Subject], update: str
+) -> None:
+    """Every 37th here, beginning elsewhere for each update; the command takes each."""
+    subject = subjects(update)
+    last = len(subject.instants)
+    tally = killed_at(subject, list(range(5 if update == "ddpo" else 17, last, 37)))
+    assert tally.faults > 9 and tally.labels > tally.faults
+    assert (tally.lost, tally.different) == (0, [])
+
+
+def test_every_kind_of_instant_is_among_them(subjects: Callable[[str], Subject]) -> None:
+    kinds = {"open", "flush", "os.rename", "os.remove", "os.mkdir", "step", "sql COMMIT"}
+    assert kinds <= set(subjects("ddpo").instants)
+
+
+def test_killed_again_and_again(subjects: Callable[[str], Subject]) -> None:
+    tally = killed_again_and_again(subjects("forward"), 8, seed=1)
+    assert (tally.lost, tally.different) == (0, [])
+
+
+@pytest.mark.parametrize("act", [full, read_only])
+def test_a_disk_that_takes_no_more_stops_a_run_in_one_line(
+    subjects: Callable[[str], Subject], act: Act
+) -> None:
+    subject = subjects("ddpo")
+    files = [at for at, name in enumerate(subject.instants, 1) if not name.startswith("s")]
+    tally = failing_at(subject, files[:: len(files) // 8], act)
+    assert (tally.lost, tally.different) == (0, [])
+    words = "No space left on device" if act is full else "Read-only file system"
+    assert all(words in line for line in tally.said if line)
+
+
+def test_a_small_disk(subjects: Callable[[str], Subject]) -> None:
+    """A true one, where the tests run as root; SQLite finds it full as well."""
+    tally = on_small_disks(subjects("forward"), [40, 120, 240])
+    assert (tally.lost, tally.different) == (0, [])
