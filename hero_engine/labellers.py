@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hero_engine.errors import HeroError, LabelsNeeded, StopRequested
 from hero_engine.files import write_atomically
+from hero_engine.habits import Habits
 from hero_engine.journal import Journal, Mark
 from hero_engine.labels_file import LabelsFile, template, to_lines
 from hero_engine.protocol import Command, Stop
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Pictures = Mapping[int, Path]
 """A round's PNG files by index."""
+PERFECT = Habits()
 
 
 class Labeller(Protocol):
@@ -48,24 +50,29 @@ class QueueLabeller:
 
 
 class JudgeLabeller:
-    """The embedded judge: good is what it reads as a success, best the likeliest of those."""
+    """The embedded judge: good is what it reads as a success, best the likeliest of those.
 
-    def __init__(self, task: Task) -> None:
+    habits: how it departs from that; its mistakes follow from `seed`.
+    """
+
+    def __init__(self, task: Task, habits: Habits = PERFECT, seed: int = 0) -> None:
         from hero_engine.embedded.judge import Judge
 
-        self._task = judged(task)
+        self._task, self._wanted = judged(task), habits.wanted(task)
+        self._habits, self._seed = habits, seed
         self._judge = Judge.open("labeller")
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Label all pictures in one step."""
         images = read_pictures(pictures)
-        good = self._judge.success(self._task, images)
-        chances = self._judge.success_probability(self._task, images)
+        seen = self._judge.success(self._task, images, self._wanted)
+        good = self._habits.marked(seen, list(pictures), self._seed, round)
+        chances = self._judge.success_probability(self._task, images, self._wanted)
         marks = [Mark(i, "good" if ok else "bad") for i, ok in zip(pictures, good, strict=True)]
         goods = {i: chance for i, ok, chance in zip(pictures, good, chances, strict=True) if ok}
         if goods:
             marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
-        journal.mark(round, marks, source="judge", submit=True)
+        journal.mark(round, marks, source=self._habits.name, submit=True)
 
 
 def judged(task: Task) -> str:

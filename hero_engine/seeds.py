@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-Purpose = Literal["noise", "step", "pick", "embed", "update", "renoise", "init", "probe"]
+Purpose = Literal["noise", "step", "pick", "embed", "update", "renoise", "init", "probe", "label"]
 
 
 def seed_number(seed: int, purpose: Purpose, round: int, index: int) -> int:

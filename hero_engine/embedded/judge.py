@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hero_engine.embedded import judges_dir
-from hero_engine.embedded.drawing import ATTRIBUTES, is_success
+from hero_engine.embedded.drawing import ATTRIBUTES, SUBJECTS
+from hero_engine.embedded.drawing.subject import Attributes
 from hero_engine.errors import HeroError
 
 Pictures = npt.NDArray[np.uint8]
@@ -121,43 +122,31 @@ class Judge:
             for index in range(len(images))
         ]
 
-    def success_probability(self, task: str, images: Pictures) -> npt.NDArray[np.float32]:
-        """(B,) probability that the task's criterion holds, attributes taken as independent."""
+    def success_probability(
+        self, task: str, images: Pictures, wanted: Attributes | None = None
+    ) -> npt.NDArray[np.float32]:
+        """(B,) probability of the wanted attributes, taken as independent."""
         rows = self.probabilities(task, images)
         result = np.ones(len(images), np.float32)
-        for name, values in deciding_values(task).items():
-            chosen = [ATTRIBUTES[task][name].index(value) for value in values]
-            result *= rows[name][:, chosen].sum(axis=1)
+        for name, value in (wanted or SUBJECTS[task].wanted).items():
+            result *= rows[name][:, ATTRIBUTES[task][name].index(value)]
         return result
 
-    def success(self, task: str, images: Pictures) -> npt.NDArray[np.bool_]:
-        """(B,) whether the likeliest reading of each picture fulfils the criterion."""
-        return np.array([is_success(task, seen) for seen in self.attributes(task, images)], bool)
+    def success(
+        self, task: str, images: Pictures, wanted: Attributes | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """(B,) whether the likeliest reading of each picture has the wanted attributes.
+
+        wanted: without it, what success in the task needs.
+        """
+        seen = self.attributes(task, images)
+        needed = (wanted or SUBJECTS[task].wanted).items()
+        return np.array([needed <= each.items() for each in seen], bool)
 
     @torch.inference_mode()
     def features(self, images: Pictures) -> npt.NDArray[np.float32]:
         """(B, 128) features, for distances between pictures."""
         return self.net.features(to_input(images)).numpy()
-
-
-def deciding_values(task: str) -> dict[str, tuple[str, ...]]:
-    """Of each attribute, the values with which success is possible (the criterion is a product)."""
-    typical = typical_success(task)
-    return {
-        name: tuple(v for v in values if is_success(task, {**typical, name: v}))
-        for name, values in ATTRIBUTES[task].items()
-    }
-
-
-def typical_success(task: str) -> dict[str, str]:
-    """Some attributes that fulfil the task's criterion."""
-    chosen = {name: values[0] for name, values in ATTRIBUTES[task].items()}
-    for name, values in ATTRIBUTES[task].items():
-        for value in values:
-            if is_success(task, {**chosen, name: value}):
-                chosen[name] = value
-                break
-    return chosen
 
 
 def require_task(task: str) -> None:

@@ -23,7 +23,8 @@ class Task:
     """What is asked of the model, and of the person.
 
     ``success`` is the criterion in words; ``judge`` the name under which the embedded judges know
-    the task, if they do; ``paper`` holds the settings that differ under the preset ``paper``.
+    the task, if they do, and ``wanted`` the attributes it takes for success, where these are not
+    its subject's own; ``paper`` holds the settings that differ under the preset ``paper``.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Task:
     transfer_prompts: tuple[str, ...] = ()
     judge: str | None = None
     paper: Mapping[str, int] = field(default_factory=dict)
+    wanted: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_tasks() -> tuple[Task, ...]:
@@ -110,6 +112,8 @@ def _fits(name: str, value: object) -> bool:
         return isinstance(value, dict) and all(
             key in ("labels", "batch") and _fits(key, each) for key, each in value.items()
         )
+    if name == "wanted":
+        return isinstance(value, dict) and all(_is_line(each) for each in value.values())
     if name == "name":  # it becomes a part of the run's folder
         return _is_line(value) and "/" not in value
     return _is_line(value)
@@ -131,4 +135,6 @@ def _wanted(name: str) -> str:
         return "a list of texts, each one line"
     if name == "name":
         return "one line of text without '/'"
+    if name == "wanted":
+        return "a table of attributes, each with its value"
     return "a table of labels and batch" if name == "paper" else "one line of text"

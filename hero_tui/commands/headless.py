@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from hero_engine.errors import ExitCode, LabelsNeeded, StopRequested
+from hero_engine.habits import is_judge, read_habits
 from hero_engine.journal import Journal
 from hero_engine.labellers import Elsewhere, FileLabeller, JudgeLabeller, Labeller, judged, waiting
 from hero_engine.labels_file import read_labels
@@ -44,16 +45,18 @@ class Limits:
 
 
 def labeller_for(labels: str | None, task: Task, batch: int, *, force: bool) -> MakeLabeller:
-    """What `--labels` names: "judge", a file, or None or "none" for labels that come later.
+    """What `--labels` names: a judge, a file, or None or "none" for labels that come later.
 
     HeroError where the labels cannot be had; before anything is written or opened.
     """
-    if labels in (None, "none"):
+    if labels is None or labels == "none":
         return Elsewhere
-    if labels == "judge":
+    if is_judge(labels):
         judged(task)
         find_judge("labeller")
-        return lambda folder: JudgeLabeller(folder.task)
+        habits = read_habits(labels)
+        habits.wanted(task)
+        return lambda folder: JudgeLabeller(folder.task, habits, folder.settings.seed)
     found = read_labels(Path(labels), batch)
     return lambda folder: FileLabeller(found, folder, force=force, warn=talk)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from hero_engine.config import merge
 from hero_engine.errors import ExitCode, HeroError
+from hero_engine.habits import is_judge
 from hero_engine.places import private
 from hero_engine.rundir import RunDir, new_run_path
 from hero_engine.sources import find_model
@@ -41,7 +42,7 @@ class Way:
 
         if self.graphics is not None and self.graphics not in MODES:
             raise HeroError(f"--graphics {self.graphics}: choose one of {', '.join(MODES)}")
-        if self.force and self.labels in (None, "none", "judge"):
+        if self.force and (self.labels in (None, "none") or is_judge(str(self.labels))):
             raise HeroError("--force goes with --labels FILE.jsonl")
         if self.headless:
             return

@@ -44,6 +44,8 @@ WRONG = {  # exit code: command: what it says
         f"{HEADLESS} --max-rounds 0": "--max-rounds",
         f"{HEADLESS} --max-seconds -1": "--max-seconds",
         f"{HEADLESS} --labels judge --force": "--force goes with --labels FILE.jsonl",
+        f"{HEADLESS} --labels judge:flip=2": "a judge's habits are flip=0.1",
+        f"{HEADLESS} --labels judge:picky=green": "matters of taste in 'hands' are: nothing",
         f"{HEADLESS} --labels none.jsonl": "labels file none.jsonl: No such file or directory",
         f"{HEADLESS} --labels .": "cannot read the labels file .: Is a directory",
         f"{HEADLESS} --labels words.jsonl": "words.jsonl",

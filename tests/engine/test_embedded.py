@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hero_engine.embedded import drawing, judges_dir, weights_dir
-from hero_engine.embedded.judge import Judge, deciding_values
+from hero_engine.embedded.judge import Judge
 from hero_engine.embedded.training import pack, vae
 from hero_engine.errors import HeroError
 from hero_engine.tasks import list_tasks
@@ -79,9 +79,16 @@ def test_the_two_judges_are_not_the_same_network() -> None:
 def test_probability_and_reading_agree_where_one_attribute_decides() -> None:
     judge = Judge.open("labeller")
     pictures = np.stack([np.asarray(d.image) for d in drawn("mountain", 9)[:40]])
-    rows = judge.probabilities("mountain", pictures)["view"]
-    assert np.allclose(judge.success_probability("mountain", pictures), rows[:, 0], atol=1e-6)
-    assert deciding_values("mountain") == {"view": ("window",), "season": ("green", "snowy")}
+    said = judge.probabilities("mountain", pictures)
+    window, snowy = said["view"][:, 0], said["season"][:, 1]
+    assert np.allclose(judge.success_probability("mountain", pictures), window, atol=1e-6)
+    assert np.array_equal(judge.success("mountain", pictures), window > 0.5)
+    taste = {"view": "window", "season": "snowy"}
+    narrower = judge.success_probability("mountain", pictures, taste)
+    assert np.allclose(narrower, window * snowy, atol=1e-6)
+    wanted = (window > 0.5) & (snowy > 0.5)
+    assert np.array_equal(judge.success("mountain", pictures, taste), wanted)
+    assert 0 < wanted.sum() < (window > 0.5).sum()
     assert judge.features(pictures).shape == (40, 128)
 
 

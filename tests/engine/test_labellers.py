@@ -2,7 +2,7 @@
 
 import queue
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +36,14 @@ class GreyJudge:
 
     asked: ClassVar[list[str]] = []
 
-    def success(self, task: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    def success(
+        self, task: str, images: npt.NDArray[np.uint8], wanted: Any = None
+    ) -> npt.NDArray[np.bool_]:
         self.asked.append(task)
         return images[:, 0, 0, 0] > 100
 
     def success_probability(
-        self, task: str, images: npt.NDArray[np.uint8]
+        self, task: str, images: npt.NDArray[np.uint8], wanted: Any = None
     ) -> npt.NDArray[np.float32]:
         return images[:, 0, 0, 2].astype(np.float32)
 

@@ -1,0 +1,125 @@
+"""How a judge that stands in for a person departs from a perfect one.
+
+`judge:flip=0.1` gets a tenth of its labels wrong, `judge:lazy=5` marks at most 5 goods a page, and
+`judge:picky=green` wants green mountains where the task takes snowy ones too. Joined by commas:
+`judge:picky=green,flip=0.05`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from hero_engine.errors import HeroError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from hero_engine.tasks import Task
+
+JUDGE = "judge"
+PAGE = 32
+"""Pictures on a full page of the app."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """None, unless given.
+
+    flip: chance that a picture gets the other label, 0 to below 0.5. lazy: most goods a page, the
+    first ones in reading order; 0 for no limit. picky: a value of one of the subject's attributes
+    that good pictures must also have.
+    """
+
+    flip: float = 0.0
+    lazy: int = 0
+    picky: str = ""
+
+    @property
+    def name(self) -> str:
+        """As `read_habits` reads it: "judge", or "judge:flip=0.1"."""
+        given = [(f.name, getattr(self, f.name)) for f in fields(self)]
+        said = ",".join(f"{name}={value}" for name, value in given if value)
+        return f"{JUDGE}:{said}" if said else JUDGE
+
+    def wanted(self, task: Task) -> Mapping[str, str]:
+        """The attributes a good picture must have. HeroError for a taste nobody can have."""
+        from hero_engine.embedded.drawing import ATTRIBUTES
+
+        wanted = criterion(task)
+        if not self.picky:
+            return wanted
+        values = ATTRIBUTES[str(task.judge)]
+        open_to_taste = {v: name for name in values if name not in wanted for v in values[name]}
+        if self.picky not in open_to_taste:
+            known = ", ".join(sorted(open_to_taste)) or "nothing"
+            raise HeroError(f"picky={self.picky}: matters of taste in {task.name!r} are: {known}")
+        return {**wanted, open_to_taste[self.picky]: self.picky}
+
+    def marked(
+        self, good: npt.NDArray[np.bool_], images: Sequence[int], seed: int, round: int
+    ) -> npt.NDArray[np.bool_]:
+        """What is marked good of the pictures (by index) that are: first lazy, then mistaken.
+
+        Each picture's mistake is drawn from (seed, round, index) alone.
+        """
+        import numpy as np
+        import torch
+
+        from hero_engine.seeds import generator
+
+        marked = good.copy()
+        for first in range(0, len(marked), PAGE) if self.lazy else ():
+            goods = first + np.flatnonzero(marked[first : first + PAGE])
+            marked[goods[self.lazy :]] = False
+        if self.flip:
+            draws = [torch.rand(1, generator=generator(seed, "label", round, i)) for i in images]
+            marked ^= np.array([float(draw) < self.flip for draw in draws], bool)
+        return marked
+
+
+def is_judge(source: str) -> bool:
+    """Whether a labeller's name means a judge, and not a file."""
+    return source == JUDGE or source.startswith(f"{JUDGE}:")
+
+
+def read_habits(source: str) -> Habits:
+    """What a judge's name says: "judge", "judge:lazy=5". HeroError where it says nothing known."""
+    given: dict[str, float | int | str] = {}
+    for part in source.removeprefix(JUDGE).removeprefix(":").split(","):
+        name, _, value = part.partition("=")
+        try:
+            if name == "flip" and 0 < float(value) < 0.5:
+                given["flip"] = float(value)
+            elif name == "lazy" and int(value) > 0:
+                given["lazy"] = int(value)
+            elif name == "picky" and value:
+                given["picky"] = value
+            elif source != JUDGE:
+                raise ValueError
+        except ValueError:
+            raise HeroError(
+                f"labels from {source!r}: a judge's habits are flip=0.1 (below 0.5), lazy=5 and "
+                "picky=green, joined by commas"
+            ) from None
+    return Habits(**given)  # type: ignore[arg-type]
+
+
+def criterion(task: Task) -> Mapping[str, str]:
+    """The attributes that success in a judged task needs: its own, or its subject's.
+
+    HeroError where no picture can have them.
+    """
+    from hero_engine.embedded.drawing import ATTRIBUTES, SUBJECTS
+
+    known = ATTRIBUTES.get(str(task.judge))
+    if known is None:
+        raise HeroError(
+            f"no judge knows the task {task.judge!r}; judged tasks: {', '.join(ATTRIBUTES)}"
+        )
+    for name, value in task.wanted.items():
+        if value not in known.get(name, ()):
+            raise HeroError(f"{task.name}: no {task.judge} has {name} = {value!r}; known: {known}")
+    return task.wanted or SUBJECTS[str(task.judge)].wanted
