@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
 
     Targets match the end of module names; "conv" stands for the residual blocks' convolutions,
     "ff" for the feed-forward layers, "time" for the time embedding's projections, "text" for the
-    text's side of a transformer's joint attention. HeroError, 2, where a target names no layer.
+    text's side of a transformer's joint attention. `lora.within` keeps to one part of the network.
+    HeroError, 2, where a target names no layer there.
     """
     from peft import LoraConfig
 
@@ -34,7 +35,7 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
         r=lora.rank,
         lora_alpha=lora.alpha,
         init_lora_weights="gaussian",
-        target_modules=list(_target_modules(network, lora.targets)),
+        target_modules=sorted(_target_modules(network, lora)),
     )
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(seed_number(seed, "init", 0, 0))
@@ -54,13 +55,20 @@ def layer_names(network: Any) -> list[str]:
     ]
 
 
-def _target_modules(network: Any, targets: tuple[str, ...]) -> Iterator[str]:
-    layers = layer_names(network)
-    for target in targets:
+def _target_modules(network: Any, lora: LoraSettings) -> set[str]:
+    """Full names, so that peft can take no layer for one that only ends alike."""
+    layers = [name for name in layer_names(network) if lora.within in name]
+    found: set[str] = set()
+    for target in lora.targets:
         suffixes = TARGET_GROUPS.get(target, (target,))
-        if not any(_ends(layer, suffix) for suffix in suffixes for layer in layers):
-            raise HeroError(f"lora.targets: {target!r} names no layer of this model's network")
-        yield from suffixes
+        named = {layer for layer in layers if any(_ends(layer, suffix) for suffix in suffixes)}
+        if not named:
+            where = f" within {lora.within!r}" if lora.within else ""
+            raise HeroError(
+                f"lora.targets: {target!r} names no layer of this model's network{where}"
+            )
+        found |= named
+    return found
 
 
 def _ends(layer: str, suffix: str) -> bool:

@@ -129,16 +129,17 @@ class Pictures:
 
     def _steps_to_keep(self) -> Tensor | None:
         """Which denoising steps of each picture will be trained, (B, S); None where none are."""
-        settings, wanted = self.settings, self.learner.update.steps_per_image
-        if not wanted:
+        settings, update = self.settings, self.learner.update
+        if not update.steps_per_image:
             return None
         return pick_training_steps(
             self.learner.model,
             settings.sampler,
-            wanted,
+            update.steps_per_image,
             settings.batch,
             settings.seed,
             self.round,
+            update.window,
         )
 
     def _check(self, piece: Batch, first: int) -> None:

@@ -34,17 +34,21 @@ def pick_training_steps(
     count: int,
     seed: int,
     round: int,
+    window: tuple[float, float] = (0.0, 1.0),
 ) -> Tensor:
     """Which denoising steps of each image will be trained, drawn before any is sampled.
 
+    window: the part of the sampler's steps they are drawn from, 0 the noisiest, 1 the last.
     Returns (count, S) int64 indices into the sampler's steps, rising, without repeats in a row.
-    S is `steps_per_image`, or fewer where the sampler has fewer steps with noise in them.
-    ValueError where it has none (eta = 0).
+    S is `steps_per_image`, or fewer where the window has fewer steps with noise in them.
+    ValueError where it has none (eta = 0, or an empty window).
     """
     stds = model.process.std(*model.process.steps(settings.steps), settings.eta)
-    noisy = (stds > MIN_STD).nonzero().flatten()
+    place = (torch.arange(len(stds)) + 0.5) / len(stds)
+    inside = (place > window[0]) & (place < window[1])
+    noisy = ((stds > MIN_STD) & inside).nonzero().flatten()
     if len(noisy) == 0:
-        raise ValueError("no denoising step has noise: eta must be above 0")
+        raise ValueError(f"no denoising step in the window {window} has noise (eta = 0: none has)")
     kept = min(steps_per_image, len(noisy))
     rows = []
     for index in range(count):

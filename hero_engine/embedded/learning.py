@@ -6,7 +6,8 @@
 
 For every update and seed: a whole run with the preset "embedded", labelled by the labeller judge;
 then pictures from the tuned model, with fresh noise N(0, I) and with the run's guided noise, scored
-by the evaluator judge, which never labels. The base is scored once, with the same fresh noises.
+by the evaluator judge, which never labels. The base is scored with the same fresh noises and the
+update's own sampler.
 Intervals are over seeds (Student's t, 95%). Runs and scores are kept beside ``--out``, so a run
 that was interrupted goes on and a finished one is not repeated; give each its own process and
 one thread with ``OMP_NUM_THREADS=1`` and ``--seeds``, then collect with all seeds.
@@ -71,7 +72,7 @@ def one_run(folder: Path, task_name: str, update: str, seed: int, images: int) -
         "update": update,
         "seed": seed,
         "images": images,
-        "base": base_score(folder / f"{task_name}-base.json", exam),
+        "base": base_score(folder / f"{task_name}-{update}-base.json", exam),
         "fresh": asdict(exam.score(FRESH, base=False)),
         "guided": asdict(exam.score(exam.learner.prior, base=False)),
         "rounds": rounds_of(run),
@@ -81,7 +82,7 @@ def one_run(folder: Path, task_name: str, update: str, seed: int, images: int) -
 
 
 def base_score(kept: Path, exam: Exam) -> dict[str, Any]:
-    """The base's score with fresh noise: of no seed and no update, so taken once."""
+    """The base's score with fresh noise: of no seed, so taken once an update (and its sampler)."""
     if not kept.exists():
         kept.write_text(json.dumps(asdict(exam.score(FRESH, base=True))))
     return dict(json.loads(kept.read_text()))
@@ -102,12 +103,13 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for the base and for every update and noise."""
-    base = results[0]["base"]
-    rows: list[dict[str, Any]] = [{"update": "-", "noise": "base", **base}]
+    """For every update a row of its base, and one of each noise."""
+    rows: list[dict[str, Any]] = []
     for update in dict.fromkeys(r["update"] for r in results):
+        of = [r for r in results if r["update"] == update]
+        base = of[0]["base"]
+        rows.append({"update": update, "noise": "base", **base})
         for noise in ("fresh", "guided"):
-            of = [r for r in results if r["update"] == update]
             rates = [r[noise]["rate"] for r in of]
             rows.append(
                 {
@@ -125,16 +127,16 @@ def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The summary as a Markdown table."""
-    base = rows[0]
-    low, high = base["interval"]
     lines = [
         "| update | policy and noise | success | lift over the base | diversity, of the good |",
         "|---|---|---|---|---|",
-        f"| | {POLICIES['base']} | {base['rate']:.3f} ({low:.3f} to {high:.3f}) | "
-        f"| {spread(base)} |",
     ]
-    for row in rows[1:]:
-        rate, lift = f"{row['rate'][0]:.3f} ± {row['rate'][1]:.3f}", f"{row['lift'][0]:+.3f}"
+    for row in rows:
+        if row["noise"] == "base":
+            low, high = row["interval"]
+            rate, lift = f"{row['rate']:.3f} ({low:.3f} to {high:.3f})", ""
+        else:
+            rate, lift = f"{row['rate'][0]:.3f} ± {row['rate'][1]:.3f}", f"{row['lift'][0]:+.3f}"
         cells = (f"`{row['update']}`", POLICIES[row["noise"]], rate, lift, spread(row))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

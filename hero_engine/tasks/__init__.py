@@ -72,9 +72,11 @@ def settings_for(
     name = preset or ("embedded" if model == "embedded" else "paper")
     if name not in PRESETS:
         raise HeroError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
-    numbers = {"batch": task.batch, "labels": task.labels}
+    numbers: dict[str, Any] = {"batch": task.batch, "labels": task.labels}
     if name == "paper":
         numbers |= task.paper
+    if changes and "update" in changes:  # a preset may differ by update
+        numbers["update"] = changes["update"]
     settings = PRESETS[name](task=task.name, prompt=task.prompt, model=model, **numbers)
     return with_changes(settings, changes or {})
 

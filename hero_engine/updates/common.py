@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hero_engine.pipeline import Model
 
 PROBES = 8
+WHOLE = (0.0, 1.0)
+"""All of the sampler's steps."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -68,6 +70,8 @@ class Update(Protocol):
     name: str
     steps_per_image: int
     """Denoising steps to keep of each picture; 0 where none are needed."""
+    window: tuple[float, float]
+    """The part of the sampler's steps they come from, 0 the noisiest, 1 the last."""
     minibatch: int
     """Pictures a forward pass; bounds memory only."""
 

@@ -32,7 +32,7 @@ from hero_engine.config import D3poSettings, SamplerSettings
 from hero_engine.errors import HeroError
 from hero_engine.records import Trajectory
 from hero_engine.seeds import generator
-from hero_engine.updates.common import Experience, OnProgress, Optimizer, Probe
+from hero_engine.updates.common import WHOLE, Experience, OnProgress, Optimizer, Probe
 from hero_engine.updates.ddpo import Policy
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class D3poUpdate:
     """Preferences instead of rewards. Needs kept steps, eta > 0, and both kinds of label."""
 
     name = "d3po"
+    window = WHOLE
 
     def __init__(self, settings: D3poSettings, sampler: SamplerSettings, model: "Model") -> None:
         if sampler.eta <= 0:

@@ -12,7 +12,8 @@ What differs from sony/hero and ddpo-pytorch, which it builds on:
   that trains, before the first optimizer step: rounding there is larger than a clip range of 1e-4;
 - steps without noise (the last one of some schedules) are not trained, where they clamp sigma;
 - a last group smaller than `images_per_update` makes a step of its own, where they want whole ones;
-- a picture whose reward is unknown is left out.
+- a picture whose reward is unknown is left out;
+- `window` can keep the training to a part of the steps (the default is all, as there).
 
 Before the first optimizer step rho is 1: exactly, where the minibatches of training have the rows
 of those of sampling; else up to float32 rounding (|rho - 1| < 1e-5; clip range 1e-4). The metric
@@ -53,6 +54,7 @@ class DdpoUpdate:
             )
         self.settings, self.sampler, self.model = settings, sampler, model
         self.minibatch, self.steps_per_image = settings.minibatch, settings.steps_per_image
+        self.window = settings.window
         self.optimizer = Optimizer(model.lora_parameters(), settings)
 
     def signal(self, experience: Experience) -> str:

@@ -36,7 +36,15 @@ from torch import Tensor
 from hero_engine.config import ForwardSettings
 from hero_engine.process import per_image
 from hero_engine.seeds import generator
-from hero_engine.updates.common import Experience, Memory, OnProgress, Optimizer, Probe, renoise
+from hero_engine.updates.common import (
+    WHOLE,
+    Experience,
+    Memory,
+    OnProgress,
+    Optimizer,
+    Probe,
+    renoise,
+)
 
 if TYPE_CHECKING:
     from hero_engine.pipeline import Model, Prompt
@@ -49,6 +57,7 @@ class ForwardUpdate:
 
     name = "forward"
     steps_per_image = 0
+    window = WHOLE
 
     def __init__(self, settings: ForwardSettings, model: "Model") -> None:
         self.settings, self.model = settings, model

@@ -37,6 +37,7 @@ def test_paper_is_the_official_code() -> None:
         "rank": 4,
         "alpha": 4,
         "targets": ("to_q", "to_k", "to_v", "to_out.0"),
+        "within": "",
     }
     assert asdict(got.noise) == {"best_share": 0.5, "perturbation": 0.1, "fresh_share": 0.0}
     assert asdict(got.embedding) == {
@@ -52,6 +53,7 @@ def test_paper_is_the_official_code() -> None:
     assert asdict(got.ddpo) == {
         "learning_rate": 1e-3,
         "steps_per_image": 5,
+        "window": (0.0, 1.0),
         "clip_range": 1e-4,
         "advantage_clip": 5.0,
         "inner_epochs": 1,

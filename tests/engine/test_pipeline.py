@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,16 @@ def test_lora_targets(square_folder: Path, targets: tuple[str, ...], modules: se
     model = open_model(str(square_folder), LoraSettings(targets=targets), "cpu")
     names = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in model.lora_state()}
     assert names == modules
+
+
+def test_lora_within_a_part_of_the_network(square_folder: Path) -> None:
+    lora = LoraSettings(targets=("to_q", "conv"), within="up_blocks")
+    model = open_model(str(square_folder), lora, "cpu")
+    layers = {name.split(".lora_")[0] for name in model.lora_state()}
+    assert {layer.split(".")[0] for layer in layers} == {"up_blocks"}
+    assert {layer.split(".")[-1] for layer in layers} == {"to_q", "conv1", "conv2"}
+    with pytest.raises(HeroError, match="within 'nowhere'"):
+        open_model(str(square_folder), replace(lora, within="nowhere"), "cpu")
 
 
 def test_unknown_lora_target(square_folder: Path) -> None:

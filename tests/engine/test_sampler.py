@@ -43,6 +43,18 @@ def test_picked_steps_are_distinct_even_and_by_name(square: Model) -> None:
     assert torch.equal(again, picked[:3])
 
 
+@pytest.mark.parametrize(
+    ("window", "steps"), [((0.0, 0.5), {0, 1, 2, 3, 4}), ((0.5, 0.8), {5, 6, 7}), ((0.9, 1.0), {9})]
+)
+def test_picked_steps_come_from_the_window(
+    square: Model, window: tuple[float, float], steps: set[int]
+) -> None:
+    picked = pick_training_steps(square, SamplerSettings(steps=10), 9, 20, 0, 0, window)
+    assert {step for row in picked.tolist() for step in row} == steps
+    with pytest.raises(ValueError, match="window"):
+        pick_training_steps(square, SamplerSettings(steps=10), 9, 20, 0, 0, (0.4, 0.4))
+
+
 @pytest.mark.parametrize(("to_one", "last"), [(True, 8), (False, 9)])
 def test_step_without_noise_is_not_picked(to_one: bool, last: int) -> None:
     scheduler = DDIMScheduler(set_alpha_to_one=to_one, steps_offset=1, clip_sample=False)

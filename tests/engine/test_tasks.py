@@ -1,5 +1,6 @@
 """The tasks that ship, one's own, and every mistake in a task file told in one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_changes_go_over_the_tasks_numbers_and_those_over_the_presets() -> None:
     settings = settings_for(task, "./mine", changes={"labels": 20, "ddpo": {"minibatch": 4}})
     assert (settings.task, settings.prompt) == ("cup", "a cup")
     assert (settings.batch, settings.labels, settings.ddpo.minibatch) == (10, 20, 4)
+
+
+def test_a_preset_may_differ_by_update_and_changes_go_over_that() -> None:
+    hands = load_task("hands")
+    forward, ddpo = (
+        settings_for(hands, "embedded", None, {"update": update}) for update in ("forward", "ddpo")
+    )
+    assert settings_for(hands, "embedded") == forward
+    assert (forward.lora.within, ddpo.lora.within) == ("", "mid_block")
+    changed = settings_for(hands, "embedded", None, {"update": "ddpo", "lora": {"within": "up"}})
+    assert changed == replace(ddpo, lora=replace(ddpo.lora, within="up"))
 
 
 def test_an_unknown_preset_is_refused() -> None:
