@@ -30,6 +30,11 @@ class HeroError(Exception):
         self.message, self.exit_code = message, int(exit_code)
 
 
+def one_line(error: Exception) -> str:
+    """What an error of any library says, in its first line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class Damaged(HeroError):  # noqa: N818 - what is said of a file
     """A file of a run is not what was written into it. Exit code 4 where nothing mends it."""
 

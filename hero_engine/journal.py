@@ -25,6 +25,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from hero_engine.errors import Damaged, ExitCode, HeroError
 from hero_engine.files import flush_folder
+from hero_engine.inside import inside
 from hero_engine.labels import Labels
 
 Value = Literal["good", "bad", "clear", "best", "unbest"]
@@ -141,9 +142,12 @@ class Journal:
             )
 
     def images(self, round: int) -> dict[int, str]:
-        """The round's pictures so far, index -> path relative to the run."""
+        """The round's pictures so far, index -> path relative to the run, and inside of it."""
         query = "SELECT round, image, path, seal FROM images WHERE round = ? ORDER BY image"
-        return {int(image): str(path) for _, image, path in self._sealed(query, (round,))}
+        found = {int(image): str(path) for _, image, path in self._sealed(query, (round,))}
+        for path in found.values():
+            inside(self.path.parent, path)
+        return found
 
     def mark(
         self,

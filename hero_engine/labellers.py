@@ -12,6 +12,7 @@ from hero_engine.files import write_atomically
 from hero_engine.habits import Habits
 from hero_engine.journal import Journal, Mark
 from hero_engine.labels_file import LabelsFile, template, to_lines
+from hero_engine.png import read_png
 from hero_engine.protocol import Command, Stop
 from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
@@ -87,13 +88,8 @@ def judged(task: Task) -> str:
 def read_pictures(pictures: Pictures) -> npt.NDArray[np.uint8]:
     """The files as one uint8 array (B, H, W, 3)."""
     import numpy as np
-    from PIL import Image
 
-    rows = []
-    for path in pictures.values():
-        with Image.open(path, formats=["PNG"]) as picture:
-            rows.append(np.asarray(picture.convert("RGB")))
-    return np.stack(rows)
+    return np.stack([np.asarray(read_png(path)) for path in pictures.values()])
 
 
 class FileLabeller:

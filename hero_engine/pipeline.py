@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from hero_engine.config import LoraSettings, Settings
-from hero_engine.errors import ExitCode, HeroError
+from hero_engine.errors import ExitCode, HeroError, one_line
 from hero_engine.families import Family, families, family_of
 from hero_engine.lora import attach_lora
 from hero_engine.process import Process
 from hero_engine.quiet import quiet
-from hero_engine.sources import find_model, one_line, pipeline_class
+from hero_engine.sources import find_model, pipeline_class
 
 LARGE_PICTURE = 256
 HUGE_PICTURE = 1536

@@ -43,6 +43,7 @@ from hero_engine.files import (
     write_beside,
     write_tensors,
 )
+from hero_engine.inside import refuse_links
 from hero_engine.journal import Journal
 from hero_engine.lock import is_locked, locked
 from hero_engine.places import data_folder
@@ -89,6 +90,7 @@ class RunDir:
         """An existing run. HeroError, exit code 4, where there is none or it is damaged."""
         if not is_run(path):
             raise HeroError(f"{path} is not a run: it has no run.toml", exit_code=ExitCode.RUN)
+        refuse_links(path)
         try:
             tables = _unsealed((path / "run.toml").read_bytes())
             task = {**tables["task"]}

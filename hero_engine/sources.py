@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hero_engine.embedded import judges_dir, weights_dir
-from hero_engine.errors import ExitCode, HeroError
+from hero_engine.errors import ExitCode, HeroError, one_line
 
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+"""Where the parts of a pipeline come from; the last is diffusers' own safety checker."""
+
+AUTO = re.compile("Auto(?!encoder)")
+"""Classes that load whatever class a configuration names."""
 
 
 def find_model(name: str) -> str:
@@ -48,14 +54,36 @@ def pipeline_class(source: str, config: str = "") -> str:
         source = find_model(config) if config else _configuration(source)
     try:
         path = Path(source) / INDEX if Path(source).is_dir() else _fetched(source)
-        return str(json.loads(path.read_text("utf-8"))["_class_name"])
+        index = dict(json.loads(path.read_text("utf-8")))
+        refuse_code(source, index)
+        return str(index["_class_name"])
+    except HeroError:
+        raise
     except Exception as error:
         raise _missing(f"cannot open model {source}: {one_line(error)}") from error
 
 
-def one_line(error: Exception) -> str:
-    """What an error of any library says, in its first line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def refuse_code(source: str, index: Mapping[str, Any]) -> None:
+    """HeroError, exit code 3, where a model's index asks for code of its own.
+
+    diffusers imports whatever module the index names for a part, from wherever Python finds it.
+    """
+    for part, named in index.items():
+        if not _is_plain(part, named):
+            raise _missing(
+                f"model {source} wants code of its own for {part!r} ({named!r}), which hero does"
+                " not run"
+            )
+
+
+def _is_plain(part: str, named: object) -> bool:
+    """Whether a line of a model's index names only what the libraries have."""
+    if part == "_class_name":
+        return isinstance(named, str)
+    if part.startswith("_") or not isinstance(named, list) or named == [None, None]:
+        return True
+    library, kind = (*named, None, None)[:2]
+    return library in LIBRARIES and isinstance(kind, str) and not AUTO.match(kind)
 
 
 def _fetched(hub_id: str) -> Path:

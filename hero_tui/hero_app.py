@@ -11,6 +11,7 @@ from typing import Self
 from textual.app import App
 
 from hero_engine.errors import ExitCode
+from hero_engine.harmless import shown
 from hero_engine.journal import Journal
 from hero_engine.protocol import Failed, Finished, ImagesReady, Notice, PhaseStarted, RunOpened
 from hero_tui import keymap
@@ -58,7 +59,7 @@ class HeroApp(App[int], inherit_bindings=False):
         self.register_theme(HERO)
         self.theme = HERO.name
         terminal = terminal or Terminal()
-        self.state = RunState(opened=opened)
+        self.state = RunState(opened=None if opened is None else shown(opened))
         self._journal = Journal(run_dir / "journal.db")
         self.desk = Desk(self._journal, run_dir)
         self.easel = Easel(self, painter)
@@ -103,7 +104,7 @@ class HeroApp(App[int], inherit_bindings=False):
 
     def on_engine_report(self, report: EngineReport) -> None:
         """Fold the event into the state, then show what it changed."""
-        event = report.event
+        event = shown(report.event)
         self.state = self.state.after(event)
         match event:
             case PhaseStarted():

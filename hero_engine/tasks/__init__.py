@@ -6,7 +6,6 @@ A task of one's own is such a file given to ``--task``; its ``prompt`` alone is 
 from __future__ import annotations
 
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,8 +13,11 @@ from typing import Any, TypeGuard
 
 from hero_engine.config import PRESETS, Settings, with_changes
 from hero_engine.errors import HeroError
+from hero_engine.harmless import harmless
 
 FOLDER = Path(__file__).parent
+NAME_BYTES = 100
+"""Of a task's name; a folder's may have 255, and a date and a time follow."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,12 @@ def read_task(path: Path) -> Task:
         table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise HeroError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise HeroError(f"{path} is not valid TOML: {error}") from error
+    table.setdefault("name", path.stem)
     _check(path, table)
     values = {**table, "transfer_prompts": tuple(table.get("transfer_prompts", ()))}
-    return Task(**({"name": path.stem} | values))
+    return Task(**values)
 
 
 def _check(path: Path, table: Mapping[str, Any]) -> None:
@@ -100,7 +103,7 @@ def _check(path: Path, table: Mapping[str, Any]) -> None:
         if name not in known:
             raise HeroError(f"{path}: unknown key {name!r}; known are {', '.join(sorted(known))}")
         if not _fits(name, value):
-            raise HeroError(f"{path}: {name} = {value!r} is not {_wanted(name)}")
+            raise HeroError(f"{path}: {name} = {_short(value)} is not {_wanted(name)}")
     if "prompt" not in table:
         raise HeroError(f'{path}: a task needs a line such as: prompt = "a red bicycle"')
 
@@ -115,19 +118,26 @@ def _fits(name: str, value: object) -> bool:
             key in ("labels", "batch") and _fits(key, each) for key, each in value.items()
         )
     if name == "wanted":
-        return isinstance(value, dict) and all(_is_line(each) for each in value.values())
+        return isinstance(value, dict) and all(map(_is_line, (*value, *value.values())))
     if name == "name":  # it becomes a part of the run's folder
-        return _is_line(value) and "/" not in value
+        return (
+            _is_line(value)
+            and "/" not in value
+            and value not in (".", "..")
+            and len(value.encode()) <= NAME_BYTES
+        )
     return _is_line(value)
 
 
 def _is_line(value: object) -> TypeGuard[str]:
-    """Text without control characters: it goes to the terminal as it is."""
-    return (
-        isinstance(value, str)
-        and bool(value.strip())
-        and not any(unicodedata.category(each) == "Cc" for each in value)
-    )
+    """One line of text that changes no terminal it is shown on."""
+    return isinstance(value, str) and bool(value.strip()) and harmless(value) == value
+
+
+def _short(value: object) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _wanted(name: str) -> str:
@@ -136,7 +146,7 @@ def _wanted(name: str) -> str:
     if name == "transfer_prompts":
         return "a list of texts, each one line"
     if name == "name":
-        return "one line of text without '/'"
+        return "one line of text without '/', of at most 100 bytes, that is no folder"
     if name == "wanted":
         return "a table of attributes, each with its value"
     return "a table of labels and batch" if name == "paper" else "one line of text"

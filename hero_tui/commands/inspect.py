@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.journal import Journal
 from hero_engine.labels import Labels
+from hero_engine.png import read_png
 from hero_engine.rundir import RunDir
 from hero_engine.tasks import list_tasks
 from hero_tui.commands.output import data, data_json, say
@@ -166,8 +167,7 @@ def _sheet(paths: list[Path]) -> Image:
 
     sheet = Image.new("RGB", (len(paths) * SHEET_TILE, SHEET_TILE))
     for place, path in enumerate(paths):
-        with Image.open(path, formats=["PNG"]) as picture:
-            small = picture.convert("RGB").resize((SHEET_TILE - GAP, SHEET_TILE - GAP))
+        small = read_png(path).resize((SHEET_TILE - GAP, SHEET_TILE - GAP))
         sheet.paste(small, (place * SHEET_TILE, 0))
     return sheet
 

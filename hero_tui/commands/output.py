@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Never shown: a prompt, a path or a note may carry them, to change the terminal."""
+from hero_engine.harmless import harmless_lines
 
 
 def talk(text: str) -> None:
     """One line on stderr."""
     with suppress(OSError):
-        line = " ".join(CONTROL.sub("?", text).split())
+        line = " ".join(harmless_lines(text).split())
         print(f"hero: {line}", file=sys.stderr, flush=True)
 
 
@@ -35,7 +33,7 @@ def data(text: str) -> None:
 
 def say(text: str) -> None:
     """Text for a person, on stdout."""
-    data(CONTROL.sub("?", text))
+    data(harmless_lines(text))
 
 
 def data_json(value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
@@ -76,13 +75,6 @@ class Painter(Protocol):
     def paint(self, picture: Image.Image, box: Box) -> Drawing:
         """Encode an RGB picture so that it fits the box."""
         ...
-
-
-def open_picture(path: Path) -> Image.Image:
-    """Read one of the run's own PNGs; no other format is ever tried."""
-    with Image.open(path, formats=["PNG"]) as picture:
-        rgb: Image.Image = picture.convert("RGB")
-        return rgb
 
 
 def no_larger(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hero_tui.graphics.drawing import Box, Drawing, Painter, open_picture
+from hero_engine.png import read_png
+from hero_tui.graphics.drawing import Box, Drawing, Painter
 
 REMEMBERED = 160
 """Drawings kept.
@@ -52,7 +53,7 @@ class Studio:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _paint(self, path: Path, box: Box) -> Drawing:
-        return self.painter.paint(open_picture(path), box)
+        return self.painter.paint(read_png(path), box)
 
     def _remember(self, key: Key, drawing: Drawing) -> None:
         self._drawings[key] = drawing

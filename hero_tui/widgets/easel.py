@@ -7,6 +7,7 @@ from pathlib import Path
 
 from textual.app import App
 
+from hero_engine.errors import HeroError
 from hero_tui.graphics.drawing import Box, Drawing, Painter
 from hero_tui.graphics.studio import Studio
 from hero_tui.terminal import HeroDriver
@@ -91,8 +92,8 @@ class Easel:
     async def _draw(self, picture: Picture, path: Path, box: Box) -> None:
         try:
             drawing = await self._studio.drawing(path, box)
-        except OSError as error:
-            self._app.log.warning(f"cannot read {path}: {error}")
+        except HeroError as error:
+            self._app.log.warning(error.message)
             return
         cost = drawing.size - (len(drawing.upload) if self._is_sent(drawing) else 0)
         if self._in_flight and self._in_flight + cost > FLIGHT:

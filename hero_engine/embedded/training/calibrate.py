@@ -44,7 +44,7 @@ def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(work / "model", safety_checker=None)
     training = unet.Training(
         pipeline.unet, pipeline.text_encoder, pipeline.tokenizer, pictures.captions_N,
-        torch.load(work / "latents.pt"), seed, 0.99,
+        unet.latents_in(work / "latents.safetensors"), seed, 0.99,
     )  # fmt: skip
     log(f"calibrate steps={steps} batch={batch} rate={rate} seed={seed}; odds {ODDS}")
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from hero_engine.files import read_tensors, write_tensors
+
 
 def command_line(description: str | None, **defaults: float) -> argparse.ArgumentParser:
     """A parser of ``--work`` and of an option for each of ``defaults``, of the default's type."""
@@ -83,21 +85,46 @@ class Checkpoint:
         """Bring everything back, if there is a file; returns how many steps were taken."""
         if not self._path.exists():
             return 0
-        state = torch.load(self._path)
+        state = read_tensors(self._path)
         for name, part in self._parts.items():
-            part.load_state_dict(state[name])
-        self._average.values, self._average.count = state["average"], state["step"]
+            _restore(part, _under(name, state))
+        step = int(state["step"])
+        self._average.values = list(_under("average", state).values())
+        self._average.count = step
         self._random.set_state(state["random"])
-        return int(state["step"])
+        return step
 
     def save(self, step: int) -> None:
         """Write beside and rename, so that a kill never leaves half a checkpoint."""
-        state = {
-            **{name: part.state_dict() for name, part in self._parts.items()},
-            "average": self._average.values,
-            "step": step,
-            "random": self._random.get_state(),
-        }
-        beside = self._path.with_suffix(".tmp")
-        torch.save(state, beside)
-        beside.replace(self._path)
+        state = {"step": torch.tensor(step), "random": self._random.get_state()}
+        for name, part in self._parts.items():
+            state |= {f"{name}.{key}": value for key, value in _tensors(part).items()}
+        for index, value in enumerate(self._average.values):
+            state[f"average.{index:05}"] = value
+        write_tensors(self._path, {name: value.clone() for name, value in state.items()})
+
+
+def _under(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of one part, sorted by name."""
+    start = f"{name}."
+    return {k.removeprefix(start): v for k, v in sorted(state.items()) if k.startswith(start)}
+
+
+def _tensors(part: Any) -> dict[str, torch.Tensor]:
+    """A module's state, or an optimizer's, flat: "3.exp_avg" of its fourth parameter."""
+    state = part.state_dict()
+    if not isinstance(part, torch.optim.Optimizer):
+        return dict(state)
+    return {f"{at}.{key}": v for at, each in state["state"].items() for key, v in each.items()}
+
+
+def _restore(part: Any, state: dict[str, torch.Tensor]) -> None:
+    """Put back what `_tensors` gave; an optimizer keeps the settings it was made with."""
+    if not isinstance(part, torch.optim.Optimizer):
+        part.load_state_dict(state)
+        return
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in state.items():
+        at, _, key = name.partition(".")
+        moments.setdefault(int(at), {})[key] = value
+    part.load_state_dict({**part.state_dict(), "state": moments})

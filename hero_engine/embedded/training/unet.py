@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from hero_engine.embedded.training import common, data, text, vae
+from hero_engine.files import read_tensors, write_tensors
 from hero_engine.tasks import list_tasks, load_task
 
 EMPTY_SHARE = 0.1
@@ -61,6 +62,12 @@ def encode_all(codec: AutoencoderKL, images: Tensor, batch: int = 128) -> tuple[
         means.append(posterior.mean * codec.config.scaling_factor)
         stds.append(posterior.std * codec.config.scaling_factor)
     return torch.cat(means), torch.cat(stds)
+
+
+def latents_in(cache: Path) -> tuple[Tensor, Tensor]:
+    """What `encode_all` gave, from its file."""
+    kept = read_tensors(cache)
+    return kept["means"], kept["stds"]
 
 
 def stratified_timesteps(count: int, generator: torch.Generator) -> Tensor:
@@ -168,13 +175,21 @@ def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
     torch.manual_seed(seed)
     pictures = data.load(work / "pictures.npz")
     codec = AutoencoderKL.from_pretrained(work / "vae").eval()
-    cache = work / "latents.pt"
+    cache = work / "latents.safetensors"
     if not cache.exists():
-        torch.save(encode_all(codec, torch.from_numpy(pictures.images_N_64_64_3)), cache)
+        means, stds = encode_all(codec, torch.from_numpy(pictures.images_N_64_64_3))
+        write_tensors(cache, {"means": means, "stds": stds})
     tokenizer = text.train_tokenizer(pictures.captions_N)
     encoder, unet = text.build_encoder(tokenizer), build()
     training = Training(
-        unet, encoder, tokenizer, pictures.captions_N, torch.load(cache), seed, 0.999, fused=True
+        unet,
+        encoder,
+        tokenizer,
+        pictures.captions_N,
+        latents_in(cache),
+        seed,
+        0.999,
+        fused=True,
     )
     average, random = training.average, training.random
     parts = {"unet": unet, "encoder": encoder, "optimizer": training.optimizer}
