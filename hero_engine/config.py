@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 
 import tomli_w
 
-from hero_engine.errors import HeroError
+from hero_engine.errors import HeroError, short
 
 
 def ranged(default: float, low: float, high: float, *, above: bool = False) -> Any:
@@ -347,7 +347,7 @@ def _build(kind: type, table: Mapping[str, Any], prefix: str) -> Any:
     if unknown:
         name = prefix + unknown[0]
         instead = known_instead(name, (prefix + each for each in hints))
-        raise HeroError(f"unknown setting {name!r}; {instead}")
+        raise HeroError(f"unknown setting {short(name)}; {instead}")
     return kind(**{name: _value(hints[name], value, name) for name, value in table.items()})
 
 
@@ -355,7 +355,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     """A TOML value as its field wants it: tables are parts, arrays tuples, 5 is also 5.0."""
     if is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise HeroError(f"setting {name!r} must be a table, not {value!r}")
+            raise HeroError(f"setting {name!r} must be a table, not {short(value)}")
         return _build(cast(type, hint), value, f"{name}.")
     if isinstance(value, list):
         return tuple(value)
@@ -401,4 +401,4 @@ def _check_number(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -
 
 
 def _refuse(name: str, value: Any, allowed: str) -> None:
-    raise HeroError(f"setting {name} is {value!r}; allowed is {allowed}")
+    raise HeroError(f"setting {name} is {short(value)}; allowed is {allowed}")

@@ -2,6 +2,9 @@
 
 from enum import IntEnum
 
+LONGEST_VALUE = 60
+"""Characters of a wrong value that a message shows."""
+
 
 class ExitCode(IntEnum):
     """What `hero` exits with; the same in every command."""
@@ -28,6 +31,15 @@ class HeroError(Exception):
     def __init__(self, message: str, *, exit_code: int = ExitCode.USAGE) -> None:
         super().__init__(message)
         self.message, self.exit_code = message, int(exit_code)
+
+
+def short(value: object) -> str:
+    """A wrong value for a message, as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a very large number"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def one_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hero_engine.errors import HeroError
+from hero_engine.errors import HeroError, short
 from hero_engine.journal import Mark
 
 NEEDED = ("round", "image", "label", "best")
@@ -102,18 +102,18 @@ def _row(number: int, line: str, batch: int) -> Row:
     """ValueError that says what is wrong with the line."""
     values = _object(line)
     if unknown := sorted(values.keys() - {*NEEDED, *EXPORTED}):
-        raise ValueError(f"unknown key {_short(unknown[0])}; known are {', '.join(NEEDED)}")
+        raise ValueError(f"unknown key {short(unknown[0])}; known are {', '.join(NEEDED)}")
     label, best = values.get("label", ""), values.get("best", False)
     if not isinstance(label, str | None) or label not in LABELS:
-        raise ValueError(f'"label" is {_short(label)}; it must be "good", "bad" or null')
+        raise ValueError(f'"label" is {short(label)}; it must be "good", "bad" or null')
     if not isinstance(best, bool) or (best and label != "good"):
         raise ValueError('"best" must be true or false, and true only for a good picture')
     image = _number(values, "image")
     if image >= batch:
-        raise ValueError(f'"image" is {_short(image)}; a round has pictures 0 to {batch - 1}')
+        raise ValueError(f'"image" is {short(image)}; a round has pictures 0 to {batch - 1}')
     told = values.get("sha256", "")
     if not isinstance(told, str):
-        raise ValueError(f'"sha256" is {_short(told)}; it must be text')
+        raise ValueError(f'"sha256" is {short(told)}; it must be text')
     return Row(number, _number(values, "round"), image, LABELS[label], best, told)
 
 
@@ -140,17 +140,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _number(values: Mapping[str, Any], name: str) -> int:
     value = values.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f'"{name}" is {_short(value)}; it must be a whole number from 0 on')
+        raise ValueError(f'"{name}" is {short(value)}; it must be a whole number from 0 on')
     return value
-
-
-def _short(value: object) -> str:
-    """A value for a message, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        return "a very large number"
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _add(row: Row, earlier: dict[int, Row], best: dict[int, Row]) -> None:

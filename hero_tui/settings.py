@@ -27,9 +27,10 @@ from hero_engine.config import (
     setting_types,
     with_changes,
 )
-from hero_engine.errors import HeroError
+from hero_engine.errors import HeroError, short
 from hero_engine.places import config_folder
 from hero_engine.tasks import Task, load_task, settings_for
+from hero_engine.toml_file import read_toml
 
 PROJECT_FILE = Path("hero.toml")
 PREFIX = "HERO_"
@@ -116,16 +117,7 @@ _RUN_TABLES = {name.partition(".")[0] for name in RUN}
 def _files() -> Iterator[Layer]:
     for path in (user_file(), PROJECT_FILE):
         if path.is_file():
-            yield Layer(str(path), _read(path))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise HeroError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise HeroError(f"{path} is not valid TOML: {error}") from error
+            yield Layer(str(path), read_toml(path))
 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[Layer]:
@@ -147,13 +139,13 @@ def _check(layer: Layer) -> None:
     try:
         if unknown := sorted(rest.keys() - _RUN_TABLES):
             instead = known_instead(unknown[0], {*_RUN_TABLES, "ui", "keys", "runs"})
-            raise HeroError(f"unknown setting {unknown[0]!r}; {instead}")
+            raise HeroError(f"unknown setting {short(unknown[0])}; {instead}")
         with_changes(Settings(), rest)
         from_table(UiSettings, ui, "ui")
         if not isinstance(keys, Mapping):
-            raise HeroError(f"setting 'keys' must be a table, not {keys!r}")
+            raise HeroError(f"setting 'keys' must be a table, not {short(keys)}")
         if not isinstance(runs, str):
-            raise HeroError(f"setting runs is {runs!r}; allowed is a folder's path")
+            raise HeroError(f"setting runs is {short(runs)}; allowed is a folder's path")
     except HeroError as error:
         raise HeroError(f"{layer.name}: {error.message}") from error
 

@@ -5,15 +5,15 @@ A task of one's own is such a file given to ``--task``; its ``prompt`` alone is 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from hero_engine.config import PRESETS, Settings, with_changes
-from hero_engine.errors import HeroError
+from hero_engine.errors import HeroError, short
 from hero_engine.harmless import harmless
+from hero_engine.toml_file import read_toml
 
 FOLDER = Path(__file__).parent
 NAME_BYTES = 100
@@ -85,12 +85,7 @@ def settings_for(
 
 def read_task(path: Path) -> Task:
     """The task in a TOML file. HeroError that names the file and what is wrong in it."""
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise HeroError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise HeroError(f"{path} is not valid TOML: {error}") from error
+    table = read_toml(path)
     table.setdefault("name", path.stem)
     _check(path, table)
     values = {**table, "transfer_prompts": tuple(table.get("transfer_prompts", ()))}
@@ -101,9 +96,11 @@ def _check(path: Path, table: Mapping[str, Any]) -> None:
     known = {each.name for each in fields(Task)}
     for name, value in table.items():
         if name not in known:
-            raise HeroError(f"{path}: unknown key {name!r}; known are {', '.join(sorted(known))}")
+            raise HeroError(
+                f"{path}: unknown key {short(name)}; known are {', '.join(sorted(known))}"
+            )
         if not _fits(name, value):
-            raise HeroError(f"{path}: {name} = {_short(value)} is not {_wanted(name)}")
+            raise HeroError(f"{path}: {name} = {short(value)} is not {_wanted(name)}")
     if "prompt" not in table:
         raise HeroError(f'{path}: a task needs a line such as: prompt = "a red bicycle"')
 
@@ -132,12 +129,6 @@ def _fits(name: str, value: object) -> bool:
 def _is_line(value: object) -> TypeGuard[str]:
     """One line of text that changes no terminal it is shown on."""
     return isinstance(value, str) and bool(value.strip()) and harmless(value) == value
-
-
-def _short(value: object) -> str:
-    """A value for a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _wanted(name: str) -> str:

@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 
 from hero_engine.config import embedded
 from hero_engine.harmless import harmless, harmless_lines, shown
+from hero_engine.journal import Journal
 from hero_engine.protocol import Failed, ImagesReady, Notice
 from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
@@ -112,6 +113,22 @@ def test_no_text_of_a_run_changes_a_commands_terminal(
     assert not CHANGES_THE_TERMINAL.search((said.out + said.err).replace("\n", ""))
     if command == "status":
         assert f"“{SEEN}”" in said.out
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDir.create(tmp_path / "run", embedded(task="t", prompt="p"), Task("t", "p"))
+    picture = run.picture_path(0, 0)
+    picture.parent.mkdir(parents=True)
+    head = b"\x00\x00\x00\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + head)
+    with Journal(run.journal_path) as journal:
+        journal.add_round(0)
+        journal.add_images(0, {0: run.relative(picture)})
+    assert run_command(["show", str(run.path)]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"hero: {picture} is not opened: 60000 x 60000 pixels are too many"
 
 
 def test_json_is_escaped(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:

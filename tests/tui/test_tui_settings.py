@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import tomli_w
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hero_engine.config import Settings, setting_types
 from hero_engine.errors import HeroError
@@ -160,6 +163,27 @@ def test_a_mistake_in_a_variable_names_it(variable: str, text: str, said: str) -
     with pytest.raises(HeroError) as refused:
         layers({variable: text})
     assert refused.value.message.startswith(said)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary()
+    | st.dictionaries(
+        st.sampled_from(["batch", "sampler", "ui", "keys", "runs", "task", "x"]),
+        st.recursive(
+            st.text() | st.integers(0, 9) | st.booleans(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            max_leaves=3,
+        ),
+    ).map(lambda table: tomli_w.dumps(table).encode())
+)
+def test_any_file_says_something_or_is_refused_in_one_line(content: bytes) -> None:
+    Path("hero.toml").write_bytes(content)
+    try:
+        layers({})
+    except HeroError as error:
+        assert error.message.startswith("hero.toml") and error.exit_code == 2
+        assert "\n" not in error.message
 
 
 def test_variables_of_others_and_empty_ones_say_nothing() -> None:
