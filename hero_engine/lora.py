@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError
@@ -71,20 +71,19 @@ def _target_modules(network: Any, lora: LoraSettings) -> set[str]:
     return found
 
 
+def targets_of(layers: Collection[str], network: Any) -> tuple[str, ...]:
+    """The shortest ends of names that select these layers of the network, and no other."""
+    others = set(layer_names(network)) - set(layers)
+    targets: list[str] = []
+    for layer in layers:
+        if any(_ends(layer, target) for target in targets):
+            continue
+        parts = layer.split(".")
+        tails = (".".join(parts[at:]) for at in range(len(parts) - 1, -1, -1))
+        words = (tail for tail in tails if not tail[0].isdecimal())
+        targets.append(next(t for t in words if not any(_ends(other, t) for other in others)))
+    return tuple(targets)
+
+
 def _ends(layer: str, suffix: str) -> bool:
     return layer == suffix or layer.endswith(f".{suffix}")
-
-
-def portable_lora(
-    state: Mapping[str, Tensor], lora: LoraSettings, network: str = "unet"
-) -> dict[str, Tensor]:
-    """What `Model.lora_state` gave, as diffusers' `load_lora_weights` reads it.
-
-    network: the pipeline's name for what has the weights. The scale alpha / rank is folded into
-    the B matrices, so that no reader needs to know alpha.
-    """
-    scale = lora.alpha / lora.rank
-    return {
-        f"{network}.{name}": (weight * scale if ".lora_B." in name else weight).contiguous()
-        for name, weight in state.items()
-    }

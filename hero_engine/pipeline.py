@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from hero_engine.config import LoraSettings, Settings
 from hero_engine.errors import ExitCode, HeroError, one_line
-from hero_engine.families import Family, families, family_of
+from hero_engine.families import Family
 from hero_engine.lora import attach_lora
 from hero_engine.process import Process
 from hero_engine.quiet import quiet
-from hero_engine.sources import find_model, pipeline_class
+from hero_engine.sources import configuration, find_model, model_family
 
 LARGE_PICTURE = 256
 HUGE_PICTURE = 1536
@@ -245,14 +245,30 @@ def load_pipeline(name: str, dtype: torch.dtype, config: str = "") -> tuple[Fami
 
     Any failure of the libraries, whatever its type, becomes one line for the user.
     """
-    source = find_model(name)
     with quiet():
-        kind = pipeline_class(source, config)
-        family = family_of(kind)
-        if family is None:
-            raise _unsupported(name, kind)
+        family = model_family(name, config)
         try:
-            return family, _opened(family, source, dtype, config)
+            return family, _opened(family, find_model(name), dtype, config)
+        except Exception as error:
+            raise HeroError(
+                f"cannot open model {name}: {one_line(error)}", exit_code=ExitCode.ENVIRONMENT
+            ) from error
+
+
+def bare_network(name: str, config: str = "") -> tuple[Family, Any]:
+    """The model's network with its layers but no weights, and its family.
+
+    HeroError, exit code 3, where its configuration cannot be read.
+    """
+    with quiet():
+        family = model_family(name, config)
+        source = configuration(find_model(name), config)
+        try:
+            import diffusers
+
+            kind = getattr(diffusers, family.network_class)
+            with torch.device("meta"):
+                return family, kind.from_config(kind.load_config(source, subfolder=family.network))
         except Exception as error:
             raise HeroError(
                 f"cannot open model {name}: {one_line(error)}", exit_code=ExitCode.ENVIRONMENT
@@ -275,14 +291,6 @@ def _opened(family: Family, source: str, dtype: torch.dtype, config: str) -> Any
         use_safetensors=True,
         local_files_only=Path(source).is_dir(),
         **family.opening,
-    )
-
-
-def _unsupported(name: str, kind: str) -> HeroError:
-    known = "; ".join(f"{each.title} ({each.pipeline})" for each in families())
-    return HeroError(
-        f"model {name} is a {kind}, which hero cannot train; it can: {known}",
-        exit_code=ExitCode.ENVIRONMENT,
     )
 
 

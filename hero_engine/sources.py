@@ -10,6 +10,7 @@ from typing import Any
 
 from hero_engine.embedded import judges_dir, weights_dir
 from hero_engine.errors import ExitCode, HeroError, one_line
+from hero_engine.families import Family, families, family_of
 
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -44,14 +45,33 @@ def find_model(name: str) -> str:
     return name
 
 
+def model_family(name: str, config: str = "") -> Family:
+    """What kind of model this is, by its configuration alone.
+
+    HeroError, exit code 3, where that cannot be told, or no family knows it.
+    """
+    kind = pipeline_class(find_model(name), config)
+    family = family_of(kind)
+    if family is None:
+        known = "; ".join(f"{each.title} ({each.pipeline})" for each in families())
+        raise _missing(f"model {name} is a {kind}, which hero cannot train; it can: {known}")
+    return family
+
+
+def family_settings(name: str, config: str = "") -> dict[str, Any]:
+    """What such a model wants other than the preset; empty where it cannot be looked into."""
+    try:
+        return dict(model_family(name, config).settings)
+    except HeroError:
+        return {}
+
+
 def pipeline_class(source: str, config: str = "") -> str:
     """The diffusers class of what `find_model` found, such as "StableDiffusionPipeline".
 
-    config: for a single file, the folder or hub id whose configuration it has; else its keys tell,
-    and diffusers fetches the configuration. HeroError, exit code 3, where nothing can be told.
+    config: as in `configuration`. HeroError, exit code 3, where nothing can be told.
     """
-    if Path(source).is_file():
-        source = find_model(config) if config else _configuration(source)
+    source = configuration(source, config)
     try:
         path = Path(source) / INDEX if Path(source).is_dir() else _fetched(source)
         index = dict(json.loads(path.read_text("utf-8")))
@@ -86,6 +106,17 @@ def _is_plain(part: str, named: object) -> bool:
     return library in LIBRARIES and isinstance(kind, str) and not AUTO.match(kind)
 
 
+def configuration(source: str, config: str = "") -> str:
+    """The folder or hub id that has a model's configuration: itself, unless it is a single file.
+
+    For that it is `config`; else its keys and shapes tell, and the hub has it.
+    HeroError, exit code 3, where they do not.
+    """
+    if not Path(source).is_file():
+        return source
+    return find_model(config) if config else _guessed(source)
+
+
 def _fetched(hub_id: str) -> Path:
     """From the hub; where it cannot be reached, at once from the cache."""
     from huggingface_hub import HfApi, hf_hub_download
@@ -101,7 +132,7 @@ def _fetched(hub_id: str) -> Path:
     return Path(hf_hub_download(hub_id, INDEX, local_files_only=offline))
 
 
-def _configuration(file: str) -> str:
+def _guessed(file: str) -> str:
     """The hub id whose configuration a checkpoint's keys and shapes belong to."""
     from diffusers.loaders.single_file_utils import (
         fetch_diffusers_config,

@@ -29,6 +29,7 @@ from hero_engine.config import (
 )
 from hero_engine.errors import HeroError, short
 from hero_engine.places import config_folder
+from hero_engine.sources import family_settings
 from hero_engine.tasks import Task, load_task, settings_for
 from hero_engine.toml_file import read_toml
 
@@ -151,7 +152,8 @@ def _check(layer: Layer) -> None:
 
 
 def choose(found: Iterable[Layer], flags: Mapping[str, Any]) -> tuple[Task, Settings]:
-    """The task and settings of a new run: a preset, the task's numbers, the layers, the flags.
+    """The task and settings of a new run: a preset, the model's family, the task's numbers, the
+    layers, the flags.
 
     HeroError where no task is named, or something named is not there or out of its range.
     """
@@ -159,10 +161,16 @@ def choose(found: Iterable[Layer], flags: Mapping[str, Any]) -> tuple[Task, Sett
     if not said.get("task"):
         raise HeroError("no task is named: give --task NAME; hero tasks lists those that ship")
     task = load_task(said.pop("task"))
-    model = said.pop("model", "embedded")
-    if Path(model).expanduser().is_dir():
-        model = str(Path(model).expanduser().absolute())
-    return task, settings_for(task, model, said.pop("preset", None), said)
+    model = _lasting(said.pop("model", "embedded"))
+    config = said["model_config"] = _lasting(said.get("model_config", ""))
+    family = family_settings(model, config)
+    return task, settings_for(task, model, said.pop("preset", None), said, family=family)
+
+
+def _lasting(name: str) -> str:
+    """A folder or file on this disk by its full path, since a run may be resumed elsewhere."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if name and (path.is_dir() or path.is_file()) else name
 
 
 def use_runs_folder() -> None:

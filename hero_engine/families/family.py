@@ -18,18 +18,18 @@ class Family:
     """A kind of latent diffusion model. Stateless: what it needs of a pipeline it is given.
 
     title: for a person. pipeline: its class in diffusers. network: the attribute of the pipeline
-    that denoises and gets the LoRA. opening: extra arguments of `from_pretrained`. settings: what
-    its models want other than preset `paper` (which is Stable Diffusion's). step: latent sides are
-    multiples of it. kohya: whether kohya's names for its layers are known.
+    that denoises and gets the LoRA, and its class. opening: extra arguments of `from_pretrained`.
+    settings: what its models want other than preset `paper` (which is Stable Diffusion's). step:
+    latent sides are multiples of it.
     """
 
     title: ClassVar[str]
     pipeline: ClassVar[str]
     network: ClassVar[str] = "unet"
+    network_class: ClassVar[str] = "UNet2DConditionModel"
     opening: ClassVar[Mapping[str, Any]] = {}
     settings: ClassVar[Mapping[str, Any]] = {}
     step: ClassVar[int] = 1
-    kohya: ClassVar[bool] = False
 
     def encode(self, pipeline: Any, text: str, device: Any) -> tuple[Tensor, Tensor | None]:
         """Hidden states (1, T, D), and a pooled vector (1, P) where the network wants one."""
@@ -69,3 +69,7 @@ class Family:
     def distilled(self, network: Any) -> bool:
         """Whether guidance is an input of the network, in place of a second call."""
         return False
+
+    def kohya_name(self, layer: str) -> str:
+        """What A1111 and ComfyUI call a layer's LoRA; empty where no such name is documented."""
+        return ""

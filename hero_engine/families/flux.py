@@ -21,6 +21,7 @@ class Flux(Family):
     title = "Flux.1"
     pipeline = "FluxPipeline"
     network = "transformer"
+    network_class = "FluxTransformer2DModel"
     settings: ClassVar[Mapping[str, Any]] = {"sampler": {"steps": 28, "eta": 0.5, "guidance": 3.5}}
     step = 2
 

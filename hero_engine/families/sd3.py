@@ -19,6 +19,7 @@ class StableDiffusion3(Family):
     title = "Stable Diffusion 3 and 3.5"
     pipeline = "StableDiffusion3Pipeline"
     network = "transformer"
+    network_class = "SD3Transformer2DModel"
     settings: ClassVar[Mapping[str, Any]] = {"sampler": {"steps": 28, "eta": 0.5, "guidance": 4.5}}
     step = 2
 

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hero_engine.families.family import Size
-from hero_engine.families.stable_diffusion import StableDiffusion
+from hero_engine.families.stable_diffusion import KOHYA, StableDiffusion
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+BLOCK = re.compile(
+    r"(?P<side>down_blocks|up_blocks|mid_block)\.((?P<index>\d+)\.)?"
+    r"(?P<kind>resnets|attentions|downsamplers|upsamplers)\.(?P<place>\d+)"
+)
+KINDS = ("resnets", "attentions")
+PLACES = 3
+"""A block has two layers going down, and its downsampler; three going up."""
+INSIDE = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+"""Of a residual block."""
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -53,3 +71,34 @@ class StableDiffusionXL(StableDiffusion):
             return_dict=False,
         )[0]
         return output
+
+    def kohya_name(self, layer: str) -> str:
+        """kohya's scripts train Stability's own UNet, so the names are of its blocks."""
+        return KOHYA + stability_name(layer).replace(".", "_")
+
+
+def stability_name(layer: str) -> str:
+    """A layer of diffusers' UNet as Stability's code names it.
+
+    There all residual, attention and sampling blocks of a side are counted through, three places
+    for each of diffusers' blocks on the way down and up: "down_blocks.1.attentions.0.proj_in" is
+    "input_blocks.4.1.proj_in". Names without such a block stay as they are.
+    """
+    block = BLOCK.match(layer)
+    if block is None:
+        return layer
+    side, index, kind, place = block.group("side", "index", "kind", "place")
+    rest, at = layer[block.end() :], int(place)
+    if kind == "resnets":
+        rest = INSIDE.get(rest.removeprefix("."), rest)
+    if side == "mid_block":
+        return f"middle_block.{2 * at if kind == 'resnets' else 2 * at + 1}.{rest.lstrip('.')}"
+    first = PLACES * int(index)
+    if kind == "downsamplers":
+        return f"input_blocks.{first + PLACES}.0.op"
+    if kind == "upsamplers":
+        return f"output_blocks.{first + PLACES - 1}.2.conv"
+    number, name = (
+        (first + 1 + at, "input_blocks") if side == "down_blocks" else (first + at, "output_blocks")
+    )
+    return f"{name}.{number}.{KINDS.index(kind)}.{rest.lstrip('.')}"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from hero_engine.process import Process
 
+KOHYA = "lora_unet_"
+
 
 class StableDiffusion(Family):
     """Noise or v, as the scheduler's configuration says: 2.x at 768 pixels predicts v."""
@@ -22,7 +24,6 @@ class StableDiffusion(Family):
         "safety_checker": None,
         "requires_safety_checker": False,
     }
-    kohya = True
 
     def encode(self, pipeline: Any, text: str, device: Any) -> tuple[Tensor, Tensor | None]:
         """The text encoder's last hidden state."""
@@ -63,3 +64,7 @@ class StableDiffusion(Family):
                 pipeline.scheduler.config, clip_sample=False, thresholding=False
             )
         )
+
+    def kohya_name(self, layer: str) -> str:
+        """kohya's scripts train diffusers' UNet, so the names are diffusers' own."""
+        return KOHYA + layer.replace(".", "_")

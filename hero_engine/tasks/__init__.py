@@ -64,11 +64,17 @@ def load_task(name_or_path: str) -> Task:
 
 
 def settings_for(
-    task: Task, model: str, preset: str | None = None, changes: Mapping[str, Any] | None = None
+    task: Task,
+    model: str,
+    preset: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    family: Mapping[str, Any] | None = None,
 ) -> Settings:
     """A run's settings: a preset, the task's own numbers over it, and changes over those.
 
     Without a preset's name it is "embedded" for the embedded model, and "paper" for any other.
+    family: what the model's family wants other than "paper", which is Stable Diffusion's.
     HeroError for an unknown preset or setting, or a value out of its range.
     """
     name = preset or ("embedded" if model == "embedded" else "paper")
@@ -80,6 +86,8 @@ def settings_for(
     if changes and "update" in changes:  # a preset may differ by update
         numbers["update"] = changes["update"]
     settings = PRESETS[name](task=task.name, prompt=task.prompt, model=model, **numbers)
+    if name == "paper":
+        settings = with_changes(settings, family or {})
     return with_changes(settings, changes or {})
 
 

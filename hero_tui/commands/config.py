@@ -9,6 +9,7 @@ from typing import Any
 
 from hero_engine.config import PRESETS, Settings, flat
 from hero_engine.rundir import runs_root
+from hero_engine.sources import family_settings
 from hero_engine.tasks import Task
 from hero_tui.commands.output import data_json, say
 from hero_tui.settings import (
@@ -48,6 +49,9 @@ def run_rows(found: Sequence[Layer], flags: dict[str, Any]) -> Iterator[tuple[st
     has_task = "task" in named
     task, settings = choose(found if has_task else [Layer("", ANY_TASK), *found], flags)
     preset = flat(asdict(PRESETS[settings.preset]()))
+    if settings.preset == "paper":
+        family = family_settings(settings.model, settings.model_config)
+        named = dict.fromkeys(flat(family), "the kind of model") | named
     plain = flat(asdict(Settings()))
     for name, value in flat(asdict(settings)).items():
         if not has_task and name in ("task", "prompt") and name not in named:

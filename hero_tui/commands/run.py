@@ -14,7 +14,7 @@ from hero_engine.errors import ExitCode, HeroError
 from hero_engine.habits import is_judge
 from hero_engine.places import private
 from hero_engine.rundir import RunDir, new_run_path
-from hero_engine.sources import find_model
+from hero_engine.sources import model_family
 from hero_engine.tasks import Task
 from hero_tui.commands.output import data, talk
 from hero_tui.commands.runs import open_run
@@ -58,7 +58,7 @@ def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
     way.check()
     use_runs_folder()
     task, settings = choose(layers(), flags)
-    find_model(settings.model)
+    model_family(settings.model, settings.model_config)
     go = prepare(way, task, settings.batch)
     run = RunDir.create(folder or new_run_path(task.name), settings, task)
     code = go(run, None)

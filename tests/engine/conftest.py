@@ -10,6 +10,7 @@ import torch
 from interrupted import QUESTIONS, Process
 from run_folders import SETTINGS, TASK
 from stand_ins import WIDE_LORA, BellModel, LineModel, write_pipeline
+from tiny_pipelines import Folders, write
 from tiny_runs import UPDATES, new_run, tiny_settings
 
 from hero_engine.pipeline import Model, open_model
@@ -28,6 +29,19 @@ def square_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def oblong_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline with latents 3 x 6 x 10."""
     return write_pipeline(tmp_path_factory.mktemp("oblong"), 3, (6, 10))
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """A pipeline of each kind, each written once."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = write(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return folder
 
 
 @pytest.fixture(params=["square", "oblong"])

@@ -12,7 +12,7 @@ from stand_ins import WIDE_LORA
 
 from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError
-from hero_engine.lora import portable_lora
+from hero_engine.lora_files import diffusers_lora
 from hero_engine.pipeline import Model, open_model
 
 
@@ -122,7 +122,7 @@ def test_diffusers_loads_our_lora(
     folder = request.getfixturevalue(f"{shape}_folder")
     model = open_model(str(folder), WIDE_LORA, "cpu")
     stir(model)
-    save_file(portable_lora(model.lora_state(), model.lora), tmp_path / "lora.safetensors")
+    save_file(diffusers_lora(model.lora_state(), model.lora), tmp_path / "lora.safetensors")
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     x, t = some_input(model)
     prompt = model.encode_prompt("a hand")

@@ -1,0 +1,260 @@
+"""Random pipelines of diffusers' real classes, small enough for a test."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TEXT, POOLED = 8, 8
+"""Width of a text encoder's states, and of its pooled vector."""
+Folders = Callable[[str], Path]
+"""The folder of a pipeline in `MAKERS`, by its name."""
+LETTERS = [chr(code) for code in range(97, 123)]
+
+
+def clip_tokenizer() -> Any:
+    """A letter a token, 16 tokens."""
+    from transformers import CLIPTokenizer
+
+    tokens = ["<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{x}</w>" for x in LETTERS)]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=16)
+
+
+def clip(*, projected: bool) -> Any:
+    """A text encoder of two layers; with a projection its first output is the pooled vector."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=54,
+        hidden_size=TEXT,
+        intermediate_size=16,
+        projection_dim=POOLED,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
+
+
+def t5_tokenizer() -> Any:
+    """A letter a token."""
+    from transformers import T5TokenizerFast
+
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *LETTERS]
+    return T5TokenizerFast(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0)
+
+
+def t5(width: int) -> Any:
+    """One layer."""
+    from transformers import T5Config, T5EncoderModel
+
+    return T5EncoderModel(
+        T5Config(vocab_size=30, d_model=width, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    )
+
+
+def vae(channels: int, **settings: Any) -> Any:
+    """Twice as many pixels as the latent has, each way."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+        **settings,
+    )
+
+
+def unet(**settings: Any) -> Any:
+    """Of channels (8, 16) and two layers a block, as real ones; for latents 4 x 8 x 8."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=4,
+        norm_num_groups=4,
+        **settings,
+    )
+
+
+def sd2() -> Any:
+    """Stable Diffusion 2.x: predicts v, on a schedule whose end is pure noise."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    return StableDiffusionPipeline(
+        vae=vae(4),
+        text_encoder=clip(projected=False),
+        tokenizer=clip_tokenizer(),
+        unet=unet(cross_attention_dim=TEXT, use_linear_projection=True),
+        scheduler=DDIMScheduler(
+            prediction_type="v_prediction",
+            rescale_betas_zero_snr=True,
+            timestep_spacing="trailing",
+            set_alpha_to_one=False,
+            steps_offset=1,
+            clip_sample=False,
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def sdxl() -> Any:
+    """Two encoders, a pooled vector, and six numbers of sizes."""
+    from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+
+    return StableDiffusionXLPipeline(
+        vae=vae(4),
+        text_encoder=clip(projected=False),
+        text_encoder_2=clip(projected=True),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
+        unet=unet(
+            cross_attention_dim=2 * TEXT,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=2,
+            projection_class_embeddings_input_dim=POOLED + 6 * 2,
+        ),
+        scheduler=DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            steps_offset=1,
+            clip_sample=False,
+            set_alpha_to_one=False,
+        ),
+        force_zeros_for_empty_prompt=True,
+        add_watermarker=False,
+    )
+
+
+def sd3() -> Any:
+    """Two layers; the text of both CLIPs and of T5 side by side."""
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        SD3Transformer2DModel,
+        StableDiffusion3Pipeline,
+    )
+
+    return StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=2 * TEXT,
+            caption_projection_dim=16,
+            pooled_projection_dim=2 * POOLED,
+            pos_embed_max_size=16,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=vae(4, shift_factor=0.06, scaling_factor=1.5),
+        text_encoder=clip(projected=True),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=clip(projected=True),
+        tokenizer_2=clip_tokenizer(),
+        text_encoder_3=t5(2 * TEXT),
+        tokenizer_3=t5_tokenizer(),
+    )
+
+
+def flux(*, distilled: bool = True) -> Any:
+    """A double and a single block; CLIP's pooled vector, T5's states."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    return FluxPipeline(
+        transformer=FluxTransformer2DModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=TEXT,
+            pooled_projection_dim=TEXT,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=distilled,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=distilled),
+        vae=vae(4, shift_factor=0.06, scaling_factor=1.5),
+        text_encoder=clip(projected=False),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=t5(TEXT),
+        tokenizer_2=t5_tokenizer(),
+    )
+
+
+def schnell() -> Any:
+    """Flux without guidance as an input."""
+    return flux(distilled=False)
+
+
+MAKERS: dict[str, Callable[[], Any]] = {
+    "sd2": sd2,
+    "sdxl": sdxl,
+    "sd3": sd3,
+    "flux": flux,
+    "schnell": schnell,
+}
+"""By name. Stable Diffusion 1.x is `stand_ins.write_pipeline`."""
+
+
+def write(name: str, folder: Path) -> Path:
+    """The pipeline in diffusers' layout; always the same weights, large enough to matter."""
+    torch.manual_seed(11)
+    pipeline = MAKERS[name]()
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def opened(folder: Path) -> Any:
+    """As diffusers opens it."""
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def drawn(pipeline: Any, noises: Tensor, guidance: float, negative: str | None) -> Tensor:
+    """The final latents of diffusers' own sampling, 4 steps, prompt "a hand": (B, 4, 8, 8)."""
+    from hero_engine.families.flux import packed, unpacked
+
+    count = len(noises)
+    said: dict[str, Any] = {"prompt": ["a hand"] * count, "guidance_scale": guidance}
+    if negative is not None:
+        said["negative_prompt"] = [negative] * count
+    is_flux = type(pipeline).__name__ == "FluxPipeline"
+    if is_flux:
+        distilled = pipeline.transformer.config.guidance_embeds
+        said["true_cfg_scale"] = 1.0 if distilled else guidance
+        if distilled:
+            said.pop("negative_prompt", None)
+    latents: Tensor = pipeline(
+        **said,
+        latents=packed(noises) if is_flux else noises,
+        height=16,
+        width=16,
+        num_inference_steps=4,
+        output_type="latent",
+    ).images
+    return unpacked(latents, 8, 8) if is_flux else latents
