@@ -67,6 +67,8 @@ class LoraSettings(Checked):
     """Ends of layer names; also the groups "conv", "ff", "time" and "text"."""
     within: str = ""
     """Only layers in this part of the network, such as "mid_block"; empty: everywhere."""
+    init: str = ""
+    """A LoRA file to start from, which then sets all the others; empty: fresh weights."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,15 @@ class Learner:
         """As a run begins. HeroError, exit code 3, where the model cannot be opened."""
         return cls(settings, model_for(settings, device))
 
+    def begin_with(self, lora: Mapping[str, Tensor] | None) -> None:
+        """Start from someone's LoRA, where there is one. HeroError, 4, where it does not fit."""
+        if lora is None:
+            return
+        try:
+            self.model.load_lora_state(lora)
+        except ValueError as error:
+            raise HeroError(f"the run's first LoRA: {error}", exit_code=ExitCode.RUN) from error
+
     def remember(self, batch: Batch, labels: Labels) -> None:
         """Add a round's labelled pictures to the memory; its best replaces the one so far."""
         self.memory = self.memory.plus(Memory.of_round(batch, labels))

@@ -221,7 +221,9 @@ class Run:
         """Begin at the newest checkpoint that is whole; returns the round the run had reached."""
         rounds = self.journal.rounds()
         found = self.folder.load_checkpoint(self._notice)
-        if found is not None:
+        if found is None:
+            self.learner.begin_with(self.folder.first_lora())
+        else:
             parts, state = found
             self.learner.restore(parts)
             report = RoundFinished(**state["finished"])

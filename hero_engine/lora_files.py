@@ -20,6 +20,7 @@ from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError, one_line
 from hero_engine.families import Family
 from hero_engine.lora import layer_names, targets_of
+from hero_engine.sources import one_line
 
 PAIRS = (
     ("lora_A.weight", "lora_B.weight"),
@@ -109,7 +110,8 @@ def _contents(path: Path, network: str) -> tuple[dict[str, Tensor], float | None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             declared = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
-        raise HeroError(f"cannot read the LoRA {path}: {error}") from error
+        reason = one_line(error) if path.exists() else "there is no such file"
+        raise HeroError(f"cannot read the LoRA {path}: {reason}") from error
     if declared.get(f"{network}.alpha_pattern") or declared.get(f"{network}.use_rslora"):
         raise HeroError(f"{path}: every layer of this LoRA has a scale of its own; hero has one")
     alpha = declared.get(f"{network}.lora_alpha")

@@ -33,11 +33,14 @@ def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[
     settings, task = folder.settings, folder.task
     model = model_family(settings.model, settings.model_config)
     yield f"\n# {task.title or task.name}, taught by labels\n"
-    yield f"{model.title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
-    yield f"{facts['hero_version']} on the prompt “{facts['prompt']}”. A picture was good when: "
-    yield f"{task.success}.\n"
+    yield (
+        f"{model.title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
+        f"{facts['hero_version']} on the prompt “{facts['prompt']}”. A picture was good when: "
+        f"{task.success}.\n"
+    )
     yield f"- base model: `{facts['base_model']}`"
-    yield f"- labels: {facts['labels']}, in {facts['rounds']} rounds of {settings.batch} pictures"
+    told = f"labels: {facts['labels']}, rounds: {facts['rounds']}"
+    yield f"- {told}, of {settings.batch} pictures each"
     yield f"- update: `{settings.update}`, preset `{settings.preset}`, seed {settings.seed}"
     lora = settings.lora
     yield f"- LoRA: rank {lora.rank}, alpha {lora.alpha}, on {', '.join(lora.targets)}"

@@ -6,6 +6,7 @@ touched.
     RUN/
       run.toml            frozen settings, the task, versions; the last line is their checksum
       journal.db          rounds, images, every mark and undo, metrics
+      first-lora.safetensors   where the run was started from someone's LoRA
       events.jsonl        the event stream
       status.json         written atomically; what `hero status` reads
       images/r000/000.png …
@@ -57,6 +58,7 @@ __all__ = ["Parts", "RunDir", "find_run", "is_run", "new_run_path", "newest_run"
 
 FORMAT = 2
 """Of a run's folder. 1 had no checksums."""
+FIRST_LORA = "first-lora.safetensors"
 SEAL = "# Not to be edited: settings are frozen when a run starts. sha256 "
 PRIVATE = 0o700
 
@@ -261,6 +263,14 @@ class RunDir:
     def _part_files(self, round: int) -> list[Path]:
         files = self._round_dir(round).glob("part-*.safetensors")
         return sorted(path for path in files if path.stem.removeprefix("part-").isdecimal())
+
+    def save_first_lora(self, state: Mapping[str, Tensor]) -> None:
+        """The weights that the run begins with, in place of fresh ones."""
+        write_tensors(self.path / FIRST_LORA, state)
+
+    def first_lora(self) -> dict[str, Tensor] | None:
+        """What `save_first_lora` wrote; None where the weights begin fresh."""
+        return read_tensors(self.path / FIRST_LORA) if self.settings.lora.init else None
 
     def save_checkpoint(
         self, round: int, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]

@@ -143,6 +143,13 @@ def run(
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Of every random draw.")
     ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What guidance leads away from.")
+    ] = None,
+    init_lora: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A LoRA to start from, as diffusers or kohya has it."),
+    ] = None,
     settings: SetAny = None,
     graphics: Graphics = None,
     headless: Headless = False,
@@ -170,6 +177,8 @@ def run(
         rounds=rounds,
         batch=batch,
         seed=seed,
+        sampler=None if negative_prompt is None else {"negative_prompt": negative_prompt},
+        lora=None if init_lora is None else {"init": str(init_lora)},
     )
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds)
     raise typer.Exit(new_run(flags, folder=folder, way=way))
@@ -292,14 +301,32 @@ def evaluation(
 @app.command()
 def export(
     name: SomeRun,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The safetensors file to write.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The LoRA, as a safetensors file.")
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="diffusers|kohya", help="Of the file; A1111 and ComfyUI read kohya."
+        ),
+    ] = "diffusers",
+    merge: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The whole model, LoRA merged in, as diffusers has it."),
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write a model card beside it.")] = False,
 ) -> None:
-    """Write the LoRA as a file that diffusers' load_lora_weights opens."""
-    from hero_engine.export import export_lora
-    from hero_tui.commands.runs import open_run
+    """Write what a run has learned, for other programs.
 
-    export_lora(open_run(name), out)
-    talk(f"wrote {out}")
+    hero export RUN --out hands.safetensors --card
+
+    hero export RUN --out hands.safetensors --format kohya
+
+    hero export RUN --merge hands-model
+    """
+    from hero_tui.commands.export import export as write
+
+    write(name, out=out, layout=layout, merge=merge, card=card)
 
 
 config_app = typer.Typer(help="What the settings are, and where each comes from.")

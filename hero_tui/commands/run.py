@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hero_engine.config import merge
+from hero_engine.config import Settings, merge
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.habits import is_judge
 from hero_engine.places import private
@@ -19,6 +19,9 @@ from hero_engine.tasks import Task
 from hero_tui.commands.output import data, talk
 from hero_tui.commands.runs import open_run
 from hero_tui.settings import choose, layers, nested, parsed, use_runs_folder
+
+if TYPE_CHECKING:
+    from hero_engine.first_lora import FirstLora
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,26 @@ def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
     task, settings = choose(layers(), flags)
     model_family(settings.model, settings.model_config)
     go = prepare(way, task, settings.batch)
+    first = first_lora(settings, flags) if settings.lora.init else None
+    settings = first.settings if first else settings
     run = RunDir.create(folder or new_run_path(task.name), settings, task)
+    if first:
+        first.save(run)
     code = go(run, None)
     if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
         shutil.rmtree(run.path, ignore_errors=True)
     return code
+
+
+def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
+    """Someone's LoRA, which the run starts from. HeroError where it does not fit the model."""
+    from hero_engine.first_lora import FirstLora
+
+    if said := sorted({"rank", "alpha", "targets", "within"} & flags.get("lora", {}).keys()):
+        raise HeroError(f"lora.{said[0]} comes from the file of --init-lora: leave it out")
+    first = FirstLora.of(settings)
+    talk(first.told())
+    return first
 
 
 @private()
@@ -152,4 +170,4 @@ def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:
         if "." in key and not isinstance(changes.get(table, {}), dict):
             raise HeroError(f"--set {text}: another --set gives {table} a single value")
         changes = merge(changes, nested(key, parsed(key, value)))
-    return changes | {name: value for name, value in named.items() if value is not None}
+    return merge(changes, {name: value for name, value in named.items() if value is not None})

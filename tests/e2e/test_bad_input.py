@@ -59,7 +59,12 @@ WRONG = {  # exit code: command: what it says
         "eval {run} --noise loud": "--noise loud: choose fresh or guided",
         "label {run}": "Missing option '--from'. See: hero label --help",
         "label {run} --from {labels}": "does not wait for labels; go on with: hero resume {run}",
-        "export {run}": "Missing option '--out'. See: hero export --help",
+        "export {run}": "say what to write: --out FILE for the LoRA, --merge DIR for the model",
+        "export {run} --out a --format ckpt": "--format ckpt: choose one of diffusers, kohya",
+        "export {run} --merge {run}": "{run} exists already; --merge makes a new folder",
+        f"{WHOLE} --init-lora none.safetensors": "cannot read the LoRA {home}/none.safetensors",
+        f"{WHOLE} --init-lora a --set lora.rank=4": "lora.rank comes from the file of --init-lora",
+        f"{WHOLE} --set sampler.width=63": "pictures whose sides are multiples of 2",
     },
     3: {
         "run --task hands --model nosuch": "neither 'embedded', a folder, a .safetensors file",

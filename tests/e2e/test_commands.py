@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from hero_process import BATCH, PROJECT, ROUNDS, FinishedRun, Hero, small_run
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -112,6 +114,35 @@ def test_the_exported_lora_is_the_checkpoints_under_diffusers_names(
     exported = load_file(out)
     assert exported.keys() == {f"unet.{name}" for name in learned}
     assert all(".lora_A." in name or ".lora_B." in name for name in exported)
+
+
+def test_a_run_starts_from_an_exported_lora(
+    hero: Hero, tiny_model: Path, finished: FinishedRun, labels: Path
+) -> None:
+    """In kohya's layout, with its model card beside it; its rank and layers become the run's."""
+    out, run = hero.home / "kohya" / "hands.safetensors", hero.home / "second"
+    arguments = ("export", finished.path, "--out", out, "--format", "kohya", "--card")
+    done = hero.warm(*arguments).end()
+    card = out.with_name("README.md")
+    assert (done.code, done.err) == (0, f"hero: wrote {out}\nhero: wrote {card}\n")
+    assert 'instance_prompt: "1 hand"' in card.read_text()
+    begun = small_run(tiny_model, run, labels, "--init-lora", out, "--rounds", 1)
+    done = hero.warm(*begun, "--negative-prompt", "six fingers").end()
+    assert done.code == 0
+    assert f"starting from {out}: rank 4, to_q" in done.err
+    settings = tomllib.loads((run / "run.toml").read_text())["settings"]
+    assert settings["lora"] == {
+        "rank": 4,
+        "alpha": 4,
+        "targets": ["to_q", "to_k", "to_v", "to_out.0"],
+        "within": "",
+        "init": str(out),
+    }
+    assert settings["sampler"]["negative_prompt"] == "six fingers"
+    learned = load_file(finished.path / "checkpoints" / f"r{ROUNDS:03}" / "lora.safetensors")
+    first = load_file(run / "first-lora.safetensors")
+    assert all(torch.allclose(first[name], weight) for name, weight in learned.items())
+    assert first.keys() == learned.keys()
 
 
 @pytest.mark.parametrize("noise", ["fresh", "guided"])

@@ -38,6 +38,7 @@ def test_paper_is_the_official_code() -> None:
         "alpha": 4,
         "targets": ("to_q", "to_k", "to_v", "to_out.0"),
         "within": "",
+        "init": "",
     }
     assert asdict(got.noise) == {"best_share": 0.5, "perturbation": 0.1, "fresh_share": 0.0}
     assert asdict(got.embedding) == {

@@ -12,7 +12,7 @@ from hero_engine import __version__
 from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError
 from hero_engine.evaluate import trained
-from hero_engine.export import export_lora
+from hero_engine.export import export_card, export_lora
 from hero_engine.rundir import RunDir
 
 LORAS = [
@@ -92,3 +92,26 @@ def test_what_cannot_be_exported(folder: RunDir, tmp_path: Path) -> None:
     with pytest.raises(HeroError, match="cannot write") as error:
         export_lora(folder, tmp_path / "file" / "lora.safetensors")
     assert error.value.exit_code == 3
+
+
+def test_the_model_card(folder: RunDir, tmp_path: Path) -> None:
+    played(folder, "*gbgb.", "bbbbbb")
+    card = export_card(folder, tmp_path / "lora.safetensors").read_text()
+    front, text = card.removeprefix("---\n").split("\n---\n")
+    assert 'instance_prompt: "a"' in front.splitlines()
+    assert "base_model" not in front  # which is a folder here, and no hub's
+    assert "- labels: 11, rounds: 2, of 6 pictures each" in text
+    assert "| 0 | 5 | 60% |" in text and "| 1 | 6 | 0% |" in text
+    assert 'load_lora_weights(".", weight_name="lora.safetensors")' in text
+    with pytest.raises(HeroError, match=r"README.md exists already") as error:
+        export_card(folder, tmp_path / "lora.safetensors")
+    assert error.value.exit_code == 3
+
+
+def test_kohyas_file_says_its_rank(folder: RunDir, tmp_path: Path) -> None:
+    played(folder, "*gbgb.")
+    export_lora(folder, tmp_path / "lora.safetensors", "kohya")
+    with safe_open(tmp_path / "lora.safetensors", "pt") as file:
+        told, names = file.metadata(), list(file.keys())
+    assert (told["ss_network_dim"], told["ss_network_alpha"], told["prompt"]) == ("2", "3", "a")
+    assert names and all(name.startswith("lora_unet_") for name in names)
