@@ -20,7 +20,6 @@ from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError, one_line
 from hero_engine.families import Family
 from hero_engine.lora import layer_names, targets_of
-from hero_engine.sources import one_line
 
 PAIRS = (
     ("lora_A.weight", "lora_B.weight"),
