@@ -268,6 +268,7 @@ def embedded(**changes: Any) -> Settings:
         tuned |= {
             "sampler": SamplerSettings(steps=20, eta=1.0, guidance=1.0),
             "lora": LoraSettings(rank=16, alpha=16, targets=targets, within="mid_block"),
+            "noise": NoiseSettings(fresh_share=0.5),
             "ddpo": DdpoSettings(
                 steps_per_image=10, window=(0.0, 0.5), learning_rate=1e-2, minibatch=8
             ),

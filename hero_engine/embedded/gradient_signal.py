@@ -2,13 +2,13 @@
 
 ::
 
-    python -m hero_engine.embedded.gradient_signal --images 384
+    python -m hero_engine.embedded.gradient_signal --images 768 --eta 1
 
 Pictures from fresh noise are judged, and the policy gradient d/dw mean(A log p) is taken at the
-base model for every 32 of them, apart for each quarter of the denoising steps. With gradients g_i
-of k such groups, mean over i != j of g_i . g_j estimates |E g|^2 without bias. Printed is that over
-E |g|^2 for one round's 64 pictures: the squared cosine between a round's gradient and the true one
-(1: no noise, 0: noise alone). The ± is a jackknife over groups.
+base model for every 32 of them, apart for each quarter of the denoising steps and each part of the
+UNet. With gradients g_i of k such groups, mean over i != j of g_i . g_j estimates |E g|^2 without
+bias. Printed is that over E |g|^2 for one round's 64 pictures: the squared cosine between a round's
+gradient and the true one (1: no noise, 0: noise alone). The ± is a jackknife over groups.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from hero_engine.updates.ddpo import Policy
 GROUP = 32
 ROUND = 64
 WINDOWS = 4
+PARTS = ("", "down_blocks", "mid_block", "up_blocks")
+"""Of the UNet; the first is all of it."""
 
 
 def pictures(model: Model, settings: Settings, count: int) -> Batch:
@@ -60,6 +62,12 @@ def gradients(
         goal = (advantages_B[:, None] * log_probs).mean()
         found.append(torch.cat([g.flatten() for g in torch.autograd.grad(goal, weights)]))
     return found
+
+
+def columns_of(model: Model, part: str) -> Tensor:
+    """Which columns of the gradients belong to a part of the UNet: (P,) bool."""
+    named = [(name, w) for name, w in model.network.named_parameters() if ".lora_" in name]
+    return torch.cat([torch.full((w.numel(),), part in name) for name, w in named])
 
 
 def signal_share(gradients_K_P: Tensor) -> tuple[float, float]:
@@ -102,11 +110,13 @@ def main() -> None:
         for rows in torch.split(torch.arange(args.images), GROUP)
     ]
     by_window = torch.stack([torch.stack(group) for group in found], dim=1)
-    for window, of_groups in enumerate(by_window, start=1):
-        share, error = signal_share(of_groups)
-        print(f"steps, quarter {window} of {WINDOWS}: {share:+.3f} ± {error:.3f}")
-    share, error = signal_share(by_window.sum(0))
-    print(f"all steps: {share:+.3f} ± {error:.3f}")
+    quarters = "".join(f"{f'quarter {each}':>18}" for each in range(1, WINDOWS + 1))
+    print(f"{'':<12}{quarters}{'all steps':>18}")
+    for part in PARTS:
+        of_part = by_window[:, :, columns_of(model, part)]
+        shares = [signal_share(each) for each in (*of_part, of_part.sum(0))]
+        row = "".join(f"{share:>+10.3f} ± {error:.3f}" for share, error in shares)
+        print(f"{part or 'whole UNet':<12}{row}")
 
 
 if __name__ == "__main__":
