@@ -7,8 +7,9 @@
 For every update and seed: a whole run with the preset "embedded", labelled by the labeller judge;
 then pictures from the tuned model, with fresh noise N(0, I) and with the run's guided noise, scored
 by the evaluator judge, which never labels. The base is scored with the same fresh noises and the
-update's own sampler.
-The presets were tuned with seeds 0 to 2, so those are not measured. Intervals are over seeds (Student's t, 95%). Runs and scores are kept beside ``--out``, so a run
+update's own sampler. The presets were tuned with seeds 0 to 2, so those are not measured here.
+
+Intervals are over seeds (Student's t, 95%). Runs and scores are kept beside ``--out``, so a run
 that was interrupted goes on and a finished one is not repeated; give each its own process and
 one thread with ``OMP_NUM_THREADS=1`` and ``--seeds``, then collect with all seeds.
 """
