@@ -231,6 +231,8 @@ class Settings(Checked):
     """Of every random draw."""
     checkpoints: int = ranged(3, 0, 1_000_000)
     """How many are kept; 0: all."""
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Compute activations again in training, to save memory; auto: on a GPU below 32 GB."""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)

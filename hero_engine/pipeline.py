@@ -24,6 +24,10 @@ from hero_engine.sources import configuration, find_model, model_family
 
 LARGE_PICTURE = 256
 HUGE_PICTURE = 1536
+"""Longer sides, in pixels, from which the VAE decodes one picture at a time, and in tiles."""
+
+AMPLE_MEMORY = 32e9
+"""Bytes of a GPU that can keep every activation of SD 1.5 at the paper's minibatch."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ def vae_scale(vae: Any) -> int:
 def model_for(settings: Settings, device: str = "auto") -> Model:
     """The model of a run as it begins. HeroError, exit code 3, where it cannot be opened."""
     size = (settings.sampler.height, settings.sampler.width)
-    return open_model(
+    model = open_model(
         settings.model,
         settings.lora,
         device,
@@ -202,6 +206,18 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
         size=size,
         config=settings.model_config,
     )
+    if _short_of_memory(settings.gradient_checkpointing, model.device):
+        model.network.enable_gradient_checkpointing()
+    return model
+
+
+def _short_of_memory(said: str, device: torch.device) -> bool:
+    """Whether activations are computed again: as the settings say, or by the GPU's size."""
+    if said != "auto":
+        return said == "on"
+    if device.type != "cuda":
+        return False
+    return bool(torch.cuda.get_device_properties(device).total_memory < AMPLE_MEMORY)
 
 
 def open_model(
