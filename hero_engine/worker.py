@@ -6,6 +6,7 @@ safe point: a denoising step, an epoch of the embedding, an optimizer step, or a
 
 from __future__ import annotations
 
+import gc
 import queue
 import sqlite3
 import threading
@@ -97,6 +98,7 @@ class EngineWorker(threading.Thread):
 
         self.check_stop()
         learner = Learner.open(self._folder.settings, self._device)
+        gc.freeze()  # the model's objects stay: looking through them again holds up every thread
         reporter.tell(self._folder.opened())
         run = Run(
             self._folder,

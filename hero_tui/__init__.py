@@ -7,3 +7,8 @@
 ```
 Nothing here imports torch: the engine is reached through `bridge.py` alone.
 """
+
+import os
+
+os.environ.setdefault("TEXTUAL_FPS", "240")
+"""How often Textual may paint: at its own 60 times a second a key would wait up to 16 ms."""

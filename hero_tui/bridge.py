@@ -6,6 +6,7 @@ Commands go in, events come out as messages.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from textual.message import Message
 from hero_engine.protocol import Command, Event, Progress, Stop, SubmitLabels
 
 STOP_POLL = 0.02
+
+GIVE_WAY = 0.001
+"""Seconds a thread may go on while another one waits for the interpreter; Python's own are 5 ms."""
 
 
 class Engine(Protocol):
@@ -60,7 +64,8 @@ class Bridge:
         self._started = False
 
     def start(self) -> None:
-        """Start the engine's thread."""
+        """Start the engine's thread, which gives way within a millisecond when a key comes."""
+        sys.setswitchinterval(GIVE_WAY)
         self._started = True
         self._engine.start()
 

@@ -44,6 +44,13 @@ class Studio:
         self._drawings.move_to_end(key)
         return self._drawings[key]
 
+    def known(self, path: Path, box: Box) -> Drawing | None:
+        """The drawing in the cache, if there is one."""
+        key = path, box
+        if key in self._drawings:
+            self._drawings.move_to_end(key)
+        return self._drawings.get(key)
+
     def held(self) -> list[Drawing]:
         """Every drawing in the cache."""
         return list(self._drawings.values())

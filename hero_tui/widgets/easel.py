@@ -39,8 +39,16 @@ class Easel:
         self._in_flight = 0
 
     def want(self, picture: Picture, path: Path | None, box: Box) -> None:
-        """Have the PNG drawn into the widget, soon; None empties it."""
-        if picture.want(path, box) and path is not None:
+        """Have the PNG drawn into the widget, soon; None empties it.
+
+        One that the terminal holds already is drawn at once, with the page it is on.
+        """
+        if not picture.want(path, box) or path is None:
+            return
+        known = self._studio.known(path, box)
+        if known is not None and self._is_sent(known):
+            picture.show(known)
+        else:
             self._queue.put_nowait((picture, path, box))
 
     def drawn(self) -> None:
@@ -95,7 +103,7 @@ class Easel:
         except HeroError as error:
             self._app.log.warning(error.message)
             return
-        cost = drawing.size - (len(drawing.upload) if self._is_sent(drawing) else 0)
+        cost = drawing.size
         if self._in_flight and self._in_flight + cost > FLIGHT:
             await self._landed()
         if picture.wanted == (path, box):

@@ -46,7 +46,6 @@ class Picture(Still):
         """Replace the drawing and repaint, this widget only."""
         if drawing is not self.drawing:
             self.drawing, self._ground = drawing, None
-            self.set_class(drawing is not None, "drawn")
             self.refresh()
 
     def render(self) -> Content:
@@ -68,7 +67,7 @@ class Picture(Still):
         return [line.crop(*crop.column_span) for line in lines]
 
     def _lines(self, drawing: Drawing) -> list[Strip]:
-        ground = self.background_colors[1].rich_color
+        ground = self.screen.background_colors[1].rich_color
         if self._ground != ground:
             self._ground = ground
             self._strips = [drawing.strip(y, self._ground) for y in range(drawing.box.rows)]

@@ -1,0 +1,214 @@
+"""How soon a key is answered while the engine works, and what the open app costs the engine.
+
+Two runs with the same settings take turns: one in the app, with somebody pressing keys, and one
+without a terminal. Each learns from a round and samples the next while the other waits for labels.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+from hero_engine.config import Settings
+from hero_engine.errors import ExitCode, HeroError
+from hero_engine.rundir import RunDir
+from hero_engine.tasks import Task
+from hero_tui.commands.bench.pty_terminal import PtyTerminal
+from hero_tui.commands.bench.wire import environment
+
+START = 180.0
+"""Seconds a run may take until its first round waits for labels."""
+
+PAUSE = 0.08, 0.30
+"""Seconds between an answer and the next key, the shortest and the longest."""
+
+LETTERS = "qwertyui"
+"""Tiles of the page's second row, pressed when they are there."""
+
+PAGE = re.compile(rb"page (\d+)/(\d+)")
+RIGHT = "\x1b[C"
+STEPS = ("sample", "embed", "update")
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Keys pressed while the engine worked, and the engine's seconds with and without the app."""
+
+    seconds: list[float]
+    unanswered: int
+    in_app: dict[str, float]
+    alone: dict[str, float]
+
+    @property
+    def slowdown(self) -> float:
+        """Share by which the engine is slower in the app; 0.05 is 5%."""
+        return sum(self.in_app.values()) / sum(self.alone.values()) - 1
+
+    def percentile(self, percent: int) -> float:
+        """Seconds that so many percent of the keys were answered within."""
+        return quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
+
+
+class Twin:
+    """The run without a terminal."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "hero_tui.commands.bench.turns", str(run.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+
+    def wait(self, round: int) -> None:
+        """Wait until this round waits for labels."""
+        until = time.monotonic() + START
+        while not labelling(self.run, round):
+            alive(self._process.poll() is None and time.monotonic() < until, self.run)
+            time.sleep(0.05)
+
+    def take_turn(self, round: int) -> None:
+        """Learn from this round, and sample the next."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        self.wait(round + 1)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Person:
+    """Somebody at the app: presses keys while the engine works, and hands rounds in."""
+
+    def __init__(self, run: RunDir, keys: int) -> None:
+        self.run, self.keys = run, keys
+        self.seconds: list[float] = []
+        self.unanswered = 0
+        self._random = random.Random(0)
+        self._terminal = PtyTerminal("kitty")
+        command = [sys.executable, "-m", "hero_tui.cli", "resume", str(run.path)]
+        self._terminal.start(command, environment())
+
+    def wait(self, round: int, *, pressing: bool) -> None:
+        """Until this round waits for labels; with keys pressed meanwhile, or only looking on."""
+        until = time.monotonic() + START
+        while not labelling(self.run, round):
+            alive(not self._terminal.ended() and time.monotonic() < until, self.run)
+            if pressing and len(self.seconds) < self.keys:
+                self._press(*self._key())
+            self._look(self._random.uniform(*PAUSE))
+        self._terminal.settle(0.3)
+
+    def take_turn(self, round: int) -> None:
+        """Hand this round in, then press keys while the engine learns and samples the next."""
+        until = time.monotonic() + START
+        while labelling(self.run, round):
+            alive(not self._terminal.ended() and time.monotonic() < until, self.run)
+            self._terminal.type("\r")
+            self._look(0.3)
+        self.wait(round + 1, pressing=True)
+
+    def close(self) -> None:
+        """End it."""
+        self._terminal.close()
+
+    def _key(self) -> tuple[str, bytes]:
+        """A key that changes something now, and what of its answer can come from nothing else."""
+        status = self.run.status()
+        pages = PAGE.findall(self._terminal.heard)
+        page, count = (int(part) for part in pages[-1]) if pages else (1, 1)
+        if page == 1 and status.get("phase") == "sampling" and status.get("pictures", 0) >= 16:
+            letter = self._random.choice(LETTERS)
+            return letter, b" %s  " % letter.encode()
+        return RIGHT, b"page %d/" % (page % count + 1)
+
+    def _press(self, key: str, answer: bytes) -> None:
+        pressed = time.monotonic()
+        at = self._terminal.answer(answer, self._terminal.type(key), seconds=2.0)
+        if at is None:
+            self.unanswered += 1
+        else:
+            self.seconds.append(at - pressed)
+
+    def _look(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._terminal.listen(left)
+
+
+def busy(folder: Path, settings: Settings, task: Task, *, keys: int, turns: int) -> Busy:
+    """Measure: `turns` rounds of each run, and up to `keys` keys.
+
+    HeroError, exit code 1, where a run ends or hangs.
+    """
+    with at_work(folder, settings, task, keys) as (person, twin):
+        for round in range(turns):
+            both = (person, twin) if round % 2 == 0 else (twin, person)
+            for one in both:
+                one.take_turn(round)
+        return Busy(
+            person.seconds, person.unanswered, spent(person.run, turns), spent(twin.run, turns)
+        )
+
+
+@contextmanager
+def at_work(
+    folder: Path, settings: Settings, task: Task, keys: int
+) -> Iterator[tuple[Person, Twin]]:
+    """Both runs, their first rounds waiting for labels; started one after the other."""
+    app, alone = (RunDir.create(folder / name, settings, task) for name in ("app", "alone"))
+    person = Person(app, keys)
+    try:
+        person.wait(0, pressing=False)
+        twin = Twin(alone)
+        try:
+            twin.wait(0)
+            yield person, twin
+        finally:
+            twin.close()
+    finally:
+        person.close()
+
+
+def labelling(run: RunDir, round: int) -> bool:
+    """Whether a round waits for labels."""
+    status = run.status()
+    return (status.get("round"), status.get("phase")) == (round, "labelling")
+
+
+def spent(run: RunDir, turns: int) -> dict[str, float]:
+    """Seconds by step; the first round was sampled before any key was pressed, so not counted."""
+    rounds = [event for event in events(run) if event["event"] == "round"][:turns]
+    total = dict.fromkeys(STEPS, 0.0)
+    for event in rounds:
+        for step in STEPS[1:] if event["round"] == 0 else STEPS:
+            total[step] += event["seconds"][step]
+    return total
+
+
+def events(run: RunDir) -> list[dict[str, Any]]:
+    """The run's events."""
+    text = (run.path / "events.jsonl").read_text("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def alive(so: bool, run: RunDir) -> None:
+    """HeroError, exit code 1, where a run has ended or hangs."""
+    if not so:
+        state = run.status().get("error") or run.status().get("state", "never began")
+        raise HeroError(f"the run {run.path.name} ended: {state}", exit_code=ExitCode.FAILED)
