@@ -7,7 +7,7 @@ draws from a seed of its own, the same for all runs and out of reach of any run'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import ExitCode, HeroError
+from hero_engine.habits import criterion
 from hero_engine.labellers import judged
 from hero_engine.learner import Learner
 from hero_engine.noise import FRESH, NoisePrior
@@ -90,7 +91,11 @@ def _named(prefix: str, score: Score) -> dict[str, Any]:
 
 
 class Exam:
-    """A run's model and the judge that scores it; `rounds` policies will be scored in all."""
+    """A run's model and the judge that scores it; `rounds` policies will be scored in all.
+
+    learner: the run's, where it is open already; else its newest checkpoint is opened. wanted:
+    the attributes that make a success, where they are others than the task's.
+    """
 
     def __init__(
         self,
@@ -99,20 +104,27 @@ class Exam:
         prompt: str | None = None,
         on_picture: OnPicture = lambda done, total: None,
         device: str = "auto",
+        *,
+        learner: Learner | None = None,
+        wanted: Mapping[str, str] | None = None,
     ) -> None:
         self.task = judged(folder.task)
         if images < 2:
             raise HeroError(f"--images {images}: at least 2 are needed")
         self.settings, self.images = folder.settings, images
         self.prompt = prompt or folder.settings.prompt
-        self.learner = trained(folder, device)
+        self.wanted = wanted or criterion(folder.task)
+        self.learner = learner or trained(folder, device)
         self.judge = Judge.open("evaluator")
         self.rounds, self._scored, self._on_picture = 1, 0, on_picture
 
     def score(self, prior: NoisePrior, *, base: bool) -> Score:
         """Sample with the base or the tuned model, and let the judge say."""
         pictures = self._pictures(prior, base)
-        good, features = self.judge.success(self.task, pictures), self.judge.features(pictures)
+        good, features = (
+            self.judge.success(self.task, pictures, self.wanted),
+            self.judge.features(pictures),
+        )
         successes = int(good.sum())
         self._scored += 1
         return Score(

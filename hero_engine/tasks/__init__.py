@@ -24,7 +24,8 @@ NAME_BYTES = 100
 class Task:
     """What is asked of the model, and of the person.
 
-    ``success`` is the criterion in words; ``judge`` the name under which the embedded judges know
+    ``success`` is the criterion in words; ``enhanced_prompt`` what one would ask for instead of
+    labelling, to compare with; ``judge`` the name under which the embedded judges know
     the task, if they do, and ``wanted`` the attributes it takes for success, where these are not
     its subject's own; ``paper`` holds the settings that differ under the preset ``paper``.
     """
@@ -39,6 +40,7 @@ class Task:
     judge: str | None = None
     paper: Mapping[str, int] = field(default_factory=dict)
     wanted: Mapping[str, str] = field(default_factory=dict)
+    enhanced_prompt: str = ""
 
 
 def list_tasks() -> tuple[Task, ...]:

@@ -151,7 +151,9 @@ def show(name: str | None, round: int | None) -> None:
     indices = list(pictures)
     for start in range(0, len(indices), per_row):
         row = indices[start : start + per_row]
-        _print_row(_sheet([run.path / pictures[index] for index in row]), len(row) * TILE_COLUMNS)
+        print_picture(
+            _sheet([run.path / pictures[index] for index in row]), len(row) * TILE_COLUMNS
+        )
         say("".join(f"{caption(labels, index):<{TILE_COLUMNS}}" for index in row).rstrip())
 
 
@@ -172,11 +174,14 @@ def _sheet(paths: list[Path]) -> Image:
     return sheet
 
 
-def _print_row(sheet: Image, columns: int) -> None:
-    """term-image probes the terminal when it is imported, so that happens here and nowhere else."""
+def print_picture(picture: Image, columns: int) -> None:
+    """As wide as so many cells, in graphics or characters.
+
+    term-image probes the terminal when it is imported, so that happens here and nowhere else.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from term_image.image import AutoImage, BlockImage
 
     kind = AutoImage if sys.stdout.isatty() else BlockImage
-    data(str(kind(sheet, width=columns)))
+    data(str(kind(picture, width=columns)))

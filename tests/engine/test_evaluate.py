@@ -29,9 +29,11 @@ class Glance:
     def __init__(self) -> None:
         self.seen: list[npt.NDArray[np.uint8]] = []
 
-    def success(self, task: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    def success(
+        self, task: str, images: npt.NDArray[np.uint8], wanted: Any
+    ) -> npt.NDArray[np.bool_]:
         """Whether it is even."""
-        assert task == "hands"
+        assert task == "hands" and wanted == {"kind": "normal"}
         self.seen.append(images)
         even: npt.NDArray[np.bool_] = images[:, 3, 5, 0] % 2 == 0
         return even

@@ -82,9 +82,11 @@ def test_an_own_task_may_say_everything(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
         'name = "cup"\ntitle = "Cup"\nprompt = "a cup"\nsuccess = "full"\njudge = "hands"\n'
-        'labels = 30\nbatch = 6\ntransfer_prompts = ["a mug"]\npaper = { batch = 8 }'
+        'labels = 30\nbatch = 6\ntransfer_prompts = ["a mug"]\npaper = { batch = 8 }\n'
+        'wanted = { kind = "fused" }\nenhanced_prompt = "a full cup"'
     )
     want = Task("cup", "a cup", "Cup", "full", 30, 6, ("a mug",), "hands", {"batch": 8})
+    want = replace(want, wanted={"kind": "fused"}, enhanced_prompt="a full cup")
     assert load_task(str(path)) == want
 
 
@@ -103,6 +105,7 @@ def test_a_file_here_does_not_hide_a_shipped_task(
         ("", 'a task needs a line such as: prompt = "'),
         ('title = "Cup"', 'a task needs a line such as: prompt = "'),
         ("prompt = a cup", "is not valid TOML: "),
+        ('prompt = "a"\nwanted = { kind = 5 }', "is not a table of attributes, each with"),
         ('prompt = ""', "prompt = '' is not one line of text"),
         ('prompt = " "', "prompt = ' ' is not one line of text"),
         ("prompt = 5", "prompt = 5 is not one line of text"),
@@ -119,7 +122,10 @@ def test_a_file_here_does_not_hide_a_shipped_task(
         ('prompt = "a"\npaper = 5', "paper = 5 is not a table of labels and batch"),
         ('prompt = "a"\npaper = {seed = 1}', "is not a table of labels and batch"),
         ('prompt = "a"\npaper = {batch = 0}', "is not a table of labels and batch"),
-        ('promt = "a"', "unknown key 'promt'; known are batch, judge, labels, name, paper, prompt"),
+        (
+            'promt = "a"',
+            "unknown key 'promt'; known are batch, enhanced_prompt, judge, labels, name, paper, prompt",
+        ),
     ],
 )
 def test_a_mistake_in_a_task_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:

@@ -5,6 +5,7 @@ A command goes below, with its options; what it does goes into its file, importe
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,3 +34,60 @@ def tui(
     from hero_tui.commands.bench.tui import bench_tui
 
     bench_tui(quick=quick, as_json=as_json)
+
+
+@app.command()
+def learn(
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A few minutes: hands, three methods, one seed, 256 labels."),
+    ] = False,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Tasks; else the six, or hands if quick.")
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Methods, each with settings and labels of its own if wanted: "
+            "hero,ddpo@2048,d3po:d3po.learning_rate=1e-3; ablations; list shows them.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,...", help="Seeds: 0,1,2 or 0-4, which is the default.")
+    ] = None,
+    labeller: Annotated[
+        str, typer.Option(metavar="judge[:HABIT]", help="judge, judge:flip=0.1, judge:picky=green.")
+    ] = "judge",
+    labels: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Labels of each run; else 512.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Labels between two scorings; else 64.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Pictures of each score; else 256.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of all runs."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where runs, figures, tables and plots go.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Methods side by side: success by labels, over tasks and seeds.
+
+    Goes on where it was interrupted. Started twice, the two share the work.
+
+    hero bench learn --quick
+
+    hero bench learn --tasks hands --methods hero,ddpo@2048,d3po@2048 --out study
+    """
+    from hero_tui.commands.bench.learn import Choice, bench_learn
+
+    choice = Choice(
+        quick, tasks, methods, seeds, labeller, labels, every, images, settings or [], out
+    )
+    bench_learn(choice, as_json=as_json)
