@@ -250,7 +250,7 @@ def paper(**changes: Any) -> Settings:
 
 
 def embedded(**changes: Any) -> Settings:
-    """What makes the embedded model learn, by experiment: see "What mattered" in the README."""
+    """What makes the embedded model learn, by experiment: see docs/learning.md."""
     targets = ("to_q", "to_k", "to_v", "to_out.0", "conv")
     tuned: dict[str, Any] = {
         "preset": "embedded",
