@@ -21,8 +21,9 @@ m_old + (g - d) / (2 b) (a test checks it). So 1 / b is the strength of a round.
 `old` this is a bounded step away from the base however many rounds follow; with the round's own
 policy as `old` the steps add up, as they do in NFT, and labels should then be the round's own.
 
-A side without pictures is left out, so a round that knows only good ones, or only bad ones, still
-learns: only goods is plain fine-tuning on them, only bads moves away from them.
+A round that knows only good ones is plain fine-tuning on them. One that knows only bad ones has no
+signal: a policy's own pictures, all of them bad, average to the policy itself, so moving away from
+them is moving away from a few pictures' noise, with nothing to say where to.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,9 +67,10 @@ class ForwardUpdate:
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""
-        if len(self._memory(experience).good_N) == 0:
+        known = self._memory(experience).good_N
+        if len(known) == 0:
             return "no picture is labelled"
-        return ""
+        return "" if bool(known.any()) else "no picture is good, so nothing says where to go"
 
     def step(
         self, experience: Experience, on_progress: OnProgress | None = None

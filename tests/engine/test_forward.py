@@ -127,19 +127,19 @@ def test_reference_round_is_the_policy_at_its_start(square: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("good", "rows", "goods"),
+    ("good", "rows", "why_not"),
     [
-        ([True, True, None], 4, 4),
-        ([False, None, None], 4, 0),
-        ([True, False, None], 8, 4),
+        ([True, True, None], 4, ""),
+        ([False, None, None], 4, "no picture is good, so nothing says where to go"),
+        ([True, False, None], 8, ""),
     ],
 )
 def test_one_sided_rounds_are_legal(
-    line_model: Callable[..., Any], good: list[bool | None], rows: int, goods: int
+    line_model: Callable[..., Any], good: list[bool | None], rows: int, why_not: str
 ) -> None:
     model = line_model(0.1, 0.1)
     update, given = ForwardUpdate(SETTINGS, model), experience(numbers(1, 2, 3), good)
-    assert update.signal(given) == ""
+    assert update.signal(given) == why_not
     asked, gradient = captured(update, given)
     assert len(asked[1][0]) == rows
     assert max(map(abs, gradient)) > 0
