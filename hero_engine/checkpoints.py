@@ -86,6 +86,14 @@ class Checkpoints:
             raise Damaged(f"{folder} is damaged: it is the checkpoint of another round")
         return {file.stem: read_tensors(file) for file in _files(folder, ".safetensors")}, state
 
+    def is_whole(self, round: int) -> bool:
+        """Whether there is such a checkpoint, byte by byte as it was saved. Needs no torch."""
+        try:
+            _check(self.path(round))
+        except Damaged:
+            return False
+        return True
+
     def newest(self, tell: Tell | None = None) -> Checkpoint | None:
         """The newest checkpoint; None before the first.
 

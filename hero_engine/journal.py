@@ -95,6 +95,8 @@ class Journal:
     @classmethod
     def reading(cls, path: Path) -> Journal:
         """A journal that is only looked at: nothing is written, and the folder may be read-only."""
+        if not path.exists():
+            raise Damaged(f"{path} is missing")
         self = cls.__new__(cls)
         self.path = path
         with self._told():

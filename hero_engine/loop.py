@@ -37,7 +37,7 @@ from hero_engine.pictures import Pictures
 from hero_engine.protocol import Finished, Notice, PhaseStarted, RoundFinished
 from hero_engine.records import Batch
 from hero_engine.reporting import CheckStop, Deliver, Meter
-from hero_engine.rundir import RunDir
+from hero_engine.rundir import RunDir, why_over
 from hero_engine.updates import Experience
 
 
@@ -89,10 +89,9 @@ class Run:
         """
         if self.round in self.journal.rounds():
             return ""
-        limit = self.settings.rounds if self._until is None else self._until
-        if limit:
-            return "rounds" if self.round >= limit else ""
-        return "budget" if self.labels_used >= self.settings.labels else ""
+        if self._until is not None:
+            return "rounds" if self.round >= self._until else ""
+        return why_over(self.settings, self.round, self.labels_used)
 
     def sample(self) -> Batch:
         """The round's pictures: those already made, and the minibatches still missing."""

@@ -23,23 +23,17 @@ from __future__ import annotations
 import json
 import os
 import time
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli_w
-
-from hero_engine import __version__
 from hero_engine.checkpoints import Checkpoint, Checkpoints, Parts, Tell
-from hero_engine.config import Settings, from_toml, to_toml
+from hero_engine.config import Settings
 from hero_engine.errors import Damaged, ExitCode, HeroError
 from hero_engine.files import (
     make_folder,
     read_tensors,
-    sha256,
     write_atomically,
     write_beside,
     write_tensors,
@@ -49,6 +43,7 @@ from hero_engine.journal import Journal
 from hero_engine.lock import is_locked, locked
 from hero_engine.places import data_folder
 from hero_engine.protocol import RunOpened
+from hero_engine.run_toml import read_run_toml, run_toml
 from hero_engine.tasks import Task
 
 if TYPE_CHECKING:
@@ -56,10 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Parts", "RunDir", "find_run", "is_run", "new_run_path", "newest_run", "runs_root"]
 
-FORMAT = 2
-"""Of a run's folder. 1 had no checksums."""
 FIRST_LORA = "first-lora.safetensors"
-SEAL = "# Not to be edited: settings are frozen when a run starts. sha256 "
 PRIVATE = 0o700
 
 
@@ -80,7 +72,7 @@ class RunDir:
             refuse_taken(path)
             path.mkdir(PRIVATE, parents=True, exist_ok=True)
             path.chmod(PRIVATE)
-            write_atomically(path / "run.toml", _sealed(_tables(settings, task, origin)))
+            write_atomically(path / "run.toml", run_toml(settings, task, origin))
         except OSError as error:
             raise HeroError(
                 f"cannot write to {path}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
@@ -93,13 +85,7 @@ class RunDir:
         if not is_run(path):
             raise HeroError(f"{path} is not a run: it has no run.toml", exit_code=ExitCode.RUN)
         refuse_links(path)
-        try:
-            tables = _unsealed((path / "run.toml").read_bytes())
-            task = {**tables["task"]}
-            task["transfer_prompts"] = tuple(task.get("transfer_prompts", ()))
-            run = cls(path, from_toml(tomli_w.dumps(tables["settings"])), Task(**task))
-        except (ValueError, LookupError, TypeError, AttributeError, OSError, HeroError) as error:
-            raise Damaged(f"{path}/run.toml {_what_is_wrong(error)}") from error
+        run = cls(path, *read_run_toml(path / "run.toml"))
         run._check_journal()
         return run
 
@@ -161,6 +147,21 @@ class RunDir:
             if at is None or at[1] != "labelling" or journal.submitted(at[0]):
                 return None
         return at[0]
+
+    def over(self) -> str:
+        """Why there is nothing left to do: see `why_over`; empty where there is.
+
+        A round that was begun is finished first, and a damaged last checkpoint made again.
+        """
+        if not self.journal_path.exists():
+            return ""
+        with Journal.reading(self.journal_path) as journal:
+            rounds, metrics = journal.rounds(), journal.metrics()
+        if any(each.phase != "done" for each in rounds.values()):
+            return ""
+        if not rounds or not self.checkpoints.is_whole(len(rounds)):
+            return ""
+        return why_over(self.settings, len(rounds), metrics[-1]["labels_total"])
 
     def add_event(self, line: str) -> None:
         """Append a line of JSON to events.jsonl; half a line that a crash left there is ended."""
@@ -286,6 +287,13 @@ class RunDir:
         return self.checkpoints.newest(tell)
 
 
+def why_over(settings: Settings, rounds: int, labels: int) -> str:
+    """Why a run that did so many rounds has ended: "rounds" or "budget"; empty: it has not."""
+    if settings.rounds:
+        return "rounds" if rounds >= settings.rounds else ""
+    return "budget" if labels >= settings.labels else ""
+
+
 def refuse_taken(path: Path) -> None:
     """HeroError, exit code 4, where a folder for a new run holds something already."""
     if path.exists() and (not path.is_dir() or {*path.iterdir()} - {path / "run.toml.tmp"}):
@@ -296,43 +304,6 @@ def refuse_taken(path: Path) -> None:
 def _first(part: Path) -> int:
     """Index of a minibatch's first picture."""
     return int(part.stem.removeprefix("part-"))
-
-
-def _tables(settings: Settings, task: Task, origin: Mapping[str, Any]) -> dict[str, Any]:
-    created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return {
-        "hero": {"format": FORMAT, "version": __version__, "created": created, **origin},
-        "task": {name: value for name, value in asdict(task).items() if value is not None},
-        "settings": tomllib.loads(to_toml(settings)),
-    }
-
-
-def _sealed(tables: Mapping[str, Any]) -> str:
-    text = tomli_w.dumps(tables)
-    return f"{text}\n{SEAL}{sha256(text.encode())}\n"
-
-
-def _unsealed(data: bytes) -> dict[str, Any]:
-    """What `_sealed` made text of. ValueError where it is no more that, or of another format."""
-    text, seal, checksum = data.partition(f"\n{SEAL}".encode())
-    tables = tomllib.loads(text.decode())
-    made_by = tables["hero"]["version"]
-    if (found := tables["hero"].get("format", 1)) != FORMAT:
-        age = "an older" if found < FORMAT else "a newer"
-        raise FormatError(f"was made by {age} hero ({made_by}), which has to go on with it")
-    if not seal or checksum.decode().strip() != sha256(text):
-        raise ValueError("it was changed after the run was made")
-    return tables
-
-
-class FormatError(ValueError):
-    """A run of another format than this version of hero has."""
-
-
-def _what_is_wrong(error: Exception) -> str:
-    if isinstance(error, FormatError):
-        return str(error)
-    return f"is damaged: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
 
 
 def is_run(path: Path) -> bool:

@@ -191,6 +191,15 @@ def resume(
         int | None,
         typer.Option(min=1, metavar="N", help="Rounds to run from here, beyond the budget too."),
     ] = None,
+    from_round: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Leave the run as it is; a new one begins again at this round."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="NEW", help="Folder of that new run.")
+    ] = None,
     graphics: Graphics = None,
     headless: Headless = False,
     labels: LabelSource = None,
@@ -203,12 +212,15 @@ def resume(
     hero resume
 
     hero resume runs/one --headless --labels judge
+
+    hero resume runs/one --from-round 3
     """
     from hero_tui.commands.run import Way
     from hero_tui.commands.run import resume as go_on
 
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds)
-    raise typer.Exit(go_on(name, way=way, more_rounds=rounds))
+    code = go_on(name, way=way, more_rounds=rounds, from_round=from_round, folder=folder)
+    raise typer.Exit(code)
 
 
 @app.command()

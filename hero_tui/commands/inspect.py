@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,14 +119,9 @@ def labels_of(run: RunDir, round: int) -> Labels:
         return journal.labels(round, batch)
 
 
-@contextmanager
-def reading(run: RunDir) -> Iterator[Journal]:
-    """The run's journal. HeroError, exit code 4, where it cannot be read."""
-    try:
-        with Journal(run.journal_path) as journal:
-            yield journal
-    except sqlite3.Error as error:
-        raise HeroError(f"{run.journal_path}: {error}", exit_code=ExitCode.RUN) from error
+def reading(run: RunDir) -> Journal:
+    """The run's journal, only to look at. HeroError, exit code 4, where it cannot be read."""
+    return Journal.reading(run.journal_path)
 
 
 def show(name: str | None, round: int | None) -> None:

@@ -29,7 +29,7 @@ def label(name: str, source: str, *, force: bool) -> None:
     HeroError, exit code 2, where a line is wrong or no round waits.
     """
     run = open_run(name)
-    with run.lock(), reading(run) as journal:
+    with run.lock(), Journal(run.journal_path) as journal:
         round = run.waiting()
         if round is None:
             raise HeroError(

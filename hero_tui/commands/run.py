@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hero_engine.branch import branch
 from hero_engine.config import Settings, merge
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.habits import is_judge
@@ -86,14 +87,31 @@ def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
 
 
 @private()
-def resume(name: str | None, *, way: Way, more_rounds: int | None) -> int:
-    """Go on with a run; returns the exit code. A finished run says so, and 0."""
+def resume(
+    name: str | None,
+    *,
+    way: Way,
+    more_rounds: int | None,
+    from_round: int | None = None,
+    folder: Path | None = None,
+) -> int:
+    """Go on with a run; returns the exit code. A finished run says so, and 0.
+
+    from_round: leave the run as it is, and go on from the start of this round in a new one, in
+    `folder` or beside it.
+    """
     way.check()
+    if folder is not None and from_round is None:
+        raise HeroError("--dir goes with --from-round: a run stays in its own folder")
     run = open_run(name)
+    if from_round is not None:
+        prepare(way, run.task, run.settings.batch)  # refuses before anything is written
+        run = branch(run, from_round, folder)
+        talk(f"round {from_round} begins again in {run.path}")
     if run.in_use():
         with run.lock():
             pass
-    if more_rounds is None and is_over(run):
+    if more_rounds is None and run.over():
         return say_over(run, way)
     go = prepare(way, run.task, run.settings.batch)
     if way.headless and way.labels in (None, "none"):
@@ -104,16 +122,6 @@ def resume(name: str | None, *, way: Way, more_rounds: int | None) -> int:
     return go(run, more_rounds)
 
 
-def is_over(run: RunDir) -> bool:
-    """Whether the run is at its own end, and not only where --rounds let it go last."""
-    if run.status().get("state") != "finished":
-        return False
-    seen, settings = run.opened(), run.settings
-    if settings.rounds:
-        return seen.round >= settings.rounds
-    return seen.labels_used >= settings.labels
-
-
 def say_over(run: RunDir, way: Way) -> int:
     """Tell that there is nothing left to do."""
     seen = run.opened()
@@ -121,8 +129,7 @@ def say_over(run: RunDir, way: Way) -> int:
     if way.headless:
         from hero_engine.protocol import Finished
 
-        reason = "rounds" if run.settings.rounds else "budget"
-        data(Finished(seen.run, seen.round, seen.labels_used, reason).to_json())
+        data(Finished(seen.run, seen.round, seen.labels_used, run.over()).to_json())
     return ExitCode.DONE
 
 
