@@ -5,12 +5,13 @@ Its pictures, its session, and what may still be changed. No terminal in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hero_engine.errors import HeroError
 from hero_engine.journal import Journal, Mark
 from hero_tui.look import Look
-from hero_tui.session import Kind, Session
+from hero_tui.session import Kind, NotRecorded, Session
 
 SOURCE = "person"
 """Who gave the labels, as the journal keeps it."""
@@ -22,13 +23,15 @@ FIRST_GOOD = "first good"
 class Desk:
     """One round's pictures and marks; every change is in the journal before a method returns.
 
-    `pictures` maps the index of a ready picture to its PNG.
+    `pictures` maps the index of a ready picture to its PNG. What cannot be written (the disk is
+    full) does not happen; `say` is told why.
     """
 
     def __init__(self, journal: Journal, run_dir: Path) -> None:
         self._journal = journal
         self._run_dir = run_dir
         self._source = SOURCE
+        self.say: Callable[[str], None] = lambda text: None
         self.round = -1
         self.count = 0
         self.pictures: dict[int, Path] = {}
@@ -84,8 +87,18 @@ class Desk:
             self._source = FIRST_GOOD
             self.session.name_first_good()
             self._source = SOURCE
-        self._journal.submit(self.round)
+            if self.best_missing:
+                return
+        try:
+            self._journal.submit(self.round)
+        except HeroError as error:
+            self.say(f"Not handed in: {error.message}")
+            return
         self.submitted = True
 
     def _record(self, marks: Sequence[Mark], kind: Kind) -> None:
-        self._journal.mark(self.round, marks, source=self._source, kind=kind)
+        try:
+            self._journal.mark(self.round, marks, source=self._source, kind=kind)
+        except HeroError as error:
+            self.say(f"Not marked: {error.message}")
+            raise NotRecorded from error

@@ -72,6 +72,7 @@ class HeroApp(App[int], inherit_bindings=False):
             submit=self._submit,
         )
         self._hint = terminal.hint
+        self.desk.say = self.labelling.say
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def refresh(
@@ -114,6 +115,7 @@ class HeroApp(App[int], inherit_bindings=False):
                     self.desk.add(index, Path(path))
                 self.labelling.show_ready(event.indices)
             case Notice():
+                self._hint = event.message
                 self.labelling.say(event.message)
             case Failed():
                 self.exit(event.exit_code)
@@ -131,6 +133,9 @@ class HeroApp(App[int], inherit_bindings=False):
             self._uncover()
         self.desk.open_round(round, opened.batch)
         self.labelling.show_round()
+        if self._hint:
+            self.labelling.say(self._hint)
+            self._hint = ""
 
     def _uncover(self) -> None:
         """Bring the labelling screen to the top."""
@@ -159,6 +164,8 @@ class HeroApp(App[int], inherit_bindings=False):
         touched = session.undo() if direction == "undo" else session.redo()
         if touched is None:
             self.labelling.say(nothing)
+            return
+        if not touched:
             return
         self.labelling.say(f"{direction.capitalize()}: {self._described(touched)}")
         for screen in self.screen_stack:

@@ -20,6 +20,10 @@ Recorder = Callable[[Sequence[Mark], Kind], None]
 """Writes one step's changes as one transaction, or raises and thereby stops the step."""
 
 
+class NotRecorded(Exception):  # noqa: N818 - said already, and no error of the session
+    """The recorder could not write the step down, and has told why: nothing happens."""
+
+
 @dataclass(frozen=True)
 class Marks:
     """What every picture of the round is labelled as.
@@ -73,7 +77,8 @@ class Session:
     """The marks of one round with their whole history; every method that changes returns the
     pictures touched.
 
-    A picture index out of range raises IndexError. Nothing changes when the recorder raises.
+    A picture index out of range raises IndexError. Nothing changes when the recorder raises;
+    `NotRecorded` is no error here, but a step that touched no picture.
     """
 
     def __init__(self, count: int, record: Recorder) -> None:
@@ -156,7 +161,10 @@ class Session:
         after = base
         for mark in marks:
             after = after.marked(mark)
-        self._record(marks, kind)
+        try:
+            self._record(marks, kind)
+        except NotRecorded:
+            return ()
         return self._advance(after)
 
     def _advance(self, after: Marks) -> tuple[int, ...]:
@@ -171,7 +179,10 @@ class Session:
         if not source:
             return None
         before, after = self._marks, source[-1]
-        self._record(before.difference(after) or self._affirmed(after), kind)
+        try:
+            self._record(before.difference(after) or self._affirmed(after), kind)
+        except NotRecorded:
+            return ()
         target.append(before)
         self._marks = source.pop()
         return _touched(before, after)

@@ -171,8 +171,8 @@ class LabellingScreen(Screen[None], Still, inherit_bindings=False):
         if self._refused():
             return
         open_images = self.desk.open(self.images)
-        if open_images:
-            self.desk.session.commit(open_images)
+        if open_images and not self.desk.session.commit(open_images):
+            return
         if self.desk.session.complete:
             self._hand_in()
         else:
@@ -244,6 +244,8 @@ class LabellingScreen(Screen[None], Still, inherit_bindings=False):
             self.say("Which is the best? Shift+letter names it; Enter takes the first good one.")
             return
         self.desk.submit()
+        if not self.desk.submitted:
+            return
         self._notice = ""
         self.refresh_page()
         self._submit()
