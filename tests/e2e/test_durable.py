@@ -1,0 +1,105 @@
+"""What a run outlives, as its user meets it: branches, disks that take nothing, damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hero_process import BATCH, ROUNDS, FinishedRun, Hero
+from tiny_runs import left_behind
+
+from hero_engine.rundir import RunDir
+
+
+@pytest.fixture
+def damaged(hero: Hero, finished: FinishedRun) -> Iterator[Path]:
+    """A copy of the finished run, to be spoiled."""
+    path = hero.home / "damaged-run"
+    shutil.copytree(finished.path, path)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_a_branch_with_the_same_labels_is_the_same_run(
+    hero: Hero, finished: FinishedRun, labels: Path
+) -> None:
+    new = hero.home / "branch"
+    words = ["--from-round", 1, "--dir", new, "--headless", "--labels", labels]
+    done = hero.warm("resume", finished.path, *words).end()
+    assert done.code == 0, done
+    assert f"hero: round 1 begins again in {new}" in done.err
+    assert [line["round"] for line in done.lines()[:-1]] == [1, 2]
+    assert left_behind(RunDir.open(new)) == left_behind(RunDir.open(finished.path))
+
+
+def test_a_branch_that_cannot_be_is_refused(hero: Hero, finished: FinishedRun) -> None:
+    for words, said in (
+        (["--from-round", ROUNDS + 1], f"has learned from {ROUNDS} rounds, not {ROUNDS + 1}"),
+        (["--dir", hero.home / "x"], "--dir goes with --from-round"),
+    ):
+        done = hero.warm("resume", finished.path, *words, "--headless", "--labels", "judge").end()
+        assert (done.code, done.out) == (2, "") and said in done.err
+        assert len(done.err.splitlines()) == 1
+
+
+def test_a_finished_run_whose_last_checkpoint_is_damaged_mends_itself(
+    hero: Hero, finished: FinishedRun, damaged: Path, labels: Path
+) -> None:
+    lora = damaged / "checkpoints" / f"r{ROUNDS:03}" / "lora.safetensors"
+    lora.write_bytes(lora.read_bytes()[:-1] + b"?")
+    refused = hero.warm("export", damaged, "--out", hero.home / "x.safetensors").end()
+    assert (refused.code, refused.err) == (4, f"hero: {lora} is damaged: its checksum differs\n")
+    done = hero.warm("resume", damaged, "--headless", "--labels", labels).end()
+    assert done.code == 0
+    assert f"hero: {lora} is damaged: its checksum differs" in done.err.splitlines()
+    assert left_behind(RunDir.open(damaged)) == left_behind(RunDir.open(finished.path))
+
+
+def test_a_damaged_status_is_no_reason_not_to_go_on(hero: Hero, damaged: Path) -> None:
+    (damaged / "status.json").write_text("{")
+    assert hero.warm("status", damaged).end().code == 4
+    done = hero.warm("resume", damaged, "--headless", "--labels", "judge").end()
+    assert done.code == 0 and "finished already" in done.err
+
+
+def test_a_run_that_may_not_be_written_can_be_looked_at(
+    hero: Hero, finished: FinishedRun, damaged: Path
+) -> None:
+    """As root a true read-only file system; as another user a folder without permission."""
+    with read_only(damaged):
+        done = hero.warm("resume", damaged, "--rounds", 1, "--headless", "--labels", "judge").end()
+        assert (done.code, done.out) == (3, ""), done
+        assert len(done.err.splitlines()) == 1 and str(damaged) in done.err
+        told = hero.warm("status", damaged, "--json").end()
+        assert told.code == 0, told
+        assert json.loads(told.out)["labels"] == ROUNDS * BATCH
+
+
+class read_only:  # noqa: N801 - used as a function
+    """Within, nothing in a folder can be changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        if os.geteuid():
+            self._permit(0o500)
+            return
+        for options in (["--bind"], ["-o", "remount,bind,ro"]):
+            where = [str(self.path)] * (2 if options == ["--bind"] else 1)
+            subprocess.run(["mount", *options, *where], check=True)
+
+    def __exit__(self, *_: object) -> None:
+        if os.geteuid():
+            self._permit(0o700)
+        else:
+            subprocess.run(["umount", "-l", str(self.path)], check=True)
+
+    def _permit(self, mode: int) -> None:
+        for path in [self.path, *self.path.rglob("*")]:
+            path.chmod(mode)
