@@ -2,6 +2,7 @@
 
 Every draw of a run comes from a generator of its own, seeded by (run seed, purpose, round, index).
 So a resumed run, another minibatch size or another number of processes repeats the same pictures.
+No generator outlives what it is drawn for: a checkpoint needs the seed and the round, no states.
 """
 
 import hashlib

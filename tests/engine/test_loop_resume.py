@@ -1,5 +1,6 @@
 """Interrupted is uninterrupted: stops and crashes at any instant change nothing."""
 
+import random
 import traceback
 from collections.abc import Callable
 from functools import cache
@@ -7,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from interrupted import QUESTIONS, Crash, Process, assert_same
@@ -162,3 +164,14 @@ def test_what_is_on_the_disk_is_what_was_learned(
             assert parts[part].keys() == tensors.keys()
             assert all(torch.equal(parts[part][name], each) for name, each in tensors.items())
     assert len(learner.parts()["optimizer"]) == 3 * len(learner.model.lora_parameters())
+
+
+def test_nothing_is_drawn_from_a_generator_that_would_have_to_be_kept(
+    make_run: Callable[..., RunDir], update: str
+) -> None:
+    """Those of torch, numpy and Python stand where they stood."""
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    before = random.getstate(), str(np.random.get_state()), torch.get_rng_state()
+    go(make_run(update=update), Script(*LINES))
+    assert (random.getstate(), str(np.random.get_state())) == before[:2]
+    assert torch.equal(torch.get_rng_state(), before[2])

@@ -34,6 +34,28 @@ def test_settings_that_are_no_text_are_told(run: RunDir) -> None:
         RunDir.open(run.path)
 
 
+def test_settings_that_were_changed_later_are_told(run: RunDir) -> None:
+    """By a hand or by the disk: a single digit would make another run of it."""
+    text = (run.path / "run.toml").read_text()
+    (run.path / "run.toml").write_text(text.replace("seed = 0", "seed = 1"))
+    with refused(ExitCode.RUN, run.path / "run.toml", "it was changed after the run was made"):
+        RunDir.open(run.path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "was made by an older hero (0.1.0, format 1), which has to go on with it"),
+        ("format = 3", "was made by a newer hero (0.1.0, format 3), which has to go on with it"),
+    ],
+)
+def test_a_run_of_another_version_is_told(run: RunDir, line: str, said: str) -> None:
+    text = (run.path / "run.toml").read_text()
+    (run.path / "run.toml").write_text(text.replace("format = 2", line))
+    with refused(ExitCode.RUN, said, start=run.path):
+        RunDir.open(run.path)
+
+
 @pytest.mark.parametrize("text", ["", "{", "5", "[1]", "null"])
 def test_a_damaged_status_is_told(run: RunDir, text: str) -> None:
     (run.path / "status.json").write_text(text)
@@ -45,6 +67,15 @@ def test_a_damaged_journal_is_told(run: RunDir) -> None:
     run.journal_path.write_text("no journal" * 1000)
     with refused(ExitCode.RUN, run.journal_path):
         run.opened()
+
+
+def test_a_crash_in_the_middle_of_an_event_spoils_no_other(run: RunDir) -> None:
+    run.add_event('{"event": "a"}')
+    with (run.path / "events.jsonl").open("a") as file:
+        file.write('{"event": "ha')
+    run.add_event('{"event": "b"}')
+    lines = (run.path / "events.jsonl").read_text().split("\n")
+    assert lines == ['{"event": "a"}', '{"event": "ha', '{"event": "b"}', ""]
 
 
 @pytest.mark.parametrize("text", ["", "{", "5", "[1]"])
