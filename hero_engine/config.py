@@ -101,6 +101,8 @@ class EmbeddingSettings(Checked):
     """Epochs a round."""
     history: Literal["round", "all"] = "round"
     """Labels it is trained on: this round's (paper) or all so far."""
+    half_life: float = ranged(0.0, 0, 1e6)
+    """Newer pictures of its kind (good, bad) that make one drawn half as often; 0: all alike."""
 
 
 @dataclass(frozen=True)

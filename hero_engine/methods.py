@@ -53,6 +53,10 @@ METHODS: dict[str, Method] = {
     "hero-beta-1": Method("HERO, all noise around best", _but(noise={"best_share": 1.0})),
     "hero-eps-0.05": Method("HERO, nearer noise", _but(noise={"perturbation": 0.05})),
     "hero-eps-0.3": Method("HERO, farther noise", _but(noise={"perturbation": 0.3})),
+    "hero-recent": Method(
+        "HERO, its representation trained on all labels, recent ones oftenest",
+        _but(embedding={"history": "all", "half_life": 64.0}),
+    ),
     "ddpo": Method("policy gradient on the labels", {"update": "ddpo", **PLAIN}),
     "d3po": Method("preferences between pairs of pictures", {"update": "d3po", **PLAIN}),
     "sft": Method("supervised fine-tuning on the good pictures", {"update": "sft", **PLAIN}),
@@ -61,7 +65,11 @@ ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
 """Ablations that are the paper's own values."""
 
 HEADLINE = ("hero", "hero-forward", "ddpo", "d3po", "sft")
-ABLATIONS = tuple(name for name in METHODS if name.startswith("hero-") and name != "hero-forward")
+BEYOND = ("hero-recent",)
+"""What goes beyond the paper, off in every preset."""
+ABLATIONS = tuple(
+    name for name in METHODS if name.startswith("hero-") and name not in ("hero-forward", *BEYOND)
+)
 
 
 @dataclass(frozen=True)

@@ -77,20 +77,21 @@ def train_embedding(
     """Fit the embedding to one round's labels; returns the first and the last epoch's loss.
 
     The best one is not among the positives. Each epoch draws N + M triplets, a random positive and
-    a random negative each, and makes one Adam step on all of them. ValueError where there is
-    nothing to contrast (no positive, or no negative): the caller leaves the embedding as it is.
+    a random negative each (newer ones, which come last, more often where `half_life` is set), and
+    makes one Adam step on all of them. ValueError where there is nothing
+    to contrast (no positive, or no negative): the caller leaves the embedding as it is.
     on_epoch(done, total) may raise to stop.
     """
     positives, negatives = len(positives_N_C_H_W), len(negatives_M_C_H_W)
     if not positives or not negatives:
         raise ValueError("nothing to contrast: the embedding needs positives and negatives")
     latents = torch.cat([best_C_H_W[None], positives_N_C_H_W, negatives_M_C_H_W])
-    random, items = generator(seed, "embed", round, 0), (positives + negatives,)
+    random, items = generator(seed, "embed", round, 0), positives + negatives
     optimizer = torch.optim.Adam(embedding.parameters(), lr=settings.learning_rate)
     losses: list[float] = []
     for epoch in range(settings.epochs):
-        drawn_positive = 1 + torch.randint(positives, items, generator=random)
-        drawn_negative = 1 + positives + torch.randint(negatives, items, generator=random)
+        drawn_positive = 1 + draws(positives, items, settings.half_life, random)
+        drawn_negative = 1 + positives + draws(negatives, items, settings.half_life, random)
         points = embedding.project(latents)
         loss = triplet_loss(
             points[:1], points[drawn_positive], points[drawn_negative], settings.margin
@@ -102,6 +103,15 @@ def train_embedding(
         if on_epoch is not None:
             on_epoch(epoch + 1, settings.epochs)
     return {"embed_loss_first": losses[0], "embed_loss_last": losses[-1]} if losses else {}
+
+
+def draws(count: int, items: int, half_life: float, random: torch.Generator) -> Tensor:
+    """So many of 0..count - 1, with repeats: evenly, or i in proportion to 2^(i / half_life)."""
+    if not half_life:
+        return torch.randint(count, (items,), generator=random)
+    ages = torch.arange(count - 1, -1, -1, dtype=torch.float64)
+    weights = 0.5 ** (ages / half_life)
+    return torch.multinomial(weights, items, replacement=True, generator=random)
 
 
 def ranking_auc(scores: Tensor, good: Tensor) -> float | None:

@@ -49,6 +49,7 @@ def test_paper_is_the_official_code() -> None:
         "learning_rate": 1e-5,
         "epochs": 500,
         "history": "round",
+        "half_life": 0.0,
     }
     assert got.reward.kind == "best"
     assert asdict(got.ddpo) == {

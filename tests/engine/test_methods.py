@@ -49,9 +49,10 @@ def test_forward_is_the_embedded_preset() -> None:
         ("hero-beta-1", {"noise.best_share": 1.0}),
         ("hero-eps-0.05", {"noise.perturbation": 0.05}),
         ("hero-eps-0.3", {"noise.perturbation": 0.3}),
+        ("hero-recent", {"embedding.history": "all", "embedding.half_life": 64.0}),
     ],
 )
-def test_an_ablation_changes_one_thing(name: str, changed: dict[str, Any]) -> None:
+def test_a_variant_changes_one_thing(name: str, changed: dict[str, Any]) -> None:
     assert differs(name, "hero") == changed
 
 

@@ -5,7 +5,7 @@ import torch
 
 from hero_engine.config import EmbeddingSettings
 from hero_engine.errors import StopRequested
-from hero_engine.representation import Embedding, ranking_auc, train_embedding, triplet_loss
+from hero_engine.representation import Embedding, draws, ranking_auc, train_embedding, triplet_loss
 from hero_engine.reward import similarity_reward
 
 SMALL = EmbeddingSettings(features=64, head=(32, 16), learning_rate=1e-3, epochs=40)
@@ -103,3 +103,13 @@ def test_ranking_auc_by_hand() -> None:
     assert ranking_auc(scores, torch.tensor([True, True, False, False])) == 3.5 / 4
     assert ranking_auc(scores, torch.tensor([True] * 4)) is None
     assert ranking_auc(scores, torch.tensor([False] * 4)) is None
+
+
+def test_newer_pictures_are_drawn_more_often() -> None:
+    """With half life 2: each pair of pictures half as often as the next newer pair."""
+    random = torch.Generator().manual_seed(0)
+    counts = torch.bincount(draws(6, 70_000, 2.0, random), minlength=6) / 70_000
+    weights = torch.tensor([2 ** (i / 2) for i in range(6)])
+    assert torch.allclose(counts, weights / weights.sum(), atol=0.006)
+    even = torch.bincount(draws(6, 60_000, 0.0, random), minlength=6) / 60_000
+    assert torch.allclose(even, torch.full((6,), 1 / 6), atol=0.006)
