@@ -109,8 +109,9 @@ class EmbeddingSettings(Checked):
 class RewardSettings(Checked):
     """What a picture is worth."""
 
-    kind: Literal["best", "positives", "labels"] = "best"
-    """Similarity to the best (paper), to all goods, or the 0/1 label itself (DDPO's baseline)."""
+    kind: Literal["best", "positives", "labels", "probability"] = "best"
+    """Similarity to the best (paper), to all goods, the 0/1 label itself (DDPO's baseline), or the
+    probability of good, by a logistic head on the embedding (not in the paper)."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,12 @@ from hero_engine.noise import FRESH, NoisePrior
 from hero_engine.pipeline import Model, model_for
 from hero_engine.records import Batch
 from hero_engine.representation import Embedding, ranking_auc, train_embedding
-from hero_engine.reward import label_reward, positives_reward, similarity_reward
+from hero_engine.reward import (
+    label_reward,
+    positives_reward,
+    probability_reward,
+    similarity_reward,
+)
 from hero_engine.rundir import Parts
 from hero_engine.updates import Experience, Memory, OnProgress, make_update
 
@@ -69,13 +74,17 @@ class Learner:
         """
         if self.best_C_H_W is None:
             return None
-        known = self.memory
-        if self.settings.embedding.history == "round":
-            known = Memory.of_round(batch, labels)
+        known = self._known(batch, labels)
         is_best = (known.latents_N_C_H_W == self.best_C_H_W).flatten(1).all(1)
         positives = known.latents_N_C_H_W[known.good_N & ~is_best]
         negatives = known.latents_N_C_H_W[~known.good_N]
         return (positives, negatives) if len(positives) and len(negatives) else None
+
+    def _known(self, batch: Batch, labels: Labels) -> Memory:
+        """The labelled pictures that representation and reward learn from."""
+        if self.settings.embedding.history == "round":
+            return Memory.of_round(batch, labels)
+        return self.memory
 
     def train_embedding(
         self, contrast: tuple[Tensor, Tensor], round: int, on_epoch: OnEpoch
@@ -104,9 +113,13 @@ class Learner:
         """The reward of every picture, (B,) on the CPU; None where there is nothing to be like."""
         if self.settings.reward.kind == "labels":
             return label_reward(labels)
+        latents = batch.latents_B_C_H_W.to(self.model.device)
+        known = self._known(batch, labels)
+        if self.settings.reward.kind == "probability" and len(known.good_N):
+            known_latents = known.latents_N_C_H_W.to(self.model.device)
+            return probability_reward(self.embedding, latents, known_latents, known.good_N).cpu()
         if self.best_C_H_W is None:
             return None
-        latents = batch.latents_B_C_H_W.to(self.model.device)
         if self.settings.reward.kind == "positives" and labels.goods:
             return positives_reward(self.embedding, latents, latents[list(labels.goods)]).cpu()
         return similarity_reward(

@@ -57,6 +57,10 @@ METHODS: dict[str, Method] = {
         "HERO, its representation trained on all labels, recent ones oftenest",
         _but(embedding={"history": "all", "half_life": 64.0}),
     ),
+    "hero-probability": Method(
+        "HERO, rewarded with the probability of good instead of similarity",
+        _but(reward={"kind": "probability"}),
+    ),
     "ddpo": Method("policy gradient on the labels", {"update": "ddpo", **PLAIN}),
     "d3po": Method("preferences between pairs of pictures", {"update": "d3po", **PLAIN}),
     "sft": Method("supervised fine-tuning on the good pictures", {"update": "sft", **PLAIN}),
@@ -65,7 +69,7 @@ ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
 """Ablations that are the paper's own values."""
 
 HEADLINE = ("hero", "hero-forward", "ddpo", "d3po", "sft")
-BEYOND = ("hero-recent",)
+BEYOND = ("hero-recent", "hero-probability")
 """What goes beyond the paper, off in every preset."""
 ABLATIONS = tuple(
     name for name in METHODS if name.startswith("hero-") and name not in ("hero-forward", *BEYOND)

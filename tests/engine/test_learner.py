@@ -91,6 +91,16 @@ def similarities(learner: Learner, batch: Batch, references: torch.Tensor) -> An
     return (ours @ theirs.T / lengths + 1) / 2
 
 
+def test_chances_are_rewards_of_all_pictures_and_need_no_best(make: Callable[..., Learner]) -> None:
+    """The goods' are higher; an unlabelled picture has one too."""
+    batch, learner = pictures(0), make(reward=RewardSettings("probability"))
+    assert learner.rewards(batch, Labels((None,) * 6)) is None
+    rewards = learner.rewards(batch, Labels((True, None, False, True, True, False)))
+    assert rewards is not None and rewards.shape == (6,)
+    assert bool(((rewards > 0) & (rewards < 1)).all())
+    assert float(rewards[[0, 3, 4]].mean()) > float(rewards[[2, 5]].mean())
+
+
 def test_rewards(make: Callable[..., Learner]) -> None:
     batch, nothing = pictures(0), Labels((False,) * 6)
     for kind in ("best", "positives"):

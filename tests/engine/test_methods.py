@@ -49,6 +49,7 @@ def test_forward_is_the_embedded_preset() -> None:
         ("hero-beta-1", {"noise.best_share": 1.0}),
         ("hero-eps-0.05", {"noise.perturbation": 0.05}),
         ("hero-eps-0.3", {"noise.perturbation": 0.3}),
+        ("hero-probability", {"reward.kind": "probability"}),
         ("hero-recent", {"embedding.history": "all", "embedding.half_life": 64.0}),
     ],
 )

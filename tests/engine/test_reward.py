@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from hero_engine.labels import Labels
-from hero_engine.reward import advantages, label_reward, positives_reward, similarity_reward
+from hero_engine.reward import (
+    advantages,
+    fit_logistic,
+    label_reward,
+    positives_reward,
+    probability_reward,
+    similarity_reward,
+)
 
 
 class Flat(nn.Module):
@@ -49,3 +56,40 @@ def test_unknown_rewards_take_no_part() -> None:
     want = (np.array([1.0, 0, 0]) - 1 / 3) / np.array([1.0, 0, 0]).std()
     assert got == pytest.approx([want[0], 0, want[1], want[2], 0], abs=1e-6)
     assert advantages(torch.tensor([float("nan")])).tolist() == [0.0]
+
+
+def test_the_logistic_head_is_where_the_penalised_sum_is_least() -> None:
+    """The slope by hand is zero there: sum (p - t) x + w = 0, and sum (p - t) = 0."""
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 5, generator=random, dtype=torch.float64)
+    targets = torch.rand(40, generator=random, dtype=torch.float64)
+    weights, offset = fit_logistic(features, targets)
+    x, t, w = features.numpy(), targets.numpy(), weights.numpy()
+    p = 1 / (1 + np.exp(-(x @ w + float(offset))))
+    assert np.allclose(x.T @ (p - t) + w, 0, atol=1e-9)
+    assert abs(float((p - t).sum())) < 1e-9
+
+
+def test_chances_are_calibrated_on_unseen_pictures() -> None:
+    """Good with probability (1 + sin(angle)) / 2: of those told p, about p are good."""
+
+    def drawn(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        random = torch.Generator().manual_seed(seed)
+        angle = torch.rand(count, generator=random) * torch.pi - torch.pi / 2
+        latents = torch.stack([angle.cos(), angle.sin()], 1).view(-1, 1, 1, 2)
+        return latents, torch.rand(count, generator=random) < (1 + angle.sin()) / 2
+
+    known, unseen = drawn(600, 0), drawn(6000, 1)
+    chances = probability_reward(Flat(), unseen[0], *known)  # type: ignore[arg-type]
+    for low in (0.1, 0.3, 0.5, 0.7):
+        told = (chances >= low) & (chances < low + 0.2)
+        assert told.sum() > 300
+        assert float(unseen[1][told].float().mean()) == pytest.approx(
+            float(chances[told].mean()), abs=0.1
+        )
+
+
+def test_chances_of_a_single_kind_are_platts_target() -> None:
+    good = torch.ones(3, dtype=torch.bool)
+    chances = probability_reward(Flat(), LATENTS, LATENTS[:3], good)  # type: ignore[arg-type]
+    assert chances.tolist() == pytest.approx([4 / 5] * 4, abs=1e-6)
