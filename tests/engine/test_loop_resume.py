@@ -1,5 +1,6 @@
 """Interrupted is uninterrupted: stops and crashes at any instant change nothing."""
 
+import os
 import random
 import traceback
 from collections.abc import Callable
@@ -134,6 +135,32 @@ def test_only_missing_pictures_are_made_again(make_run: Callable[..., RunDir]) -
     assert ready == [(0, 1, 2), (3, 4, 5)]  # who has just come is told of the old ones too
     progress = [event for event in events if isinstance(event, Progress)]
     assert min(event.done for event in progress if event.step == "sample") >= 3
+
+
+def test_pictures_are_durable_before_they_can_be_labelled(
+    make_run: Callable[..., RunDir], update: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When they are told of, each file of their minibatch was flushed, and the journal has them."""
+    folder, flushed, told = make_run(update=update, rounds=1), list[str](), list[int]()
+    real = os.fsync
+
+    def flush(descriptor: int) -> None:
+        flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    def tell(event: Event) -> None:
+        if isinstance(event, ImagesReady):
+            told.extend(event.indices)
+            part = folder.path / f"rounds/r000/part-{event.indices[0]:05}.safetensors"
+            assert {f"{path}.tmp" for path in (*event.paths, part)} <= set(flushed)
+            assert {str(part.parent), str(part.parents[1])} <= set(flushed)  # the renames
+            with Journal.reading(folder.journal_path) as journal:
+                assert set(event.indices) <= journal.images(0).keys()
+                assert journal.history(0) == []
+
+    monkeypatch.setattr(os, "fsync", flush)
+    go(folder, Script(*LINES), tell=tell)
+    assert told == list(range(6))
 
 
 def test_a_round_that_was_begun_is_finished_whatever_the_budget(
