@@ -26,10 +26,11 @@ from hero_tui.graphics.kitty import PLACEHOLDER
 
 CELL_WIDTH, CELL_HEIGHT = 8, 16
 PRIVATE = re.compile(
-    r"\x1bPtmux;(?:\x1b\x1b|[^\x1b])*\x1b\\|\x1bP(?P<dcs>.*?)\x1b\\|\x1b_(?P<apc>.*?)\x1b\\|\x1b\[[>?=<][\d;]*\$?[a-zA-Z]",
+    r"\x1bPtmux;(?:\x1b\x1b|[^\x1b])*\x1b\\|\x1bP(?P<dcs>.*?)\x1b\\|\x1b_(?P<apc>.*?)\x1b\\"
+    r"|\x1b\]1337;File=(?P<osc>[^\x07]*)\x07|\x1b\[[>?=<][\d;]*\$?[a-zA-Z]",
     re.S,
 )
-UNFINISHED = re.compile(r"\x1b([P_][^\x1b]*(\x1b)?|\[[\d;?>=<$]*)?\Z")
+UNFINISHED = re.compile(r"\x1b([P_][^\x1b]*(\x1b)?|\][^\x07\x1b]*|\[[\d;?>=<$]*)?\Z")
 
 ANSWERS = {
     "kitty": {
@@ -50,6 +51,12 @@ ANSWERS = {
         "\x1b[16t": "\x1b[6;16;8t",
         "\x1b[c": "\x1b[?64;1;2;4;6;22c",
         "\x1b[?2026$p": "\x1b[?2026;0$y",
+    },
+    "iterm": {
+        "\x1b[>q": "\x1bP>|iTerm2 3.5.10\x1b\\",
+        "\x1b[16t": "\x1b[6;16;8t",
+        "\x1b[c": "\x1b[?64;1;2;4;6;22c",
+        "\x1b[?2026$p": "\x1b[?2026;2$y",
     },
     "wezterm": {
         "\x1b_Gi=31": "\x1b_Gi=31;OK\x1b\\",
@@ -74,9 +81,15 @@ class PixelScreen(pyte.Screen):
         self.kitty_images: dict[int, tuple[Image.Image, int, int]] = {}
         self.kitty_sent = 0
         self.sixels_sent = 0
+        self.inline_sent = 0
         self._payload = ""
         self._head: dict[str, str] = {}
         super().__init__(columns, rows)
+
+    @property
+    def pictures_sent(self) -> int:
+        """Pictures that came, by whatever protocol."""
+        return self.kitty_sent + self.sixels_sent + self.inline_sent
 
     def draw(self, data: str) -> None:
         """Text erases pixels; placeholders keep the colour that names their picture."""
@@ -110,6 +123,20 @@ class PixelScreen(pyte.Screen):
         top, left = self.cursor.y * CELL_HEIGHT, self.cursor.x * CELL_WIDTH
         height, width, _ = picture.shape
         self.pixels[top : top + height, left : left + width] = picture
+
+    def take_inline(self, command: str) -> None:
+        """iTerm2's: scaled to its cells, with its proportions, drawn where the cursor is."""
+        self.inline_sent += 1
+        head, _, payload = command.partition(":")
+        keys = dict(part.split("=") for part in head.split(";"))
+        assert (keys["inline"], keys["preserveAspectRatio"]) == ("1", "1")
+        with Image.open(io.BytesIO(base64.b64decode(payload)), formats=["PNG"]) as picture:
+            room = int(keys["width"]) * CELL_WIDTH, int(keys["height"]) * CELL_HEIGHT
+            scale = min(room[0] / picture.width, room[1] / picture.height)
+            size = round(picture.width * scale), round(picture.height * scale)
+            shown = np.asarray(picture.convert("RGB").resize(size))
+        top, left = self.cursor.y * CELL_HEIGHT, self.cursor.x * CELL_WIDTH
+        self.pixels[top : top + size[1], left : left + size[0]] = shown
 
     def take_kitty(self, command: str) -> None:
         """Transmissions (in chunks) and deletions of virtual placements."""
@@ -268,5 +295,7 @@ class FakeTerminal:
                 self.screen.take_sixel(match["dcs"].partition("q")[2])
             elif match["apc"]:
                 self.screen.take_kitty(match["apc"])
+            elif match["osc"]:
+                self.screen.take_inline(match["osc"])
             at = match.end()
         yield text[at:]

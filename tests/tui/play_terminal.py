@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from fake_engine import PlayedEngine, opened, paint
+from fake_engine import Paint, PlayedEngine, opened, paint
 from PIL import Image
 
 from hero_tui.app import run_on_terminal
@@ -23,6 +23,12 @@ def noisy_paint(round: int, index: int) -> Image.Image:
     return paint(round, index)
 
 
+def swapped_paint(one: int, other: int, painter: Paint) -> Paint:
+    """Pictures of which two have each other's place; none, when they are the same."""
+    places = {one: other, other: one}
+    return lambda round, index: painter(round, places.get(index, index))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
@@ -31,9 +37,10 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=0.3)
     parser.add_argument("--graphics", default="auto")
     parser.add_argument("--noisy", action="store_true")
+    parser.add_argument("--swap", type=int, nargs=2, default=(0, 0), metavar="IMAGE")
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
-    picture = noisy_paint if options.noisy else paint
+    picture = swapped_paint(*options.swap, noisy_paint if options.noisy else paint)
     engine = PlayedEngine(
         options.run, options.batch, rounds=options.rounds, pace=options.pace, picture=picture
     )

@@ -1,4 +1,4 @@
-"""The app on a pty: every tile shows its own picture, and marking sends no picture again."""
+"""The app on a pty of 150x48: every tile shows its own picture, and what that costs in bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from fake_engine import paint
 from fake_terminal import CELL_HEIGHT, CELL_WIDTH, FakeTerminal
 from PIL import Image
 
+from hero_tui.commands.bench.wire import sent
 from hero_tui.geometry import choose_grid
 from hero_tui.keymap import tile_keys
 
 SCRIPT = Path(__file__).with_name("play_terminal.py")
-BATCH = 24
-COLUMNS, ROWS = 120, 40
+BATCH = 32
+COLUMNS, ROWS = 150, 48
 LINES_AROUND = 5
+MARK = 250
+FIRST_PAINT = {"kitty": 400_000, "sixel": 500_000}
+"""Bytes at most, for 32 pictures of 128 pixels."""
+
+ALL_WAYS = pytest.mark.parametrize("terminal", ["kitty", "iterm", "xterm"], indirect=True)
 
 
 @pytest.fixture
@@ -27,16 +33,16 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[FakeTerminal]:
     fake.close()
 
 
-def play(fake: FakeTerminal, run_dir: Path, graphics: str = "auto") -> None:
-    options = f"--batch {BATCH} --rounds 2 --pace 0 --graphics {graphics}".split()
-    fake.run(SCRIPT, str(run_dir), *options)
+def play(fake: FakeTerminal, run_dir: Path, *more: str) -> None:
+    options = f"--batch {BATCH} --rounds 2 --pace 0".split()
+    fake.run(SCRIPT, str(run_dir), *options, *more)
     fake.pump(lambda: fake.shows("your turn"))
 
 
-def tiles(fake: FakeTerminal, symbols: bool = False) -> list[np.ndarray]:
+def tiles(fake: FakeTerminal) -> list[np.ndarray]:
     """The pixels of the page's tiles, found by the grid's geometry and its place on the screen."""
     cell = CELL_WIDTH, CELL_HEIGHT
-    grid = choose_grid(COLUMNS - 2, ROWS - LINES_AROUND, cell, BATCH, symbols=symbols)
+    grid = choose_grid(COLUMNS - 2, ROWS - LINES_AROUND, cell, BATCH, symbols=False)
     corner = f" {tile_keys(grid.rows, grid.columns)[0]} "
     first, left = next(
         (y, line.index(corner)) for y, line in enumerate(fake.screen.display) if corner in line[:40]
@@ -53,11 +59,21 @@ def tiles(fake: FakeTerminal, symbols: bool = False) -> list[np.ndarray]:
     ]
 
 
-def distance(shown: np.ndarray, index: int) -> float:
-    """Mean absolute difference between a tile and a picture of the round, in grey levels."""
-    height, width, _ = shown.shape
-    source = paint(0, index).resize((width, height), Image.Resampling.LANCZOS)
-    return float(np.abs(shown.astype(int) - np.asarray(source)).mean())
+def shown_at(tile: np.ndarray) -> int:
+    """Which picture of the round a tile's drawn part shows, by its pixels; -1 for none of them."""
+    lit = tile.any(axis=2)
+    tile = tile[np.ix_(lit.any(axis=1), lit.any(axis=0))]
+    height, width, _ = tile.shape
+    distances = []
+    for index in range(BATCH):
+        source = paint(0, index).resize((width, height), Image.Resampling.LANCZOS)
+        distances.append(float(np.abs(tile.astype(int) - np.asarray(source)).mean()))
+    return int(np.argmin(distances)) if min(distances) < 20 else -1
+
+
+def misplaced(fake: FakeTerminal) -> list[int]:
+    """Places of the page that show another picture than their own, or none."""
+    return [place for place, tile in enumerate(tiles(fake)) if shown_at(tile) != place]
 
 
 def all_drawn(fake: FakeTerminal) -> bool:
@@ -66,31 +82,45 @@ def all_drawn(fake: FakeTerminal) -> bool:
     return all(tile.any() for tile in tiles(fake))
 
 
-@pytest.mark.parametrize("terminal", ["kitty", "xterm"], indirect=True)
+@ALL_WAYS
 def test_every_tile_shows_its_own_picture(terminal: FakeTerminal, tmp_path: Path) -> None:
     play(terminal, tmp_path)
     terminal.pump(lambda: all_drawn(terminal))
-    for index, shown in enumerate(tiles(terminal)):
-        distances = [distance(shown, other) for other in range(BATCH)]
-        assert distances[index] < 20
-        assert int(np.argmin(distances)) == index
+    assert misplaced(terminal) == []
+    assert terminal.screen.pictures_sent == BATCH
 
 
-@pytest.mark.parametrize("terminal", ["kitty", "xterm"], indirect=True)
+@ALL_WAYS
+def test_two_tiles_that_are_swapped_are_noticed(terminal: FakeTerminal, tmp_path: Path) -> None:
+    play(terminal, tmp_path, "--swap", "3", "12")
+    terminal.pump(lambda: all_drawn(terminal))
+    assert misplaced(terminal) == [3, 12]
+
+
+@ALL_WAYS
 def test_marking_sends_a_few_bytes_and_no_picture(terminal: FakeTerminal, tmp_path: Path) -> None:
     play(terminal, tmp_path)
     terminal.pump(lambda: all_drawn(terminal))
     terminal.listen(0.3)
     before = [tile.copy() for tile in tiles(terminal)]
-    sent = terminal.screen.sixels_sent, terminal.screen.kitty_sent
-    heard = len(terminal.heard)
+    heard = len(terminal.heard.encode())
     terminal.type("w")
     terminal.pump(lambda: terminal.shows("● good"))
     terminal.listen(0.2)
-    assert (terminal.screen.sixels_sent, terminal.screen.kitty_sent) == sent
-    assert len(terminal.heard) - heard < 1000
+    assert terminal.screen.pictures_sent == BATCH
+    assert len(terminal.heard.encode()) - heard <= MARK
     all_drawn(terminal)
     assert all((old == new).all() for old, new in zip(before, tiles(terminal), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["kitty", "sixel"])
+def test_what_is_sent_stays_within_its_bytes(kind: str) -> None:
+    measured = sent(kind)
+    assert measured.pictures == BATCH
+    assert measured.first_paint <= FIRST_PAINT[kind]
+    assert (measured.mark_pictures, measured.replace_pictures) == (0, 1)
+    assert measured.mark <= MARK
+    assert measured.replace <= FIRST_PAINT[kind] / BATCH
 
 
 @pytest.mark.parametrize("terminal", ["kitty"], indirect=True)
