@@ -149,7 +149,12 @@ class Elsewhere:
 
 def waiting(folder: RunDir, round: int, pictures: Pictures) -> str:
     """Leave a template of the round's labels, unless there is one; says what to do with it."""
-    path = folder.path / f"labels-r{round:03}.jsonl"
+    path = template_path(folder, round)
     if not path.exists():
         write_atomically(path, to_lines(template(round, pictures, folder.path)))
     return f"fill in {path} and give it to: hero label {folder.path} --from FILE"
+
+
+def template_path(folder: RunDir, round: int) -> Path:
+    """Where the template of a round's labels is, or will be."""
+    return folder.path / f"labels-r{round:03}.jsonl"

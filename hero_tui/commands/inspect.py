@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.journal import Journal
+from hero_engine.labellers import template_path
 from hero_engine.labels import Labels
 from hero_engine.png import read_png
 from hero_engine.rundir import RunDir
@@ -75,7 +76,9 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     """status.json, and what the journal and the lock say now.
 
     rounds: each finished one's labels, share of good, mean reward and note.
-    state: "new", "running", "stopped", "interrupted" (its process is gone), "finished", "failed".
+    labels_file: the template of the round that waits for labels from elsewhere, if one does.
+    state: "new", "running", "waiting" (for labels), "stopped", "interrupted" (its process is gone),
+    "finished", "failed".
     """
     seen = run.opened()
     facts: dict[str, Any] = {
@@ -88,12 +91,20 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     }
     facts["run"] = str(run.path)
     facts["labelled_in_round"] = labels_of(run, facts["round"]).labelled
+    facts["labels_file"] = _labels_file(run)
     facts["rounds"] = rounds_of(run)
     if run.in_use():
         facts["state"] = "running"
     elif facts["state"] == "running":
         facts["state"] = "interrupted"
     return facts
+
+
+def _labels_file(run: RunDir) -> str | None:
+    """The template that the run waits for, filled in."""
+    round = run.waiting()
+    path = None if round is None else template_path(run, round)
+    return str(path) if path is not None and path.exists() else None
 
 
 def rounds_of(run: RunDir) -> list[dict[str, Any]]:

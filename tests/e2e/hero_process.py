@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +161,95 @@ def _forked(
     for stream, path in zip((1, 2), outputs, strict=True):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(home)
+    os.environ.update(environment)
+    main(arguments)
+
+
+class WarmCommand:
+    """A `hero` for a shell's PATH that need not import the libraries.
+
+    The script hands its arguments, folder, environment and streams to this process, which forks a
+    child as `Hero.warm` does; it passes signals on, and ends with the child's exit code.
+    """
+
+    CLIENT = """#!{python}
+import json, os, signal, socket, sys
+passed = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+signal.pthread_sigmask(signal.SIG_BLOCK, passed)
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+told = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(told).to_bytes(4, "big")], [0, 1, 2])
+server.sendall(told)
+child = int(server.recv(16))
+for each in passed:
+    signal.signal(each, lambda number, frame: os.kill(child, number))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, passed)
+sys.exit(int(server.recv(16)))
+"""
+
+    def __init__(self, folder: Path) -> None:
+        address = str(folder / "hero.socket")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(address)
+        self._listener.listen()
+        script = folder / "hero"
+        script.write_text(self.CLIENT.format(python=sys.executable, address=address))
+        script.chmod(0o755)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more commands."""
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        size, streams, _, _ = socket.recv_fds(client, 4, 3)
+        told = b""
+        while len(told) < int.from_bytes(size, "big"):
+            told += client.recv(65536)
+        process = _server.Process(target=_forked_here, args=(told, [*map(_Passed, streams)]))
+        process.start()
+        for stream in streams:
+            os.close(stream)
+        client.sendall(str(process.pid).encode())
+        process.join()
+        client.sendall(str(process.exitcode).encode())
+        client.close()
+
+
+class _Passed:
+    """An open file on its way to another process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (reduction.DupFd(self.descriptor),)
+
+
+def _received(passed: Any) -> int:
+    return int(passed.detach())
+
+
+def _forked_here(told: bytes, streams: list[int]) -> None:
+    import torch
+
+    from hero_tui.cli import main
+
+    arguments, folder, environment = json.loads(told)
+    torch.set_num_threads(1)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115 - multiprocessing had closed it
+    os.chdir(folder)
+    os.environ.clear()
     os.environ.update(environment)
     main(arguments)
 
