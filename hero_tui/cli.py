@@ -13,6 +13,21 @@ import typer
 from hero_engine import __version__
 from hero_engine.errors import ExitCode, HeroError
 from hero_tui.commands import bench
+from hero_tui.commands.options import (
+    Force,
+    Graphics,
+    Headless,
+    Json,
+    LabelSource,
+    MaxRounds,
+    MaxSeconds,
+    ModelName,
+    PresetName,
+    RunName,
+    SetAny,
+    SomeRun,
+    TaskName,
+)
 from hero_tui.commands.output import (
     NobodyReads,
     data,
@@ -59,52 +74,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.add_typer(bench.app, name="bench")
-
-RunName = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="Folder or name of a run; the newest if none.")
-]
-SomeRun = Annotated[str, typer.Argument(metavar="RUN", help="Folder or name of a run.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-TaskName = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE.toml", help="A task's name, or your own file.")
-]
-ModelName = Annotated[
-    str | None,
-    typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model; else embedded."),
-]
-PresetName = Annotated[
-    str | None,
-    typer.Option(metavar="embedded|paper", help="Settings to start from; follows the model."),
-]
-SetAny = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting; see hero config show."),
-]
-Graphics = Annotated[
-    str | None,
-    typer.Option(
-        metavar="auto|kitty|iterm|sixel|symbols", help="How pictures are drawn; else auto."
-    ),
-]
-Headless = Annotated[bool, typer.Option("--headless", help="No app; JSON lines on stdout.")]
-LabelSource = Annotated[
-    str | None,
-    typer.Option(
-        "--labels",
-        metavar="judge|FILE.jsonl|none",
-        help="Where labels come from; none: stop with 5 and wait for hero label.",
-    ),
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Use labels that were given for other pictures.")
-]
-MaxSeconds = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="S", help="Stop with 75 at the first safe point after S seconds."),
-]
-MaxRounds = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Stop with 75 once N rounds were done.")
-]
 
 
 def print_version(wanted: bool) -> None:

@@ -1,0 +1,53 @@
+"""Options and arguments that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+RunName = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="Folder or name of a run; the newest if none.")
+]
+SomeRun = Annotated[str, typer.Argument(metavar="RUN", help="Folder or name of a run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TaskName = Annotated[
+    str | None, typer.Option(metavar="NAME|FILE.toml", help="A task's name, or your own file.")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model; else embedded."),
+]
+PresetName = Annotated[
+    str | None,
+    typer.Option(metavar="embedded|paper", help="Settings to start from; follows the model."),
+]
+SetAny = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting; see hero config show."),
+]
+Graphics = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|kitty|iterm|sixel|symbols", help="How pictures are drawn; else auto."
+    ),
+]
+Headless = Annotated[bool, typer.Option("--headless", help="No app; JSON lines on stdout.")]
+LabelSource = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="judge|FILE.jsonl|none",
+        help="Where labels come from; none: stop with 5 and wait for hero label.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Use labels that were given for other pictures.")
+]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="S", help="Stop with 75 at the first safe point after S seconds."),
+]
+MaxRounds = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop with 75 once N rounds were done.")
+]
