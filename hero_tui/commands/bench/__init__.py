@@ -36,6 +36,29 @@ def tui(
     bench_tui(quick=quick, as_json=as_json)
 
 
+@app.command("speed")
+def speed(
+    model: Annotated[
+        str, typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model.")
+    ] = "embedded",
+    update: Annotated[
+        str | None, typer.Option(metavar="forward|ddpo", help="The update; else the preset's.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=4, metavar="N", help="Pictures a round; else the preset's.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One turn instead of five.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Sampling and the update against the same network calls made bare, in turns.
+
+    hero bench speed --update ddpo
+    """
+    from hero_tui.commands.bench.speed import bench_speed
+
+    bench_speed(model, update, batch, quick=quick, as_json=as_json)
+
+
 @app.command()
 def learn(
     quick: Annotated[
