@@ -268,8 +268,9 @@ def embedded(**changes: Any) -> Settings:
         "noise": NoiseSettings(fresh_share=0.25),
         "forward": ForwardSettings(reference="round", history="round", beta=1.0, steps=40),
     }
-    if changes.get("update") == "ddpo":
-        # The policy gradient's signal lies in the steps and layers that decide the composition.
+    if changes.get("update") in ("ddpo", "d3po"):
+        # They learn from what the sampler's noise decides. The policy gradient's signal lies in the
+        # steps and layers that decide the composition.
         tuned |= {
             "sampler": SamplerSettings(steps=20, eta=1.0, guidance=1.0),
             "lora": LoraSettings(rank=16, alpha=16, targets=targets, within="mid_block"),

@@ -7,6 +7,7 @@ budget of labels) or "d3po:d3po.learning_rate=1e-3@2048" (with other settings).
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ def _but(**changes: Any) -> dict[str, Any]:
 
 METHODS: dict[str, Method] = {
     "hero": Method("HERO as in its paper: learned reward, guided noise, policy gradient", HERO),
+    "hero-preset": Method(
+        "the preset with update ddpo: on the embedded model HERO with part of the noises fresh",
+        {"update": "ddpo"},
+    ),
     "hero-forward": Method("the embedded preset: forward update, guided noise", {}),
     "hero-labels": Method(
         "HERO without representation: the label is the reward",
@@ -68,12 +73,18 @@ METHODS: dict[str, Method] = {
 ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
 """Ablations that are the paper's own values."""
 
-HEADLINE = ("hero", "hero-forward", "ddpo", "d3po", "sft")
+HEADLINE = ("hero", "hero-preset", "hero-forward", "ddpo", "d3po", "sft")
 BEYOND = ("hero-recent", "hero-probability")
 """What goes beyond the paper, off in every preset."""
 ABLATIONS = tuple(
-    name for name in METHODS if name.startswith("hero-") and name not in ("hero-forward", *BEYOND)
+    name
+    for name in METHODS
+    if name.startswith("hero-") and name not in ("hero-preset", "hero-forward", *BEYOND)
 )
+
+
+BETWEEN = re.compile(r",(?![^\[]*\])")
+"""A comma, but not within brackets."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ def read_contenders(text: str) -> tuple[Contender, ...]:
     HeroError for an unknown method, or something that is no setting.
     """
     names: list[str] = []
-    for part in text.split(","):
+    for part in BETWEEN.split(text):
         names += ABLATIONS if part == "ablations" else [part]
     return tuple({each.name: each for each in map(read_contender, names)}.values())
 
@@ -128,4 +139,4 @@ def _change(text: str) -> dict[str, Any]:
 
 def said(names: Iterable[str]) -> str:
     """A line for each method: what it is."""
-    return "\n".join(f"{name:<16} {METHODS[name].says}" for name in names)
+    return "\n".join(f"{name:<17} {METHODS[name].says}" for name in names)

@@ -4,6 +4,8 @@
 
     python -m hero_engine.embedded.learning --out figures.json
 
+``hero bench learn`` compares more methods, and while they learn; this one is kept for that table.
+
 For every update and seed: a whole run with the preset "embedded", labelled by the labeller judge;
 then pictures from the tuned model, with fresh noise N(0, I) and with the run's guided noise, scored
 by the evaluator judge, which never labels. The base is scored with the same fresh noises and the
@@ -18,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -32,11 +33,9 @@ from hero_engine.labellers import JudgeLabeller
 from hero_engine.noise import FRESH
 from hero_engine.protocol import Event, Failed, RoundFinished
 from hero_engine.rundir import RunDir, is_run
+from hero_engine.study.summary import mean_of
 from hero_engine.tasks import load_task, settings_for
 from hero_engine.worker import EngineWorker
-
-STUDENT_T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
-"""Two-sided 97.5% points of Student's t for that many seeds (degrees of freedom + 1)."""
 
 POLICIES = {
     "base": "base, fresh noise",
@@ -97,10 +96,8 @@ def rounds_of(run: RunDir) -> list[dict[str, Any]]:
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean over seeds and half the width of its 95% interval (nan for one seed)."""
-    mean = statistics.fmean(values)
-    if len(values) not in STUDENT_T_95:
-        return mean, math.nan
-    return mean, STUDENT_T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    found = mean_of(values)
+    return found.mean, found.half
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

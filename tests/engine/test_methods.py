@@ -65,12 +65,13 @@ def test_baselines_have_neither_representation_nor_guided_noise(name: str) -> No
 
 
 def test_methods_share_all_else() -> None:
-    """Where the preset does not depend on the update; the embedded one does, for ddpo alone."""
+    """Where the preset does not depend on the update; the embedded one has two ways of sampling."""
     both = [settings(name) for name in METHODS]
     names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo", "forward")
     assert all(len({getattr(each, name) for each in both}) == 1 for name in names)
     ours = [settings(name, "embedded") for name in METHODS]
-    assert len({(each.update == "ddpo", each.sampler, each.lora) for each in ours}) == 2
+    stepwise = ("ddpo", "d3po")
+    assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
 
 
 def test_contenders() -> None:
@@ -81,6 +82,8 @@ def test_contenders() -> None:
     assert d3po.changes["d3po"] == {"learning_rate": 1e-3} and d3po.changes["update"] == "d3po"
     assert read_contender('sft:lora.targets=["conv"]').changes["lora"] == {"targets": ["conv"]}
     assert read_contender("sft:sft.history=round").changes["sft"] == {"history": "round"}
+    both = read_contenders("ddpo:ddpo.window=[0.0,0.5]:ddpo.minibatch=4,sft")
+    assert both[0].changes["ddpo"] == {"window": [0.0, 0.5], "minibatch": 4} and len(both) == 2
     assert METHODS["d3po"].changes.get("d3po") is None  # nothing was changed in place
 
 

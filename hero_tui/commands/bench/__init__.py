@@ -77,7 +77,7 @@ def learn(
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,...", help="Seeds: 0,1,2 or 0-4, which is the default.")
+        str | None, typer.Option(metavar="N,...", help="Seeds: 0,1,2 or 3-7, which is the default.")
     ] = None,
     labeller: Annotated[
         str, typer.Option(metavar="judge[:HABIT]", help="judge, judge:flip=0.1, judge:picky=green.")
