@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,13 +126,33 @@ def test_what_is_sent_stays_within_its_bytes(kind: str) -> None:
 
 
 @pytest.mark.parametrize("terminal", ["kitty"], indirect=True)
-def test_leaving_frees_every_picture_and_the_screen(terminal: FakeTerminal, tmp_path: Path) -> None:
-    play(terminal, tmp_path)
-    terminal.pump(lambda: all_drawn(terminal))
-    assert len(terminal.screen.kitty_images) == BATCH
-    terminal.type("\x11")
+@pytest.mark.parametrize(
+    ("end", "code", "says"),
+    [
+        ("quit", 75, "Go on with: hero resume"),
+        ("signal", 75, "hero resume"),
+        ("crash", 1, "failed"),
+    ],
+)
+def test_however_it_ends_no_picture_and_no_mode_is_left(
+    terminal: FakeTerminal, tmp_path: Path, end: str, code: int, says: str
+) -> None:
+    before = termios.tcgetattr(terminal.slave)
+    play(terminal, tmp_path, *(["--crash"] if end == "crash" else []))
+    assert terminal.process is not None
+    if end != "crash":
+        terminal.pump(lambda: all_drawn(terminal))
+        assert len(terminal.screen.kitty_images) == BATCH
+    if end == "quit":
+        terminal.type("\x11")
+    if end == "signal":
+        terminal.process.send_signal(signal.SIGTERM)
     terminal.pump(terminal.ended)
     terminal.listen(0.2)
+    assert terminal.process.returncode == code
+    assert terminal.screen.kitty_sent > 0
     assert terminal.screen.kitty_images == {}
     assert "\x1b[?1049l" in terminal.heard and "\x1b[?25h" in terminal.heard
-    assert terminal.heard.rstrip().endswith(f"hero resume {tmp_path}")
+    assert termios.tcgetattr(terminal.slave) == before
+    said = terminal.heard.rpartition("\x1b")[2]
+    assert says in said and "Traceback" not in said
