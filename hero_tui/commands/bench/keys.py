@@ -35,6 +35,9 @@ PAUSE = 0.08, 0.30
 LETTERS = "qwertyui"
 """Tiles of the page's second row, pressed when they are there."""
 
+LIKED = "asdF"
+"""Makes three tiles good and one the best, so that there is something to learn from."""
+
 PAGE = re.compile(rb"page (\d+)/(\d+)")
 RIGHT = "\x1b[C"
 STEPS = ("sample", "embed", "update")
@@ -70,6 +73,7 @@ class Twin:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment(),
+            start_new_session=True,  # as the app: the kernel may share the cores out by session
         )
 
     def wait(self, round: int) -> None:
@@ -117,6 +121,9 @@ class Person:
     def take_turn(self, round: int) -> None:
         """Hand this round in, then press keys while the engine learns and samples the next."""
         until = time.monotonic() + START
+        for letter in LIKED:
+            self._terminal.type(letter)
+            self._look(0.1)
         while labelling(self.run, round):
             alive(not self._terminal.ended() and time.monotonic() < until, self.run)
             self._terminal.type("\r")
