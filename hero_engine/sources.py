@@ -71,16 +71,20 @@ def pipeline_class(source: str, config: str = "") -> str:
 
     config: as in `configuration`. HeroError, exit code 3, where nothing can be told.
     """
-    source = configuration(source, config)
+    found = configuration(source, config)
     try:
-        path = Path(source) / INDEX if Path(source).is_dir() else _fetched(source)
+        path = Path(found) / INDEX if Path(found).is_dir() else _fetched(found)
         index = dict(json.loads(path.read_text("utf-8")))
-        refuse_code(source, index)
+        refuse_code(found, index)
         return str(index["_class_name"])
     except HeroError:
         raise
     except Exception as error:
-        raise _missing(f"cannot open model {source}: {one_line(error)}") from error
+        guessed = found != source and not config
+        hint = (
+            f" (for {found}'s configuration; or say --set model_config=FOLDER)" if guessed else ""
+        )
+        raise _missing(f"cannot open model {source}: {one_line(error)}{hint}") from error
 
 
 def refuse_code(source: str, index: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from single_file import write_single_file
 from tiny_pipelines import MAKERS, Folders, drawn, opened
 from tiny_runs import LINES, UPDATES, new_run, played, tiny_settings
 from torch import Tensor
@@ -14,7 +16,8 @@ from hero_engine.errors import HeroError
 from hero_engine.evaluate import trained
 from hero_engine.export import export_lora, export_merged
 from hero_engine.families import families, family_of
-from hero_engine.pipeline import Model, model_for, open_model
+from hero_engine.lora import layer_names
+from hero_engine.pipeline import Model, bare_network, model_for, open_model
 from hero_engine.rundir import RunDir
 from hero_engine.sampler import sample
 from hero_engine.sources import family_settings
@@ -141,3 +144,38 @@ def test_merged_into_the_weights(folders: Folders, name: str, tmp_path: Path) ->
     assert torch.allclose(drawn(merged, noises(), 3.0, "bad"), tuned, atol=1e-4, rtol=1e-3)
     with pytest.raises(HeroError, match="exists already"):
         export_merged(run, tmp_path / "merged")
+
+
+def test_a_single_file_with_a_configuration_on_the_disk(folders: Folders, tmp_path: Path) -> None:
+    """The same pictures as the folder's, to the last bit; trained and exported as that is."""
+    path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
+    settings = settings_of(path, model_config=str(folders("sd2")), sampler=PLAIN)
+    model = model_for(settings, "cpu")
+    folders_own = model_for(settings_of(folders("sd2"), sampler=PLAIN), "cpu")
+    latents = ours(model)
+    assert torch.equal(latents, ours(folders_own))
+    assert (model.decode(latents) == folders_own.decode(latents)).all()
+    _, network = bare_network(settings.model, settings.model_config)
+    layers = {name.split(".lora_")[0] for name in model.lora_state()}
+    assert layers < set(layer_names(network))
+
+
+def test_a_single_file_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a guess is made, the line says how to do without the hub."""
+
+    def offline(hub_id: str) -> Path:
+        raise OSError("no network")
+
+    monkeypatch.setattr("hero_engine.sources._fetched", offline)
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    said = {
+        "model.safetensors": "no network .for stable-diffusion.* say --set model_config=FOLDER",
+        "text.safetensors": "cannot read",
+        "gone.safetensors": "there is no file",
+    }
+    for name, words in said.items():
+        with pytest.raises(HeroError, match=words) as error:
+            open_model(str(tmp_path / name), LoraSettings(), "cpu")
+        assert error.value.exit_code == 3 and "\n" not in error.value.message
+        assert name in error.value.message
