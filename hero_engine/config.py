@@ -234,6 +234,8 @@ class Settings(Checked):
     """Of every random draw."""
     checkpoints: int = ranged(3, 0, 1_000_000)
     """How many are kept; 0: all."""
+    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    """Where metrics go besides events.jsonl: into the run's folder, or to Weights & Biases."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute activations again in training, to save memory; auto: on a GPU below 32 GB."""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)

@@ -12,12 +12,14 @@ from hero_engine.protocol import (
     Failed,
     Finished,
     ImagesReady,
+    Notice,
     PhaseStarted,
     Progress,
     RoundFinished,
     RunOpened,
 )
 from hero_engine.rundir import RunDir
+from hero_engine.trackers import Tracker
 
 Deliver = Callable[[Event], None]
 CheckStop = Callable[[], None]
@@ -34,11 +36,13 @@ class Reporter:
     """Tells every event to `deliver`, after the disk knows it.
 
     Progress is only delivered: it means nothing afterwards, and would fill the disk.
+    tracker: also gets what is noted, once there is one.
     """
 
     def __init__(self, folder: RunDir, deliver: Deliver) -> None:
         self._folder, self._deliver = folder, deliver
         self._status: dict[str, Any] = {}
+        self.tracker: Tracker | None = None
 
     def tell(self, event: Event) -> None:
         """Write the event down and hand it on."""
@@ -52,6 +56,14 @@ class Reporter:
         if changes := _changes(event):
             self._status |= changes | {"pid": os.getpid(), "updated": time.time()}
             self._folder.write_status(self._status)
+        if self.tracker is not None:
+            self._track(self.tracker, event)
+
+    def _track(self, tracker: Tracker, event: Event) -> None:
+        tracker.note(event)
+        if tracker.failure:
+            self.tracker = None
+            self.tell(Notice(f"the tracker failed and is left out: {tracker.failure}"))
 
 
 def _changes(event: Event) -> dict[str, Any]:  # noqa: PLR0911 - one for each event

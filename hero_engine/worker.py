@@ -19,6 +19,7 @@ from hero_engine.labellers import Labeller, QueueLabeller
 from hero_engine.protocol import Command, Event, Failed, Finished, Stop
 from hero_engine.reporting import Deliver, Reporter
 from hero_engine.rundir import RunDir
+from hero_engine.trackers import open_tracker
 
 
 class EngineWorker(threading.Thread):
@@ -97,6 +98,7 @@ class EngineWorker(threading.Thread):
         from hero_engine.loop import Run
 
         self.check_stop()
+        reporter.tracker = open_tracker(self._folder)
         learner = Learner.open(self._folder.settings, self._device)
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
         reporter.tell(self._folder.opened())
