@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def rounds_of(run: RunDir) -> list[dict[str, Any]]:
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean over seeds and half the width of its 95% interval (nan for one seed)."""
     found = mean_of(values)
-    return found.mean, found.half
+    return found.mean, math.nan if found.half is None else found.half
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

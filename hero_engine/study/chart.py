@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,10 +19,10 @@ Pixel = tuple[float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """points: (x, y, half width of y's interval or nan), rising in x; y in 0..1."""
+    """points: (x, y, half width of y's interval or None), rising in x; y in 0..1."""
 
     name: str
-    points: Sequence[tuple[float, float, float]]
+    points: Sequence[tuple[float, float, float | None]]
 
 
 def draw(title: str, curves: Sequence[Curve], levels: Mapping[str, float]) -> Image.Image:
@@ -60,7 +59,7 @@ def _place(point: Pixel, end: float) -> Pixel:
 def _bands(picture: Image.Image, curves: Sequence[Curve], end: float) -> None:
     """Each curve's interval as a light band, one over the other."""
     for curve, colour in _coloured(curves):
-        known = [(x, y, half) for x, y, half in curve.points if not math.isnan(half)]
+        known = [(x, y, half) for x, y, half in curve.points if half is not None]
         if len(known) < 2:
             continue
         above = [_place((x, y + half), end) for x, y, half in known]

@@ -20,23 +20,23 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over n seeds and half the width of its 95% interval (nan for one seed)."""
+    """A mean over n seeds and half the width of its 95% interval (None for one seed)."""
 
     mean: float
-    half: float
+    half: float | None
     n: int
 
     def text(self, digits: int = 3) -> str:
         """ "0.812 ± 0.034", or the number alone for one seed."""
         number = f"{self.mean:.{digits}f}"
-        return number if math.isnan(self.half) else f"{number} ± {self.half:.{digits}f}"
+        return number if self.half is None else f"{number} ± {self.half:.{digits}f}"
 
 
 def mean_of(values: Iterable[float]) -> Mean:
     """Of at least one value."""
     known = list(values)
     if len(known) == 1:
-        return Mean(known[0], math.nan, 1)
+        return Mean(known[0], None, 1)
     t = STUDENT_T_95[min(len(known) - 1, len(STUDENT_T_95)) - 1]
     half = t * statistics.stdev(known) / math.sqrt(len(known))
     return Mean(statistics.fmean(known), half, len(known))
