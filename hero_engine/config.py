@@ -238,6 +238,8 @@ class Settings(Checked):
     """Where metrics go besides events.jsonl: into the run's folder, or to Weights & Biases."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute activations again in training, to save memory; auto: on a GPU below 32 GB."""
+    same_noise: int = ranged(0, 0, 64)
+    """Pictures of the same noises made anew every round, to see what training changed; 0: none."""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
@@ -262,6 +264,7 @@ def embedded(**changes: Any) -> Settings:
         "model": "embedded",
         "update": "forward",
         "minibatch": 16,
+        "same_noise": 4,
         "sampler": SamplerSettings(steps=20, eta=0.5, guidance=1.0),
         "lora": LoraSettings(rank=16, alpha=16, targets=targets),
         "embedding": EmbeddingSettings(

@@ -6,7 +6,6 @@ draws from a seed of its own, the same for all runs and out of reach of any run'
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.habits import criterion
+from hero_engine.intervals import wilson
 from hero_engine.labellers import judged
 from hero_engine.learner import Learner
 from hero_engine.noise import FRESH, NoisePrior
@@ -29,7 +29,6 @@ from hero_engine.sampler import sample
 EVALUATION_SEED = 2**31
 """The first number that is too large for a run's seed."""
 
-Z_95 = 1.959964
 Noise = Literal["fresh", "guided"]
 OnPicture = Callable[[int, int], None]
 
@@ -135,28 +134,42 @@ class Exam:
         )
 
     def _pictures(self, prior: NoisePrior, base: bool) -> npt.NDArray[np.uint8]:
-        model, settings = self.learner.model, self.settings
-        noises = prior.draw(self.images, model.latent_shape, settings.noise, EVALUATION_SEED, 0)
+        settings, shape = self.settings, self.learner.model.latent_shape
+        noises = prior.draw(self.images, shape, settings.noise, EVALUATION_SEED, 0)
         made: list[npt.NDArray[np.uint8]] = []
-        with model.base() if base else nullcontext():
-            for first in range(0, self.images, settings.minibatch):
-                made.append(self._minibatch(noises[first : first + settings.minibatch], first))
+        for first in range(0, self.images, settings.minibatch):
+            rows = noises[first : first + settings.minibatch]
+            made.append(draw(self.learner, self.prompt, rows, first, base=base))
+            done = self._scored * self.images + first + len(rows)
+            self._on_picture(done, self.rounds * self.images)
         return np.concatenate(made)
 
-    def _minibatch(self, noises: Tensor, first: int) -> npt.NDArray[np.uint8]:
-        model = self.learner.model
+
+def draw(
+    learner: Learner,
+    prompt: str,
+    noises_B_C_H_W: Tensor,
+    first_index: int,
+    *,
+    base: bool,
+    on_step: OnPicture | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Evaluation's pictures from these noises, (B, H, W, 3), by the tuned model or by its base.
+
+    first_index: of the first picture. on_step(done, total) may raise, between denoising steps.
+    """
+    with learner.model.base() if base else nullcontext():
         batch = sample(
-            model,
-            self.prompt,
-            noises,
-            self.settings.sampler,
+            learner.model,
+            prompt,
+            noises_B_C_H_W,
+            learner.settings.sampler,
             seed=EVALUATION_SEED,
             round=0,
-            first_index=first,
+            first_index=first_index,
+            on_step=on_step,
         )
-        done = self._scored * self.images + first + len(noises)
-        self._on_picture(done, self.rounds * self.images)
-        return model.decode(batch.latents_B_C_H_W)
+    return learner.model.decode(batch.latents_B_C_H_W)
 
 
 def trained(folder: RunDir, device: str = "auto") -> Learner:
@@ -167,14 +180,6 @@ def trained(folder: RunDir, device: str = "auto") -> Learner:
     learner = Learner.open(folder.settings, device)
     learner.restore(found[0])
     return learner
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a proportion, in 0..1."""
-    share, z2 = successes / n, Z_95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def mean_distance(features_B_F: npt.NDArray[np.float32]) -> float:

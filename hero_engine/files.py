@@ -44,6 +44,14 @@ def make_folder(path: Path) -> None:
         flush_folder(path.parent)
 
 
+def write_png(path: Path, pixels_H_W_3: Any) -> None:
+    """A uint8 picture as PNG, replaced atomically, in a folder that need not be there."""
+    from PIL import Image
+
+    make_folder(path.parent)
+    write_beside(path, lambda file: Image.fromarray(pixels_H_W_3).save(file, "PNG"))
+
+
 def flush_folder(path: Path) -> None:
     """Push a folder's entries (renames) to the disk, where the system can."""
     with suppress(OSError):

@@ -205,3 +205,19 @@ def auc_of_labelled(rewards_B: Tensor, labels: Labels) -> float | None:
     known = [index for index, good in enumerate(labels.good) if good is not None]
     goods = torch.tensor([bool(labels.good[index]) for index in known], dtype=torch.bool)
     return ranking_auc(rewards_B[known], goods)
+
+
+def agreement_metric(name: str, rewards_B: Tensor | None, labels: Labels) -> dict[str, float]:
+    """`auc_of_labelled` under that name; empty where there is nothing to rank."""
+    auc = None if rewards_B is None else auc_of_labelled(rewards_B, labels)
+    return {} if auc is None else {name: auc}
+
+
+def diversity_metric(batch: Batch) -> dict[str, float]:
+    """How far apart a round's pictures lie: the root mean square difference of an element of their
+    final latents, as a mean over all pairs. Empty for a single picture.
+    """
+    if len(batch) < 2:
+        return {}
+    flat = batch.latents_B_C_H_W.flatten(1).double()
+    return {"diversity": float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5}

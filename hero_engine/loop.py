@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -31,13 +30,14 @@ from hero_engine.errors import Damaged
 from hero_engine.journal import Journal, Round
 from hero_engine.labellers import Labeller
 from hero_engine.labels import Labels
-from hero_engine.learner import Learner, auc_of_labelled
+from hero_engine.learner import Learner, agreement_metric, diversity_metric
 from hero_engine.limits import Limits
 from hero_engine.pictures import Pictures
 from hero_engine.protocol import Finished, Notice, PhaseStarted, RoundFinished
 from hero_engine.records import Batch
 from hero_engine.reporting import CheckStop, Deliver, Meter
 from hero_engine.rundir import RunDir, why_over
+from hero_engine.same_noise import make_same_noise_pictures
 from hero_engine.updates import Experience
 
 
@@ -73,6 +73,7 @@ class Run:
         """Rounds until the budget is used."""
         while not (reason := self.over()):
             self.run_round()
+        self._show_same_noise()
         return Finished(str(self.folder.path), self.round, self.labels_used, reason)
 
     def run_round(self) -> None:
@@ -108,8 +109,11 @@ class Run:
 
     def ask(self) -> tuple[Labels, list[str]]:
         """The round's labels, and what was unusual about them."""
-        if not self.journal.submitted(self.round):
+        submitted = self.journal.submitted(self.round)
+        if not submitted:
             self._enter("labelling")
+        self._show_same_noise()
+        if not submitted:
             self.labeller.label(self.round, self._pictures(), self.journal)
         labels = self.journal.labels(self.round, self.settings.batch)
         first = self.journal.first_good(self.round, self.settings.batch)
@@ -124,7 +128,10 @@ class Run:
         learner.remember(batch, labels)
         metrics: dict[str, float] = {"guided": float(learner.prior.guided)}
 
+        metrics |= diversity_metric(batch)
+
         # 1. The embedding learns what sets good apart from bad.
+        metrics |= agreement_metric("reward_auc_before", learner.rewards(batch, labels), labels)
         contrast = learner.contrast(batch, labels)
         if contrast is not None:
             with self._timed("embed"):
@@ -134,7 +141,7 @@ class Run:
 
         # 2. Every picture's reward.
         rewards = learner.rewards(batch, labels)
-        metrics |= _reward_metrics(rewards, labels)
+        metrics |= agreement_metric("reward_auc", rewards, labels)
 
         # 3. The LoRA weights.
         experience = learner.experience(batch, labels, rewards, round)
@@ -153,6 +160,16 @@ class Run:
         meter, update = self._meter("training", "update"), self.learner.update
         return self.limits.halving(
             "update", update.minibatch, lambda rows: self.learner.improve(experience, meter, rows)
+        )
+
+    def _show_same_noise(self) -> None:
+        """Pictures that show what training changed; made while a person has others to label."""
+        self.limits.halving(
+            "sample",
+            self.settings.minibatch,
+            lambda at_once: make_same_noise_pictures(
+                self.folder, self.learner, self.round, at_once, self.check_stop
+            ),
         )
 
     def _pictures(self) -> dict[int, Path]:
@@ -268,8 +285,3 @@ class Run:
         begun = time.monotonic()
         yield
         self.seconds[step] += time.monotonic() - begun
-
-
-def _reward_metrics(rewards: Tensor | None, labels: Labels) -> dict[str, Any]:
-    auc = None if rewards is None else auc_of_labelled(rewards, labels)
-    return {} if auc is None else {"reward_auc": auc}

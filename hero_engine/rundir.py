@@ -35,7 +35,7 @@ from hero_engine.files import (
     make_folder,
     read_tensors,
     write_atomically,
-    write_beside,
+    write_png,
     write_tensors,
 )
 from hero_engine.inside import refuse_links
@@ -190,11 +190,7 @@ class RunDir:
 
     def save_picture(self, round: int, image: int, pixels_H_W_3: Any) -> None:
         """Write a uint8 picture as PNG, durably."""
-        from PIL import Image
-
-        path = self.picture_path(round, image)
-        make_folder(path.parent)
-        write_beside(path, lambda file: Image.fromarray(pixels_H_W_3).save(file, "PNG"))
+        write_png(self.picture_path(round, image), pixels_H_W_3)
 
     def has_picture(self, round: int, image: int) -> bool:
         """Whether the picture is on the disk as it was written, by the checksums in a PNG."""

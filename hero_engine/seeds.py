@@ -11,7 +11,9 @@ from typing import Literal
 
 import torch
 
-Purpose = Literal["noise", "step", "pick", "embed", "update", "renoise", "init", "probe", "label"]
+Purpose = Literal[
+    "noise", "step", "pick", "embed", "update", "renoise", "init", "probe", "label", "same"
+]
 
 
 def seed_number(seed: int, purpose: Purpose, round: int, index: int) -> int:

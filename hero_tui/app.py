@@ -14,47 +14,67 @@ from hero_tui.commands.output import talk
 from hero_tui.graphics.choose import choose_painter
 from hero_tui.graphics.detect import ask
 from hero_tui.hero_app import HeroApp
+from hero_tui.preferences import read_preferences
 from hero_tui.terminal import Tty, code_of, driver_for, held, quiet, signals_call
 
 
 def run_on_terminal(
-    run_dir: Path, make_engine: MakeEngine, *, graphics: str, opened: RunOpened | None
+    run_dir: Path,
+    make_engine: MakeEngine,
+    *,
+    graphics: str | None = None,
+    opened: RunOpened | None,
+    blind: bool = False,
+    go_on: str = "hero resume {}",
 ) -> int:
     """Run the app until the person leaves; print how to go on, and return the exit code.
 
-    Raises HeroError with exit code 2 when stdin or stdout is no terminal.
+    graphics: over the preferences. blind: see `HeroApp`. go_on: the command that goes on, {}
+    for the folder. Raises HeroError with exit code 2 when stdin or stdout is no terminal, or the
+    person's preferences are wrong.
     """
     require_terminal()
+    preferences = read_preferences()
     tty = Tty()
     with ExitStack() as stack:
         stack.enter_context(held(tty))
         terminal = ask(tty.output, os.environ)
-        painter = choose_painter(graphics, terminal)
+        painter = choose_painter(graphics or preferences.ui.graphics, terminal)
         if terminal.true_colour:
             os.environ.setdefault("COLORTERM", "truecolor")
         stack.enter_context(quiet(run_dir / "hero.log", tty))
-        app = HeroApp(run_dir, make_engine, painter, terminal=terminal, opened=opened)
-        app.driver_class = driver_for(tty, terminal.typed, app.easel.farewell, app.easel.drawn)
+        app = HeroApp(
+            run_dir,
+            make_engine,
+            painter,
+            terminal=terminal,
+            opened=opened,
+            preferences=preferences,
+            blind=blind,
+        )
+        app.driver_class = driver_for(tty, terminal.typed, app.farewell, app.easel.drawn)
         seen: list[int] = []
         stack.enter_context(signals_call(lambda number: _leave(app, tty, number, seen)))
         code = app.run()
     code = app.return_code or 0 if code is None else code
     if seen and code == ExitCode.RESUMABLE:
         code = code_of(seen[0])
-    talk(farewell(app, run_dir, code))
+    talk(farewell(app, run_dir, code, go_on.format(run_dir)))
     if app.bridge.running:
         os._exit(code)
     return code
 
 
-def require_terminal(stdin: int = 0, stdout: int = 1) -> None:
+def require_terminal(
+    stdin: int = 0, stdout: int = 1, otherwise: str = "; without one, use --headless --labels"
+) -> None:
     """Refuse to start where nobody could see or type.
 
-    Raises HeroError with exit code 2.
+    otherwise: what to do then, after the reason. Raises HeroError with exit code 2.
     """
     if not (os.isatty(stdin) and os.isatty(stdout)):
         raise HeroError(
-            "labelling needs a terminal on stdin and stdout; without one, use --headless --labels",
+            f"labelling needs a terminal on stdin and stdout{otherwise}",
             exit_code=ExitCode.USAGE,
         )
 
@@ -66,13 +86,15 @@ def _leave(app: HeroApp, tty: Tty, number: int, seen: list[int]) -> None:
     app.leave_for_signal()
 
 
-def farewell(app: HeroApp, run_dir: Path, code: int) -> str:
+def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:
     """One line: what happened, and the command that goes on."""
     state = app.state
-    resume = f"Go on with: hero resume {run_dir}"
+    resume = f"Go on with: {go_on}"
     if state.failed is not None:
         return state.failed.message
     if state.finished is not None and state.finished.reason != "stopped":
+        if app.blind:
+            return f"judged {state.finished.labels} pictures: {run_dir}"
         return f"finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
     if code not in (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.INTERRUPTED):
         return f"the app failed; {run_dir / 'hero.log'} says why. {resume}"

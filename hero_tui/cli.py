@@ -268,12 +268,23 @@ def evaluation(
     prompt: Annotated[
         str | None, typer.Option(help="Another prompt, to see what transfers.")
     ] = None,
+    human: Annotated[
+        bool, typer.Option("--human", help="You judge, blind, in the app; any task, any model.")
+    ] = False,
+    graphics: Graphics = None,
     as_json: Json = False,
 ) -> None:
     """How often the tuned model and its base succeed, by a judge that never gave a label.
 
     hero eval RUN --images 384 --noise fresh --json
+
+    hero eval RUN --human --images 32
     """
+    if human:
+        from hero_tui.commands.blind import compare
+
+        code = compare(name, images, noise, prompt=prompt, graphics=graphics, as_json=as_json)
+        raise typer.Exit(code)
     from hero_tui.commands.score import score
 
     score(name, images, noise, prompt=prompt, as_json=as_json)

@@ -23,12 +23,14 @@ FIRST_GOOD = "first good"
 class Desk:
     """One round's pictures and marks; every change is in the journal before a method returns.
 
-    `pictures` maps the index of a ready picture to its PNG. What cannot be written (the disk is
-    full) does not happen; `say` is told why.
+    `pictures` maps the index of a ready picture to its PNG. `best_wanted`: whether a round with
+    goods needs a best. What cannot be written (the disk is full) does not happen; `say` is told
+    why.
     """
 
-    def __init__(self, journal: Journal, run_dir: Path) -> None:
+    def __init__(self, journal: Journal, run_dir: Path, *, best_wanted: bool = True) -> None:
         self._journal = journal
+        self._best_wanted = best_wanted
         self._run_dir = run_dir
         self._source = SOURCE
         self.say: Callable[[str], None] = lambda text: None
@@ -72,6 +74,8 @@ class Desk:
             return Look.PENDING
         if self.session.marks.best == image:
             return Look.BEST
+        if image in self.session.marks.skipped:
+            return Look.SKIPPED
         label = self.session.label(image)
         return Look.OPEN if label is None else Look.GOOD if label else Look.BAD
 
@@ -79,7 +83,8 @@ class Desk:
     def best_missing(self) -> bool:
         """Whether there are goods, none of them named best, and no earlier best to carry over."""
         marks = self.session.marks
-        return bool(marks.goods) and marks.best is None and not self.best_carried
+        known = marks.best is not None or self.best_carried
+        return self._best_wanted and bool(marks.goods) and not known
 
     def submit(self) -> None:
         """Close the round for good; a missing best becomes the first that was marked good."""

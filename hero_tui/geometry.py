@@ -7,8 +7,6 @@ from itertools import product
 
 from hero_tui.graphics.drawing import Box
 
-MAX_COLUMNS = 8
-MAX_ROWS = 4
 GAP = 1
 """Blank columns between tiles."""
 
@@ -34,6 +32,11 @@ class Grid:
     box: Box
     space: int = 0
 
+    @classmethod
+    def single(cls, cell: tuple[int, int]) -> Grid:
+        """One tile of one cell, for before there is room."""
+        return cls(1, 1, Box(1, 1, cell))
+
     @property
     def tiles(self) -> int:
         """Tiles a page holds."""
@@ -58,16 +61,23 @@ class Grid:
 
 
 def choose_grid(
-    width: int, height: int, cell: tuple[int, int], count: int, *, symbols: bool
+    width: int,
+    height: int,
+    cell: tuple[int, int],
+    count: int,
+    *,
+    symbols: bool,
+    most: tuple[int, int] = (8, 4),
 ) -> Grid:
     """The grid for `count` square pictures in width x height cells.
 
     As few pages as readable pictures allow, and then the largest pictures for that many pages.
-    When nothing is readable, the largest picture there is room for.
+    When nothing is readable, the largest picture there is room for. most: columns and rows that
+    there are keys for.
     """
     grids = [
         grid
-        for columns, rows in product(range(1, MAX_COLUMNS + 1), range(1, MAX_ROWS + 1))
+        for columns, rows in product(range(1, most[0] + 1), range(1, most[1] + 1))
         if (grid := _grid(columns, rows, width, height, cell)) is not None
     ]
     if not grids:
@@ -88,6 +98,12 @@ def _grid(columns: int, rows: int, width: int, height: int, cell: tuple[int, int
     box = Box(max(MINIMUM_COLUMNS, -(-side // cell[0])), -(-side // cell[1]), cell)
     spare = height - rows * (box.rows + CAPTION)
     return Grid(columns, rows, box, space=int(spare >= rows - 1))
+
+
+def square_box(columns: int, rows: int, cell: tuple[int, int]) -> Box:
+    """The largest box for one square picture in columns x rows cells, at least one cell."""
+    width, height = Box(max(1, columns), max(1, rows), cell).fit((1, 1))
+    return Box(max(1, width // cell[0]), max(1, height // cell[1]), cell)
 
 
 MINIMUM_COLUMNS = 8

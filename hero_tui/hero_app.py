@@ -9,19 +9,26 @@ from pathlib import Path
 from typing import Self
 
 from textual.app import App
+from textual.screen import Screen
 
 from hero_engine.errors import ExitCode
 from hero_engine.harmless import shown
 from hero_engine.journal import Journal
 from hero_engine.protocol import Failed, Finished, ImagesReady, Notice, PhaseStarted, RunOpened
 from hero_tui import keymap
+from hero_tui.attention import Attention
 from hero_tui.bridge import Bridge, EngineReport, MakeEngine
 from hero_tui.desk import Desk
+from hero_tui.gallery import columns
 from hero_tui.graphics.detect import Terminal
 from hero_tui.graphics.drawing import Painter
+from hero_tui.preferences import Preferences
 from hero_tui.run_state import RunState
+from hero_tui.screens.compare import CompareScreen
+from hero_tui.screens.gallery import GalleryScreen
 from hero_tui.screens.help import HelpScreen
 from hero_tui.screens.labelling import LabellingScreen
+from hero_tui.screens.progress import ProgressScreen
 from hero_tui.screens.zoom import ZoomScreen
 from hero_tui.terminal import GRACE
 from hero_tui.theme import HERO
@@ -37,11 +44,11 @@ SIGNAL_PATIENCE = GRACE - 0.8
 class HeroApp(App[int], inherit_bindings=False):
     """Its return value is the exit code; `state` and `desk` say afterwards how far it came.
 
-    `opened` is what is known of the run before the engine has said it.
+    `opened` is what is known of the run before the engine has said it; `blind`: the pictures
+    are two models', mixed and only judged; no best is wanted, and the app ends with the verdicts.
     """
 
     CSS_PATH = "hero.tcss"
-    BINDINGS = keymap.bindings(keymap.EVERYWHERE)
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
     TITLE = "hero"
@@ -54,19 +61,27 @@ class HeroApp(App[int], inherit_bindings=False):
         *,
         terminal: Terminal | None = None,
         opened: RunOpened | None = None,
+        preferences: Preferences | None = None,
+        blind: bool = False,
     ) -> None:
         super().__init__()
+        self.preferences = preferences or Preferences()
+        self._bindings = self.preferences.keymap.bindings(keymap.EVERYWHERE)
         self.register_theme(HERO)
-        self.theme = HERO.name
+        self.theme = self.preferences.ui.theme
+        self._run_dir = run_dir
+        self.blind = blind
         terminal = terminal or Terminal()
         self.state = RunState(opened=None if opened is None else shown(opened))
         self._journal = Journal(run_dir / "journal.db")
-        self.desk = Desk(self._journal, run_dir)
+        self.desk = Desk(self._journal, run_dir, best_wanted=not blind)
         self.easel = Easel(self, painter)
+        self.attention = Attention(self._write, bell=self.preferences.ui.bell)
         self.bridge = Bridge(self, make_engine)
         self.labelling = LabellingScreen(
             self.desk,
             self.easel,
+            self.preferences,
             terminal.cell,
             symbols=painter.name == "symbols",
             submit=self._submit,
@@ -110,6 +125,8 @@ class HeroApp(App[int], inherit_bindings=False):
         match event:
             case PhaseStarted():
                 self._open_round(event.round)
+                if event.phase == "labelling" and not self.desk.session.marks.goods:
+                    self.attention.ring()
             case ImagesReady() if event.round == self.desk.round:
                 for index, path in zip(event.indices, event.paths, strict=True):
                     self.desk.add(index, Path(path))
@@ -121,7 +138,22 @@ class HeroApp(App[int], inherit_bindings=False):
                 self.exit(event.exit_code)
             case Finished() if event.reason == "stopped" and not self.state.stopping:
                 self.exit(ExitCode.RESUMABLE)
+            case Finished() if self.blind:
+                self.exit(ExitCode.DONE)
+            case Finished():
+                self.attention.ring()
+        self.attention.show(self.state)
         self.labelling.show_state(self.state)
+        if isinstance(self.screen, ProgressScreen):
+            self.screen.show_state(self.state)
+
+    def _write(self, text: str) -> None:
+        if self._driver is not None:
+            self._driver.write(text)
+
+    def farewell(self) -> str:
+        """What leaves the terminal as it was: no picture of ours in it, and its own title."""
+        return self.easel.farewell() + self.attention.farewell()
 
     def _open_round(self, round: int) -> None:
         """Put a round on the desk, unless it is there; a zoom into another round closes."""
@@ -129,7 +161,7 @@ class HeroApp(App[int], inherit_bindings=False):
         self.state = replace(self.state, round=round)
         if opened is None or self.desk.round == round:
             return
-        if any(isinstance(screen, ZoomScreen) for screen in self.screen_stack):
+        if any(isinstance(screen, ZoomScreen | CompareScreen) for screen in self.screen_stack):
             self._uncover()
         self.desk.open_round(round, opened.batch)
         self.labelling.show_round()
@@ -160,6 +192,7 @@ class HeroApp(App[int], inherit_bindings=False):
         if self.desk.submitted:
             self.labelling.say("This round was handed in; its labels are final.")
             return
+        self.labelling.reopen()
         session = self.desk.session
         touched = session.undo() if direction == "undo" else session.redo()
         if touched is None:
@@ -169,7 +202,7 @@ class HeroApp(App[int], inherit_bindings=False):
             return
         self.labelling.say(f"{direction.capitalize()}: {self._described(touched)}")
         for screen in self.screen_stack:
-            if isinstance(screen, LabellingScreen | ZoomScreen):
+            if isinstance(screen, LabellingScreen | ZoomScreen | CompareScreen):
                 screen.show_touched(touched)
 
     def _described(self, images: tuple[int, ...]) -> str:
@@ -180,14 +213,51 @@ class HeroApp(App[int], inherit_bindings=False):
 
     def action_help(self) -> None:
         """All keys."""
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen())
+        place = getattr(self.screen, "place", keymap.LETTERS)
+        self._cover(HelpScreen(self.preferences.keymap, place))
+
+    def action_progress(self) -> None:
+        """Charts of the run so far."""
+        self._cover(ProgressScreen(self.preferences.keymap, self.state))
+
+    def action_gallery(self) -> None:
+        """Past rounds, and what training changed."""
+        batch = self.state.opened.batch if self.state.opened else 0
+        found = columns(self._journal, self._run_dir, batch)
+        keys, cell = self.preferences.keymap, self.labelling.cell
+        self._cover(GalleryScreen(found, self.easel, keys, cell))
+
+    def action_theme(self) -> None:
+        """The next theme, for this time."""
+        names = sorted(self.available_themes)
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.labelling.say(f'Theme {self.theme}. To keep it: theme = "{self.theme}" under [ui].')
+
+    def _cover(self, screen: Screen[None]) -> None:
+        """Show a screen over the others; where one of its kind is on top, take that away."""
+        if type(self.screen) is type(screen):
+            self.pop_screen()
+        else:
+            self.push_screen(screen)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours; our two greys are made from its own where it has none."""
+        known = super().get_css_variables()
+        plain = known["foreground"]
+        ours = {
+            "quiet": known.get("foreground-muted", plain),
+            "faint": known.get("foreground-disabled", plain),
+        }
+        self.theme_variables = ours | known
+        return self.theme_variables
 
     def action_leave_hero(self) -> None:
         """Stop the engine at its next safe point, then leave; asked twice, leave now."""
         if self.state.stopping:
             self.exit(self._leaving())
             return
+        if self.labelling.closing:
+            self.desk.submit()
         self._stop("Stopping at the next safe point. Ctrl+Q again leaves at once.")
         self.run_worker(self._leave_when_stopped(PATIENCE), name="leave")
 

@@ -13,6 +13,7 @@ class Look(Enum):
     GOOD = ("good", "●", "good", "success")
     BEST = ("best", "★", "best", "warning")
     BAD = ("bad", "×", "bad", "quiet")
+    SKIPPED = ("skipped", "–", "skip", "quiet")
 
     @property
     def style(self) -> str:

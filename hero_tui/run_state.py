@@ -21,15 +21,14 @@ from hero_engine.protocol import (
 class RunState:
     """The run as the status line tells it.
 
-    `shares` is the share of good among the labelled of every finished round, in [0, 1], None where
-    nothing was labelled; `labels` counts labels of finished rounds.
+    `rounds` are the finished rounds, oldest first; `labels` counts their labels.
     """
 
     opened: RunOpened | None = None
     round: int = 0
     phase: str = "opening"
     progress: Progress | None = None
-    shares: tuple[float | None, ...] = ()
+    rounds: tuple[RoundFinished, ...] = ()
     labels: int = 0
     note: str = ""
     finished: Finished | None = None
@@ -44,11 +43,11 @@ class RunState:
 
     def after_round(self, event: RoundFinished) -> RunState:
         """The state once a round is done; a round told twice (a resume) counts once."""
-        if event.round < len(self.shares):
+        if event.round < len(self.rounds):
             return self
         return replace(
             self,
-            shares=(*self.shares, good_share(event)),
+            rounds=(*self.rounds, event),
             labels=event.labels_total,
             note=event.note,
             progress=None,
@@ -58,11 +57,13 @@ class RunState:
         """The state with the rounds that the journal remembers (RoundFinished as dicts)."""
         if not metrics:
             return self
-        return replace(
-            self,
-            shares=tuple(row["good"] / row["labels"] if row["labels"] else None for row in metrics),
-            labels=metrics[-1]["labels_total"],
-        )
+        rounds = tuple(RoundFinished(**row) for row in metrics)
+        return replace(self, rounds=rounds, labels=rounds[-1].labels_total)
+
+    @property
+    def shares(self) -> tuple[float | None, ...]:
+        """The share of good among the labelled of every finished round; None without labels."""
+        return tuple(good_share(event) for event in self.rounds)
 
     @property
     def budget(self) -> int:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
+from typing import Literal, cast
 
-from hero_engine.journal import HistoryRow, Mark
+from hero_engine.journal import HistoryRow, Mark, Value
 from hero_engine.labels import Labels
 
-Kind = Literal["mark", "commit", "undo", "redo"]
+Kind = Literal["mark", "skip", "commit", "undo", "redo"]
 Recorder = Callable[[Sequence[Mark], Kind], None]
 """Writes one step's changes as one transaction, or raises and thereby stops the step."""
 
@@ -29,13 +29,15 @@ class Marks:
     """What every picture of the round is labelled as.
 
     `labels[i]` is True (good), False (bad) or None; `goods` lists the good ones in the order they
-    were marked; `best` is one of them or None; `committed` are the pictures of committed pages.
+    were marked; `best` is one of them or None; `committed` are the pictures of committed pages;
+    `skipped` are those that a commit leaves without a label.
     """
 
     labels: tuple[bool | None, ...]
     best: int | None = None
     goods: tuple[int, ...] = ()
     committed: frozenset[int] = frozenset()
+    skipped: frozenset[int] = frozenset()
 
     def marked(self, mark: Mark) -> Marks:
         """These marks with one more, by the journal's meaning.
@@ -52,7 +54,27 @@ class Marks:
             goods = self.goods if mark.image in self.goods else (*self.goods, mark.image)
         best = mark.image if mark.value == "best" else self.best
         return replace(
-            self, labels=tuple(labels), goods=goods, best=best if best in goods else None
+            self,
+            labels=tuple(labels),
+            goods=goods,
+            best=best if best in goods else None,
+            skipped=self.skipped - {mark.image},
+        )
+
+    def stepped(self, marks: Sequence[Mark], kind: Kind) -> Marks:
+        """These marks after one recorded step, of any kind but undo and redo.
+
+        A skip, and a commit, skip what they leave without a label.
+        """
+        after = self
+        for mark in marks:
+            after = after.marked(mark)
+        if kind == "mark":
+            return after
+        skipped = {mark.image for mark in marks if mark.value == "clear"}
+        committed = {mark.image for mark in marks} if kind == "commit" else set()
+        return replace(
+            after, skipped=after.skipped | skipped, committed=after.committed | committed
         )
 
     def difference(self, wanted: Marks) -> tuple[Mark, ...]:
@@ -69,7 +91,7 @@ class Marks:
         return tuple(marks)
 
 
-def _value(label: bool | None) -> Literal["good", "bad", "clear"]:
+def _value(label: bool | None) -> Value:
     return "clear" if label is None else "good" if label else "bad"
 
 
@@ -111,30 +133,54 @@ class Session:
 
     @property
     def complete(self) -> bool:
-        """Whether every picture has a label."""
-        return None not in self._marks.labels
+        """Whether every page is committed."""
+        return len(self._marks.committed) == len(self._marks.labels)
 
     def toggle_good(self, image: int) -> tuple[int, ...]:
         """Good becomes unmarked (bad, on a committed page); anything else becomes good."""
-        if not self.label(image):
-            return self._mark(Mark(image, "good"))
-        return self._mark(Mark(image, "bad" if image in self._marks.committed else "clear"))
+        return self.mark_all([image], good=not self.label(image))
 
     def toggle_best(self, image: int) -> tuple[int, ...]:
         """Makes the picture the best (and good); on the best, takes that away (it stays good)."""
         is_best = self._marks.best == self._checked(image)
-        return self._mark(Mark(image, "unbest" if is_best else "best"))
+        return self._step([Mark(image, "unbest" if is_best else "best")], "mark")
 
-    def commit(self, images: Sequence[int]) -> tuple[int, ...]:
-        """Fix the labels of a page: what is unmarked becomes bad. All of it is one step."""
-        fresh = [image for image in images if self._checked(image) not in self._marks.committed]
-        after = replace(self._marks, committed=self._marks.committed | set(images))
-        marks = [self._settled(image) for image in images]
-        return self._step(marks, after, "commit") if fresh else ()
+    def name_best(self, image: int) -> tuple[int, ...]:
+        """Make the picture the best; nothing happens where it is."""
+        return () if self._marks.best == self._checked(image) else self.toggle_best(image)
+
+    def say_bad(self, image: int) -> tuple[int, ...]:
+        """Bad, said outright: it needs no commit."""
+        return self._step([Mark(self._checked(image), "bad")], "mark")
+
+    def mark_all(self, images: Sequence[int], *, good: bool) -> tuple[int, ...]:
+        """Make them all good, or all not good. All of it is one step."""
+        return self._step([self._as(self._checked(image), good) for image in images], "mark")
+
+    def invert(self, images: Sequence[int]) -> tuple[int, ...]:
+        """Good for not good, and the reverse; what is skipped stays so. All of it is one step."""
+        images = [image for image in images if image not in self._marks.skipped]
+        return self._step([self._as(image, not self.label(image)) for image in images], "mark")
+
+    def toggle_skip(self, image: int) -> tuple[int, ...]:
+        """Leaves the picture without a label, also when its page is committed; or takes that
+        back."""
+        if self._checked(image) in self._marks.skipped:
+            return self.mark_all([image], good=False)
+        return self._step([Mark(image, "clear")], "skip")
+
+    def commit(self, images: Sequence[int], *, rest_bad: bool = True) -> tuple[int, ...]:
+        """Fix the labels of a page: what is unmarked becomes bad, or stays without a label.
+
+        All of it is one step.
+        """
+        if all(self._checked(image) in self._marks.committed for image in images):
+            return ()
+        return self._step([self._settled(image, rest_bad) for image in images], "commit")
 
     def name_first_good(self) -> tuple[int, ...]:
         """Make the first picture that was marked good the best."""
-        return self._mark(Mark(self._marks.goods[0], "best")) if self._marks.goods else ()
+        return self.name_best(self._marks.goods[0]) if self._marks.goods else ()
 
     def undo(self) -> tuple[int, ...] | None:
         """Take back the last step; None when there is none."""
@@ -149,18 +195,24 @@ class Session:
             raise IndexError(f"picture {image} of {len(self._marks.labels)}")
         return image
 
-    def _settled(self, image: int) -> Mark:
+    def _as(self, image: int, good: bool) -> Mark:
+        """Good; or not good, which on a committed page is bad."""
+        taken_back: Value = "bad" if image in self._marks.committed else "clear"
+        return Mark(image, "good" if good else taken_back)
+
+    def _settled(self, image: int, rest_bad: bool = True) -> Mark:
+        """The mark that a commit records for a picture."""
         if image == self._marks.best:
             return Mark(image, "best")
-        return Mark(image, "good" if self._marks.labels[image] else "bad")
+        label = self._marks.labels[image]
+        unmarked = rest_bad and label is None and image not in self._marks.skipped
+        return Mark(image, "bad" if unmarked else _value(label))
 
-    def _mark(self, mark: Mark) -> tuple[int, ...]:
-        return self._step([mark], self._marks, "mark")
-
-    def _step(self, marks: Sequence[Mark], base: Marks, kind: Kind) -> tuple[int, ...]:
-        after = base
-        for mark in marks:
-            after = after.marked(mark)
+    def _step(self, marks: Sequence[Mark], kind: Kind) -> tuple[int, ...]:
+        """Record the marks as one step and make it, unless it would change nothing."""
+        after = self._marks.stepped(marks, kind)
+        if after == self._marks:
+            return ()
         try:
             self._record(marks, kind)
         except NotRecorded:
@@ -188,11 +240,9 @@ class Session:
         return _touched(before, after)
 
     def _affirmed(self, after: Marks) -> tuple[Mark, ...]:
-        """A mark that changes nothing.
-
-        The row that remembers the undo of a commit without new labels.
-        """
-        return (self._settled(min(self._marks.committed ^ after.committed)),)
+        """A mark that changes no label: the row that remembers the undo of a step without any."""
+        image = min(_touched(self._marks, after), default=0)
+        return (self._settled(image, rest_bad=False),)
 
     def _replay(self, rows: list[HistoryRow]) -> None:
         """One recorded step.
@@ -205,17 +255,14 @@ class Session:
             target.append(self._marks)
             self._marks = source.pop()
             return
-        after = self._marks
-        for row in rows:
-            after = after.marked(Mark(row.image, row.value))
-        if kind == "commit":
-            after = replace(after, committed=after.committed | {row.image for row in rows})
-        self._advance(after)
+        known = kind if kind in {"skip", "commit"} else "mark"
+        marks = [Mark(row.image, row.value) for row in rows]
+        self._advance(self._marks.stepped(marks, cast(Kind, known)))
 
 
 def _touched(before: Marks, after: Marks) -> tuple[int, ...]:
-    """Pictures whose label, being the best, or being committed differs."""
-    changed = set(before.committed ^ after.committed)
+    """Pictures whose label, being the best, being skipped or committed differs."""
+    changed = set(before.committed ^ after.committed | before.skipped ^ after.skipped)
     changed |= {i for i, old in enumerate(before.labels) if old != after.labels[i]}
     if before.best != after.best:
         changed |= {image for image in (before.best, after.best) if image is not None}

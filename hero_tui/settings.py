@@ -24,6 +24,7 @@ from hero_engine.config import (
     from_table,
     known_instead,
     merge,
+    ranged,
     setting_types,
     with_changes,
 )
@@ -45,6 +46,17 @@ class UiSettings(Checked):
 
     graphics: Literal["auto", "kitty", "iterm", "sixel", "symbols"] = "auto"
     """How pictures are drawn."""
+    theme: str = "hero"
+    """The colours: "hero", or any of Textual's themes."""
+    keyboard: str = "qwerty"
+    """The keyboard whose rows lie on the page: qwerty, qwertz, azerty, dvorak or colemak, each with
+    "-wide" for ten keys a row; or rows of keys with spaces between."""
+    bell: bool = True
+    """Ring the terminal's bell when a round is ready."""
+    zoom_advance: bool = True
+    """In the zoom, a verdict brings the next picture."""
+    grace: float = ranged(3.0, 0, 60)
+    """Seconds in which a round that was handed in can be taken back."""
 
 
 RUN = setting_types()

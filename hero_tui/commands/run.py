@@ -140,8 +140,10 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
     """
     if not way.headless:
         from hero_tui.app import require_terminal
+        from hero_tui.preferences import read_preferences
 
         require_terminal()
+        read_preferences()
         return partial(_in_app, graphics=way.graphics)
     from hero_tui.commands.headless import Limits, labeller_for, run_headless
 
@@ -153,12 +155,11 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
 def _in_app(run: RunDir, more_rounds: int | None, *, graphics: str | None) -> int:
     from hero_engine.worker import EngineWorker
     from hero_tui.app import run_on_terminal
-    from hero_tui.preferences import read_preferences
 
     return run_on_terminal(
         run.path,
         lambda deliver: EngineWorker(run, deliver, more_rounds=more_rounds),
-        graphics=graphics or read_preferences().ui.graphics,
+        graphics=graphics,
         opened=run.opened(),
     )
 

@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import ClassVar
+from collections.abc import Iterator
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import ItemGrid, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from hero_tui import keymap
+from hero_tui.keymap import HEADINGS, HELP, SCREENS, Keymap
 
-TITLES = {
-    keymap.LABELLING: "On the page",
-    keymap.ZOOM: "In the zoom",
-    keymap.EVERYWHERE: "Everywhere",
-}
-KEY_WIDTH = 20
+KEY_WIDTH = 19
+SAVED = "Every mark is saved at once. Esc goes back."
 
 
 class HelpScreen(Screen[None], inherit_bindings=False):
-    """Any of the leaving keys goes back."""
+    """What can be typed on the screen it was called from comes first."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,f1,space,enter,q", "leave", "back")
-    ]
+    place = HELP
+
+    def __init__(self, keys: Keymap, place: str) -> None:
+        super().__init__()
+        self._bindings = keys.bindings(HELP)
+        self._keys, self._first = keys, place
 
     def compose(self) -> ComposeResult:
-        """A table in three parts."""
-        with Vertical(id="help"):
-            yield Static(_text())
+        """All actions by where they work, in as many columns as there is room for."""
+        with VerticalScroll(id="help"):
+            with ItemGrid(min_column_width=KEY_WIDTH + 50, id="help-columns"):
+                yield from (Static(part) for part in _parts(self._keys, self._first))
+            yield Static(Content.assemble((SAVED, "$quiet")))
 
     def action_leave(self) -> None:
         """Back to where help was asked for."""
         self.dismiss()
 
 
-def _text() -> Content:
-    lines = []
-    for where, actions in groupby(keymap.ACTIONS, key=lambda action: action.where):
-        lines.append(Content.assemble((TITLES[where], "bold $accent")))
-        lines += [
-            Content.assemble((f"  {action.shown:<{KEY_WIDTH}}", "bold"), action.description)
-            for action in actions
+def _parts(keys: Keymap, first: str) -> Iterator[Content]:
+    for where in dict.fromkeys([*SCREENS.get(first, ()), *HEADINGS]):
+        lines = [
+            Content.assemble((f"  {action.shown:<{KEY_WIDTH}} ", "bold"), action.description)
+            for action in keys.actions
+            if action.where == where
         ]
-        lines.append(Content(""))
-    lines.append(Content.assemble(("Every mark is saved at once. Esc goes back.", "$quiet")))
-    return Content("\n").join(lines)
+        heading = Content.assemble((HEADINGS[where], "bold $accent"))
+        yield Content("\n").join([heading, *lines, Content("")])

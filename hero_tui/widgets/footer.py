@@ -19,6 +19,11 @@ class KeyFooter(Widget):
         super().__init__(id=id)
         self._keys = keys
 
+    def show(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Other keys."""
+        self._keys = keys
+        self.refresh()
+
     def render(self) -> Content:
         """As many whole entries as fit."""
         line = Content("")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual.content import Content
 
 from hero_tui.desk import Desk
@@ -10,7 +12,7 @@ from hero_tui.widgets.line import clock, progress_bar, sparkline
 
 PHASES = {
     "opening": "opening the model",
-    "sampling": "drawing pictures",
+    "sampling": "drawing",
     "labelling": "your turn",
     "training": "learning",
     "done": "round done",
@@ -18,31 +20,94 @@ PHASES = {
     "failed": "failed",
 }
 STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning"}
-BAR = 16
+BAR = 12
 ROUNDS_SHOWN = 8
-"""Rounds the sparkline has room for on 80 columns; the newest stay."""
+"""Rounds of the sparkline on 80 columns; a wider line has more, the newest."""
+
+SPACE = "  "
 
 
-def headline(state: RunState) -> Content:
-    """Program, task and prompt."""
-    run = state.opened
-    if run is None:
-        return Content.assemble(("hero", "bold $accent"))
+@dataclass(frozen=True)
+class Piece:
+    """A piece of the status line; those with the highest number are left out first."""
+
+    content: Content
+    dispensable: int
+
+
+def status_line(state: RunState, per_minute: float | None, width: int) -> Content:
+    """Task, round, budget, share of good, reward, phase and time left, labels a minute.
+
+    As much of it as fits into `width` cells, in this order.
+    """
+    pieces = _pieces(state, per_minute, ROUNDS_SHOWN + max(0, width - 80) // 4)
+    while len(pieces) > 1 and _width(pieces) > width:
+        pieces.remove(max(pieces, key=lambda piece: piece.dispensable))
+    return Content(SPACE).join([piece.content for piece in pieces])
+
+
+def _width(pieces: list[Piece]) -> int:
+    return sum(piece.content.cell_length for piece in pieces) + len(SPACE) * (len(pieces) - 1)
+
+
+def _pieces(state: RunState, per_minute: float | None, rounds: int) -> list[Piece]:
+    reward = state.rounds[-1].reward_mean if state.rounds else None
+    pieces = [
+        Piece(Content.assemble((state.opened.task if state.opened else "hero", "bold $accent")), 3),
+        Piece(Content.assemble((f"round {state.round + 1}", "bold")), 1),
+        Piece(Content(f"{state.labels}/{state.budget}" if state.budget else ""), 4),
+        Piece(history(state, rounds), 2),
+        Piece(Content("" if reward is None else f"reward {reward:.2f}"), 6),
+        Piece(phase(state), 0),
+        Piece(Content("" if per_minute is None else f"{per_minute:.0f}/min"), 5),
+    ]
+    return [piece for piece in pieces if piece.content]
+
+
+def phase(state: RunState) -> Content:
+    """What the engine is at, and for how long still."""
+    doing = "stopping" if state.stopping else PHASES.get(state.phase, state.phase)
+    progress = state.progress if state.busy else None
+    seconds = None if progress is None else progress.seconds_left
+    left = "" if seconds is None else f" {clock(seconds)} left"
+    return Content.assemble((doing, "$accent"), left)
+
+
+def history(state: RunState, rounds: int) -> Content:
+    """The share of good over the newest rounds."""
+    known = [share for share in state.shares if share is not None]
+    if not known:
+        return Content("")
     return Content.assemble(
-        ("hero", "bold $accent"), "  ", (run.task, "bold"), "  ", (f"“{run.prompt}”", "$quiet")
+        ("good ", "$quiet"),
+        (sparkline(state.shares[-rounds:]), "$success"),
+        (f" {known[-1]:.0%}", "bold"),
     )
 
 
 def criterion(state: RunState) -> Content:
-    """What counts as good."""
-    text = state.opened.success if state.opened else ""
-    return Content.assemble(("good: ", "$quiet"), text) if text else Content("")
+    """What counts as good, and the prompt."""
+    run = state.opened
+    if run is None:
+        return Content("")
+    good = (
+        Content.assemble(("good: ", "$quiet"), run.success, SPACE) if run.success else Content("")
+    )
+    return Content.assemble(good, (f"“{run.prompt}”", "$quiet"))
 
 
-def phase(state: RunState) -> Content:
-    """Round and phase."""
-    doing = "stopping" if state.stopping else PHASES.get(state.phase, state.phase)
-    return Content.assemble((f"round {state.round + 1}", "bold"), "  ", (doing, "$accent"))
+def place(state: RunState, page: int, pages: int) -> Content:
+    """How far the engine is with what it does, and the page."""
+    progress = state.progress
+    bar = Content("")
+    if progress is not None and state.busy:
+        bar = Content.assemble(
+            (STEPS.get(progress.step, progress.step), "$quiet"),
+            " ",
+            progress_bar(progress.done, progress.total, BAR),
+            (f" {progress.done}/{progress.total}{SPACE}", "$quiet"),
+        )
+    return Content.assemble(bar, f"page {page + 1}/{pages}")
 
 
 def tally(desk: Desk) -> Content:
@@ -60,38 +125,6 @@ def advice(state: RunState, desk: Desk) -> Content:
         return Content(f"The run has used its {state.labels} labels. Enter or Ctrl+Q leaves.")
     if desk.submitted:
         return Content.assemble((state.note or "Handed in. Look around meanwhile.", "$quiet"))
-    if desk.pictures and not state.shares:
+    if desk.pictures and not state.rounds:
         return Content.assemble(("Mark the good ones; Enter makes the rest bad.", "$quiet"))
     return Content("")
-
-
-def history(state: RunState) -> Content:
-    """The share of good over the rounds."""
-    known = [share for share in state.shares if share is not None]
-    if not known:
-        return Content("")
-    return Content.assemble(
-        ("good ", "$quiet"),
-        (sparkline(state.shares[-ROUNDS_SHOWN:]), "$success"),
-        (f" {known[-1]:.0%}", "bold"),
-    )
-
-
-def position(state: RunState, page: int, pages: int) -> Content:
-    """Labels used of the budget, and the page."""
-    budget = f"{state.labels}/{state.budget} labels   " if state.budget else ""
-    return Content.assemble((budget, "$quiet"), f"page {page + 1}/{pages}")
-
-
-def activity(state: RunState) -> Content:
-    """What the engine is doing, how far, and how long it will take."""
-    progress = state.progress
-    if progress is None or not state.busy:
-        return Content("")
-    left = "" if progress.seconds_left is None else f"  {clock(progress.seconds_left)} left"
-    return Content.assemble(
-        (STEPS.get(progress.step, progress.step), "$quiet"),
-        " ",
-        progress_bar(progress.done, progress.total, BAR),
-        (f" {progress.done}/{progress.total}{left}", "$quiet"),
-    )

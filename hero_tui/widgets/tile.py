@@ -82,11 +82,12 @@ class Caption(Still):
         self._key = ""
         self.look = Look.PENDING
 
-    def show(self, key: str, look: Look) -> None:
-        """Replace key and mark, repainting this row only."""
+    def show(self, key: str, look: Look, *, pointed: bool = False) -> None:
+        """Replace key and mark, repainting this row only; `pointed`: the cursor is here."""
         if (key, look) == (self._key, self.look):
             return
         self._key = key
+        self.set_class(pointed, "pointed")
         self.remove_class(self.look.style)
         self.look = look
         self.add_class(look.style)

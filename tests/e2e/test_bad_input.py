@@ -65,6 +65,9 @@ WRONG = {  # exit code: command: what it says
         f"{WHOLE} --init-lora none.safetensors": "cannot read the LoRA {home}/none.safetensors",
         f"{WHOLE} --init-lora a --set lora.rank=4": "lora.rank comes from the file of --init-lora",
         f"{WHOLE} --set sampler.width=63": "pictures whose sides are multiples of 2",
+        "eval {run} --human": "labelling needs a terminal on stdin and stdout",
+        "eval {run} --human --noise guided": "--human compares on fresh noises",
+        "eval {run} --human --images 9999": "a person judges from 2 to 2048 of each model",
     },
     3: {
         "run --task hands --model nosuch": "neither 'embedded', a folder, a .safetensors file",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from hero_engine.journal import Journal
+from hero_engine.journal import Journal, Mark
 from hero_engine.protocol import (
     Command,
     Event,
@@ -24,6 +24,7 @@ from hero_engine.protocol import (
     Stop,
     SubmitLabels,
 )
+from hero_engine.same_noise import same_noise_path
 
 SIDE = 96
 SUCCESS = "an undeformed hand with five fingers"
@@ -113,24 +114,38 @@ class FakeEngine:
         phase = "sampling" if step == "sample" else "training"
         self.deliver(Progress(round, phase, step, done, total, float(total - done)))
 
-    def finish_round(self, round: int, good: int, note: str = "") -> None:
+    def finish_round(
+        self, round: int, good: int, note: str = "", metrics: dict[str, float] | None = None
+    ) -> None:
         event = RoundFinished(
             round=round,
             labels=self.batch,
             good=good,
             unlabelled=0,
             labels_total=self.batch * (round + 1),
-            reward_mean=0.61,
+            reward_mean=0.4 + 0.07 * round,
             reward_std=0.1,
             updated=True,
             note=note,
             seconds={"sample": 1.0, "embed": 1.0, "update": 1.0},
-            metrics={},
+            metrics=metrics or {},
         )
         with open_journal(self.run_dir) as book:
             book.add_round(round)
             book.finish_round(round, event.__dict__)
         self.deliver(event)
+
+    def past(self, round: int, best: int) -> None:
+        """A round of which the gallery knows the best, and what the same noises became in it."""
+        path = self._save(round, best)
+        for index in range(4):
+            same = same_noise_path(self.run_dir, round, index)
+            same.parent.mkdir(parents=True, exist_ok=True)
+            self._picture(round, 20 + index).save(same)
+        with open_journal(self.run_dir) as book:
+            book.add_round(round)
+            book.add_images(round, {best: str(path.relative_to(self.run_dir))})
+            book.mark(round, [Mark(best, "best")], source="person")
 
     def _save(self, round: int, index: int) -> Path:
         path = self.run_dir / "images" / f"r{round:03}" / f"{index:03}.png"

@@ -17,6 +17,8 @@ from hero_engine.protocol import Notice, SubmitLabels
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.hero_app import HeroApp
 from hero_tui.look import Look
+from hero_tui.preferences import Preferences
+from hero_tui.settings import UiSettings
 from hero_tui.widgets.line import Line
 
 
@@ -68,7 +70,8 @@ async def test_a_round_that_cannot_be_handed_in_can_be_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(tmp_path, 6)
-    app = HeroApp(tmp_path, engine, SymbolPainter(), opened=opened(tmp_path, batch=6))
+    known, at_once = opened(tmp_path, batch=6), Preferences(UiSettings(grace=0))
+    app = HeroApp(tmp_path, engine, SymbolPainter(), opened=known, preferences=at_once)
     app.labelling.held_down = 0.0
     async with app.run_test(size=(80, 24)) as pilot:
         await sampled(engine, pilot)

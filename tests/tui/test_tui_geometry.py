@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hero_tui.geometry import CAPTION, choose_grid
-from hero_tui.keymap import tile_keys
+from hero_tui.geometry import CAPTION, GAP, choose_grid
+from hero_tui.tile_keys import tile_keys
 
 
 @given(
@@ -24,7 +24,7 @@ def test_a_grid_fits_its_room_and_every_picture_has_one_place(
     tall = grid.rows * (grid.box.rows + CAPTION) + grid.space * (grid.rows - 1)
     assert grid.width <= width
     assert tall <= height
-    assert len(set(tile_keys(grid.rows, grid.columns))) == grid.tiles
+    assert len(set(tile_keys("qwerty").page(grid.rows, grid.columns))) == grid.tiles
     shown = [image for page in range(grid.pages(count)) for image in grid.images(page, count)]
     assert shown == list(range(count))
     assert all(image in grid.images(grid.page_of(image), count) for image in shown)
@@ -44,3 +44,41 @@ def test_usual_terminals_get_readable_pictures_on_few_pages(
 ) -> None:
     grid = choose_grid(width, height, (8, 16), 64, symbols=symbols)
     assert (grid.tiles, min(grid.box.pixels)) == (tiles, pixels)
+
+
+@given(
+    st.integers(78, 478),
+    st.integers(20, 126),
+    st.sampled_from([(8, 16), (10, 20), (7, 15), (16, 32)]),
+    st.integers(1, 256),
+    st.booleans(),
+    st.sampled_from(["qwerty", "azerty-wide", "uiop jkl;", "qwe asd"]),
+)
+def test_tiles_never_overlap_nor_leave_the_screen_and_each_has_a_key(
+    width: int, height: int, cell: tuple[int, int], count: int, symbols: bool, keyboard: str
+) -> None:
+    keys = tile_keys(keyboard)
+    most = keys.columns, len(keys.rows)
+    grid = choose_grid(width, height, cell, count, symbols=symbols, most=most)
+    taken = set[tuple[int, int]]()
+    for row in range(grid.rows):
+        for column in range(grid.columns):
+            left = column * (grid.box.columns + GAP)
+            top = row * (grid.box.rows + CAPTION + grid.space)
+            corners = {(left, top), (left + grid.box.columns, top + grid.box.rows + CAPTION)}
+            assert all(0 <= x <= width and 0 <= y <= height for x, y in corners)
+            mine = {(left, y) for y in range(top, top + grid.box.rows + CAPTION)}
+            assert not mine & taken
+            taken |= mine
+    named = keys.page(grid.rows, grid.columns)
+    assert len(named) == len(set(named)) == grid.tiles
+
+
+def test_a_large_terminal_has_as_many_tiles_as_there_are_keys() -> None:
+    narrow, wide = (
+        choose_grid(478, 126, (8, 16), 64, symbols=False, most=most) for most in ((8, 4), (10, 4))
+    )
+    assert (narrow.tiles, wide.tiles) == (32, 32)
+    assert min(narrow.box.pixels) >= 440
+    many = choose_grid(478, 126, (8, 16), 80, symbols=False, most=(10, 4))
+    assert many.tiles == 40

@@ -18,7 +18,9 @@ from hero_engine.protocol import Failed, Finished, Stop, SubmitLabels
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.hero_app import HeroApp
 from hero_tui.look import Look
+from hero_tui.preferences import Preferences
 from hero_tui.screens.zoom import ZoomScreen
+from hero_tui.settings import UiSettings
 from hero_tui.widgets.line import Line
 
 BATCH = 16
@@ -26,10 +28,20 @@ BATCH = 16
 
 @asynccontextmanager
 async def labelling(
-    run_dir: Path, *, batch: int = BATCH, size: tuple[int, int] = (80, 24)
+    run_dir: Path,
+    *,
+    batch: int = BATCH,
+    size: tuple[int, int] = (80, 24),
+    preferences: Preferences | None = None,
 ) -> AsyncIterator[tuple[HeroApp, FakeEngine, Pilot[int]]]:
     engine = FakeEngine(run_dir, batch)
-    app = HeroApp(run_dir, engine, SymbolPainter(), opened=opened(run_dir, batch=batch))
+    app = HeroApp(
+        run_dir,
+        engine,
+        SymbolPainter(),
+        opened=opened(run_dir, batch=batch),
+        preferences=preferences or Preferences(UiSettings(grace=0)),
+    )
     app.labelling.held_down = 0.0
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
@@ -122,7 +134,7 @@ async def test_pictures_can_be_labelled_while_others_are_still_drawn(tmp_path: P
         await pilot.press("a", "w", "enter")
         assert looks(app) == [Look.BAD, Look.GOOD, Look.BAD, Look.BAD] + [Look.PENDING] * 4
         assert "being drawn" in line(app, "notice")
-        assert "4/16" in line(app, "notice")
+        assert "4/16" in line(app, "criterion")
         engine.images(0, range(4, BATCH))
         await pilot.pause()
         assert looks(app)[4:] == [Look.OPEN] * 4
@@ -160,7 +172,7 @@ async def test_keys_answer_while_the_model_learns_and_labels_are_final(tmp_path:
         engine.progress(0, "update", 3, 10)
         await pilot.press("w")
         assert "handed in" in line(app, "notice")
-        assert "3/10" in line(app, "notice")
+        assert "3/10" in line(app, "criterion")
         await pilot.press("ctrl+z")
         assert "final" in line(app, "notice")
         await pilot.press("pageup")
@@ -179,8 +191,8 @@ async def test_the_next_round_takes_the_desk_even_from_the_zoom(tmp_path: Path) 
         await sampled(engine, pilot, round=1)
         assert app.screen is app.labelling
         assert looks(app) == [Look.OPEN] * 8
-        assert "round 2" in line(app, "phase")
-        assert "12%" in line(app, "history")
+        assert "round 2" in line(app, "status")
+        assert "12%" in line(app, "status")
 
 
 async def test_zoom_marks_its_own_picture_and_leaves_to_its_page(tmp_path: Path) -> None:
@@ -238,7 +250,7 @@ async def test_a_flood_of_any_keys_is_harmless(tmp_path: Path) -> None:
         await pilot.press("q", "enter", "ctrl+z", "space", "right", "Q")
         await sampled(engine, pilot)
         await pilot.press(
-            "p", "[", "f5", "home", "ctrl+x", "é", "1", "!", "escape", "down", "delete"
+            "p", "[", "f5", "home", "ctrl+x", "é", "1", "!", "escape", "down", "insert"
         )
         assert looks(app) == [Look.OPEN] * 8
         await pilot.press(*["w"] * 15)
@@ -268,7 +280,7 @@ async def test_a_finished_run_says_so_and_waits_for_a_key(tmp_path: Path, reason
         engine.finish_round(0, good=1)
         engine.deliver(Finished(str(tmp_path), 1, 8, reason))
         await pilot.pause()
-        assert "finished" in line(app, "phase")
+        assert "finished" in line(app, "status")
         assert "Enter or Ctrl+Q leaves" in line(app, "notice")
         await pilot.press("enter")
     assert app.return_value == 0

@@ -95,8 +95,8 @@ def test_symbol_art_shows_each_picture_in_its_own_place(
     play(terminal, tmp_path)
     terminal.pump(lambda: terminal.shows("your turn"))
     captions = next(y for y, line in enumerate(terminal.screen.display) if " q " in line)
-    left = terminal.screen.display[captions].index(" q ")
-    places = {place: left + 17 * place + (0 if place == 3 else 15) for place in range(4)}
+    corners = [terminal.screen.display[captions].index(f" {key} ") for key in "qwer"]
+    places = {place: left + (0 if place == 3 else 15) for place, left in enumerate(corners)}
     terminal.pump(
         lambda: all(
             near(shown_colour(terminal, x, captions - 1), colour(place))
@@ -157,7 +157,7 @@ def test_keys_typed_before_the_app_is_up_are_not_lost(
     play(terminal, tmp_path)
     terminal.pump(lambda: "\x1b[c" in terminal.heard)
     terminal.type("?")
-    terminal.pump(lambda: terminal.shows("this help"))
+    terminal.pump(lambda: terminal.shows("On the page, by letters"))
 
 
 def test_without_a_terminal_it_is_refused_in_one_line(tmp_path: Path) -> None:

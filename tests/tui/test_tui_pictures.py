@@ -15,12 +15,13 @@ from PIL import Image
 
 from hero_tui.commands.bench.wire import sent
 from hero_tui.geometry import choose_grid
-from hero_tui.keymap import tile_keys
+from hero_tui.tile_keys import tile_keys
 
 SCRIPT = Path(__file__).with_name("play_terminal.py")
 BATCH = 32
 COLUMNS, ROWS = 150, 48
-LINES_AROUND = 5
+LINES_AROUND = 4
+LINES_ABOVE = 2
 MARK = 250
 FIRST_PAINT = {"kitty": 400_000, "sixel": 500_000}
 """Bytes at most, for 32 pictures of 128 pixels."""
@@ -45,9 +46,11 @@ def tiles(fake: FakeTerminal) -> list[np.ndarray]:
     """The pixels of the page's tiles, found by the grid's geometry and its place on the screen."""
     cell = CELL_WIDTH, CELL_HEIGHT
     grid = choose_grid(COLUMNS - 2, ROWS - LINES_AROUND, cell, BATCH, symbols=False)
-    corner = f" {tile_keys(grid.rows, grid.columns)[0]} "
+    corner = f" {tile_keys('qwerty').page(grid.rows, grid.columns)[0]} "
     first, left = next(
-        (y, line.index(corner)) for y, line in enumerate(fake.screen.display) if corner in line[:40]
+        (y, line.index(corner))
+        for y, line in enumerate(fake.screen.display)
+        if y >= LINES_ABOVE and corner in line[:40]
     )
     places = [(row, column) for row in range(grid.rows) for column in range(grid.columns)]
     return [

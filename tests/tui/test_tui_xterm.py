@@ -22,7 +22,7 @@ from hero_tui.geometry import choose_grid
 SCRIPT = Path(__file__).with_name("play_terminal.py")
 NEEDED = ("Xvfb", "xterm", "import")
 COLUMNS, ROWS, BATCH = 150, 48, 32
-LINES_ABOVE, LINES_AROUND = 2, 5
+LINES_ABOVE, LINES_AROUND = 2, 4
 PATIENCE = 60.0
 MISSING = [name for name in NEEDED if shutil.which(name) is None]
 
