@@ -65,3 +65,13 @@ class LabelsNeeded(StopRequested):
     """Stop here, since the round's labels come from elsewhere and are not there yet."""
 
     reason = "labels"
+
+
+MEMORY_SHORT = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+"""What the errors of torch and CUDA have in them, whatever their type."""
+
+
+def is_memory_short(error: Exception) -> bool:
+    """Whether it was for want of memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(sign in text for sign in MEMORY_SHORT)

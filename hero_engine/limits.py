@@ -12,13 +12,11 @@ from typing import TypeVar
 
 import torch
 
-from hero_engine.errors import ExitCode, HeroError
+from hero_engine.errors import ExitCode, HeroError, is_memory_short
 from hero_engine.journal import Journal
 from hero_engine.protocol import Notice
 from hero_engine.reporting import Deliver
 
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-"""What torch's and CUDA's errors have in them, whatever their type."""
 Result = TypeVar("Result")
 
 
@@ -44,7 +42,7 @@ class Limits:
             try:
                 return attempt(at_once)
             except (RuntimeError, MemoryError) as error:
-                if not is_memory(error):
+                if not is_memory_short(error):
                     raise
             # Out here the error is gone, and with it the tensors of the frames that it came from.
             at_once = self._halved(step, at_once)
@@ -67,9 +65,3 @@ class Limits:
             )
         )
         return half
-
-
-def is_memory(error: Exception) -> bool:
-    """Whether memory was short."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in SIGNS)

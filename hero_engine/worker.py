@@ -13,7 +13,7 @@ import threading
 import traceback
 from contextlib import suppress
 
-from hero_engine.errors import ExitCode, HeroError, StopRequested
+from hero_engine.errors import ExitCode, HeroError, StopRequested, is_memory_short
 from hero_engine.journal import Journal
 from hero_engine.labellers import Labeller, QueueLabeller
 from hero_engine.protocol import Command, Event, Failed, Finished, Stop
@@ -91,7 +91,8 @@ class EngineWorker(threading.Thread):
         except sqlite3.Error as error:
             return Failed(f"{self._folder.journal_path}: {error}", ExitCode.RUN)
         except Exception as error:
-            return Failed(self._noted(error), ExitCode.FAILED)
+            code = ExitCode.ENVIRONMENT if is_memory_short(error) else ExitCode.FAILED
+            return Failed(self._noted(error), code)
 
     def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:
         from hero_engine.learner import Learner

@@ -196,6 +196,14 @@ def test_known_errors_need_no_log(
     assert not (folder.path / "hero.log").exists()
 
 
+def test_memory_that_is_short_where_nothing_can_be_halved_is_the_machines_fault(
+    folder: RunDir,
+) -> None:
+    end = end_of(folder, RuntimeError("CUDA out of memory. Tried to allocate 9 GiB\nand more"))
+    assert isinstance(end, Failed) and end.exit_code == 3
+    assert end.message.startswith("RuntimeError: CUDA out of memory. Tried to allocate 9 GiB (")
+
+
 def test_a_model_that_has_gone_is_told(tmp_path: Path) -> None:
     folder = new_run(tmp_path / "run", tiny_settings(tmp_path / "nowhere"))
     end = Person(folder).play()

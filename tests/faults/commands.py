@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from math import inf
 from pathlib import Path
 
 from hero_process import BATCH, ROUNDS, Hero, small_run, write_labels
@@ -39,8 +40,10 @@ class Command:
         tally, draws = Tally(), random.Random(seed)
         while tally.faults < times:
             path = self.hero.home / f"chance-{tally.faults}"
-            while not self._killed(path, draws.uniform(0, self.seconds), tally):
-                pass
+            done = False
+            while not done:
+                after = draws.uniform(0, 1.5 * self.seconds) if tally.faults < times else inf
+                done = self._killed(path, after, tally)
             if left_behind(RunDir.open(path)) != self.straight:
                 tally.different.append(path.name)
             shutil.rmtree(path)

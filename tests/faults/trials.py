@@ -222,7 +222,8 @@ def killed_again_and_again(subject: Subject, times: int, seed: int) -> Tally:
         number += 1
         with subject.trial(f"chance-{number}") as path:
             while True:
-                end = subject.process(path, kill_after=draws.uniform(0, subject.seconds))
+                after = draws.uniform(0, 1.5 * subject.seconds) if tally.faults < times else None
+                end = subject.process(path, kill_after=after)
                 if end.code == 0:
                     break
                 count(subject, path, end, tally)
