@@ -337,17 +337,16 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
     A journal that was only just made has no tables yet.
     """
-    where = path.absolute().as_uri()
-    db = sqlite3.connect(f"{where}?mode=ro", uri=True, timeout=10)
+    where, count = path.absolute().as_uri(), "SELECT COUNT(*) FROM sqlite_master"
     try:
-        tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        db = sqlite3.connect(f"{where}?mode=ro", uri=True, timeout=10)
+        tables = db.execute(count).fetchone()[0]
     except sqlite3.OperationalError:
-        db.close()
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             raise
         db = sqlite3.connect(f"{where}?immutable=1", uri=True)
-        tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        tables = db.execute(count).fetchone()[0]
     if tables == 0:
         db = sqlite3.connect(":memory:")
         db.executescript(SCHEMA)

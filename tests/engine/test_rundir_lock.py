@@ -47,8 +47,10 @@ def test_the_lock_is_free_again_after_its_block_whatever_happened(run: RunDir) -
         run.lock().__enter__()
 
 
-def test_a_lock_file_of_rubbish_does_not_keep_anyone_out(run: RunDir) -> None:
-    (run.path / "lock").write_text("-1 of them")
+@pytest.mark.parametrize("left", [b"-1 of them", b"\xff\xfe\x00", b"4194303", b""])
+def test_what_a_dead_process_left_in_the_lock_keeps_nobody_out(run: RunDir, left: bytes) -> None:
+    (run.path / "lock").write_bytes(left)
+    assert not run.in_use()
     with run.lock(), refused(ExitCode.RUN, f"(process {os.getpid()})"):
         run.lock().__enter__()
 
