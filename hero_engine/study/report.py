@@ -104,7 +104,7 @@ def _line(lines: dict[str, Any], name: str) -> tuple[str, ...]:
         return ()
     transfer = [each["rate"] for each in lines["transfer"].values()] if name == "base" else []
     shares = (
-        (score[part] or 0) / lines["base"][part] if lines["base"][part] else None
+        score[part] / lines["base"][part] if score[part] and lines["base"][part] else None
         for part in ("diversity", "good_diversity")
     )
     return (

@@ -91,19 +91,27 @@ def test_a_point_after_every_so_many_labels(make: Callable[..., Plan]) -> None:
 
 
 def test_an_interrupted_cell_comes_to_the_same_figures(make: Callable[..., Plan]) -> None:
+    """Once between a round and its point, once after a point."""
+
     class Interrupt(Exception):  # noqa: N818 - as a key press
         pass
 
-    def interrupt(cell: Cell, point: dict[str, Any]) -> None:
+    def after_round(count: int) -> None:
+        if count == 6:  # a score tells of minibatches of 3
+            raise Interrupt
+
+    def after_point(cell: Cell, point: dict[str, Any]) -> None:
         raise Interrupt
 
-    plan = make(seeds=(0,), contenders=read_contenders("sft"))
+    plan = make(contenders=read_contenders("sft"))
     straight = work(replace(plan, out=plan.out / "straight"), only(plan), Watch())
+    path = plan.figures_path(only(plan))
     with pytest.raises(Interrupt):
-        work(plan, only(plan), Watch(point=interrupt))
-    assert [point["labels"] for point in read_figures(plan.figures_path(only(plan)))["points"]] == [
-        6
-    ]
+        work(plan, only(plan), Watch(pictures=after_round))
+    assert not path.exists()
+    with pytest.raises(Interrupt):
+        work(plan, only(plan), Watch(point=after_point))
+    assert [point["labels"] for point in read_figures(path)["points"]] == [6]
     again = work(plan, only(plan), Watch())
     assert again["points"] == straight["points"] and again["labels"] == straight["labels"]
     assert all(point["guided"] is None for point in again["points"])  # nothing guides the noise

@@ -122,7 +122,7 @@ def test_report(outcome: Outcome, tmp_path: Path) -> None:
     for line in [
         "| hands | *base, eta 1* | 0 |  | 0.300 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
         "| hands | *base, eta 0.5* | 0 |  | 0.400 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
-        "| hands | *“a fine hand”* | 0 |  | 0.700 |  |  |  | 0.25 | 0.00 |  |  |",
+        "| hands | *“a fine hand”* | 0 |  | 0.700 |  |  |  | 0.25 |  |  |  |",
         "| hands | sft | 128 | 1 | 0.550 |  |  | ▄▅▅ | 0.50 | 0.50 | 20 | 0.500 |",
         "| hands | hero | 75 ± 136 | 176 (1 of 2 seeds) |",
         "| hands | sft | not by 128 | not by 128 |",

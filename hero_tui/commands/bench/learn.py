@@ -186,12 +186,13 @@ def show(report: Report) -> None:
 
 
 def rich_table(table: Table) -> Any:
-    """For a terminal."""
+    """For a terminal, without Markdown's emphasis; brackets in a method's name are no markup."""
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     drawn = RichTable(*table.headers, title=table.title)
     for row in table.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(cell.strip("*")) for cell in row))
     return drawn
 
 
