@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hero_engine.errors import HeroError, short
+from hero_engine.errors import Damaged, HeroError, short
 from hero_engine.journal import Mark
 
 NEEDED = ("round", "image", "label", "best")
@@ -62,8 +62,11 @@ class LabelsFile:
 
 
 def checksum(picture: Path) -> str:
-    """SHA-256 of a picture's file."""
-    return sha256(picture.read_bytes()).hexdigest()
+    """SHA-256 of a picture's file. Damaged where it cannot be read."""
+    try:
+        return sha256(picture.read_bytes()).hexdigest()
+    except OSError as error:
+        raise Damaged(f"cannot read the picture {picture}: {error.strerror}") from error
 
 
 def read_labels(path: Path, batch: int) -> LabelsFile:

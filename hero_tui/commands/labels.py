@@ -114,7 +114,7 @@ def _rows(run: RunDir, journal: Journal, round: int, *, history: bool) -> Iterat
                 "image": image,
                 "label": "good" if good else "bad",
                 "best": given.best == image,
-                **_picture(run, round, image, paths[image]),
+                **_picture(run, round, image, paths.get(image, "")),
                 **_given(last[image]),
             }
 

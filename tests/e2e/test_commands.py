@@ -172,7 +172,8 @@ def test_the_judge_labels_a_run_of_ones_own_rounds(hero: Hero, tiny_model: Path)
 def test_help_names_every_command_and_exit_code(hero: Hero) -> None:
     shown = hero("--help")
     assert (shown.code, shown.err) == (0, "")
-    for command in ("run", "resume", "status", "tasks", "show", "eval", "export", "doctor"):
+    commands = "run resume label labels status tasks show eval export config doctor"
+    for command in commands.split():
         assert f" {command} " in shown.out
     for code in ExitCode:
         assert f" {code}  " in shown.out

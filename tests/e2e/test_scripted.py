@@ -15,6 +15,8 @@ import pytest
 from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run, write_labels
 from safetensors.torch import load_file
 
+from hero_engine.rundir import RunDir
+
 LAST = f"checkpoints/r{ROUNDS:03}/lora.safetensors"
 
 
@@ -127,6 +129,13 @@ def test_labels_from_elsewhere_teach_what_a_file_in_one_go_does(
     )
     assert [done.code for done in elsewhere.resumed] == [5, 5, 0]
     assert same_learned(elsewhere.path, finished.path)
+
+
+def test_a_run_at_work_takes_no_labels_from_outside(elsewhere: Elsewhere) -> None:
+    with RunDir.open(elsewhere.path).lock():
+        done = elsewhere.label(elsewhere.template)
+    assert done.code == 4
+    assert f"is in use by another hero (process {os.getpid()})" in done.err
 
 
 def test_labels_are_final_once_they_are_handed_in(elsewhere: Elsewhere) -> None:

@@ -17,6 +17,7 @@ from run_folders import SETTINGS
 from safetensors.torch import load_file
 from torch import nn
 
+from hero_engine import sources
 from hero_engine.config import LoraSettings
 from hero_engine.embedded.training.common import Average, Checkpoint
 from hero_engine.errors import ExitCode
@@ -117,6 +118,23 @@ def test_a_model_that_brings_code_is_refused_and_the_code_not_run(
     (model / "model_index.json").write_text(json.dumps(index | {part: named}))
     refuse_model(model, f"wants code of its own for '{part}'")
     assert not sprung.exists() and "foreign" not in sys.modules
+
+
+def test_a_hubs_model_that_brings_code_is_refused_before_it_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = {"_class_name": "StableDiffusionPipeline", "scheduler": ["foreign", "Scheduler"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    asked: list[str] = []
+
+    def fetched(hub_id: str) -> Path:
+        asked.append(hub_id)
+        return tmp_path / "model_index.json"
+
+    monkeypatch.setattr(sources, "_fetched", fetched)
+    with refused(ExitCode.ENVIRONMENT, "some/one wants code of its own for 'scheduler'"):
+        open_model("some/one", LoraSettings(), "cpu")
+    assert asked == ["some/one"]
 
 
 def test_the_training_scripts_go_on_without_pickles(tmp_path: Path) -> None:

@@ -197,6 +197,23 @@ def test_a_template_and_what_it_is_read_as(run: RunDir) -> None:
     assert (second.line, second.good, second.best) == (2, None, False)
 
 
+def test_paths_in_a_file_are_never_followed(run: RunDir, journal: Journal) -> None:
+    """What is read is the run's own picture of that number, whatever the line calls it."""
+    shown = pictures(run, 2)
+    paths = ["/etc/passwd", "../../../x", "a\0b", "\x1b]0;x"]
+    for path in paths:
+        others = {name: {"file": path, "tensor": path, "row": -1} for name in ("latent", "noise")}
+        line = row(0, 1, picture=path, sha256=checksum(shown[1]), source=path, **others)
+        found = parse_labels(NAME, json.dumps(line), 2)
+        assert found.others(0, shown) == []
+        assert [mark.image for mark in found.marks(0)] == [1]
+
+
+def test_a_picture_that_is_gone_is_told(tmp_path: Path) -> None:
+    with refused(ExitCode.RUN, "No such file", start=f"cannot read the picture {tmp_path}/gone"):
+        checksum(tmp_path / "gone.png")
+
+
 # --- whatever a file holds, it is read right or refused in one line
 
 VALUES = st.none() | st.booleans() | st.integers(-2, 5) | st.floats() | st.text(max_size=4)
