@@ -15,7 +15,9 @@ s - tau^2/(2 t), which makes it Flow-GRPO's SDE with a = sqrt(2) eta: their a = 
 
 What differs from Flow-GRPO: Euler-Maruyama leaves too much noise in x_s at few steps, and noise in
 the picture itself. Keeping the coefficients of x_0 and n those of the flow does not (as Flow-CPS
-observes, arXiv 2509.05952): the last step has none, and is not trained.
+observes, arXiv 2509.05952): the last step has none, and is not trained. Nor has one that ends below
+t = 0.02, as the last but one of Stable Diffusion 3 does: a density is as steep as 1/tau, and would
+outweigh all other steps for a difference that nobody sees.
 """
 
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ import torch
 from torch import Tensor
 
 from hero_engine.process import per_image
+
+NOISELESS = 0.02
+"""Steps that end below this t are taken without noise."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Flow:
         """See `Process.std`."""
         t, s = self._time(timesteps_B), self._time(prev_timesteps_B)
         variance = (s / t) ** 2 * (t**2 - ((1 - t) * s / (1 - s)) ** 2)
-        return eta * variance.clamp(min=0).sqrt()
+        return torch.where(s < NOISELESS, 0.0, eta * variance.clamp(min=0).sqrt())
 
     def step(
         self,

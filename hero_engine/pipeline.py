@@ -90,10 +90,24 @@ class Model:
     def encode_prompt(self, text: str) -> Prompt:
         """The text for `predict`, remembered for the next call."""
         if text not in self._prompts:
-            hidden, pooled = self.family.encode(self._pipeline, text, self.device)
+            with self._text_encoders_at_work():
+                hidden, pooled = self.family.encode(self._pipeline, text, self.device)
             pooled = None if pooled is None else pooled.to(self.dtype)
             self._prompts[text] = Prompt(hidden.to(self.dtype), pooled)
         return self._prompts[text]
+
+    @contextmanager
+    def _text_encoders_at_work(self) -> Iterator[None]:
+        """They are on the device only while they encode: T5 alone takes ten gigabytes."""
+        parts = [each for each in self._pipeline.components.values() if isinstance(each, nn.Module)]
+        encoders = [part for part in parts if part is not self.network and part is not self.vae]
+        for encoder in encoders:
+            encoder.to(self.device)
+        try:
+            yield
+        finally:
+            for encoder in encoders:
+                encoder.to("cpu")
 
     @torch.no_grad()
     def decode(self, latents_B_C_H_W: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -241,8 +255,10 @@ def open_model(
     family, pipeline = load_pipeline(name, dtype, config)
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):
-            part.to(where).requires_grad_(False).eval()
+            part.requires_grad_(False).eval()
     network = getattr(pipeline, family.network)
+    network.to(where)
+    pipeline.vae.to(where)
     latent_size = _latent_size(size, family, network, pipeline.vae)
     attach_lora(network, lora, seed)
     with quiet():

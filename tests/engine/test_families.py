@@ -99,6 +99,20 @@ def test_guidance_is_an_input_of_distilled_flux(folders: Folders) -> None:
     assert rows == {"flux": [2, 2], "schnell": [4, 4]}
 
 
+def test_text_encoders_work_once_and_then_make_room(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all of them, so the largest: T5."""
+    model = open_model(str(folders("flux")), LoraSettings(), "cpu")
+    encoder, seen = model._pipeline.text_encoder_2, list[Any]()
+    monkeypatch.setattr(encoder, "to", lambda place: seen.append(str(place)))
+    encoder.register_forward_pre_hook(lambda *_: seen.append("encodes"))
+    model.device = torch.device("cpu", 0)  # stands for a GPU: it has a name of its own
+    first = model.encode_prompt("a")
+    assert model.encode_prompt("a") is first
+    assert seen == ["cpu:0", "encodes", "cpu"]
+
+
 @pytest.mark.parametrize(
     ("size", "shape"), [((0, 0), (8, 8)), ((24, 32), (12, 16)), ((0, 8), (4, 4))]
 )

@@ -78,6 +78,18 @@ def test_what_config_show_tells_is_what_a_run_gets(capsys: pytest.CaptureFixture
     assert told["preset"] == {"value": "paper", "from": "hero.toml"}
 
 
+def test_a_kind_of_model_has_wishes_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Over the preset "paper", and under whatever else is said; found without the weights."""
+    Path("sd3").mkdir()
+    Path("sd3/model_index.json").write_text('{"_class_name": "StableDiffusion3Pipeline"}')
+    _, settings = choose([], {"task": "hands", "model": "sd3", "sampler": {"steps": 9}})
+    assert (settings.sampler.steps, settings.sampler.eta) == (9, 0.5)
+    assert (settings.preset, settings.model) == ("paper", str(Path("sd3").absolute()))
+    told = shown(capsys, "--task", "hands", "--model", "sd3", "--set", "sampler.steps=9")
+    assert told["sampler.eta"] == {"value": 0.5, "from": "the kind of model"}
+    assert told["sampler.steps"] == {"value": 9, "from": "the command line"}
+
+
 def test_without_a_task_the_rest_is_shown_and_no_run_begins(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
