@@ -19,9 +19,11 @@ from hero_engine.journal import Journal
 from hero_engine.protocol import Failed, ImagesReady, Notice
 from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
+from hero_tui.attention import Attention
 from hero_tui.cli import run_command
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.hero_app import HeroApp
+from hero_tui.run_state import RunState
 
 EVIL = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md\u202ee\x08f\rg\x00h"
 SEEN = "a?]0;owned?b?[2Jc?31md?e?f?g?h"
@@ -58,6 +60,16 @@ async def test_no_text_of_a_run_changes_the_apps_terminal(tmp_path: Path) -> Non
         lines = screen_lines(app)
         assert f"mended {SEEN}" in "\n".join(lines) and f"good: {SEEN}" in "\n".join(lines)
         assert not any(CHANGES_THE_TERMINAL.search(line) for line in lines)
+
+
+def test_no_tasks_name_ends_the_terminals_title_early(tmp_path: Path) -> None:
+    """The title is an escape sequence itself: a name could end it, and go on with another."""
+    written: list[str] = []
+    first = replace(opened(tmp_path, batch=4), task=EVIL)
+    Attention(written.append, bell=False).show(RunState(opened=first, phase="labelling"))
+    (sent,) = written
+    title = sent.partition("\x1b]2;")[2].removesuffix("\x1b\\")
+    assert title == f"hero: {SEEN}, round 1 is ready"
 
 
 async def test_markup_in_a_text_is_text(tmp_path: Path) -> None:
