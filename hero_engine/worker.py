@@ -7,8 +7,10 @@ safe point: a denoising step, an epoch of the embedding, an optimizer step, or a
 from __future__ import annotations
 
 import gc
+import os
 import queue
 import sqlite3
+import sys
 import threading
 import traceback
 from contextlib import suppress
@@ -20,6 +22,10 @@ from hero_engine.protocol import Command, Event, Failed, Finished, Stop
 from hero_engine.reporting import Deliver, Reporter
 from hero_engine.rundir import RunDir
 from hero_engine.trackers import open_tracker
+
+BEHIND = 5
+"""Niceness of the thread, and so of all that its libraries start: within this process only, where
+the kernel shares the cores out by session, as Linux does on a desktop and over ssh."""
 
 
 class EngineWorker(threading.Thread):
@@ -46,6 +52,13 @@ class EngineWorker(threading.Thread):
         self._labeller = labeller or QueueLabeller(self._inbox)
         self._more_rounds = more_rounds
         self._stopping = False
+
+    def start(self) -> None:
+        """Begin, behind the thread that answers keys wherever both want the same core."""
+        super().start()
+        if self.native_id is not None and sys.platform == "linux":
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.native_id, BEHIND)
 
     def send(self, command: Command) -> None:
         """Hand over a command; returns at once."""

@@ -65,7 +65,8 @@ def _encode(picture: Image.Image) -> str:
 
 
 def _sixel(picture: Image.Image, colours: int) -> str:
-    few = picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB")
-    canvas = draw(few, sixel_config(*few.size))
+    """An octree keeps the colours of small things, a blue cuff, where a median cut drops them."""
+    few = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    canvas = draw(few.convert("RGB"), sixel_config(*few.size))
     printed: bytes = canvas.print(TermDb().get_fallback_info())
     return printed.decode("ascii").strip()

@@ -29,8 +29,8 @@ from hero_tui.commands.bench.wire import environment
 START = 180.0
 """Seconds a run may take until its first round waits for labels."""
 
-PAUSE = 0.08, 0.30
-"""Seconds between an answer and the next key, the shortest and the longest."""
+MARKING, TURNING = (0.06, 0.20), (0.25, 0.60)
+"""Seconds from an answer to the next key, the shortest and the longest: of marks, of pages."""
 
 LETTERS = "qwertyui"
 """Tiles of the page's second row, pressed when they are there."""
@@ -113,9 +113,12 @@ class Person:
         until = time.monotonic() + START
         while not labelling(self.run, round):
             alive(not self._terminal.ended() and time.monotonic() < until, self.run)
+            pause = TURNING
             if pressing and len(self.seconds) < self.keys:
-                self._press(*self._key())
-            self._look(self._random.uniform(*PAUSE))
+                key, answer = self._key()
+                self._press(key, answer)
+                pause = TURNING if key == RIGHT else MARKING
+            self._look(self._random.uniform(*pause))
         self._terminal.settle(0.3)
 
     def take_turn(self, round: int) -> None:
@@ -159,18 +162,18 @@ class Person:
 
 
 def busy(folder: Path, settings: Settings, task: Task, *, keys: int, turns: int) -> Busy:
-    """Measure: `turns` rounds of each run, and up to `keys` keys.
+    """Measure: rounds of each run until so many keys were pressed, `turns` at most.
 
     HeroError, exit code 1, where a run ends or hangs.
     """
     with at_work(folder, settings, task, keys) as (person, twin):
-        for round in range(turns):
-            both = (person, twin) if round % 2 == 0 else (twin, person)
-            for one in both:
-                one.take_turn(round)
-        return Busy(
-            person.seconds, person.unanswered, spent(person.run, turns), spent(twin.run, turns)
-        )
+        taken = 0
+        while taken < turns and len(person.seconds) < keys:
+            for one in (person, twin) if taken % 2 == 0 else (twin, person):
+                one.take_turn(taken)
+            taken += 1
+        spent_by = [spent(each.run, taken) for each in (person, twin)]
+        return Busy(person.seconds, person.unanswered, *spent_by)
 
 
 @contextmanager
