@@ -67,7 +67,7 @@ class Plan:
     labeller: str = "judge"
     labels: int = 512
     every: int = 64
-    images: int = 256
+    images: int = 128
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

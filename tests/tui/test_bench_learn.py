@@ -21,7 +21,7 @@ def names(plan: Plan) -> list[str]:
 def test_the_full_study_is_six_tasks_six_methods_five_seeds() -> None:
     plan = NOTHING.plan()
     assert len(plan.tasks) == 6 and names(plan) == list(HEADLINE) and plan.seeds == (3, 4, 5, 6, 7)
-    assert (plan.labels, plan.every, plan.images, plan.labeller) == (512, 64, 256, "judge")
+    assert (plan.labels, plan.every, plan.images, plan.labeller) == (512, 64, 128, "judge")
     assert len(list(plan.cells())) == 180
     assert NOTHING.command() == "hero bench learn"
 

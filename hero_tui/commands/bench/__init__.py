@@ -89,7 +89,7 @@ def learn(
         int | None, typer.Option(min=1, metavar="N", help="Labels between two scorings; else 64.")
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Pictures of each score; else 256.")
+        int | None, typer.Option(min=2, metavar="N", help="Pictures of each score; else 128.")
     ] = None,
     settings: Annotated[
         list[str] | None,

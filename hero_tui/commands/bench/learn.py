@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hero_engine.study.plan import Cell, Plan
     from hero_engine.study.report import Report, Table
 
-FULL = {"labels": 512, "images": 256}
+FULL = {"labels": 512, "images": 128}
 QUICK = {"labels": 256, "images": 64}
 # Seeds begin at 3: the embedded preset's settings were found with 0 to 2 (docs/learning.md).
 QUICK_METHODS = "hero-forward,sft,ddpo"
