@@ -228,16 +228,16 @@ def made_with() -> dict[str, str]:
 
 
 def _check_same(path: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Figures of different making do not mix."""
+    """Figures of different making do not mix; a setting that came later was not there to differ."""
     before, now = (
         {**each["settings"], "images": each["images"], "every": each.get("every")}
         for each in (kept, wanted)
     )
-    changed = [name for name in now if before.get(name) != now[name]]
+    changed = [name for name in now if name in before and before[name] != now[name]]
     if changed:
         name = changed[0]
         raise HeroError(
-            f"{path} was made with {name} = {before.get(name)!r}, not {now[name]!r}: "
+            f"{path} was made with {name} = {before[name]!r}, not {now[name]!r}: "
             "choose another --out",
             exit_code=ExitCode.RUN,
         )

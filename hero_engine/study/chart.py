@@ -98,8 +98,9 @@ def _legend(
     levels: Mapping[str, float],
 ) -> None:
     """In the lower right, a line an entry."""
-    entries = len(curves) + len(levels)
-    x, y = WIDTH - RIGHT - 320, HEIGHT - BOTTOM - 14 - 20 * entries
+    names = [*(curve.name for curve in curves), *levels]
+    entries, widest = len(names), max(pen.textlength(name, font) for name in names)
+    x, y = WIDTH - RIGHT - 54 - int(widest), HEIGHT - BOTTOM - 14 - 20 * entries
     pen.rectangle((x - 8, y - 12, WIDTH - RIGHT - 6, y + 20 * entries - 6), "white", FAINT)
     for curve, colour in _coloured(curves):
         pen.line((x, y, x + 28, y), colour, 3)

@@ -168,11 +168,13 @@ def _plot(outcome: Outcome, task: str, rows: Sequence[Row]) -> Path:
         Curve(row.method, [(0, row.base, 0.0), *((at, m.mean, m.half) for at, m in row.curve)])
         for row in mine
     ]
+    lines = [line for line in outcome.lines if line["task"] == task]
     levels = {}
-    for line in (line for line in outcome.lines if line["task"] == task):
+    for line in lines:
         levels[f"base, {line['sampler']}"] = line["base"]["rate"]
         if line["enhanced"]:
-            levels[f"“{line['enhanced_prompt']}”"] = line["enhanced"]["rate"]
+            sampler = f", {line['sampler']}" if len(lines) > 1 else ""
+            levels[f"“{line['enhanced_prompt']}”{sampler}"] = line["enhanced"]["rate"]
     path = outcome.plan.out / f"{task}.png"
     picture = draw(f"{task}: success with fresh noise, by labels", curves, levels)
     write_beside(path, lambda file: picture.save(file, "PNG"))
