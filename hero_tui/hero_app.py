@@ -138,10 +138,10 @@ class HeroApp(App[int], inherit_bindings=False):
                 self.exit(event.exit_code)
             case Finished() if event.reason == "stopped" and not self.state.stopping:
                 self.exit(ExitCode.RESUMABLE)
-            case Finished() if self.blind:
-                self.exit(ExitCode.DONE)
-            case Finished():
+            case Finished() if event.reason != "stopped":
                 self.attention.ring()
+                if self.blind:
+                    self.exit(ExitCode.DONE)
         self.attention.show(self.state)
         self.labelling.show_state(self.state)
         if isinstance(self.screen, ProgressScreen):
