@@ -22,7 +22,10 @@ BATCH = 32
 COLUMNS, ROWS = 150, 48
 LINES_AROUND = 4
 LINES_ABOVE = 2
-MARK = 250
+FEW = 250
+"""Bytes at most, for a mark or a move."""
+
+TAB, RIGHT, DOWN = "\t", "\x1b[C", "\x1b[B"
 FIRST_PAINT = {"kitty": 400_000, "sixel": 500_000}
 """Bytes at most, for 32 pictures of 128 pixels."""
 
@@ -39,7 +42,7 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[FakeTerminal]:
 def play(fake: FakeTerminal, run_dir: Path, *more: str) -> None:
     options = f"--batch {BATCH} --rounds 2 --pace 0".split()
     fake.run(SCRIPT, str(run_dir), *options, *more)
-    fake.pump(lambda: fake.shows("your turn"))
+    fake.pump(lambda: fake.shows("your turn") and fake.shows(" z  "))
 
 
 def tiles(fake: FakeTerminal) -> list[np.ndarray]:
@@ -102,20 +105,33 @@ def test_two_tiles_that_are_swapped_are_noticed(terminal: FakeTerminal, tmp_path
     assert misplaced(terminal) == [3, 12]
 
 
+def sent_by(fake: FakeTerminal, key: str) -> int:
+    """Bytes that a key makes the app write."""
+    heard = len(fake.heard.encode())
+    fake.type(key)
+    while fake.listen(0.4):
+        continue
+    return len(fake.heard.encode()) - heard
+
+
 @ALL_WAYS
-def test_marking_sends_a_few_bytes_and_no_picture(terminal: FakeTerminal, tmp_path: Path) -> None:
+def test_marking_and_moving_send_a_few_bytes_and_no_picture(
+    terminal: FakeTerminal, tmp_path: Path
+) -> None:
     play(terminal, tmp_path)
     terminal.pump(lambda: all_drawn(terminal))
-    terminal.listen(0.3)
-    before = [tile.copy() for tile in tiles(terminal)]
-    heard = len(terminal.heard.encode())
-    terminal.type("w")
-    terminal.pump(lambda: terminal.shows("● good"))
-    terminal.listen(0.2)
+    while terminal.listen(0.3):
+        continue
+    shown = tiles(terminal)
+    before = [tile.copy() for tile in shown]
+    assert 0 < sent_by(terminal, "w") <= FEW
+    assert terminal.shows("● good")
+    sent_by(terminal, TAB)
+    for key in (RIGHT, DOWN, "h", "k", "x"):
+        assert 0 < sent_by(terminal, key) <= FEW
     assert terminal.screen.pictures_sent == BATCH
-    assert len(terminal.heard.encode()) - heard <= MARK
-    all_drawn(terminal)
-    assert all((old == new).all() for old, new in zip(before, tiles(terminal), strict=True))
+    terminal.screen.paint_placeholders()
+    assert all((old == new).all() for old, new in zip(before, shown, strict=True))
 
 
 @pytest.mark.parametrize("terminal", ["kitty", "xterm"], indirect=True)
@@ -147,7 +163,7 @@ def test_what_is_sent_stays_within_its_bytes(kind: str) -> None:
     assert measured.pictures == BATCH
     assert measured.first_paint <= FIRST_PAINT[kind]
     assert (measured.mark_pictures, measured.replace_pictures) == (0, 1)
-    assert measured.mark <= MARK
+    assert measured.mark <= FEW
     assert measured.replace <= FIRST_PAINT[kind] / BATCH
 
 
