@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).parents[2]
-PATIENCE = 90.0
+PATIENCE = 170.0
 """Seconds; on a busy machine torch and diffusers alone take ten to import."""
 
 BATCH, ROUNDS = 6, 3
