@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hero_process import BATCH, PATIENCE, PROJECT, Hero, small_run
+from hero_process import BATCH, PATIENCE, PROJECT, FinishedRun, Hero, small_run
 
 sys.path.append(str(PROJECT / "tests" / "tui"))
 
@@ -72,3 +73,31 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     await_text(second, "round 2 ", "e  ● good")
     second.type("\x11")
     assert await_end(second) == 75
+
+
+def test_a_blind_comparison_is_left_goes_on_and_tells_its_result(
+    terminals: list[FakeTerminal], hero: Hero, finished: FinishedRun
+) -> None:
+    first, second = terminals
+    run = hero.home / "judged"
+    shutil.copytree(finished.path, run)
+    command = ["eval", run, "--human", "--images", "4"]
+    sit_down(first, hero, *command)
+    await_text(first, "your turn", ", blind")
+    first.type("w")
+    await_text(first, "w  ● good")
+    first.type("\x11")
+    assert await_end(first) == 75
+    assert f"Go on with: hero eval {run} --human --images 4" in first.heard
+
+    sit_down(second, hero, *command)
+    await_text(second, "your turn", "w  ● good")
+    second.type("\r")
+    second.listen(0.2)
+    second.type("\r")
+    assert await_end(second) == 0
+    assert "difference  " in second.heard and "4 pairs" in second.heard
+    told = json.loads(hero(*command, "--json").out)
+    assert (told["n"], told["judged"], told["base_judged"], told["pairs"]) == (4, 4, 4, 4)
+    assert sorted([told["success_rate"], told["base_success_rate"]]) == [0, 0.25]
+    assert abs(told["difference"]) == 0.25
