@@ -32,9 +32,11 @@ Row = tuple[str, Tally]
 def rows(root: Path, given: argparse.Namespace) -> Iterator[Row]:
     """What happened, and what became of it."""
     for update in ("ddpo", "forward"):
-        yield from engine_rows(Subject(root, update), update, given)
-    tally = Command(root).killed(given.hero, given.seed)
-    yield "`hero run` and `hero resume` killed at random times", tally
+        if given.only in (None, update):
+            yield from engine_rows(Subject(root, update), update, given)
+    if given.only in (None, "hero"):
+        tally = Command(root).killed(given.hero, given.seed)
+        yield "`hero run` and `hero resume` killed at random times", tally
 
 
 def engine_rows(subject: Subject, update: str, given: argparse.Namespace) -> Iterator[Row]:
@@ -62,6 +64,7 @@ def engine_rows(subject: Subject, update: str, given: argparse.Namespace) -> Ite
 def main() -> int:
     """Run all rows."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--only", choices=("ddpo", "forward", "hero"), help="a part of the rows")
     parser.add_argument("--every", type=int, default=1, help="only every so many instants")
     parser.add_argument("--thin", type=int, default=4, help="read-only: only every so many files")
     parser.add_argument("--kills", type=int, default=150, help="kills at random, for each update")
