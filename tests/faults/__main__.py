@@ -44,7 +44,7 @@ def engine_rows(subject: Subject, update: str, given: argparse.Namespace) -> Ite
     every = range(1, len(subject.instants) + 1, given.every)
     files = [at for at in every if not subject.instants[at - 1].startswith("s")]
     names = (
-        f"killed at each of {len(subject.instants)} instants",
+        f"killed at {len(every)} of {len(subject.instants)} instants",
         "killed at random times, again and again",
         "the disk is full from one write on",
         "the file system turns read-only",
