@@ -60,8 +60,8 @@ def run_on_terminal(
     if seen and code == ExitCode.RESUMABLE:
         code = code_of(seen[0])
     talk(farewell(app, run_dir, code, go_on.format(run_dir)))
-    if app.bridge.running:
-        os._exit(code)
+    if app.bridge.running or seen:
+        os._exit(code)  # a signal does not wait for the libraries to tidy up: torch takes a second
     return code
 
 
