@@ -79,7 +79,7 @@ def test_a_blind_comparison_is_left_goes_on_and_tells_its_result(
     terminals: list[FakeTerminal], hero: Hero, finished: FinishedRun
 ) -> None:
     first, second = terminals
-    run = hero.home / "judged"
+    run = hero.home / "two-models"
     shutil.copytree(finished.path, run)
     command = ["eval", run, "--human", "--images", "4"]
     sit_down(first, hero, *command)

@@ -134,29 +134,6 @@ def test_marking_and_moving_send_a_few_bytes_and_no_picture(
     assert all((old == new).all() for old, new in zip(before, shown, strict=True))
 
 
-@pytest.mark.parametrize("terminal", ["kitty", "xterm"], indirect=True)
-def test_moving_the_cursor_sends_a_few_bytes_and_no_picture(
-    terminal: FakeTerminal, tmp_path: Path
-) -> None:
-    play(terminal, tmp_path)
-    terminal.pump(lambda: all_drawn(terminal))
-    terminal.type("\t")
-    terminal.pump(lambda: terminal.shows("▸"))
-    terminal.listen(0.3)
-    at = pointer(terminal)
-    heard = len(terminal.heard.encode())
-    terminal.type("l")
-    terminal.pump(lambda: pointer(terminal) > at)
-    terminal.listen(0.2)
-    assert terminal.screen.pictures_sent == BATCH
-    assert len(terminal.heard.encode()) - heard <= FEW
-
-
-def pointer(fake: FakeTerminal) -> int:
-    """The column of the cursor's mark."""
-    return next((line.index("▸") for line in fake.screen.display if "▸" in line), -1)
-
-
 @pytest.mark.parametrize("kind", ["kitty", "sixel"])
 def test_what_is_sent_stays_within_its_bytes(kind: str) -> None:
     measured = sent(kind)
