@@ -5,7 +5,7 @@ value and the allowed range. `to_toml` and `from_toml` keep them in run.toml.
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -249,46 +249,6 @@ class Settings(Checked):
     forward: ForwardSettings = field(default_factory=ForwardSettings)
     d3po: D3poSettings = field(default_factory=D3poSettings)
     sft: SftSettings = field(default_factory=SftSettings)
-
-
-def paper(**changes: Any) -> Settings:
-    """The official code's settings, for Stable Diffusion 1.5."""
-    return Settings(**({"preset": "paper"} | changes))
-
-
-def embedded(**changes: Any) -> Settings:
-    """What makes the embedded model learn, by experiment: see docs/learning.md."""
-    targets = ("to_q", "to_k", "to_v", "to_out.0", "conv")
-    tuned: dict[str, Any] = {
-        "preset": "embedded",
-        "model": "embedded",
-        "update": "forward",
-        "minibatch": 16,
-        "same_noise": 4,
-        "sampler": SamplerSettings(steps=20, eta=0.5, guidance=1.0),
-        "lora": LoraSettings(rank=16, alpha=16, targets=targets),
-        "embedding": EmbeddingSettings(
-            features=256, head=(256, 128), learning_rate=1e-3, epochs=150
-        ),
-        "noise": NoiseSettings(fresh_share=0.25),
-        "forward": ForwardSettings(reference="round", history="round", beta=1.0, steps=40),
-    }
-    if changes.get("update") in ("ddpo", "d3po"):
-        # They learn from what the sampler's noise decides. The policy gradient's signal lies in the
-        # steps and layers that decide the composition.
-        tuned |= {
-            "sampler": SamplerSettings(steps=20, eta=1.0, guidance=1.0),
-            "lora": LoraSettings(rank=16, alpha=16, targets=targets, within="mid_block"),
-            "noise": NoiseSettings(fresh_share=0.5),
-            "ddpo": DdpoSettings(
-                steps_per_image=10, window=(0.0, 0.5), learning_rate=1e-2, minibatch=8
-            ),
-        }
-    return Settings(**(tuned | changes))
-
-
-PRESETS: dict[str, Callable[..., Settings]] = {"paper": paper, "embedded": embedded}
-"""Each makes Settings from keyword changes: PRESETS["paper"](task="hands", prompt="1 hand")."""
 
 
 def to_toml(settings: Settings) -> str:

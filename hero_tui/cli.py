@@ -13,6 +13,7 @@ import typer
 from hero_engine import __version__
 from hero_engine.errors import ExitCode, HeroError
 from hero_tui.commands import bench
+from hero_tui.commands.help_text import HELP
 from hero_tui.commands.options import (
     Force,
     Graphics,
@@ -35,34 +36,6 @@ from hero_tui.commands.output import (
     talk,
 )
 
-HELP = """\
-Teach a diffusion model from your labels, in the terminal.
-
-[b]Examples[/b]
-
-  hero run --task hands                              label from the keyboard
-  hero resume                                        go on where it was left
-  hero run --task hands --headless --labels judge    the same from a script
-  hero eval RUN --images 384 --noise fresh           better than before?
-  hero export RUN --out hands.safetensors            the LoRA, for diffusers
-
-[b]Exit codes[/b]
-
-   0  done
-   1  the engine failed
-   2  wrong usage, setting, task or labels; no terminal
-   3  the machine: a model that cannot be opened, a folder that cannot be written
-   4  the run is missing, in use, or damaged
-   5  the run waits for labels; see hero label
-  75  stopped before the end; go on with hero resume
- 130  interrupted
-
-[b]Environment[/b]
-
-  HERO_RUNS           folder of runs (default: ~/.local/share/hero/runs)
-  HERO_SAMPLER_STEPS  any setting, by its name in hero config show
-  HERO_DEBUG=1        tracebacks
-"""
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """ClickException; typer brings its own copy of click, in a place that moves."""
 

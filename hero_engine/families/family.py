@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,7 @@ Size = tuple[int, int]
 """Height and width."""
 
 
-class Family:
+class Family(ABC):
     """A kind of latent diffusion model. Stateless: what it needs of a pipeline it is given.
 
     title: for a person. pipeline: its class in diffusers. network: the attribute of the pipeline
@@ -31,10 +32,11 @@ class Family:
     settings: ClassVar[Mapping[str, Any]] = {}
     step: ClassVar[int] = 1
 
+    @abstractmethod
     def encode(self, pipeline: Any, text: str, device: Any) -> tuple[Tensor, Tensor | None]:
         """Hidden states (1, T, D), and a pooled vector (1, P) where the network wants one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def denoise(
         self,
         network: Any,
@@ -50,11 +52,10 @@ class Family:
 
         guidance: only for a network that was distilled with it (`distilled`).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def process(self, pipeline: Any, latent_size: Size) -> Process:
         """What its predictions mean, on the pipeline's own schedule."""
-        raise NotImplementedError
 
     def channels(self, network: Any) -> int:
         """Of a latent."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hero_engine.config import PRESETS, Settings, flat
+from hero_engine.config import Settings, flat
+from hero_engine.presets import PRESETS
 from hero_engine.rundir import runs_root
 from hero_engine.sources import family_settings
 from hero_engine.tasks import Task
@@ -48,7 +49,7 @@ def run_rows(found: Sequence[Layer], flags: dict[str, Any]) -> Iterator[tuple[st
     named = sources([*found, Layer("the command line", flags)])
     has_task = "task" in named
     task, settings = choose(found if has_task else [Layer("", ANY_TASK), *found], flags)
-    preset = flat(asdict(PRESETS[settings.preset]()))
+    preset = flat(asdict(PRESETS[settings.preset](update=settings.update)))
     if settings.preset == "paper":
         family = family_settings(settings.model, settings.model_config)
         named = dict.fromkeys(flat(family), "the kind of model") | named

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from hero_engine.config import embedded
+from hero_engine.presets import embedded
 from hero_engine.tasks import Task
 
 TASK = Task("cup", "a cup", "Cup", "it is full", 30, 6, ("a mug",), None, {"batch": 8})

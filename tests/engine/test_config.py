@@ -7,17 +7,15 @@ import pytest
 from refusals import refused
 
 from hero_engine.config import (
-    PRESETS,
     DdpoSettings,
     SamplerSettings,
     Settings,
-    embedded,
     from_toml,
-    paper,
     to_toml,
     with_changes,
 )
 from hero_engine.errors import ExitCode, HeroError
+from hero_engine.presets import PRESETS, embedded, paper
 
 
 def test_paper_is_the_official_code() -> None:

@@ -9,9 +9,9 @@ import pytest
 from refusals import refused
 from run_folders import SETTINGS, TASK
 
-from hero_engine.config import paper
 from hero_engine.errors import ExitCode
 from hero_engine.journal import Journal
+from hero_engine.presets import paper
 from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task, load_task
 
