@@ -1,7 +1,8 @@
 """How soon a key is answered while the engine works, and what the open app costs the engine.
 
-Two runs with the same settings take turns: one in the app, with somebody pressing keys, and one
-without a terminal. Each learns from a round and samples the next while the other waits for labels.
+Keys are pressed in the first rounds. Then two runs with the same settings take turns, one in the
+app with nobody at the keys, and one without a terminal: each learns from a round and samples the
+next while the other waits for labels.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ START = 180.0
 
 MARKING, TURNING = (0.06, 0.20), (0.25, 0.60)
 """Seconds from an answer to the next key, the shortest and the longest: of marks, of pages."""
+
+MOST = 24
+"""Rounds with keys, at most."""
 
 LETTERS = "qwertyui"
 """Tiles of the page's second row, pressed when they are there."""
@@ -121,8 +125,8 @@ class Person:
             self._look(self._random.uniform(*pause))
         self._terminal.settle(0.3)
 
-    def take_turn(self, round: int) -> None:
-        """Hand this round in, then press keys while the engine learns and samples the next."""
+    def take_turn(self, round: int, *, pressing: bool = False) -> None:
+        """Hand this round in, then look on, or press keys, until the next one waits for labels."""
         until = time.monotonic() + START
         for letter in LIKED:
             self._terminal.type(letter)
@@ -131,7 +135,7 @@ class Person:
             alive(not self._terminal.ended() and time.monotonic() < until, self.run)
             self._terminal.type("\r")
             self._look(0.3)
-        self.wait(round + 1, pressing=True)
+        self.wait(round + 1, pressing=pressing)
 
     def close(self) -> None:
         """End it."""
@@ -162,17 +166,19 @@ class Person:
 
 
 def busy(folder: Path, settings: Settings, task: Task, *, keys: int, turns: int) -> Busy:
-    """Measure: rounds of each run until so many keys were pressed, `turns` at most.
+    """Measure: rounds until so many keys were pressed (MOST at most), then `turns` of each run.
 
     HeroError, exit code 1, where a run ends or hangs.
     """
     with at_work(folder, settings, task, keys) as (person, twin):
-        taken = 0
-        while taken < turns and len(person.seconds) < keys:
-            for one in (person, twin) if taken % 2 == 0 else (twin, person):
-                one.take_turn(taken)
-            taken += 1
-        spent_by = [spent(each.run, taken) for each in (person, twin)]
+        pressed = 0
+        while pressed < MOST and len(person.seconds) < keys:
+            person.take_turn(pressed, pressing=True)
+            pressed += 1
+        for turn in range(turns):
+            for one in (person, twin) if turn % 2 == 0 else (twin, person):
+                one.take_turn(turn + (pressed if one is person else 0))
+        spent_by = [spent(person.run, pressed, turns), spent(twin.run, 0, turns)]
         return Busy(person.seconds, person.unanswered, *spent_by)
 
 
@@ -201,13 +207,15 @@ def labelling(run: RunDir, round: int) -> bool:
     return (status.get("round"), status.get("phase")) == (round, "labelling")
 
 
-def spent(run: RunDir, turns: int) -> dict[str, float]:
-    """Seconds by step; the first round was sampled before any key was pressed, so not counted."""
-    rounds = [event for event in events(run) if event["event"] == "round"][:turns]
+def spent(run: RunDir, first: int, turns: int) -> dict[str, float]:
+    """Seconds by step of so many turns: learning from a round, and sampling the next."""
+    rounds = [event["seconds"] for event in events(run) if event["event"] == "round"]
     total = dict.fromkeys(STEPS, 0.0)
-    for event in rounds:
-        for step in STEPS[1:] if event["round"] == 0 else STEPS:
-            total[step] += event["seconds"][step]
+    for turn in range(first, first + turns):
+        for step in STEPS[1:]:
+            total[step] += rounds[turn][step]
+        if turn > first:  # what the last turn samples is told with a round that never ends
+            total["sample"] += rounds[turn]["sample"]
     return total
 
 
