@@ -131,8 +131,8 @@ def _fetched(hub_id: str) -> Path:
         offline = False
     except HfHubHTTPError:
         raise
-    except Exception:
-        offline = True
+    except Exception:  # nobody answers; what is raised then depends on the hub's HTTP library
+        offline = True  # the download below says what is wrong, if anything is
     return Path(hf_hub_download(hub_id, INDEX, local_files_only=offline))
 
 
