@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -44,6 +44,13 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
         if ".lora_" in weight_name:
             weight.data = weight.data.float()
     network.eval()
+
+
+def lora_layers(network: Any) -> Iterator[Any]:
+    """peft's layers with LoRA weights, each around one of the network's own."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return (layer for layer in network.modules() if isinstance(layer, BaseTunerLayer))
 
 
 def layer_names(network: Any) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hero_engine.config import LoraSettings, Settings
 from hero_engine.errors import ExitCode, HeroError, one_line
 from hero_engine.families import Family
-from hero_engine.lora import attach_lora
+from hero_engine.lora import attach_lora, lora_layers
 from hero_engine.process import Process
 from hero_engine.quiet import quiet
 from hero_engine.sources import configuration, find_model, model_family
@@ -202,6 +202,29 @@ class Model:
             yield
         finally:
             self.network.enable_adapters()
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """The tuned model with its LoRA added into the weights, for as long as the block lasts.
+
+        The same predictions up to float rounding, without the LoRA layers' own calls, for sampling.
+        Weights of lower precision than float32 would round the LoRA away and stay as they are, and
+        so does the bare model within `base`.
+        """
+        layers = list(lora_layers(self.network))
+        if self.dtype != torch.float32 or any(layer.disable_adapters for layer in layers):
+            yield
+            return
+        weights = [layer.get_base_layer().weight for layer in layers]
+        bare = [weight.data for weight in weights]
+        for layer, weight in zip(layers, weights, strict=True):
+            weight.data = weight.data + layer.get_delta_weight(layer.active_adapters[0])
+        try:
+            with self.base():
+                yield
+        finally:
+            for weight, data in zip(weights, bare, strict=True):
+                weight.data = data
 
 
 def vae_scale(vae: Any) -> int:

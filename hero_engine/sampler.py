@@ -102,20 +102,21 @@ def sample(
         else _Recorder(kept_steps_B_S, noises_B_C_H_W, timesteps.dtype)
     )
     x_t = noises_B_C_H_W.to(model.device)
-    for step in range(settings.steps):
-        timestep = timesteps[step].expand(count)
-        prev = prev_timesteps[step].expand(count)
-        output = model.predict(x_t, timestep, positive, negative, settings.guidance)
-        mean, std = model.process.step(output, timestep, prev, x_t, settings.eta)
-        x_next = mean
-        if settings.eta > 0:
-            noise = normal_each(randoms, x_t.shape[1:], x_t.dtype)
-            x_next = mean + std * noise.to(model.device)
-        if recorder is not None:
-            recorder.keep(step, timestep, prev, x_t, x_next, mean, std)
-        x_t = x_next
-        if on_step is not None:
-            on_step(step + 1, settings.steps)
+    with model.merged():
+        for step in range(settings.steps):
+            timestep = timesteps[step].expand(count)
+            prev = prev_timesteps[step].expand(count)
+            output = model.predict(x_t, timestep, positive, negative, settings.guidance)
+            mean, std = model.process.step(output, timestep, prev, x_t, settings.eta)
+            x_next = mean
+            if settings.eta > 0:
+                noise = normal_each(randoms, x_t.shape[1:], x_t.dtype)
+                x_next = mean + std * noise.to(model.device)
+            if recorder is not None:
+                recorder.keep(step, timestep, prev, x_t, x_next, mean, std)
+            x_t = x_next
+            if on_step is not None:
+                on_step(step + 1, settings.steps)
     trajectory = None if recorder is None else recorder.trajectory
     return Batch(noises_B_C_H_W.cpu(), x_t.cpu(), trajectory)
 

@@ -15,8 +15,8 @@ What differs from sony/hero and ddpo-pytorch, which it builds on:
 - a picture whose reward is unknown is left out;
 - `window` can keep the training to a part of the steps (the default is all, as there).
 
-Before the first optimizer step rho is 1: exactly, where the minibatches of training have the rows
-of those of sampling; else up to float32 rounding (|rho - 1| < 1e-5; clip range 1e-4). The metric
+Before the first optimizer step rho is 1 up to float32 rounding (|rho - 1| < 1e-5; clip range 1e-4):
+sampling adds the LoRA into the weights, and its minibatches have other sizes. The metric
 `first_ratio_error` is the largest |rho - 1| seen there.
 """
 

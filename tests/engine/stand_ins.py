@@ -133,6 +133,11 @@ class LineModel:
         finally:
             self.is_base = False
 
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Nothing to merge."""
+        yield
+
 
 class BellModel(LineModel):
     """The perfect denoiser of N(m, 0.3^2), m its one weight: sampling it gives that bell.

@@ -12,6 +12,7 @@ from stand_ins import WIDE_LORA
 
 from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError
+from hero_engine.lora import lora_layers
 from hero_engine.lora_files import diffusers_lora
 from hero_engine.pipeline import Model, open_model
 
@@ -64,6 +65,41 @@ def test_only_lora_is_trainable_and_starts_without_effect(model: Model) -> None:
     with model.base():
         assert torch.equal(model.predict(x, t, prompt), base)
     assert all(weight.requires_grad for weight in model.lora_parameters())
+
+
+def test_merged_predicts_the_same_and_leaves_nothing_changed(model: Model) -> None:
+    stir(model)
+    x, t = some_input(model)
+    prompt = model.encode_prompt("one hand")
+    before = {name: weight.clone() for name, weight in model.network.named_parameters()}
+    tuned = model.predict(x, t, prompt)
+    with model.base():
+        base = model.predict(x, t, prompt)
+    with model.merged():
+        assert torch.allclose(model.predict(x, t, prompt), tuned, atol=1e-5)
+        with model.merged():
+            assert torch.allclose(model.predict(x, t, prompt), tuned, atol=1e-5)
+    with model.base(), model.merged():
+        assert torch.equal(model.predict(x, t, prompt), base)
+    with pytest.raises(RuntimeError), model.merged():
+        raise RuntimeError
+    after = dict(model.network.named_parameters())
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert all(weight.requires_grad for weight in model.lora_parameters())
+    assert torch.equal(model.predict(x, t, prompt), tuned)
+
+
+def test_low_precision_is_not_merged(model: Model) -> None:
+    stir(model)
+    model.dtype = torch.bfloat16
+    calls: list[int] = []
+    first = next(lora_layers(model.network))
+    first.lora_A.default.register_forward_hook(lambda *_: calls.append(1))
+    model.network.to(torch.bfloat16)
+    x, t = some_input(model)
+    with model.merged():
+        model.predict(x, t, model.encode_prompt("one hand"))
+    assert calls
 
 
 def test_guidance_is_an_extrapolation_of_two_calls(model: Model) -> None:
