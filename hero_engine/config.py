@@ -85,8 +85,11 @@ class NoiseSettings(Checked):
 
 @dataclass(frozen=True)
 class EmbeddingSettings(Checked):
-    """The learned representation of final latents."""
+    """The representation of final latents that rewards come from."""
 
+    kind: Literal["triplet", "network"] = "triplet"
+    """Learned from the labels (paper), or the frozen network's own activations (not learned; then
+    rewards are probabilities)."""
     channels: tuple[int, ...] = (8, 16, 32)
     """Channels after each convolution."""
     features: int = ranged(2048, 1, 65536)
@@ -100,7 +103,7 @@ class EmbeddingSettings(Checked):
     epochs: int = ranged(500, 0, 100_000)
     """Epochs a round."""
     history: Literal["round", "all"] = "round"
-    """Labels it is trained on: this round's (paper) or all so far."""
+    """Labels it, or the head on it, is trained on: this round's (paper) or all so far."""
     half_life: float = ranged(0.0, 0, 1e6)
     """Newer pictures of its kind (good, bad) that make one drawn half as often; 0: all alike."""
 
@@ -112,6 +115,20 @@ class RewardSettings(Checked):
     kind: Literal["best", "positives", "labels", "probability"] = "best"
     """Similarity to the best (paper), to all goods, the 0/1 label itself (DDPO's baseline), or the
     probability of good, by a logistic head on the embedding (not in the paper)."""
+
+
+@dataclass(frozen=True)
+class UnlabelledSettings(Checked):
+    """Further updates of a round, on pictures that nobody labels (not in the paper).
+
+    Each draws pictures with the weights as they are then, and trains on the probabilities of good
+    that the representation gives them.
+    """
+
+    rounds: int = ranged(0, 0, 1000)
+    """How many follow the update on the labels; 0: none."""
+    pictures: int = ranged(64, 2, 100_000)
+    """Pictures of each, all from fresh noise."""
 
 
 @dataclass(frozen=True)
@@ -245,10 +262,25 @@ class Settings(Checked):
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     reward: RewardSettings = field(default_factory=RewardSettings)
+    unlabelled: UnlabelledSettings = field(default_factory=UnlabelledSettings)
     ddpo: DdpoSettings = field(default_factory=DdpoSettings)
     forward: ForwardSettings = field(default_factory=ForwardSettings)
     d3po: D3poSettings = field(default_factory=D3poSettings)
     sft: SftSettings = field(default_factory=SftSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chance = self.reward.kind == "probability"
+        if self.embedding.kind == "network" and self.reward.kind not in ("probability", "labels"):
+            raise HeroError(
+                f"embedding.kind 'network' gives probabilities: reward.kind {self.reward.kind!r} "
+                "needs 'triplet', or set reward.kind to 'probability'"
+            )
+        if self.unlabelled.rounds and not (chance and self.update in ("forward", "ddpo")):
+            raise HeroError(
+                "unlabelled.rounds needs probabilities to learn from, and an update that can: set "
+                "reward.kind to 'probability' and update to 'forward' or 'ddpo'"
+            )
 
 
 def to_toml(settings: Settings) -> str:

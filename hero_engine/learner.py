@@ -15,14 +15,15 @@ from torch import Tensor
 from hero_engine.config import Settings
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labels import Labels
+from hero_engine.network_features import NetworkFeatures
 from hero_engine.noise import FRESH, NoisePrior
 from hero_engine.pipeline import Model, model_for
 from hero_engine.records import Batch
 from hero_engine.representation import Embedding, ranking_auc, train_embedding
 from hero_engine.reward import (
+    ChanceOfGood,
     label_reward,
     positives_reward,
-    probability_reward,
     similarity_reward,
 )
 from hero_engine.rundir import Parts
@@ -43,6 +44,11 @@ class Learner:
         self.update = make_update(settings, model)
         self.embedding = Embedding(model.latent_shape, settings.embedding, seed=settings.seed)
         self.embedding.to(model.device)
+        self.network_features = (
+            NetworkFeatures(model, settings.prompt, settings.minibatch, settings.seed)
+            if settings.embedding.kind == "network"
+            else None
+        )
         self.prior: NoisePrior = FRESH
         self.best_C_H_W: Tensor | None = None
         self.memory = Memory(torch.zeros(0, *model.latent_shape), torch.zeros(0, dtype=torch.bool))
@@ -72,6 +78,8 @@ class Learner:
 
         Of this round, or of all so far, as the settings say.
         """
+        if self.network_features is not None:
+            return None
         if self.best_C_H_W is None:
             return None
         known = self._known(batch, labels)
@@ -113,11 +121,10 @@ class Learner:
         """The reward of every picture, (B,) on the CPU; None where there is nothing to be like."""
         if self.settings.reward.kind == "labels":
             return label_reward(labels)
+        if self.settings.reward.kind == "probability":
+            chance = self.chance_of_good(batch, labels)
+            return None if chance is None else chance(self.features(batch.latents_B_C_H_W)).float()
         latents = batch.latents_B_C_H_W.to(self.model.device)
-        known = self._known(batch, labels)
-        if self.settings.reward.kind == "probability" and len(known.good_N):
-            known_latents = known.latents_N_C_H_W.to(self.model.device)
-            return probability_reward(self.embedding, latents, known_latents, known.good_N).cpu()
         if self.best_C_H_W is None:
             return None
         if self.settings.reward.kind == "positives" and labels.goods:
@@ -125,6 +132,29 @@ class Learner:
         return similarity_reward(
             self.embedding, latents, self.best_C_H_W.to(self.model.device)
         ).cpu()
+
+    def chance_of_good(self, batch: Batch, labels: Labels) -> ChanceOfGood | None:
+        """A head on the representation, fitted to the known labels; None where there are none."""
+        known = self._known(batch, labels)
+        if len(known.good_N) == 0:
+            return None
+        if self.network_features is None:
+            features = self.features(known.latents_N_C_H_W)
+            return ChanceOfGood.fit(features, known.good_N, standardise=False)
+        features = self.network_features.of_memory(known.latents_N_C_H_W)
+        return ChanceOfGood.fit(features, known.good_N, standardise=True)
+
+    @torch.no_grad()
+    def features(self, latents_B_C_H_W: Tensor) -> Tensor:
+        """What the representation sees in final latents: (B, F) on the CPU.
+
+        The network's activations, or the embedding's features brought to length 1. The embedding
+        has seen the labels that the head is fitted to, so its chances are surer than they should.
+        """
+        if self.network_features is not None:
+            return self.network_features(latents_B_C_H_W)
+        features = self.embedding(latents_B_C_H_W.to(self.model.device))
+        return torch.nn.functional.normalize(features).cpu()
 
     def experience(
         self, batch: Batch, labels: Labels, rewards_B: Tensor | None, round: int

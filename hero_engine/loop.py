@@ -36,8 +36,10 @@ from hero_engine.pictures import Pictures
 from hero_engine.protocol import Finished, Notice, PhaseStarted, RoundFinished
 from hero_engine.records import Batch
 from hero_engine.reporting import CheckStop, Deliver, Meter
+from hero_engine.reward import ChanceOfGood
 from hero_engine.rundir import RunDir, why_over
 from hero_engine.same_noise import make_same_noise_pictures
+from hero_engine.unlabelled import mean_chance, unlabelled_experience
 from hero_engine.updates import Experience
 
 
@@ -149,17 +151,42 @@ class Run:
         if not why_not:
             with self._timed("update"):
                 metrics |= self._improve(experience)
+                metrics |= self._improve_unlabelled(batch, labels)
 
         # 4. The noises of the next round.
         learner.prior = learner.prior.updated(batch, labels)
 
-        notes = [*notes, *self._notes(labels, contrasted=contrast is not None, why_not=why_not)]
+        contrasted = contrast is not None or learner.network_features is not None
+        notes = [*notes, *self._notes(labels, contrasted=contrasted, why_not=why_not)]
         self._finish(self._report(labels, rewards, metrics, notes, updated=not why_not))
 
     def _improve(self, experience: Experience) -> dict[str, float]:
         meter, update = self._meter("training", "update"), self.learner.update
         return self.limits.halving(
             "update", update.minibatch, lambda rows: self.learner.improve(experience, meter, rows)
+        )
+
+    def _improve_unlabelled(self, batch: Batch, labels: Labels) -> dict[str, float]:
+        """Further updates, on pictures that only the representation judges: see unlabelled.py."""
+        wanted, metrics = self.settings.unlabelled, dict[str, float]()
+        chance = self.learner.chance_of_good(batch, labels) if wanted.rounds else None
+        if chance is None:
+            return metrics
+        for turn in range(1, wanted.rounds + 1):
+            experience = self._unlabelled(chance, turn)
+            metrics["unlabelled_chance"] = mean_chance(experience)
+            if not self.learner.update.signal(experience):
+                self._improve(experience)
+        return metrics
+
+    def _unlabelled(self, chance: ChanceOfGood, turn: int) -> Experience:
+        meter = self._meter("training", "unlabelled")
+        return self.limits.halving(
+            "sample",
+            self.settings.minibatch,
+            lambda at_once: unlabelled_experience(
+                self.learner, chance, self.round, turn, at_once, meter.piece
+            ),
         )
 
     def _show_same_noise(self) -> None:

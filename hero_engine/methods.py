@@ -15,6 +15,7 @@ from typing import Any
 
 from hero_engine.config import known_instead, merge
 from hero_engine.errors import HeroError
+from hero_engine.presets import PLUS
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ METHODS: dict[str, Method] = {
     "hero-beta-1": Method("HERO, all noise around best", _but(noise={"best_share": 1.0})),
     "hero-eps-0.05": Method("HERO, nearer noise", _but(noise={"perturbation": 0.05})),
     "hero-eps-0.3": Method("HERO, farther noise", _but(noise={"perturbation": 0.3})),
+    "hero+": Method(
+        "the embedded preset, and further updates on pictures the frozen network's features judge",
+        PLUS,
+    ),
     "hero-recent": Method(
         "HERO, its representation trained on all labels, recent ones oftenest",
         _but(embedding={"history": "all", "half_life": 64.0}),
@@ -74,7 +79,7 @@ ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
 """Ablations that are the paper's own values."""
 
 HEADLINE = ("hero", "hero-preset", "hero-forward", "ddpo", "d3po", "sft")
-BEYOND = ("hero-recent", "hero-probability")
+BEYOND = ("hero+", "hero-recent", "hero-probability")
 """What goes beyond the paper, off in every preset."""
 ABLATIONS = tuple(
     name

@@ -1,5 +1,8 @@
 """From labels to rewards, and from rewards to advantages (paper, sections 4.2 and 3)."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -8,6 +11,9 @@ from hero_engine.labels import Labels
 from hero_engine.representation import Embedding
 
 NEWTON_STEPS = 12
+SPREAD = 5.0
+"""Deviation of the logits that standardised features are given before there are labels."""
+SMALLEST_DEVIATION = 1e-3
 
 
 @torch.no_grad()
@@ -34,31 +40,59 @@ def label_reward(labels: Labels) -> Tensor:
     return torch.tensor(values)
 
 
-@torch.no_grad()
-def probability_reward(
-    embedding: Embedding, latents_B_C_H_W: Tensor, known_N_C_H_W: Tensor, good_N: Tensor
-) -> Tensor:
-    """The chance of being good: (B,), in 0..1, by a logistic head on the embedding's features.
+@dataclass(frozen=True)
+class ChanceOfGood:
+    """The chance that a picture is good, by a logistic head on its features.
 
-    The head is fitted to the known pictures (N >= 1). As Platt (1999) does, their targets are not
-    1 and 0 but (G + 1)/(G + 2) and 1/(B + 2), with G goods and B bads. The embedding has seen the
-    same labels, so chances are still surer than those of unseen pictures.
+    As Platt (1999) does, the targets it is fitted to are not 1 and 0 but (G + 1)/(G + 2) and
+    1/(B + 2), with G goods and B bads. Features are shifted and scaled first, all float64.
     """
-    known = functional.normalize(embedding(known_N_C_H_W)).double()
-    goods, bads = int(good_N.sum()), int((~good_N).sum())
-    good = good_N.to(known.device)
-    targets = torch.where(good, (goods + 1) / (goods + 2), 1 / (bads + 2)).to(known)
-    weights, offset = fit_logistic(known, targets)
-    pictures = functional.normalize(embedding(latents_B_C_H_W)).double()
-    return (pictures @ weights + offset).sigmoid().float()
+
+    centre_F: Tensor
+    scale_F: Tensor
+    weights_F: Tensor
+    offset: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def fit(cls, features_N_F: Tensor, good_N: Tensor, *, standardise: bool) -> Self:
+        """To N >= 1 pictures that are known, good_N bool.
+
+        standardise: to mean 0, deviation 1, and a mean square length of SPREAD^2. The head's
+        weights are drawn from N(0, I) a priori (`fit_logistic`), so before any label the logits of
+        such pictures spread with that deviation. Else features are taken as they are.
+        """
+        features = features_N_F.double()
+        centre, scale = torch.zeros(features.shape[1]).to(features), torch.ones(1).to(features)
+        if standardise:
+            centre = features.mean(0)
+            deviation = (features - centre).square().mean(0).sqrt() + SMALLEST_DEVIATION
+            scale = SPREAD / (deviation * features.shape[1] ** 0.5)
+        good = good_N.to(features.device)
+        goods, bads = int(good.sum()), int((~good).sum())
+        targets = torch.where(good, (goods + 1) / (goods + 2), 1 / (bads + 2)).to(features)
+        weights, offset = fit_logistic((features - centre) * scale, targets)
+        return cls(centre, scale, weights, offset)
+
+    @torch.no_grad()
+    def __call__(self, features_B_F: Tensor) -> Tensor:
+        """(B,) in 0..1, float64."""
+        scaled = (features_B_F.double() - self.centre_F) * self.scale_F
+        return (scaled @ self.weights_F + self.offset).sigmoid()
 
 
 def fit_logistic(features_N_F: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
     """Weights (F,) and offset that minimise the cross-entropy's sum plus |weights|^2 / 2.
 
     features float64, targets in 0..1. Newton's method; the sum is convex and the offset is free.
+    The best weights lie in the span of the features, so with F > N they are sought there.
     """
-    ones = torch.ones(len(features_N_F), 1).to(features_N_F)
+    count, width = features_N_F.shape
+    if width > count:
+        basis_F_N = torch.linalg.qr(features_N_F.T).Q
+        weights, offset = fit_logistic(features_N_F @ basis_F_N, targets_N)
+        return basis_F_N @ weights, offset
+    ones = torch.ones(count, 1).to(features_N_F)
     inputs = torch.cat([features_N_F, ones], 1)
     ridge = torch.ones(inputs.shape[1]).to(inputs)
     ridge[-1] = 0

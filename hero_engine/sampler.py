@@ -35,10 +35,12 @@ def pick_training_steps(
     seed: int,
     round: int,
     window: tuple[float, float] = (0.0, 1.0),
+    first_index: int = 0,
 ) -> Tensor:
     """Which denoising steps of each image will be trained, drawn before any is sampled.
 
     window: the part of the sampler's steps they are drawn from, 0 the noisiest, 1 the last.
+    first_index: the first image's index in its round.
     Returns (count, S) int64 indices into the sampler's steps, rising, without repeats in a row.
     S is `steps_per_image`, or fewer where the window has fewer steps with noise in them.
     ValueError where it has none (eta = 0, or an empty window).
@@ -51,7 +53,7 @@ def pick_training_steps(
         raise ValueError(f"no denoising step in the window {window} has noise (eta = 0: none has)")
     kept = min(steps_per_image, len(noisy))
     rows = []
-    for index in range(count):
+    for index in range(first_index, first_index + count):
         order = torch.randperm(len(noisy), generator=generator(seed, "pick", round, index))
         rows.append(noisy[order[:kept].sort().values])
     return torch.stack(rows)

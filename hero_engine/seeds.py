@@ -12,7 +12,17 @@ from typing import Literal
 import torch
 
 Purpose = Literal[
-    "noise", "step", "pick", "embed", "update", "renoise", "init", "probe", "label", "same"
+    "noise",
+    "step",
+    "pick",
+    "embed",
+    "update",
+    "renoise",
+    "init",
+    "probe",
+    "label",
+    "same",
+    "features",
 ]
 
 

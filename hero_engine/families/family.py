@@ -67,6 +67,10 @@ class Family(ABC):
         height, width = (size, size) if isinstance(size, int) else size
         return int(height), int(width)
 
+    def feature_layers(self, network: Any) -> list[Any]:
+        """The layers whose activations tell most of a picture: the middle one and the next."""
+        return [network.mid_block, network.up_blocks[0]]
+
     def distilled(self, network: Any) -> bool:
         """Whether guidance is an input of the network, in place of a second call."""
         return False

@@ -56,6 +56,11 @@ class Flux(Family):
         )[0]
         return unpacked(output, height, width)
 
+    def feature_layers(self, network: Any) -> list[Any]:
+        """The transformer block in the middle."""
+        blocks = network.transformer_blocks
+        return [blocks[len(blocks) // 2]]
+
     def process(self, pipeline: Any, latent_size: Size) -> Process:
         """The pipeline's own schedule, shifted by the picture's size where it wants that."""
         from hero_engine.flow import Flow, shift_of

@@ -84,12 +84,13 @@ def settings_for(
     if name not in PRESETS:
         raise HeroError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
     numbers: dict[str, Any] = {"batch": task.batch, "labels": task.labels}
-    if name == "paper":
+    as_in_paper = name == "paper" or (name == "hero+" and model != "embedded")
+    if as_in_paper:
         numbers |= task.paper
     if changes and "update" in changes:  # a preset may differ by update
         numbers["update"] = changes["update"]
     settings = PRESETS[name](task=task.name, prompt=task.prompt, model=model, **numbers)
-    if name == "paper":
+    if as_in_paper:
         settings = with_changes(settings, family or {})
     return with_changes(settings, changes or {})
 

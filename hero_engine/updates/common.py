@@ -52,7 +52,9 @@ class Experience:
     """All that one round gives an update.
 
     rewards_B: None when there was nothing to compare with; NaN where a picture's is unknown.
-    memory: all rounds' labelled pictures, this round's included.
+    memory: all rounds' labelled pictures, this round's included. chances_B: of a batch that nobody
+    labels, the chance that each is good, in 0..1; None for a labelled one. turn: 0 for the labelled
+    batch, then 1, 2, ... for the round's unlabelled ones.
     """
 
     batch: Batch
@@ -62,6 +64,8 @@ class Experience:
     round: int
     seed: int
     memory: Memory
+    chances_B: Tensor | None = None
+    turn: int = 0
 
 
 class Update(Protocol):

@@ -105,7 +105,8 @@ class DdpoUpdate:
         """The pictures of each optimizer step: every inner epoch is a new shuffle of all."""
         known = (~rewards_B.isnan()).nonzero().flatten()
         for epoch in range(self.settings.inner_epochs):
-            random = generator(experience.seed, "update", experience.round, epoch)
+            number = experience.turn * self.settings.inner_epochs + epoch
+            random = generator(experience.seed, "update", experience.round, number)
             order = known[torch.randperm(len(known), generator=random)]
             yield from torch.split(order, self.settings.images_per_update)
 

@@ -21,6 +21,9 @@ m_old + (g - d) / (2 b) (a test checks it). So 1 / b is the strength of a round.
 `old` this is a bounded step away from the base however many rounds follow; with the round's own
 policy as `old` the steps add up, as they do in NFT, and labels should then be the round's own.
 
+Of pictures that nobody labelled (`Experience.chances_B`) each is drawn as good in proportion to its
+chance p, and as bad to 1 - p: in expectation the loss above, with r = p.
+
 A round that knows only good ones is plain fine-tuning on them. One that knows only bad ones has no
 signal: a policy's own pictures, all of them bad, average to the policy itself, so moving away from
 them is moving away from a few pictures' noise, with nothing to say where to.
@@ -67,17 +70,19 @@ class ForwardUpdate:
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""
-        known = self._memory(experience).good_N
-        if len(known) == 0:
+        chances = self._pool(experience).chance_N
+        if len(chances) == 0:
             return "no picture is labelled"
-        return "" if bool(known.any()) else "no picture is good, so nothing says where to go"
+        return (
+            "" if bool((chances > 0).any()) else "no picture is good, so nothing says where to go"
+        )
 
     def step(
         self, experience: Experience, on_progress: OnProgress | None = None
     ) -> dict[str, float]:
         """Learn from one round: see `Update.step`. ValueError without any label."""
-        memory = self._memory(experience)
-        if len(memory.good_N) == 0:
+        pool = self._pool(experience)
+        if len(pool.chance_N) == 0:
             raise ValueError(f"update {self.name!r}: {self.signal(experience)}")
         probe, total = Probe(self.model, experience), self.settings.steps
         prompt = self.model.encode_prompt(experience.prompt)
@@ -85,7 +90,7 @@ class ForwardUpdate:
         self.optimizer.clear()
         losses, norms = [], []
         for step in range(total):
-            rows = self._draw(memory, experience, step)
+            rows = self._draw(pool, experience, step)
             losses.append(self._gather(rows, prompt, start))
             norms.append(self.optimizer.step())
             if on_progress is not None:
@@ -93,8 +98,8 @@ class ForwardUpdate:
         return {
             "loss": sum(losses) / total,
             "grad_norm": sum(norms) / total,
-            "goods": float(memory.good_N.sum()),
-            "bads": float((~memory.good_N).sum()),
+            "goods": float(pool.chance_N.sum()),
+            "bads": float((1 - pool.chance_N).sum()),
             "optimizer_steps": float(total),
             "prediction_change": probe.change(),
         }
@@ -107,22 +112,26 @@ class ForwardUpdate:
         """Put back what `state_dict` gave."""
         self.optimizer.load_state_dict(state)
 
-    def _memory(self, experience: Experience) -> Memory:
+    def _pool(self, experience: Experience) -> "Pool":
+        if experience.chances_B is not None:
+            return Pool(experience.batch.latents_B_C_H_W, experience.chances_B.double())
+        memory = experience.memory
         if self.settings.history == "round":
-            return Memory.of_round(experience.batch, experience.labels)
-        return experience.memory
+            memory = Memory.of_round(experience.batch, experience.labels)
+        return Pool(memory.latents_N_C_H_W, memory.good_N.double())
 
-    def _draw(self, memory: Memory, experience: Experience, step: int) -> "Rows":
-        """One optimizer step's pictures (evenly, with repeats), timesteps and noises."""
-        random = generator(experience.seed, "update", experience.round, step)
-        goods = _draw_from(memory.good_N, self.settings.goods, random)
-        bads = _draw_from(~memory.good_N, self.settings.bads, random)
-        clean = memory.latents_N_C_H_W[torch.cat([goods, bads])].to(self.model.device)
+    def _draw(self, pool: "Pool", experience: Experience, step: int) -> "Rows":
+        """One optimizer step's pictures (with repeats), timesteps and noises."""
+        number = experience.turn * self.settings.steps + step
+        random = generator(experience.seed, "update", experience.round, number)
+        goods = _draw_from(pool.chance_N, self.settings.goods, random)
+        bads = _draw_from(1 - pool.chance_N, self.settings.bads, random)
+        clean = pool.latents_N_C_H_W[torch.cat([goods, bads])].to(self.model.device)
         timesteps = torch.cat(
             [self._timesteps(len(goods), random), self._timesteps(len(bads), random)]
         )
         x_t, noise = renoise(
-            self.model, clean, timesteps, experience.seed, "renoise", experience.round, step
+            self.model, clean, timesteps, experience.seed, "renoise", experience.round, number
         )
         good = torch.arange(len(clean), device=self.model.device) < len(goods)
         return Rows(clean, good, timesteps, x_t, noise)
@@ -185,6 +194,14 @@ class ForwardUpdate:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """Pictures to draw from; chance_N: of being good, float64, 1 or 0 where a label says so."""
+
+    latents_N_C_H_W: Tensor
+    chance_N: Tensor
+
+
+@dataclass(frozen=True)
 class Rows:
     """Noised pictures of one optimizer step; the good ones come first. Timesteps on the CPU."""
 
@@ -201,9 +218,8 @@ class Rows:
             yield Rows(*each)
 
 
-def _draw_from(mask_N: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """`count` indices where the mask holds, evenly and with repeats; none where it never does."""
-    known = mask_N.nonzero().flatten()
-    if len(known) == 0:
-        return known
-    return known[torch.randint(len(known), (count,), generator=random)]
+def _draw_from(weights_N: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """`count` indices in proportion to their weights, with repeats; none where all are 0."""
+    if not bool((weights_N > 0).any()):
+        return torch.zeros(0, dtype=torch.int64)
+    return torch.multinomial(weights_N, count, replacement=True, generator=random)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hero_engine.config import AdamWSettings, ForwardSettings, SftSettings
-from hero_engine.updates.common import Experience, Memory
-from hero_engine.updates.forward import ForwardUpdate, Rows
+from hero_engine.updates.common import Experience
+from hero_engine.updates.forward import ForwardUpdate, Pool, Rows
 
 if TYPE_CHECKING:
     from hero_engine.pipeline import Model, Prompt
@@ -33,11 +33,12 @@ class SftUpdate(ForwardUpdate):
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""
-        return "" if len(self._memory(experience).good_N) else "no picture is good"
+        return "" if len(self._pool(experience).chance_N) else "no picture is good"
 
-    def _memory(self, experience: Experience) -> Memory:
-        known = super()._memory(experience)
-        return Memory(known.latents_N_C_H_W[known.good_N], known.good_N[known.good_N])
+    def _pool(self, experience: Experience) -> Pool:
+        known = super()._pool(experience)
+        good_N = known.chance_N == 1
+        return Pool(known.latents_N_C_H_W[good_N], known.chance_N[good_N])
 
     def _loss(self, rows: Rows, prompt: "Prompt", start: list[Tensor]) -> Tensor:
         """The mean error of the prediction itself."""

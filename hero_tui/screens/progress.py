@@ -19,7 +19,7 @@ from hero_tui.widgets.footer import KeyFooter
 from hero_tui.widgets.line import Line, clock
 
 BAR = 8
-STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning"}
+STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "unlabelled": "trying"}
 
 
 class ProgressScreen(Screen[None], inherit_bindings=False):

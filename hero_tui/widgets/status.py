@@ -19,7 +19,7 @@ PHASES = {
     "finished": "finished",
     "failed": "failed",
 }
-STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning"}
+STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "unlabelled": "trying"}
 BAR = 12
 ROUNDS_SHOWN = 8
 """Rounds of the sparkline on 80 columns; a wider line has more, the newest."""

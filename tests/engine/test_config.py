@@ -8,6 +8,7 @@ from refusals import refused
 
 from hero_engine.config import (
     DdpoSettings,
+    RewardSettings,
     SamplerSettings,
     Settings,
     from_toml,
@@ -40,6 +41,7 @@ def test_paper_is_the_official_code() -> None:
     }
     assert asdict(got.noise) == {"best_share": 0.5, "perturbation": 0.1, "fresh_share": 0.0}
     assert asdict(got.embedding) == {
+        "kind": "triplet",
         "channels": (8, 16, 32),
         "features": 2048,
         "head": (2048, 1024, 512),
@@ -183,7 +185,8 @@ def test_both_ends_of_every_range_hold(name: str, low: float, high: float, above
     part, _, leaf = name.rpartition(".")
 
     def change(value: float) -> Settings:
-        return with_changes(paper(), {part: {leaf: value}} if part else {leaf: value})
+        able = paper(update="forward", reward=RewardSettings(kind="probability"))
+        return with_changes(able, {part: {leaf: value}} if part else {leaf: value})
 
     for value in (low, high):
         if not (above and value == low):

@@ -7,11 +7,11 @@ from torch import nn
 
 from hero_engine.labels import Labels
 from hero_engine.reward import (
+    ChanceOfGood,
     advantages,
     fit_logistic,
     label_reward,
     positives_reward,
-    probability_reward,
     similarity_reward,
 )
 
@@ -70,17 +70,29 @@ def test_the_logistic_head_is_where_the_penalised_sum_is_least() -> None:
     assert abs(float((p - t).sum())) < 1e-9
 
 
-def test_chances_are_calibrated_on_unseen_pictures() -> None:
+def test_with_more_features_than_pictures_it_is_the_same_minimum() -> None:
+    random = torch.Generator().manual_seed(1)
+    features = torch.randn(6, 30, generator=random, dtype=torch.float64)
+    targets = torch.rand(6, generator=random, dtype=torch.float64)
+    weights, offset = fit_logistic(features, targets)
+    x, t, w = features.numpy(), targets.numpy(), weights.numpy()
+    p = 1 / (1 + np.exp(-(x @ w + float(offset))))
+    assert np.allclose(x.T @ (p - t) + w, 0, atol=1e-9)
+    assert abs(float((p - t).sum())) < 1e-9
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_chances_are_calibrated_on_unseen_pictures(standardise: bool) -> None:
     """Good with probability (1 + sin(angle)) / 2: of those told p, about p are good."""
 
     def drawn(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         random = torch.Generator().manual_seed(seed)
         angle = torch.rand(count, generator=random) * torch.pi - torch.pi / 2
-        latents = torch.stack([angle.cos(), angle.sin()], 1).view(-1, 1, 1, 2)
-        return latents, torch.rand(count, generator=random) < (1 + angle.sin()) / 2
+        good = torch.rand(count, generator=random) < (1 + angle.sin()) / 2
+        return torch.stack([angle.cos(), angle.sin()], 1), good
 
     known, unseen = drawn(600, 0), drawn(6000, 1)
-    chances = probability_reward(Flat(), unseen[0], *known)  # type: ignore[arg-type]
+    chances = ChanceOfGood.fit(*known, standardise=standardise)(unseen[0])
     for low in (0.1, 0.3, 0.5, 0.7):
         told = (chances >= low) & (chances < low + 0.2)
         assert told.sum() > 300
@@ -89,7 +101,19 @@ def test_chances_are_calibrated_on_unseen_pictures() -> None:
         )
 
 
+def test_standardised_features_lose_their_units() -> None:
+    """Another scale and origin of every feature leaves the chances as they were."""
+    random = torch.Generator().manual_seed(2)
+    features, unseen = (torch.randn(n, 7, generator=random, dtype=torch.float64) for n in (40, 5))
+    good = features[:, 0] > 0
+    scale, shift = torch.logspace(0, 3, 7).double(), torch.linspace(-9, 9, 7).double()
+    plain = ChanceOfGood.fit(features, good, standardise=True)(unseen)
+    other = ChanceOfGood.fit(features * scale + shift, good, standardise=True)
+    assert torch.allclose(other(unseen * scale + shift), plain, atol=0.01)
+    assert float(plain.std()) > 0.1
+
+
 def test_chances_of_a_single_kind_are_platts_target() -> None:
     good = torch.ones(3, dtype=torch.bool)
-    chances = probability_reward(Flat(), LATENTS, LATENTS[:3], good)  # type: ignore[arg-type]
-    assert chances.tolist() == pytest.approx([4 / 5] * 4, abs=1e-6)
+    chances = ChanceOfGood.fit(LATENTS[:3].flatten(1), good, standardise=False)
+    assert chances(LATENTS.flatten(1)).tolist() == pytest.approx([4 / 5] * 4, abs=1e-6)
