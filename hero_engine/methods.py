@@ -87,6 +87,8 @@ ABLATIONS = tuple(
     if name.startswith("hero-") and name not in ("hero-preset", "hero-forward", *BEYOND)
 )
 
+VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero+"})
+"""HERO with one thing changed."""
 
 BETWEEN = re.compile(r",(?![^\[]*\])")
 """A comma, but not within brackets."""
@@ -99,6 +101,11 @@ class Contender:
     name: str
     changes: Mapping[str, Any]
     labels: int | None = None
+
+    @property
+    def method(self) -> str:
+        """Its method's name."""
+        return self.name.partition(":")[0]
 
 
 def read_contenders(text: str) -> tuple[Contender, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from hero_engine.config import SamplerSettings, Settings, merge
 from hero_engine.errors import HeroError
 from hero_engine.habits import is_judge, read_habits
 from hero_engine.labellers import judged
-from hero_engine.methods import Contender
+from hero_engine.methods import VARIANTS, Contender
 from hero_engine.tasks import Task, load_task, read_task, settings_for
+from hero_engine.toml_file import read_toml
 
 TUNING = Path(__file__).parent / "tuning.toml"
 """The task kept apart for tuning, "tuning" on the command line; it is never reported."""
+TUNED = Path(__file__).parent / "tuned.toml"
+"""What tuning there found for each method."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ class Cell:
         return "-".join([*(_plain(part) for part in parts if part), str(self.seed)])
 
     def settings(self) -> Settings:
-        """The run's."""
-        changes = merge(merge(self.changes, self.contender.changes), {"seed": self.seed})
+        """The run's: the preset's, the study's, those the method was tuned to, its own."""
+        tuned = {} if self.task.name == TUNING.stem else tuned_settings(self.contender.method)
+        changes = merge(merge(self.changes, tuned), self.contender.changes)
+        changes = merge(changes, {"seed": self.seed})
         return settings_for(self.task, "embedded", "embedded", changes)
 
 
@@ -108,6 +114,13 @@ class Plan:
             name = "-".join(_plain(part) for part in (cell.task.name, told, taste) if part)
             found[name] = Line(cell.task, sampler, told, self.out / "lines" / f"{name}.json")
         return found
+
+
+@cache
+def tuned_settings(method: str) -> dict[str, Any]:
+    """What tuning found for a method; an ablation has those of what it is an ablation of."""
+    table = read_toml(TUNED)
+    return dict(table.get("hero" if method in VARIANTS else method, {}))
 
 
 def study_task(name: str) -> Task:

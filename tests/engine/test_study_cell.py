@@ -11,16 +11,18 @@ import pytest
 from refusals import refused
 from tiny_runs import tiny_settings
 
+from hero_engine.config import Settings, flat, with_changes
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import ExitCode
 from hero_engine.journal import Journal
-from hero_engine.methods import read_contenders
+from hero_engine.methods import ABLATIONS, METHODS, read_contenders
 from hero_engine.rundir import RunDir
 from hero_engine.study.cell import InUse, Watch, read_figures, work
-from hero_engine.study.plan import TUNING, Cell, Plan, study_task
+from hero_engine.study.plan import TUNED, TUNING, Cell, Plan, study_task
 from hero_engine.study.report import write_report
 from hero_engine.study.study import run_study
 from hero_engine.tasks import list_tasks
+from hero_engine.toml_file import read_toml
 
 
 class Glance:
@@ -184,3 +186,28 @@ def test_the_tuning_task_is_kept_apart() -> None:
     assert TUNING.stem not in {task.name for task in list_tasks()}
     assert tuning.prompt not in {task.prompt for task in list_tasks()}
     assert tuning.wanted == {"colour": "white"}
+
+
+def settings_in(task: str, contender: str, tmp_path: Path) -> Settings:
+    [cell] = Plan((task,), read_contenders(contender), (0,), tmp_path).cells()
+    return cell.settings()
+
+
+def test_methods_are_compared_as_they_were_tuned(tmp_path: Path) -> None:
+    """But not where they are tuned; an ablation shares HERO's values; what is typed comes first."""
+    tuned = read_toml(TUNED)
+    assert tuned and tuned.keys() <= METHODS.keys()
+    for method, table in tuned.items():
+        want = with_changes(settings_in("tuning", method, tmp_path), table)
+        assert replace(settings_in("hands", method, tmp_path), task="", prompt="") == replace(
+            want, task="", prompt=""
+        )
+    [(part, values)] = tuned["hero"].items()
+    for ablation in ABLATIONS:
+        assert (
+            flat(values).items()
+            <= asdict(getattr(settings_in("hands", ablation, tmp_path), part)).items()
+        )
+    [name] = values
+    typed = settings_in("hands", f"hero:{part}.{name}=0.5", tmp_path)
+    assert getattr(getattr(typed, part), name) == 0.5
