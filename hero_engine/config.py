@@ -255,6 +255,9 @@ class Settings(Checked):
     """Where metrics go besides events.jsonl: into the run's folder, or to Weights & Biases."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute activations again in training, to save memory; auto: on a GPU below 32 GB."""
+    ahead: bool = False
+    """Draw the next round while a person labels this one, so that nobody waits for it: every round
+    then comes from weights that have not learned from the one before it. Not in the paper."""
     same_noise: int = ranged(0, 0, 64)
     """Pictures of the same noises made anew every round, to see what training changed; 0: none."""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
@@ -383,7 +386,7 @@ def _check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
     elif hint in (int, float):
         _check_number(name, value, hint, limits)
     elif not isinstance(value, hint):
-        _refuse(name, value, "text" if hint is str else hint.__name__)
+        _refuse(name, value, {str: "text", bool: "true or false"}.get(hint, hint.__name__))
 
 
 def _check_tuple(name: str, value: Any, of: tuple[Any, ...]) -> None:

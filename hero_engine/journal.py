@@ -17,7 +17,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +130,20 @@ class Journal:
         return {int(row[0]): Round(*row) for row in rows}
 
     def current(self) -> tuple[int, str] | None:
-        """The last round and its phase; None before the first."""
-        last = max(self.rounds().values(), default=None)
-        return None if last is None else (last.round, last.phase)
+        """The round that was never learned from, else the last, and its phase; None before both.
+
+        One more may have begun after it: see the setting `ahead`.
+        """
+        return self._first(lambda row: row.metrics is None)
+
+    def at_hand(self) -> tuple[int, str] | None:
+        """The round to label: the first that was not handed in, else the last; likewise."""
+        return self._first(lambda row: row.submitted is None and row.metrics is None)
+
+    def _first(self, wanted: Callable[[Round], bool]) -> tuple[int, str] | None:
+        rows = list(self.rounds().values())
+        found = next(filter(wanted, rows), rows[-1] if rows else None)
+        return None if found is None else (found.round, found.phase)
 
     def add_images(self, round: int, paths: Mapping[int, str]) -> None:
         """Pictures of a round are on the disk: index -> path relative to the run."""

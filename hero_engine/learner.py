@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import isfinite
 from typing import Self
 
@@ -32,11 +34,34 @@ from hero_engine.updates import Experience, Memory, OnProgress, make_update
 OnEpoch = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a round's pictures come from: LoRA weights, and the prior over their noises."""
+
+    lora: Mapping[str, Tensor]
+    prior: NoisePrior
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        lora = {f"lora.{name}": weight for name, weight in self.lora.items()}
+        return lora | {f"prior.{name}": noise for name, noise in self.prior.tensors().items()}
+
+    @classmethod
+    def from_tensors(cls, flat: Mapping[str, Tensor]) -> Self:
+        """The source that `tensors` wrote."""
+        lora, prior = (
+            {name.removeprefix(part): each for name, each in flat.items() if name.startswith(part)}
+            for part in ("lora.", "prior.")
+        )
+        return cls(lora, NoisePrior.from_tensors(prior))
+
+
 class Learner:
     """The model with its LoRA and optimizer, the embedding, the noise prior, the best, the memory.
 
     best_C_H_W: the final latent of the best picture so far; None before the first good one.
-    memory: every labelled picture so far.
+    memory: every labelled picture so far. source: where the pictures of the round to learn from
+    next come from, if that is not what was learned last; see `Run.draw_ahead`.
     """
 
     def __init__(self, settings: Settings, model: Model) -> None:
@@ -52,6 +77,7 @@ class Learner:
         self.prior: NoisePrior = FRESH
         self.best_C_H_W: Tensor | None = None
         self.memory = Memory(torch.zeros(0, *model.latent_shape), torch.zeros(0, dtype=torch.bool))
+        self.source: Source | None = None
 
     @classmethod
     def open(cls, settings: Settings, device: str = "auto") -> Self:
@@ -66,6 +92,23 @@ class Learner:
             self.model.load_lora_state(lora)
         except ValueError as error:
             raise HeroError(f"the run's first LoRA: {error}", exit_code=ExitCode.RUN) from error
+
+    def as_it_is(self) -> Source:
+        """What the next picture would come from."""
+        return Source(self.model.lora_state(), self.prior)
+
+    @contextmanager
+    def as_the_source(self) -> Iterator[None]:
+        """Draw as the pictures of the round to learn from next were, for as long as it lasts."""
+        if self.source is None:
+            yield
+            return
+        prior, self.prior = self.prior, self.source.prior
+        try:
+            with self.model.with_lora(self.source.lora):
+                yield
+        finally:
+            self.prior = prior
 
     def remember(self, batch: Batch, labels: Labels) -> None:
         """Add a round's labelled pictures to the memory; its best replaces the one so far."""
@@ -160,9 +203,16 @@ class Learner:
         self, batch: Batch, labels: Labels, rewards_B: Tensor | None, round: int
     ) -> Experience:
         """What the round gives the update."""
-        settings = self.settings
+        settings, source = self.settings, self.source
         return Experience(
-            batch, labels, rewards_B, settings.prompt, round, settings.seed, self.memory
+            batch,
+            labels,
+            rewards_B,
+            settings.prompt,
+            round,
+            settings.seed,
+            self.memory,
+            drawn_with=None if source is None else source.lora,
         )
 
     def improve(
@@ -197,6 +247,7 @@ class Learner:
                 "latents_N_C_H_W": self.memory.latents_N_C_H_W,
                 "good_N": self.memory.good_N,
             },
+            **({} if self.source is None else {"source": self.source.tensors()}),
         }
 
     def restore(self, parts: Parts) -> None:
@@ -208,6 +259,7 @@ class Learner:
             self.prior = NoisePrior.from_tensors(parts["prior"])
             self.best_C_H_W = parts["best"].get("best_C_H_W")
             self.memory = Memory(**parts["memory"])
+            self.source = Source.from_tensors(parts["source"]) if "source" in parts else None
         except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise HeroError(

@@ -14,6 +14,9 @@ next begins, so a stop or a crash goes on in the phase it left: sampling with th
 training from the last checkpoint. The checkpoint's rename is what makes a round done. Where the
 newest checkpoint is damaged, rounds after the one before it are learned again from their labels;
 `pictures.py` sees to their pictures.
+
+With the setting `ahead` the next round's pictures are drawn while a person labels this one's, by
+what was learned so far (`Run.draw_ahead`): then she goes on labelling while the run learns.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from pathlib import Path
 from torch import Tensor
 
 from hero_engine.errors import Damaged
-from hero_engine.journal import Journal, Round
+from hero_engine.journal import Journal
 from hero_engine.labellers import Labeller
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner, agreement_metric, diversity_metric
@@ -82,6 +85,7 @@ class Run:
         """One round."""
         self.seconds = dict.fromkeys(self.seconds, 0.0)
         batch = self.sample()
+        self.draw_ahead()
         labels, notes = self.ask()
         self.learn(batch, labels, notes)
 
@@ -90,30 +94,61 @@ class Run:
 
         A round that was begun is always brought to its end.
         """
-        if self.round in self.journal.rounds():
-            return ""
         if self._until is not None:
             return "rounds" if self.round >= self._until else ""
+        if self.round in self.journal.rounds():
+            return ""
         return why_over(self.settings, self.round, self.labels_used)
 
     def sample(self) -> Batch:
-        """The round's pictures: those already made, and the minibatches still missing."""
+        """The round's pictures, drawn; from here on they can be labelled."""
+        with self.learner.as_the_source():
+            batch = self._draw(self.round).batch()
+        if not self.journal.submitted(self.round):
+            self._enter("labelling")
+        return batch
+
+    def draw_ahead(self) -> None:
+        """The next round's pictures, by what was learned so far: from all labels but this round's.
+
+        Before anything is learned from this round, also where its labels came sooner than those
+        pictures: they are what a person waits for, and what comes out must not depend on her pace.
+        """
+        if self._draws_ahead():
+            self._draw(self.round + 1)
+            if not self.journal.submitted(self.round + 1):
+                self._enter("labelling", self.round + 1)
+
+    def _draws_ahead(self) -> bool:
+        """Whether a next round comes, however many labels this one gets; once learned, as it was.
+
+        Where it takes this round's labels to know, it is drawn after them as if nothing was ahead.
+        """
+        next, known = self.round + 1, self.journal.metrics()
+        if not self.settings.ahead:
+            return False
+        if next < len(known):
+            return bool(known[next]["metrics"].get("behind"))
+        if self._until is not None and next < self._until:
+            return True
+        return not why_over(self.settings, next, self.labels_used + self.settings.batch)
+
+    def _draw(self, round: int) -> Pictures:
+        """A round's pictures: those already made, and the minibatches still missing."""
         pictures = Pictures(self.folder, self.journal, self.learner, self.limits, self.tell)
-        missing = pictures.missing(self.round)
-        if begins := bool(missing) or self._phase() in ("sampling", "done"):
-            self._enter("sampling")
+        missing = pictures.missing(round)
+        if begins := bool(missing) or self._phase(round) in ("sampling", "done"):
+            self._enter("sampling", round)
         pictures.mend(announce=begins)
-        meter = self._meter("sampling", "sample")
+        meter = Meter(self.tell, self.check_stop, round, "sampling", "sample")
         for rows in missing:
             with self._timed("sample"):
                 pictures.make(rows, meter)
-        return pictures.batch()
+        return pictures
 
     def ask(self) -> tuple[Labels, list[str]]:
         """The round's labels, and what was unusual about them."""
         submitted = self.journal.submitted(self.round)
-        if not submitted:
-            self._enter("labelling")
         self._show_same_noise()
         if not submitted:
             self.labeller.label(self.round, self._pictures(), self.journal)
@@ -128,9 +163,8 @@ class Run:
         learner, round = self.learner, self.round
         self._enter("training")
         learner.remember(batch, labels)
-        metrics: dict[str, float] = {"guided": float(learner.prior.guided)}
-
-        metrics |= diversity_metric(batch)
+        metrics = self._origin() | diversity_metric(batch)
+        before = learner.as_it_is() if self._draws_ahead() else None
 
         # 1. The embedding learns what sets good apart from bad.
         metrics |= agreement_metric("reward_auc_before", learner.rewards(batch, labels), labels)
@@ -155,10 +189,17 @@ class Run:
 
         # 4. The noises of the next round.
         learner.prior = learner.prior.updated(batch, labels)
+        learner.source = before
 
         contrasted = contrast is not None or learner.network_features is not None
         notes = [*notes, *self._notes(labels, contrasted=contrasted, why_not=why_not)]
         self._finish(self._report(labels, rewards, metrics, notes, updated=not why_not))
+
+    def _origin(self) -> dict[str, float]:
+        """Where the round's pictures come from: guided noises; rounds that were not learned yet."""
+        source = self.learner.source
+        guided = {"guided": float((source or self.learner).prior.guided)}
+        return guided | ({"behind": float(source is not None)} if self.settings.ahead else {})
 
     def _improve(self, experience: Experience) -> dict[str, float]:
         meter, update = self._meter("training", "update"), self.learner.update
@@ -278,11 +319,11 @@ class Run:
                 )
             if rounds[report.round].phase != "done":
                 self._settle(report)
-        return self._reached(list(rounds.values()))
+        return self._reached()
 
-    def _reached(self, rounds: list[Round]) -> int:
-        """The round in the journal that is not done yet; those before it may have to be again."""
-        reached = rounds[-1].round + (rounds[-1].phase == "done") if rounds else 0
+    def _reached(self) -> int:
+        """The round that was never learned from; those before it may have to be learned again."""
+        reached = len(self.journal.metrics())
         if self.round < reached:
             self._notice(
                 f"no whole checkpoint is newer than the start of round {self.round}: "
@@ -293,16 +334,17 @@ class Run:
     def _notice(self, message: str) -> None:
         self.tell(Notice(message))
 
-    def _phase(self) -> str:
-        """The round's phase; "sampling" for one that has not begun."""
-        row = self.journal.rounds().get(self.round)
+    def _phase(self, round: int) -> str:
+        """A round's phase; "sampling" for one that has not begun."""
+        row = self.journal.rounds().get(round)
         return "sampling" if row is None else row.phase
 
-    def _enter(self, phase: str) -> None:
+    def _enter(self, phase: str, round: int | None = None) -> None:
+        round = self.round if round is None else round
         self.check_stop()
-        self.journal.add_round(self.round)
-        self.journal.set_phase(self.round, phase)
-        self.tell(PhaseStarted(self.round, phase))
+        self.journal.add_round(round)
+        self.journal.set_phase(round, phase)
+        self.tell(PhaseStarted(round, phase))
 
     def _meter(self, phase: str, step: str) -> Meter:
         return Meter(self.tell, self.check_stop, self.round, phase, step)

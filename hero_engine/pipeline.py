@@ -204,6 +204,19 @@ class Model:
             self.network.enable_adapters()
 
     @contextmanager
+    def with_lora(self, state: Mapping[str, Tensor] | None) -> Iterator[None]:
+        """The model with other LoRA weights, as `lora_state` gave them; None leaves its own."""
+        if state is None:
+            yield
+            return
+        own = self.lora_state()
+        self.load_lora_state(state)
+        try:
+            yield
+        finally:
+            self.load_lora_state(own)
+
+    @contextmanager
     def merged(self) -> Iterator[None]:
         """The tuned model with its LoRA added into the weights, for as long as the block lasts.
 

@@ -53,11 +53,26 @@ class Reporter:
         """Write the event down."""
         if not isinstance(event, Progress):
             self._folder.add_event(event.to_json())
-        if changes := _changes(event):
+        if changes := self._drawn_ahead(event) or _changes(event):
             self._status |= changes | {"pid": os.getpid(), "updated": time.time()}
             self._folder.write_status(self._status)
         if self.tracker is not None:
             self._track(self.tracker, event)
+
+    def _drawn_ahead(self, event: Event) -> dict[str, Any]:
+        """What an event says of the round after the one at hand: only how much of it is there."""
+        match event:
+            case PhaseStarted(round=round) if self._is_ahead(round):
+                return {"pictures_ahead": self._status.get("pictures_ahead", 0)}
+            case ImagesReady(round=round) if self._is_ahead(round):
+                return {"pictures_ahead": max(event.indices) + 1}
+            case RoundFinished() if "pictures_ahead" in self._status:
+                del self._status["pictures_ahead"]
+        return {}
+
+    def _is_ahead(self, round: int) -> bool:
+        at_hand = int(self._status.get("round", round))
+        return round > at_hand and self._status.get("phase", "done") != "done"
 
     def _track(self, tracker: Tracker, event: Event) -> None:
         tracker.note(event)

@@ -23,7 +23,7 @@ def title(state: RunState) -> str:
     task = harmless(state.opened.task) if state.opened else "hero"
     if state.phase in ("finished", "failed"):
         return f"hero: {task}, {state.phase}"
-    doing = DOING.get(state.phase)
+    doing = DOING.get("labelling" if state.elsewhere else state.phase)
     return f"hero: {task}, round {state.round + 1} {doing}" if doing else f"hero: {task}"
 
 

@@ -33,8 +33,7 @@ def columns(journal: Journal, run_dir: Path, batch: int) -> list[Column]:
     batch: pictures a round.
     """
     same = same_noise_pictures(run_dir)
-    at = journal.current()
-    last = max([at[0] if at else -1, *same])
+    last = max([-1, *journal.rounds(), *same])
     found = [
         Column(round, _best(journal, run_dir, round, batch), tuple(same.get(round, ())))
         for round in range(last + 1)

@@ -89,6 +89,7 @@ class HeroApp(App[int], inherit_bindings=False):
         self._hint = terminal.hint
         self.desk.say = self.labelling.say
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._called_for = -1
 
     def refresh(
         self, *, repaint: bool = True, layout: bool = False, recompose: bool = False
@@ -108,9 +109,7 @@ class HeroApp(App[int], inherit_bindings=False):
 
     def _begin(self) -> None:
         self.state = self.state.remembering(self._journal.metrics())
-        current = self._journal.current()
-        if current is not None and self.state.opened is not None:
-            self._open_round(current[0])
+        self._open_round()
         if self._hint:
             self.labelling.say(self._hint)
         self.labelling.show_state(self.state)
@@ -122,11 +121,13 @@ class HeroApp(App[int], inherit_bindings=False):
         """Fold the event into the state, then show what it changed."""
         event = shown(report.event)
         self.state = self.state.after(event)
+        if self.desk.round >= 0:
+            self.state = replace(self.state, round=self.desk.round)
         match event:
             case PhaseStarted():
-                self._open_round(event.round)
-                if event.phase == "labelling" and not self.desk.session.marks.goods:
-                    self.attention.ring()
+                self._open_round()
+                if event.phase == "labelling" and event.round == self.desk.round:
+                    self._call()
             case ImagesReady() if event.round == self.desk.round:
                 for index, path in zip(event.indices, event.paths, strict=True):
                     self.desk.add(index, Path(path))
@@ -155,11 +156,17 @@ class HeroApp(App[int], inherit_bindings=False):
         """What leaves the terminal as it was: no picture of ours in it, and its own title."""
         return self.easel.farewell() + self.attention.farewell()
 
-    def _open_round(self, round: int) -> None:
-        """Put a round on the desk, unless it is there; a zoom into another round closes."""
-        opened = self.state.opened
+    def _open_round(self) -> None:
+        """Put the round to label on the desk, unless it is there; a zoom into another one closes.
+
+        The engine may be at the one before still, or at the next already.
+        """
+        opened, at_hand = self.state.opened, self._journal.at_hand()
+        if opened is None or at_hand is None:
+            return
+        round, _ = at_hand
         self.state = replace(self.state, round=round)
-        if opened is None or self.desk.round == round:
+        if self.desk.round == round:
             return
         if any(isinstance(screen, ZoomScreen | CompareScreen) for screen in self.screen_stack):
             self._uncover()
@@ -169,6 +176,12 @@ class HeroApp(App[int], inherit_bindings=False):
             self.labelling.say(self._hint)
             self._hint = ""
 
+    def _call(self) -> None:
+        """Ring once for a round that is there, unless the person is at it already."""
+        if self._called_for != self.desk.round and not self.desk.session.marks.goods:
+            self.attention.ring()
+        self._called_for = self.desk.round
+
     def _uncover(self) -> None:
         """Bring the labelling screen to the top."""
         while self.screen is not self.labelling:
@@ -176,6 +189,9 @@ class HeroApp(App[int], inherit_bindings=False):
 
     def _submit(self) -> None:
         self.bridge.submit(self.desk.round)
+        self._open_round()
+        if len(self.desk.pictures) == self.desk.count and not self.desk.submitted:
+            self._called_for = self.desk.round
         self.labelling.show_state(self.state)
 
     # -- keys that work everywhere --

@@ -21,11 +21,13 @@ from hero_engine.protocol import (
 class RunState:
     """The run as the status line tells it.
 
-    `rounds` are the finished rounds, oldest first; `labels` counts their labels.
+    `rounds` are the finished rounds, oldest first; `labels` counts their labels. `round` is the
+    one on the desk, `engine_round` the one that `phase` is about.
     """
 
     opened: RunOpened | None = None
     round: int = 0
+    engine_round: int = 0
     phase: str = "opening"
     progress: Progress | None = None
     rounds: tuple[RoundFinished, ...] = ()
@@ -71,6 +73,11 @@ class RunState:
         return self.opened.budget if self.opened else 0
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether the engine is at another round than the person: she need not wait for it."""
+        return self.engine_round != self.round
+
+    @property
     def busy(self) -> bool:
         """Whether the engine computes, so that progress means something."""
         return self.phase in {"sampling", "training"}
@@ -81,14 +88,18 @@ def good_share(event: RoundFinished) -> float | None:
     return event.good / event.labels if event.labels else None
 
 
+def _at(round: int) -> dict[str, Any]:
+    return {"round": round, "engine_round": round}
+
+
 def _changes(event: Event) -> dict[str, Any]:
     """What an event other than RoundFinished says about the run, by field."""
     changes: dict[str, Any]
     match event:
         case RunOpened():
-            changes = {"opened": event, "round": event.round, "labels": event.labels_used}
+            changes = {"opened": event, **_at(event.round), "labels": event.labels_used}
         case PhaseStarted():
-            changes = {"round": event.round, "phase": event.phase, "progress": None}
+            changes = {**_at(event.round), "phase": event.phase, "progress": None}
         case Progress():
             changes = {"progress": event}
         case Finished(reason="stopped"):

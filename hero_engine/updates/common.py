@@ -55,6 +55,7 @@ class Experience:
     memory: all rounds' labelled pictures, this round's included. chances_B: of a batch that nobody
     labels, the chance that each is good, in 0..1; None for a labelled one. turn: 0 for the labelled
     batch, then 1, 2, ... for the round's unlabelled ones.
+    drawn_with: the LoRA weights the pictures were drawn with; None for those at hand.
     """
 
     batch: Batch
@@ -66,6 +67,7 @@ class Experience:
     memory: Memory
     chances_B: Tensor | None = None
     turn: int = 0
+    drawn_with: Mapping[str, Tensor] | None = None
 
 
 class Update(Protocol):

@@ -18,6 +18,11 @@ What differs from sony/hero and ddpo-pytorch, which it builds on:
 Before the first optimizer step rho is 1 up to float32 rounding (|rho - 1| < 1e-5; clip range 1e-4):
 sampling adds the LoRA into the weights, and its minibatches have other sizes. The metric
 `first_ratio_error` is the largest |rho - 1| seen there.
+
+Not so where pictures are drawn ahead (the setting `ahead`), by weights that lack the round before.
+rho is then measured against those, so the objective stays the right one for where the pictures come
+from. But it begins away from 1, and PPO's bound, which counts from those weights too, leaves a step
+without gradient that the round before already moved beyond it in the direction its picture wants.
 """
 
 from collections.abc import Iterator, Mapping
@@ -81,7 +86,8 @@ class DdpoUpdate:
         probe, log = Probe(self.model, experience), _Log()
         policy = Policy(self.model, self.sampler, experience.prompt)
         if self.model.dtype in (torch.bfloat16, torch.float16):
-            trajectory = self._measured_again(policy, trajectory)
+            with self.model.with_lora(experience.drawn_with):
+                trajectory = self._measured_again(policy, trajectory)
         self.optimizer.clear()
         for done, group in enumerate(groups, start=1):
             for images in torch.split(group, self.minibatch):

@@ -24,6 +24,13 @@ policy as `old` the steps add up, as they do in NFT, and labels should then be t
 Of pictures that nobody labelled (`Experience.chances_B`) each is drawn as good in proportion to its
 chance p, and as bad to 1 - p: in expectation the loss above, with r = p.
 
+Where pictures are drawn ahead (the setting `ahead`) they come from a policy one round older than
+the one at the start of the update, and the latter is `old` all the same. The step (g - d) / (2 b)
+is a difference of two means of the same older pictures, so where it points does not depend on
+`old`; where it starts does. From the older policy it would start without what the round before
+taught: two runs would take turns, each with half the labels. From the newer one every round's step
+is added, in a direction that was measured a round earlier.
+
 A round that knows only good ones is plain fine-tuning on them. One that knows only bad ones has no
 signal: a policy's own pictures, all of them bad, average to the policy itself, so moving away from
 them is moving away from a few pictures' noise, with nothing to say where to.

@@ -61,7 +61,8 @@ def _where(facts: dict[str, Any]) -> str:
     if facts["state"] in ("new", "finished") or facts["phase"] == "done":
         return ""
     done = f", {facts['labelled_in_round']} labelled" if facts["phase"] == "labelling" else ""
-    return f" in round {facts['round']} ({facts['phase']}{done})"
+    ahead = f", {facts['pictures_ahead']} drawn ahead" if facts.get("pictures_ahead") else ""
+    return f" in round {facts['round']} ({facts['phase']}{done}{ahead})"
 
 
 def _percent(share: float | None) -> str:

@@ -84,8 +84,7 @@ def labels(name: str | None, *, round: int | None, history: bool, as_json: bool)
 
 
 def _rounds(journal: Journal, chosen: int | None) -> list[int]:
-    at = journal.current()
-    known = list(range(at[0] + 1)) if at else []
+    known = list(journal.rounds())
     if chosen is not None and chosen not in known:
         raise HeroError(f"there is no round {chosen} yet", exit_code=ExitCode.RUN)
     return known if chosen is None else [chosen]

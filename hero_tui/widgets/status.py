@@ -19,6 +19,7 @@ PHASES = {
     "finished": "finished",
     "failed": "failed",
 }
+AHEAD = "drawing the next"
 STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "unlabelled": "trying"}
 BAR = 12
 ROUNDS_SHOWN = 8
@@ -67,6 +68,8 @@ def _pieces(state: RunState, per_minute: float | None, rounds: int) -> list[Piec
 def phase(state: RunState) -> Content:
     """What the engine is at, and for how long still."""
     doing = "stopping" if state.stopping else PHASES.get(state.phase, state.phase)
+    if state.elsewhere and state.phase == "sampling" and not state.stopping:
+        doing = AHEAD
     progress = state.progress if state.busy else None
     seconds = None if progress is None else progress.seconds_left
     left = "" if seconds is None else f" {clock(seconds)} left"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from interrupted import QUESTIONS, Process
+from interrupted import AHEAD, AHEAD_QUESTIONS, QUESTIONS, Process
 from run_folders import SETTINGS, TASK
 from stand_ins import WIDE_LORA, BellModel, LineModel, write_pipeline
 from tiny_pipelines import Folders, write
@@ -95,20 +95,21 @@ def run(tmp_path: Path) -> RunDir:
 def processes(
     square_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Process]:
-    """For each update; in the run "straight" nothing happens but what should."""
+    """For "ddpo", "forward ahead" and so on; in "straight" nothing happens but what should."""
     root = tmp_path_factory.mktemp("interrupted")
 
     @cache
-    def process(update: str) -> Process:
-        settings = tiny_settings(square_folder, update=update)
+    def process(kind: str) -> Process:
+        update, _, ahead = kind.partition(" ")
+        settings = tiny_settings(square_folder, update=update, **(AHEAD if ahead else {}))
 
         def folder(name: str) -> RunDir:
-            path = root / update / name
+            path = root / kind / name
             return RunDir.open(path) if path.exists() else new_run(path, settings)
 
         model = open_model(settings.model, settings.lora, "cpu", seed=settings.seed)
         made = Process(model, folder)
-        assert made.run("straight") == QUESTIONS
+        assert made.run("straight") == (AHEAD_QUESTIONS if ahead else QUESTIONS)
         return made
 
     return process

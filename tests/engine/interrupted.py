@@ -14,8 +14,11 @@ from hero_engine.protocol import Event
 from hero_engine.reporting import Deliver
 from hero_engine.rundir import RunDir
 
-QUESTIONS = 26
-"""How often a run of `LINES` asks whether it should stop."""
+QUESTIONS, AHEAD_QUESTIONS = 26, 41
+"""How often a run of `LINES` asks whether it should stop; and one of three rounds, drawn ahead."""
+
+AHEAD: dict[str, Any] = {"ahead": True, "labels": 17}
+"""Settings of the latter."""
 
 
 class Crash(BaseException):
@@ -63,7 +66,7 @@ def assert_same(process: Process, name: str) -> None:
 
 def figures(folder: RunDir) -> list[Any]:
     with Journal(folder.journal_path) as journal:
-        labels = [journal.labels(round, 6) for round in range(len(LINES))]
+        labels = [journal.labels(round, 6) for round in journal.rounds()]
         return [journal.current(), *labels, *({**row, "seconds": 0} for row in journal.metrics())]
 
 
