@@ -20,7 +20,7 @@ ModelName = Annotated[
 ]
 PresetName = Annotated[
     str | None,
-    typer.Option(metavar="embedded|paper", help="Settings to start from; follows the model."),
+    typer.Option(metavar="embedded|paper|hero+", help="Settings to start from; else by the model."),
 ]
 SetAny = Annotated[
     list[str] | None,
