@@ -28,7 +28,7 @@ CheckStop = Callable[[], None]
 STATES = {"stopped": "stopped", "labels": "waiting"}
 """A run's state by why its engine ended before the run's end."""
 
-PACE = 0.1
+PACE = 0.25
 """Seconds between two reports of progress; the last of a step is always told."""
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Look(Enum):
-    """What a caption can say: (CSS class, shape, word, theme colour)."""
+    """What a caption can say: (component, shape, word, theme colour)."""
 
     PENDING = ("pending", "", "", "faint")
     OPEN = ("open", "", "", "quiet")
@@ -17,8 +17,8 @@ class Look(Enum):
 
     @property
     def style(self) -> str:
-        """The CSS class."""
-        return str(self.value[0])
+        """The component of the page whose style it has."""
+        return f"caption--{self.value[0]}"
 
     @property
     def words(self) -> str:

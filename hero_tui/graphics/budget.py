@@ -20,8 +20,9 @@ PNG_BYTES = 0.5
 SIXEL_BYTES = 0.7
 """A page of 32 pictures of 132 pixels is then below 500 KB, its text included."""
 
-PNG_COLOURS = 128
-"""Palette of a PNG; a page of 32 drawn hands of 128 pixels takes 102 KB with it."""
+PNG_COLOURS = 256
+"""Palette of a PNG; an octree is as near with it as a median cut with half as many colours, in a
+tenth of the time and in fewer bytes."""
 
 SMALLEST = 32
 """Pixels across below which a picture is not made smaller."""
@@ -50,6 +51,6 @@ def palette_png(picture: Image.Image, shown: tuple[int, int]) -> str:
 
 def _encoded(picture: Image.Image) -> str:
     out = io.BytesIO()
-    few = picture.quantize(PNG_COLOURS, dither=Image.Dither.NONE)
-    few.save(out, "PNG", compress_level=9)
+    few = picture.quantize(PNG_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(out, "PNG")
     return base64.standard_b64encode(out.getvalue()).decode("ascii")

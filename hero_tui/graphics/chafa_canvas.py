@@ -8,7 +8,6 @@ from chafa import Canvas, CanvasConfig, CanvasMode, PixelMode, PixelType, Symbol
 from PIL import Image
 
 SYMBOLS = PixelMode.CHAFA_PIXEL_MODE_SYMBOLS
-SIXELS = PixelMode.CHAFA_PIXEL_MODE_SIXELS
 
 
 def draw(picture: Image.Image, config: CanvasConfig) -> Canvas:
@@ -36,13 +35,3 @@ def _symbol_map() -> SymbolMap:
     for tag in ("SPACE", "SOLID", "BLOCK", "HALF", "QUAD"):
         symbols.add_by_tags(getattr(SymbolTags, f"CHAFA_SYMBOL_TAG_{tag}"))
     return symbols
-
-
-def sixel_config(width: int, height: int) -> CanvasConfig:
-    """One sixel image of exactly width x height pixels."""
-    config = CanvasConfig()
-    config.width, config.height = 1, 1
-    config.cell_width, config.cell_height = width, height
-    config.pixel_mode = SIXELS
-    config.canvas_mode = CanvasMode.CHAFA_CANVAS_MODE_TRUECOLOR
-    return config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image
@@ -47,18 +47,24 @@ class Drawing:
     lines: tuple[tuple[Segment, ...], ...]
     upload: str = ""
     forget: str = ""
+    _strips: dict[Color, list[Strip]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def size(self) -> int:
         """Bytes that showing this drawing for the first time sends, roughly."""
         return len(self.upload) + sum(len(text) for line in self.lines for text, _, _ in line)
 
-    def strip(self, y: int, background: Color) -> Strip:
-        """Line `y` on the given background, for Textual's compositor."""
+    def strips(self, background: Color) -> list[Strip]:
+        """The lines on the given background, for Textual's compositor."""
+        if background not in self._strips:
+            self._strips[background] = [self._strip(line, background) for line in self.lines]
+        return self._strips[background]
+
+    def _strip(self, line: tuple[Segment, ...], background: Color) -> Strip:
         ground = Style(bgcolor=background)
         segments = [
             segment if segment.control else Segment(segment.text, ground + (segment.style or NONE))
-            for segment in self.lines[y]
+            for segment in line
             if segment.text
         ]
         return Strip(segments, self.box.columns)

@@ -5,20 +5,16 @@ Xterm, foot, WezTerm, Konsole, mlterm, Windows Terminal, tmux 3.4 and later.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
-from chafa import TermDb
 from PIL import Image
 
 from hero_tui.graphics.budget import SIXEL_BYTES, allowance
-from hero_tui.graphics.chafa_canvas import draw, sixel_config
 from hero_tui.graphics.drawing import Box, Drawing, blank, over_cells
+from hero_tui.graphics.sixel_code import BAND, Sixel
 
-BAND = 6
-"""A sixel is six pixels high; any other height smears the last band over the row below."""
+MOST_COLOURS, FEWEST_COLOURS = 64, 2
 
-PALETTES = (64, 48, 32, 24, 16, 12, 8, 4, 2)
-"""Colours tried, until a picture is within its allowance: a sixel cannot be sent smaller."""
+THRIFT = 1.6
+"""A picture that is to be shorter by a factor gets this power of it fewer colours."""
 
 
 class SixelPainter:
@@ -32,7 +28,8 @@ class SixelPainter:
     name = "sixel"
 
     def paint(self, picture: Image.Image, box: Box) -> Drawing:
-        """Encode the picture at the box's pixel size, height a multiple of six."""
+        """Encode the picture at the box's pixel size, height a multiple of six: anything else
+        smears the last band over the row below."""
         width, height = _whole_bands(box.fit(picture.size))
         left = (box.columns - -(-width // box.cell[0])) // 2
         data = _encode(picture.resize((width, height), Image.Resampling.LANCZOS))
@@ -48,25 +45,13 @@ def _whole_bands(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _encode(picture: Image.Image) -> str:
-    """The picture in as many colours as its allowance has room for."""
-    most = allowance(picture.size, SIXEL_BYTES)
-    finest = _sixel(picture, PALETTES[0])
-    if len(finest) <= most:
-        return finest
-    tried = {colours: "" for colours in PALETTES[1:]}
-
-    def fits(colours: int) -> bool:
-        tried[colours] = _sixel(picture, colours)
-        return len(tried[colours]) <= most
-
-    first = bisect_left(PALETTES[1:-1], True, key=fits)
-    chosen = PALETTES[1:][first]
-    return tried[chosen] or _sixel(picture, chosen)
+    """The picture in as many colours as its allowance has room for: it cannot be sent smaller."""
+    most, colours = allowance(picture.size, SIXEL_BYTES), MOST_COLOURS
+    while (sixel := _sixel(picture, colours)).length > most and colours > FEWEST_COLOURS:
+        colours = max(FEWEST_COLOURS, int(colours * (most / sixel.length) ** THRIFT))
+    return sixel.text
 
 
-def _sixel(picture: Image.Image, colours: int) -> str:
+def _sixel(picture: Image.Image, colours: int) -> Sixel:
     """An octree keeps the colours of small things, a blue cuff, where a median cut drops them."""
-    few = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    canvas = draw(few.convert("RGB"), sixel_config(*few.size))
-    printed: bytes = canvas.print(TermDb().get_fallback_info())
-    return printed.decode("ascii").strip()
+    return Sixel.of(picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))

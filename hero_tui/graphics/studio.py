@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hero_engine.errors import HeroError
 from hero_engine.png import read_png
 from hero_tui.graphics.drawing import Box, Drawing, Painter
 
@@ -32,17 +33,23 @@ class Studio:
         self._drawings: OrderedDict[Key, Drawing] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hero-studio")
 
-    async def drawing(self, path: Path, box: Box) -> Drawing:
-        """The picture at `path` for this box, from the cache or encoded in the thread.
+    async def drawings(self, keys: Sequence[Key]) -> list[Drawing | HeroError]:
+        """These pictures for these boxes, from the cache or encoded in the thread, all in one go:
+        on a machine at work, every way there and back waits for the interpreter.
 
-        Raises OSError when the file cannot be read.
+        The error stands for a picture that cannot be read.
         """
-        key = path, box
-        if key not in self._drawings:
+        found = {key: self.known(*key) for key in keys}
+        missing = [key for key, drawing in found.items() if drawing is None]
+        painted: dict[Key, Drawing | HeroError] = {}
+        if missing:
             loop = asyncio.get_running_loop()
-            self._remember(key, await loop.run_in_executor(self._thread, self._paint, path, box))
-        self._drawings.move_to_end(key)
-        return self._drawings[key]
+            results = await loop.run_in_executor(self._thread, self._paint_all, missing)
+            painted = dict(zip(missing, results, strict=True))
+        for key, result in painted.items():
+            if isinstance(result, Drawing):
+                self._remember(key, result)
+        return [found[key] or painted[key] for key in keys]
 
     def known(self, path: Path, box: Box) -> Drawing | None:
         """The drawing in the cache, if there is one."""
@@ -59,8 +66,14 @@ class Studio:
         """Let the thread end; nothing waits for it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _paint(self, path: Path, box: Box) -> Drawing:
-        return self.painter.paint(read_png(path), box)
+    def _paint_all(self, keys: Sequence[Key]) -> list[Drawing | HeroError]:
+        return [self._paint(*key) for key in keys]
+
+    def _paint(self, path: Path, box: Box) -> Drawing | HeroError:
+        try:
+            return self.painter.paint(read_png(path), box)
+        except HeroError as error:
+            return error
 
     def _remember(self, key: Key, drawing: Drawing) -> None:
         self._drawings[key] = drawing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 from textual.app import App
@@ -13,17 +14,23 @@ from hero_tui.graphics.studio import Studio
 from hero_tui.terminal import HeroDriver
 from hero_tui.widgets.tile import Picture
 
-FLIGHT = 16_000
-"""Bytes on their way at a time, or one picture: 50 ms on a link of 300 KB/s.
+DELAY = 0.05
+"""Seconds that a key may have to wait behind the pictures that are on their way."""
 
-Then the terminal must have answered that it drew them.
-"""
+FLIGHT, LARGEST_FLIGHT = 16_000, 128_000
+"""Bytes on their way at a time, or one picture; then the terminal must have answered that it drew
+them. At first what a link of 300 KB/s takes in DELAY; more on one that proves to be quicker."""
 
 PATIENCE = 1.0
 """Seconds to wait for that answer."""
 
+TOGETHER = 16
+"""Pictures encoded in one go, and drawn at once where they fit into one flight."""
+
 LAYOUT_POLL, LAYOUT_POLLS = 0.01, 100
 """Seconds between looks whether a picture has its place, and looks before it is drawn anyway."""
+
+Want = tuple[Picture, Path, Box]
 
 
 class Easel:
@@ -32,11 +39,12 @@ class Easel:
     def __init__(self, app: App[int], painter: Painter) -> None:
         self._app = app
         self._studio = Studio(painter, self.forget)
-        self._queue: asyncio.Queue[tuple[Picture, Path, Box]] = asyncio.Queue()
+        self._queue: asyncio.Queue[Want] = asyncio.Queue()
         self._sent: set[str] = set()
         self._answered = asyncio.Event()
         self._answers = True
-        self._in_flight = 0
+        self._in_flight, self._flight = 0, FLIGHT
+        self._began = 0.0
 
     def want(self, picture: Picture, path: Path | None, box: Box) -> None:
         """Have the PNG drawn into the widget, soon; None empties it.
@@ -82,12 +90,15 @@ class Easel:
         """
         while True:
             rested = self._queue.empty()
-            picture, path, box = await self._queue.get()
-            if await self._has_room(picture, path, box):
-                if rested:
-                    await self._landed()
-                await self._draw(picture, path, box)
-            self._queue.task_done()
+            wants = [await self._queue.get()]
+            while len(wants) < TOGETHER and not self._queue.empty():
+                wants.append(self._queue.get_nowait())
+            there = [want for want in wants if await self._has_room(*want)]
+            if there and rested:
+                await self._landed()
+            await self._draw(there)
+            for _ in wants:
+                self._queue.task_done()
 
     async def _has_room(self, picture: Picture, path: Path, box: Box) -> bool:
         """Wait until the picture has been laid out; False when it is not wanted any more."""
@@ -97,21 +108,25 @@ class Easel:
             await asyncio.sleep(LAYOUT_POLL)
         return picture.wanted == (path, box)
 
-    async def _draw(self, picture: Picture, path: Path, box: Box) -> None:
-        try:
-            drawing = await self._studio.drawing(path, box)
-        except HeroError as error:
-            self._app.log.warning(error.message)
-            return
-        cost = drawing.size
-        if self._in_flight and self._in_flight + cost > FLIGHT:
-            await self._landed()
-        if picture.wanted == (path, box):
-            self._in_flight += cost
-            self._upload(drawing)
-            picture.show(drawing)
+    async def _draw(self, wants: list[Want]) -> None:
+        drawings = await self._studio.drawings([(path, box) for _, path, box in wants])
+        for (picture, path, box), drawing in zip(wants, drawings, strict=True):
+            if isinstance(drawing, HeroError):
+                self._app.log.warning(drawing.message)
+            elif picture.wanted == (path, box):
+                await self._send(picture, drawing)
         if self._queue.empty():
             await self._landed()
+
+    async def _send(self, picture: Picture, drawing: Drawing) -> None:
+        wanted = picture.wanted
+        if self._in_flight and self._in_flight + drawing.size > self._flight:
+            await self._landed()
+        if picture.wanted == wanted:
+            self._began = self._began if self._in_flight else time.monotonic()
+            self._in_flight += drawing.size
+            self._upload(drawing)
+            picture.show(drawing)
 
     def _is_sent(self, drawing: Drawing) -> bool:
         return drawing.upload in self._sent
@@ -131,7 +146,7 @@ class Easel:
 
         A mute one is asked only once.
         """
-        driver, self._in_flight = self._app._driver, 0
+        driver, sent, self._in_flight = self._app._driver, self._in_flight, 0
         if not self._answers or not isinstance(driver, HeroDriver):
             return
         self._answered.clear()
@@ -140,3 +155,6 @@ class Easel:
             await asyncio.wait_for(self._answered.wait(), PATIENCE)
         except TimeoutError:
             self._answers = False
+        if sent >= FLIGHT / 2:
+            pace = sent / (time.monotonic() - self._began)
+            self._flight = min(max(FLIGHT, round(pace * DELAY)), LARGEST_FLIGHT)

@@ -12,20 +12,23 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.widget import Widget
 
 from hero_tui.geometry import Grid
-from hero_tui.widgets.still import Still
+from hero_tui.look import Look
+from hero_tui.widgets.still import Ground, Sheet
 from hero_tui.widgets.tile import Tile
 
 
-class Table(Container, Still):
+class Table(Container, Ground):
     """Where the page lies."""
 
 
-class Row(Horizontal, Still):
+class Row(Horizontal, Ground):
     """A row of tiles."""
 
 
-class TileGrid(Vertical, Still):
+class TileGrid(Vertical, Sheet):
     """Tiles for one geometry; a resize makes another TileGrid."""
+
+    COMPONENT_CLASSES = {look.style for look in Look}  # noqa: RUF012 - as Textual has it
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()

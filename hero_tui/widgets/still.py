@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Self
 
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import TRANSPARENT
 from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.style import Style as VisualStyle
 from textual.widget import Widget
 
 
@@ -31,3 +37,48 @@ class Still(Widget):
         return super().refresh(
             *regions, repaint=repaint and not layout, layout=layout, recompose=recompose
         )
+
+    @property
+    def sheet(self) -> Sheet | None:
+        """The one around it, if any."""
+        return next((each for each in self.ancestors if isinstance(each, Sheet)), None)
+
+    def repaint(self) -> None:
+        """Paint all of it again, where it has another look and no other size.
+
+        A `Sheet` around it is told in its stead: one message for a whole page.
+        """
+        sheet = self.sheet
+        if sheet is None or not self.region:
+            self.refresh()
+        else:
+            sheet.refresh(self.region.translate(-sheet.region.offset))
+
+    def line_of(self, text: str, look: VisualStyle | None = None) -> Strip:
+        """A line of this text, in the widget's own style or in another."""
+        look = look or self.visual_style
+        strip = _line(text, look.rich_style)
+        for each in self.get_line_filters():
+            strip = strip.apply_filter(each, look.background or TRANSPARENT)
+        return strip
+
+
+class Ground(Still):
+    """A Still that shows nothing but its background.
+
+    Textual's way to render is made for borders, padding and scrolling. It takes a millisecond for
+    every thirty lines of a widget, and a page of tiles is a hundred widgets, one upon the other.
+    """
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The same blank line as often as is wanted."""
+        return [self.line_of(" " * crop.width)] * crop.height
+
+
+class Sheet(Ground):
+    """A Ground that tells the screen which of the Stills on it have to be painted again."""
+
+
+@lru_cache(512)
+def _line(text: str, style: Style) -> Strip:
+    return Strip([Segment(text, style)])

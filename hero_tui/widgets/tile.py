@@ -7,31 +7,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.color import Color as RichColor
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.events import Click
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+from textual.style import Style
 
 from hero_tui.graphics.drawing import Box, Drawing
 from hero_tui.look import Look
-from hero_tui.widgets.still import Still
+from hero_tui.widgets.still import Ground, Still
 
 ROOMY_CAPTION = 10
 """Cells from which a caption has space around its letter."""
 
 
-class Picture(Still):
+class Picture(Ground):
     """A drawing on a plain ground; a dot in the middle until there is one."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.wanted: tuple[Path, Box] | None = None
         self.drawing: Drawing | None = None
-        self._strips: list[Strip] = []
-        self._ground: RichColor | None = None
 
     def want(self, path: Path | None, box: Box) -> bool:
         """Declare which picture belongs here; False when nothing needs to be drawn for it."""
@@ -45,12 +42,8 @@ class Picture(Still):
     def show(self, drawing: Drawing | None) -> None:
         """Replace the drawing and repaint, this widget only."""
         if drawing is not self.drawing:
-            self.drawing, self._ground = drawing, None
-            self.refresh()
-
-    def render(self) -> Content:
-        """The empty ground."""
-        return Content("·")
+            self.drawing = drawing
+            self.repaint()
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Drawings go past Textual's style cache and filters.
@@ -60,47 +53,58 @@ class Picture(Still):
         """
         drawing = self.drawing
         if drawing is None or self.size != (drawing.box.columns, drawing.box.rows):
-            return super().render_lines(crop)
-        lines = self._lines(drawing)[crop.y : crop.bottom]
+            lines = self._empty()
+        else:
+            lines = drawing.strips(self.screen.background_colors[1].rich_color)
+        lines = lines[crop.y : crop.bottom]
         if crop.column_span == (0, self.size.width):
             return lines
         return [line.crop(*crop.column_span) for line in lines]
 
-    def _lines(self, drawing: Drawing) -> list[Strip]:
-        ground = self.screen.background_colors[1].rich_color
-        if self._ground != ground:
-            self._ground = ground
-            self._strips = [drawing.strip(y, self._ground) for y in range(drawing.box.rows)]
-        return self._strips
+    def _empty(self) -> list[Strip]:
+        width, height = self.size
+        lines = [self.line_of(" " * width)] * height
+        if height:
+            lines[(height - 1) // 2] = self.line_of("·".center(width))
+        return lines
 
 
 class Caption(Still):
-    """The tile's key and its mark."""
+    """The tile's key and its mark, in the style that the page has for it.
+
+    A style sheet of its own would be gone through again for each of them, whenever a page turns.
+    """
 
     def __init__(self) -> None:
-        super().__init__(classes=Look.PENDING.style)
+        super().__init__()
         self._key = ""
-        self.look = Look.PENDING
+        self.look, self.pointed = Look.PENDING, False
 
     def show(self, key: str, look: Look, *, pointed: bool = False) -> None:
         """Replace key and mark, repainting this row only; `pointed`: the cursor is here."""
-        if (key, look) == (self._key, self.look):
-            return
-        self._key = key
-        self.set_class(pointed, "pointed")
-        self.remove_class(self.look.style)
-        self.look = look
-        self.add_class(look.style)
-        self.refresh()
+        if (key, look, pointed) != (self._key, self.look, self.pointed):
+            self._key, self.look, self.pointed = key, look, pointed
+            self.repaint()
 
-    def render(self) -> Content:
-        """Key, shape and word, in one style and one piece: this is what every mark sends."""
-        roomy = self.size.width >= ROOMY_CAPTION
-        key = f" {self._key} " if roomy else self._key
-        return Content(f"{key} {self.look.words}".ljust(self.size.width))
+    @property
+    def text(self) -> str:
+        """Key, shape and word, as wide as the caption."""
+        width = self.size.width
+        key = f" {self._key} " if width >= ROOMY_CAPTION else self._key
+        return f"{key} {self.look.words}".ljust(width)[:width]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """One style and one piece: this is what every mark sends."""
+        return [self.line_of(self.text, self._style()).crop(*crop.column_span)] * crop.height
+
+    def _style(self) -> Style | None:
+        if self.sheet is None:
+            return None
+        style = self.sheet.get_visual_style(self.look.style)
+        return style + Style(bold=True, italic=False, reverse=True) if self.pointed else style
 
 
-class Tile(Still):
+class Tile(Ground):
     """One place of the page.
 
     It knows its place; which picture is there is the screen's business.

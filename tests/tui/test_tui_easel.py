@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import logging
 import threading
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from hero_tui.graphics.sixel import SixelPainter
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.hero_app import HeroApp
 from hero_tui.terminal import HeroDriver
-from hero_tui.widgets.easel import FLIGHT, Easel
+from hero_tui.widgets.easel import FLIGHT, LARGEST_FLIGHT, Easel
 from hero_tui.widgets.tile import Picture
 
 BOX = Box(17, 9)
@@ -55,10 +56,10 @@ async def test_no_picture_is_encoded_on_the_event_loop(tmp_path: Path) -> None:
 
 
 class SlowDriver(HeroDriver):
-    """Counts what is on its way; the terminal answers a question after a while."""
+    """Counts what is on its way over a link of so many bytes a second."""
 
-    def __init__(self, easel: Easel) -> None:
-        self.easel = easel
+    def __init__(self, easel: Easel, pace: float) -> None:
+        self.easel, self.pace = easel, pace
         self.on_the_way, self.most, self.sent = 0, 0, 0
 
     def write(self, data: str) -> None:
@@ -67,7 +68,7 @@ class SlowDriver(HeroDriver):
         self.most = max(self.most, self.on_the_way)
 
     def ask_drawn(self) -> None:
-        asyncio.get_running_loop().call_later(0.01, self._answer)
+        asyncio.get_running_loop().call_later(self.on_the_way / self.pace, self._answer)
 
     def _answer(self) -> None:
         self.on_the_way = 0
@@ -94,6 +95,7 @@ class StandIn:
     def __init__(self) -> None:
         self._driver: SlowDriver | None = None
         self.screen = self
+        self.log = logging.getLogger("stand-in")
 
     def call_after_refresh(self, call: object) -> None:
         call()  # type: ignore[operator]
@@ -109,10 +111,17 @@ class Placed(Picture):
         self.drawing = drawing
 
 
-async def test_only_so_many_bytes_are_on_their_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pace", "least", "most"),
+    [(300_000, UPLOAD + 1, FLIGHT), (5_000_000, 2 * FLIGHT, LARGEST_FLIGHT)],
+    ids=["300 KB/s", "5 MB/s"],
+)
+async def test_only_so_many_bytes_are_on_their_way(
+    tmp_path: Path, pace: float, least: int, most: int
+) -> None:
     app = StandIn()
     easel = Easel(app, HeavyPainter())  # type: ignore[arg-type]
-    driver = app._driver = SlowDriver(easel)
+    driver = app._driver = SlowDriver(easel, pace)
     pictures = [Placed() for _ in range(20)]
     for index, picture in enumerate(pictures):
         path = tmp_path / f"{index}.png"
@@ -122,8 +131,22 @@ async def test_only_so_many_bytes_are_on_their_way(tmp_path: Path) -> None:
     await asyncio.wait_for(easel.idle(), 20)
     work.cancel()
     assert driver.sent == len(pictures)
-    assert UPLOAD < driver.most <= FLIGHT
+    assert least <= driver.most <= most
     assert all(picture.drawing is not None for picture in pictures)
+
+
+async def test_a_file_that_is_no_picture_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    app = StandIn()
+    easel = Easel(app, HeavyPainter())  # type: ignore[arg-type]
+    pictures = [Placed(), Placed()]
+    (tmp_path / "0.png").write_text("not a picture")
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    for index, picture in enumerate(pictures):
+        easel.want(picture, tmp_path / f"{index}.png", BOX)
+    work = asyncio.create_task(easel.work())
+    await asyncio.wait_for(easel.idle(), 20)
+    work.cancel()
+    assert [picture.drawing is None for picture in pictures] == [True, False]
 
 
 def noise(side: int) -> Image.Image:

@@ -122,9 +122,9 @@ async def test_the_cursors_tile_is_told_by_its_caption(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, _, pilot):
         await pilot.press("tab", "l")
         assert app.labelling.tiles is not None
-        pointed = [tile.caption.has_class("pointed") for tile in app.labelling.tiles.tiles]
+        pointed = [tile.caption.pointed for tile in app.labelling.tiles.tiles]
         assert pointed == [False, True, *[False] * 6]
-        assert "▸" in str(app.labelling.tiles.tiles[1].caption.render())
+        assert "▸" in app.labelling.tiles.tiles[1].caption.text
 
 
 async def test_verdicts_in_the_zoom_bring_the_next_picture(tmp_path: Path) -> None:
