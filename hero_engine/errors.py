@@ -54,6 +54,13 @@ class Damaged(HeroError):  # noqa: N818 - what is said of a file
         super().__init__(message, exit_code=ExitCode.RUN)
 
 
+class Lost(HeroError):  # noqa: N818 - what is said of a process
+    """A process that shares a run's work is gone; the run can be resumed. Exit code 75."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=ExitCode.RESUMABLE)
+
+
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
     """Raised out of a progress callback: stop at this safe point; the run stays resumable."""
 

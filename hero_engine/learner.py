@@ -14,12 +14,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hero_engine.config import Settings
+from hero_engine.config import Settings, to_toml
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labels import Labels
 from hero_engine.network_features import NetworkFeatures
 from hero_engine.noise import FRESH, NoisePrior
 from hero_engine.pipeline import Model, model_for
+from hero_engine.ranks import ALONE, Message, Ranks
 from hero_engine.records import Batch
 from hero_engine.representation import Embedding, ranking_auc, train_embedding
 from hero_engine.reward import (
@@ -29,6 +30,7 @@ from hero_engine.reward import (
     similarity_reward,
 )
 from hero_engine.rundir import Parts
+from hero_engine.shares import update_order
 from hero_engine.updates import Experience, Memory, OnProgress, make_update
 
 OnEpoch = Callable[[int, int], None]
@@ -62,11 +64,12 @@ class Learner:
     best_C_H_W: the final latent of the best picture so far; None before the first good one.
     memory: every labelled picture so far. source: where the pictures of the round to learn from
     next come from, if that is not what was learned last; see `Run.draw_ahead`.
+    ranks: the processes that sample and update with this one.
     """
 
-    def __init__(self, settings: Settings, model: Model) -> None:
-        self.settings, self.model = settings, model
-        self.update = make_update(settings, model)
+    def __init__(self, settings: Settings, model: Model, ranks: Ranks = ALONE) -> None:
+        self.settings, self.model, self.ranks = settings, model, ranks
+        self.update = make_update(settings, model, ranks)
         self.embedding = Embedding(model.latent_shape, settings.embedding, seed=settings.seed)
         self.embedding.to(model.device)
         self.network_features = (
@@ -80,9 +83,11 @@ class Learner:
         self.source: Source | None = None
 
     @classmethod
-    def open(cls, settings: Settings, device: str = "auto") -> Self:
+    def open(cls, settings: Settings, device: str = "auto", ranks: Ranks = ALONE) -> Self:
         """As a run begins. HeroError, exit code 3, where the model cannot be opened."""
-        return cls(settings, model_for(settings, device))
+        if not ranks.alone:
+            ranks.order(Message({"settings": to_toml(settings)}))
+        return cls(settings, model_for(settings, device), ranks)
 
     def begin_with(self, lora: Mapping[str, Tensor] | None) -> None:
         """Start from someone's LoRA, where there is one. HeroError, 4, where it does not fit."""
@@ -225,8 +230,11 @@ class Learner:
         """
         before = self.model.lora_state(), self.update.state_dict()
         self.update.minibatch = at_once or self.update.minibatch
+        if not self.ranks.alone:
+            self.ranks.order(update_order(self.model, self.update, experience))
         try:
-            metrics = self.update.step(experience, on_progress)
+            with self.ranks.together():
+                metrics = self.update.step(experience, on_progress)
         except (RuntimeError, MemoryError):
             self.model.load_lora_state(before[0])
             self.update.load_state_dict(before[1])

@@ -141,9 +141,9 @@ class Run:
             self._enter("sampling", round)
         pictures.mend(announce=begins)
         meter = Meter(self.tell, self.check_stop, round, "sampling", "sample")
-        for rows in missing:
+        for turn in pictures.turns(missing):
             with self._timed("sample"):
-                pictures.make(rows, meter)
+                pictures.make(turn, meter)
         return pictures
 
     def ask(self) -> tuple[Labels, list[str]]:
@@ -221,12 +221,16 @@ class Run:
         return metrics
 
     def _unlabelled(self, chance: ChanceOfGood, turn: int) -> Experience:
-        meter = self._meter("training", "unlabelled")
+        meter, whole = self._meter("training", "unlabelled"), self.settings.unlabelled.pictures
+
+        def on_share(done: float) -> None:
+            meter.at(done * whole, whole)
+
         return self.limits.halving(
             "sample",
             self.settings.minibatch,
             lambda at_once: unlabelled_experience(
-                self.learner, chance, self.round, turn, at_once, meter.piece
+                self.learner, chance, self.round, turn, at_once, on_share
             ),
         )
 

@@ -7,8 +7,6 @@ made again: every draw has a generator of its own, so the same pictures come out
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,9 +19,9 @@ from hero_engine.protocol import ImagesReady, Notice
 from hero_engine.records import Batch
 from hero_engine.reporting import Deliver, Meter
 from hero_engine.rundir import RunDir
-from hero_engine.sampler import pick_training_steps, sample
+from hero_engine.sampler import pick_training_steps
+from hero_engine.shares import Pixels, Wanted, sample_together
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 OTHER = 0.1
 """Mean distance of latents (whose spread is about 1) from which on pictures are others."""
 
@@ -70,11 +68,25 @@ class Pictures:
             if self._mended(first, part) or announce:
                 self._announce(range(first, first + len(part)))
 
-    def make(self, rows: range, meter: Meter) -> None:
-        """Sample a minibatch and put it on the disk."""
-        part, pictures = self.limits.halving(
-            "sample", len(rows), lambda at_once: self._sampled(rows, at_once, meter)
+    def turns(self, missing: list[range]) -> list[list[range]]:
+        """The minibatches to make at the same time: as many as there are processes."""
+        count = self.learner.ranks.count
+        return [missing[first : first + count] for first in range(0, len(missing), count)]
+
+    def make(self, turn: list[range], meter: Meter) -> None:
+        """Sample the minibatches of a turn and put them on the disk."""
+        batch, pictures = self.limits.halving(
+            "sample",
+            self.settings.minibatch,
+            lambda at_once: self._sampled(turn, at_once, meter),
         )
+        done = 0
+        for rows in turn:
+            here = slice(done, done + len(rows))
+            self._keep(rows, batch.some(here), pictures[here])
+            done += len(rows)
+
+    def _keep(self, rows: range, part: Batch, pictures: Pixels) -> None:
         for image, pixels in zip(rows, pictures, strict=True):
             if not (self.handed_in and self.folder.has_picture(self.round, image)):
                 self.folder.save_picture(self.round, image, pixels)
@@ -95,27 +107,21 @@ class Pictures:
         count, size = self.settings.batch, self.settings.minibatch
         return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
-    def _sampled(self, rows: range, at_once: int, meter: Meter) -> tuple[Batch, Pixels]:
-        """A minibatch in pieces that memory holds."""
-        noises, kept, pieces, pictures = self._noises(), self._steps_to_keep(), [], []
-        for first in range(rows.start, rows.stop, at_once):
-            piece = slice(first, min(first + at_once, rows.stop))
-            pieces.append(
-                sample(
-                    self.learner.model,
-                    self.settings.prompt,
-                    noises[piece],
-                    self.settings.sampler,
-                    seed=self.settings.seed,
-                    round=self.round,
-                    first_index=first,
-                    kept_steps_B_S=None if kept is None else kept[piece],
-                    on_step=meter.piece(first, piece.stop - first, self.settings.batch),
-                )
-            )
-            self._check(pieces[-1], first)
-            pictures.append(self.learner.model.decode(pieces[-1].latents_B_C_H_W))
-        return Batch.cat(pieces), np.concatenate(pictures)
+    def _sampled(self, turn: list[range], at_once: int, meter: Meter) -> tuple[Batch, Pixels]:
+        """The pictures of these minibatches, in pieces that memory holds."""
+        images = [image for rows in turn for image in rows]
+        every = Wanted(
+            self.round, tuple(range(self.settings.batch)), self._noises(), self._steps_to_keep()
+        )
+        whole = len(images)
+        return sample_together(
+            self.learner.ranks,
+            self.learner.model,
+            self.settings,
+            every.some(images),
+            at_once,
+            lambda share: meter.at(images[0] + share * whole, self.settings.batch),
+        )
 
     def _noises(self) -> Tensor:
         settings = self.settings
@@ -141,17 +147,6 @@ class Pictures:
             self.round,
             update.window,
         )
-
-    def _check(self, piece: Batch, first: int) -> None:
-        finite = piece.latents_B_C_H_W.flatten(1).isfinite().all(1)
-        if not bool(finite.all()):
-            image = first + int((~finite).nonzero()[0])
-            raise HeroError(
-                f"the model gave numbers that are none (NaN) for picture {image} of round "
-                f"{self.round}; the run stays at its last checkpoint: hero resume tries again, "
-                "hero resume --from-round goes back further",
-                exit_code=ExitCode.FAILED,
-            )
 
     def _mended(self, first: int, latents: Tensor) -> bool:
         """Whether anything had to be made again."""

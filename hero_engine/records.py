@@ -60,6 +60,10 @@ class Batch:
     def __len__(self) -> int:
         return self.latents_B_C_H_W.shape[0]
 
+    def some(self, rows: slice) -> "Batch":
+        """These pictures of it."""
+        return Batch.from_tensors({name: each[rows] for name, each in self.tensors().items()})
+
     @classmethod
     def cat(cls, parts: Iterable["Batch"]) -> Self:
         """One batch of all parts, in order. ValueError where only some parts keep trajectories."""

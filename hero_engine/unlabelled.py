@@ -10,18 +10,13 @@ They are the round's further pictures: numbered on after the labelled ones, all 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner
-from hero_engine.records import Batch
 from hero_engine.reward import ChanceOfGood
-from hero_engine.sampler import pick_training_steps, sample
+from hero_engine.sampler import pick_training_steps
 from hero_engine.seeds import generator, normal_each
+from hero_engine.shares import OnShare, Wanted, sample_together
 from hero_engine.updates import Experience
-
-Piece = Callable[[int, int, int], Callable[[int, int], None]]
-"""As `Meter.piece`: (offset, count, whole) to the callback of a piece of the whole."""
 
 
 def unlabelled_experience(
@@ -30,18 +25,16 @@ def unlabelled_experience(
     round: int,
     turn: int,
     at_once: int,
-    piece: Piece,
+    on_share: OnShare,
 ) -> Experience:
     """What the turn (1, 2, ...) of a round gives the update: pictures of the weights as they are.
 
     at_once: pictures sampled at a time.
     """
-    settings, count = learner.settings, learner.settings.unlabelled.pictures
-    first = settings.batch + (turn - 1) * count
-    batch = Batch.cat(
-        _drawn(learner, round, images, piece(images.start - first, len(images), count))
-        for images in _pieces(first, count, at_once)
-    )
+    settings = learner.settings
+    first = settings.batch + (turn - 1) * settings.unlabelled.pictures
+    wanted = _wanted(learner, round, first)
+    batch, _ = sample_together(learner.ranks, learner.model, settings, wanted, at_once, on_share)
     chances_B = chance(learner.features(batch.latents_B_C_H_W)).float()
     return Experience(
         batch,
@@ -62,24 +55,15 @@ def mean_chance(experience: Experience) -> float:
     return float(experience.chances_B.mean())
 
 
-def _drawn(
-    learner: Learner, round: int, images: range, on_step: Callable[[int, int], None]
-) -> Batch:
-    settings, update = learner.settings, learner.update
+def _wanted(learner: Learner, round: int, first: int) -> Wanted:
+    settings, update, count = learner.settings, learner.update, learner.settings.unlabelled.pictures
+    images = range(first, first + count)
     randoms = [generator(settings.seed, "noise", round, image) for image in images]
     kept = None
     if update.steps_per_image:
         kept = pick_training_steps(
-            learner.model, settings.sampler, update.steps_per_image, len(images),
-            settings.seed, round, update.window, images.start,
+            learner.model, settings.sampler, update.steps_per_image, count,
+            settings.seed, round, update.window, first,
         )  # fmt: skip
-    return sample(
-        learner.model, settings.prompt, normal_each(randoms, learner.model.latent_shape),
-        settings.sampler, seed=settings.seed, round=round, first_index=images.start,
-        kept_steps_B_S=kept, on_step=on_step,
-    )  # fmt: skip
-
-
-def _pieces(first: int, count: int, at_once: int) -> list[range]:
-    stop = first + count
-    return [range(at, min(at + at_once, stop)) for at in range(first, stop, at_once)]
+    noises = normal_each(randoms, learner.model.latent_shape)
+    return Wanted(round, tuple(images), noises, kept, decoded=False)

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from hero_engine.errors import ExitCode, HeroError, StopRequested, is_memory_short
 from hero_engine.journal import Journal
@@ -22,6 +23,10 @@ from hero_engine.protocol import Command, Event, Failed, Finished, Stop
 from hero_engine.reporting import Deliver, Reporter
 from hero_engine.rundir import RunDir
 from hero_engine.trackers import open_tracker
+
+if TYPE_CHECKING:
+    from hero_engine.loop import Run
+    from hero_engine.ranks import Ranks
 
 BEHIND = 5
 """Niceness of the thread, and so of all that its libraries start: within this process only, where
@@ -32,8 +37,8 @@ class EngineWorker(threading.Thread):
     """Runs the loop on a run's folder until its end, a stop, or an error.
 
     deliver: called with every event, from this thread. labeller: a person's, who sends
-    SubmitLabels, unless another one is given. more_rounds: see `Run`. Without a terminal, call
-    `run` itself.
+    SubmitLabels, unless another one is given. more_rounds: see `Run`. processes: how many share
+    the work, this one included. Without a terminal, call `run` itself.
     """
 
     def __init__(
@@ -44,8 +49,10 @@ class EngineWorker(threading.Thread):
         labeller: Labeller | None = None,
         more_rounds: int | None = None,
         device: str = "auto",
+        processes: int = 1,
     ) -> None:
         super().__init__(name="hero-engine", daemon=True)
+        self._processes = processes
         self._folder, self._deliver, self._device = folder, deliver, device
         # A SimpleQueue may be put to from a signal handler that interrupts its own get.
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -108,15 +115,21 @@ class EngineWorker(threading.Thread):
             return Failed(self._noted(error), code)
 
     def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:
+        from hero_engine.crew import ranks_of
+
+        self.check_stop()
+        with ranks_of(self._processes, self._folder.path, self.check_stop) as ranks:
+            return self._run(journal, reporter, ranks).run()
+
+    def _run(self, journal: Journal, reporter: Reporter, ranks: Ranks) -> Run:
         from hero_engine.learner import Learner
         from hero_engine.loop import Run
 
-        self.check_stop()
         reporter.tracker = open_tracker(self._folder)
-        learner = Learner.open(self._folder.settings, self._device)
+        learner = Learner.open(self._folder.settings, self._device, ranks)
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
         reporter.tell(self._folder.opened())
-        run = Run(
+        return Run(
             self._folder,
             journal,
             learner,
@@ -125,7 +138,6 @@ class EngineWorker(threading.Thread):
             check_stop=self.check_stop,
             more_rounds=self._more_rounds,
         )
-        return run.run()
 
     def _failed_to_write(self, error: OSError) -> Failed:
         where = error.filename or self._folder.path

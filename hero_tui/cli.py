@@ -24,6 +24,7 @@ from hero_tui.commands.options import (
     MaxSeconds,
     ModelName,
     PresetName,
+    Processes,
     RunName,
     SetAny,
     SomeRun,
@@ -99,6 +100,7 @@ def run(
     force: Force = False,
     max_seconds: MaxSeconds = None,
     max_rounds: MaxRounds = None,
+    processes: Processes = 1,
 ) -> None:
     """Start a run: sample, label, learn, and again.
 
@@ -122,7 +124,7 @@ def run(
         sampler=None if negative_prompt is None else {"negative_prompt": negative_prompt},
         lora=None if init_lora is None else {"init": str(init_lora)},
     )
-    way = Way(graphics, headless, labels, force, max_seconds, max_rounds)
+    way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)
     raise typer.Exit(new_run(flags, folder=folder, way=way))
 
 
@@ -148,6 +150,7 @@ def resume(
     force: Force = False,
     max_seconds: MaxSeconds = None,
     max_rounds: MaxRounds = None,
+    processes: Processes = 1,
 ) -> None:
     """Go on with a run, in the phase it was left in.
 
@@ -160,9 +163,20 @@ def resume(
     from hero_tui.commands.run import Way
     from hero_tui.commands.run import resume as go_on
 
-    way = Way(graphics, headless, labels, force, max_seconds, max_rounds)
+    way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)
     code = go_on(name, way=way, more_rounds=rounds, from_round=from_round, folder=folder)
     raise typer.Exit(code)
+
+
+@app.command()
+def worker() -> None:
+    """Share the computing of a run on another machine, as accelerate launch starts it.
+
+    accelerate launch --multi_gpu ... --no_python hero worker (docs/processes.md has it whole)
+    """
+    from hero_engine.follower import work
+
+    raise typer.Exit(work())
 
 
 @app.command()

@@ -6,6 +6,7 @@
 from typing import TYPE_CHECKING
 
 from hero_engine.config import Settings
+from hero_engine.ranks import ALONE, Ranks
 from hero_engine.updates.common import Experience, Memory, OnProgress, Update
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["Experience", "Memory", "OnProgress", "Update", "make_update"]
 
 
-def make_update(settings: Settings, model: "Model") -> Update:
-    """The update that the settings name, with a fresh optimizer on the model's LoRA weights."""
+def make_update(settings: Settings, model: "Model", ranks: Ranks = ALONE) -> Update:
+    """The update that the settings name, with a fresh optimizer on the model's LoRA weights.
+
+    ranks: the processes that make its steps together.
+    """
     from hero_engine.updates.d3po import D3poUpdate
     from hero_engine.updates.ddpo import DdpoUpdate
     from hero_engine.updates.forward import ForwardUpdate
@@ -23,9 +27,9 @@ def make_update(settings: Settings, model: "Model") -> Update:
 
     match settings.update:
         case "forward":
-            return ForwardUpdate(settings.forward, model)
+            return ForwardUpdate(settings.forward, model, ranks)
         case "d3po":
-            return D3poUpdate(settings.d3po, settings.sampler, model)
+            return D3poUpdate(settings.d3po, settings.sampler, model, ranks)
         case "sft":
-            return SftUpdate(settings.sft, model)
-    return DdpoUpdate(settings.ddpo, settings.sampler, model)
+            return SftUpdate(settings.sft, model, ranks)
+    return DdpoUpdate(settings.ddpo, settings.sampler, model, ranks)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hero_engine.config import AdamWSettings
 from hero_engine.labels import Labels
+from hero_engine.ranks import ALONE, Ranks
 from hero_engine.records import Batch
 from hero_engine.seeds import Purpose, generator
 
@@ -105,10 +106,16 @@ class Update(Protocol):
 
 
 class Optimizer:
-    """AdamW on the model's LoRA weights, with a gradient norm limit and a flat state."""
+    """AdamW on the model's LoRA weights, with a gradient norm limit and a flat state.
 
-    def __init__(self, weights: list[nn.Parameter], settings: AdamWSettings) -> None:
+    ranks: the processes whose gradients a step adds up.
+    """
+
+    def __init__(
+        self, weights: list[nn.Parameter], settings: AdamWSettings, ranks: Ranks = ALONE
+    ) -> None:
         self.weights, self.max_grad_norm = weights, settings.max_grad_norm
+        self.ranks = ranks
         self.adam = torch.optim.AdamW(
             weights,
             lr=settings.learning_rate,
@@ -119,10 +126,22 @@ class Optimizer:
 
     def step(self) -> float:
         """One step on the gradients gathered since the last; returns their norm before clipping."""
+        if not self.ranks.alone:
+            self._add_up()
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm))
         self.adam.step()
         self.clear()
         return norm
+
+    def _add_up(self) -> None:
+        """Everybody's gradients; none stays none where nobody has one."""
+        weights = self.weights
+        known = [float(weight.grad is not None) for weight in weights]
+        has = torch.tensor(known, device=weights[0].device)
+        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in weights]
+        self.ranks.add_up([has, *gradients])
+        for weight, count, gradient in zip(weights, has.tolist(), gradients, strict=True):
+            weight.grad = gradient if count else None
 
     def clear(self) -> None:
         """Forget gathered gradients, as after a stop halfway through gathering."""

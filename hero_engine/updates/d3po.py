@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from hero_engine.config import D3poSettings, SamplerSettings
 from hero_engine.errors import HeroError
+from hero_engine.ranks import ALONE, Ranks
 from hero_engine.records import Trajectory
 from hero_engine.seeds import generator
 from hero_engine.updates.common import WHOLE, Experience, OnProgress, Optimizer, Probe
@@ -45,15 +46,21 @@ class D3poUpdate:
     name = "d3po"
     window = WHOLE
 
-    def __init__(self, settings: D3poSettings, sampler: SamplerSettings, model: "Model") -> None:
+    def __init__(
+        self,
+        settings: D3poSettings,
+        sampler: SamplerSettings,
+        model: "Model",
+        ranks: Ranks = ALONE,
+    ) -> None:
         if sampler.eta <= 0:
             raise HeroError(
                 f"update 'd3po' needs noise in the sampler: sampler.eta is {sampler.eta}, "
                 "set it above 0"
             )
-        self.settings, self.sampler, self.model = settings, sampler, model
+        self.settings, self.sampler, self.model, self.ranks = settings, sampler, model, ranks
         self.minibatch, self.steps_per_image = settings.minibatch, settings.steps_per_image
-        self.optimizer = Optimizer(model.lora_parameters(), settings)
+        self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""
@@ -74,19 +81,21 @@ class D3poUpdate:
         reference_B_S = self._reference(policy, trajectory)
         groups = torch.split(self._pairs(experience), self.settings.pairs_per_update)
         self.optimizer.clear()
-        losses, norms, margins = [], [], []
+        losses, norms, margins = [0.0], [], [torch.zeros(0)]
         for done, group in enumerate(groups, start=1):
-            for pairs in torch.split(group, self.minibatch):
+            for pairs in self.ranks.pieces(group, self.minibatch):
                 loss, margin_P_S = self._loss(policy, trajectory, reference_B_S, pairs)
                 (loss * len(pairs) / len(group)).backward()  # type: ignore[no-untyped-call]
                 losses.append(loss.item() * len(pairs))
-                margins.append(margin_P_S.detach().flatten())
+                margins.append(margin_P_S.detach().flatten().cpu())
             norms.append(self.optimizer.step())
             if on_progress is not None:
                 on_progress(done, len(groups))
+        loss = self.ranks.joined(torch.tensor([sum(losses)], dtype=torch.float64)).sum()
+        margin = self.ranks.joined(torch.cat(margins))
         return {
-            "loss": sum(losses) / self.settings.pairs,
-            "preferred": float((torch.cat(margins) > 0).float().mean()),
+            "loss": float(loss) / self.settings.pairs,
+            "preferred": float((margin > 0).float().mean()),
             "grad_norm": sum(norms) / len(norms),
             "optimizer_steps": float(len(groups)),
             "prediction_change": probe.change(),
@@ -110,16 +119,10 @@ class D3poUpdate:
         )
         return torch.stack([goods, bads], dim=1)
 
-    @torch.no_grad()
     def _reference(self, policy: Policy, trajectory: Trajectory) -> Tensor:
         """The base's log-probabilities of all kept steps, (B, S)."""
-        images = torch.arange(len(trajectory.timesteps_B_S))
         with self.model.base():
-            parts = [
-                policy.log_probs(trajectory.rows(rows))
-                for rows in torch.split(images, 2 * self.minibatch)
-            ]
-        return torch.cat(parts)
+            return policy.all_log_probs(trajectory, 2 * self.minibatch, self.ranks)
 
     def _loss(
         self, policy: Policy, trajectory: Trajectory, reference_B_S: Tensor, pairs_P_2: Tensor
@@ -127,7 +130,7 @@ class D3poUpdate:
         """The mean loss of these pairs' steps, and log ratios' differences (P, S), unclipped."""
         images = pairs_P_2.T.flatten()
         log_probs = policy.log_probs(trajectory.rows(images))
-        better, worse = (log_probs - reference_B_S[images.to(reference_B_S.device)]).chunk(2)
+        better, worse = (log_probs - reference_B_S[images].to(log_probs.device)).chunk(2)
         return preference_loss(better, worse, self.settings).mean(), better - worse
 
 

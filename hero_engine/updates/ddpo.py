@@ -34,6 +34,7 @@ from torch import Tensor
 
 from hero_engine.config import DdpoSettings, SamplerSettings
 from hero_engine.errors import HeroError
+from hero_engine.ranks import ALONE, Ranks
 from hero_engine.records import Trajectory
 from hero_engine.reward import advantages
 from hero_engine.sampler import log_prob
@@ -51,16 +52,22 @@ class DdpoUpdate:
 
     name = "ddpo"
 
-    def __init__(self, settings: DdpoSettings, sampler: SamplerSettings, model: "Model") -> None:
+    def __init__(
+        self,
+        settings: DdpoSettings,
+        sampler: SamplerSettings,
+        model: "Model",
+        ranks: Ranks = ALONE,
+    ) -> None:
         if sampler.eta <= 0:
             raise HeroError(
                 f"update 'ddpo' needs noise in the sampler: sampler.eta is {sampler.eta}, "
                 "set it above 0 or use --update forward"
             )
-        self.settings, self.sampler, self.model = settings, sampler, model
+        self.settings, self.sampler, self.model, self.ranks = settings, sampler, model, ranks
         self.minibatch, self.steps_per_image = settings.minibatch, settings.steps_per_image
         self.window = settings.window
-        self.optimizer = Optimizer(model.lora_parameters(), settings)
+        self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""
@@ -83,17 +90,18 @@ class DdpoUpdate:
         clip = self.settings.advantage_clip
         advantages_B = advantages(rewards).clamp(-clip, clip)
         groups = list(self._groups(rewards, experience))
-        probe, log = Probe(self.model, experience), _Log()
+        probe, log = Probe(self.model, experience), _Log(self.settings.clip_range, self.ranks)
         policy = Policy(self.model, self.sampler, experience.prompt)
         if self.model.dtype in (torch.bfloat16, torch.float16):
             with self.model.with_lora(experience.drawn_with):
-                trajectory = self._measured_again(policy, trajectory)
+                measured_B_S = policy.all_log_probs(trajectory, self.minibatch, self.ranks)
+            trajectory = replace(trajectory, log_probs_B_S=measured_B_S)
         self.optimizer.clear()
         for done, group in enumerate(groups, start=1):
-            for images in torch.split(group, self.minibatch):
+            for images in self.ranks.pieces(group, self.minibatch):
                 ratio, loss = self._loss(policy, trajectory.rows(images), advantages_B[images])
                 (loss * len(images) / len(group)).backward()  # type: ignore[no-untyped-call]
-                log.add(ratio.detach(), loss.item(), self.settings.clip_range, first=done == 1)
+                log.add(ratio.detach(), loss.item(), first=done == 1)
             log.grad_norms.append(self.optimizer.step())
             if on_progress is not None:
                 on_progress(done, len(groups))
@@ -125,14 +133,6 @@ class DdpoUpdate:
         clip = self.settings.clip_range
         return ratio, torch.maximum(weight * ratio, weight * ratio.clamp(1 - clip, 1 + clip)).mean()
 
-    @torch.no_grad()
-    def _measured_again(self, policy: "Policy", trajectory: Trajectory) -> Trajectory:
-        images = torch.arange(len(trajectory.timesteps_B_S))
-        parts = [
-            policy.log_probs(trajectory.rows(rows)) for rows in torch.split(images, self.minibatch)
-        ]
-        return replace(trajectory, log_probs_B_S=torch.cat(parts).cpu())
-
 
 class Policy:
     """The sampler as a policy: how likely kept steps are under the present weights."""
@@ -156,33 +156,43 @@ class Policy:
         )
         return log_prob(x_next, mean, std).view_as(rows.timesteps_B_S)
 
+    @torch.no_grad()
+    def all_log_probs(self, trajectory: Trajectory, minibatch: int, ranks: Ranks) -> Tensor:
+        """Of every picture, (B, S) on the CPU, a minibatch at a time on each process."""
+        images, none = torch.arange(len(trajectory.timesteps_B_S)), trajectory.log_probs_B_S[:0]
+        parts = [
+            self.log_probs(trajectory.rows(some)).cpu() for some in ranks.pieces(images, minibatch)
+        ]
+        return ranks.joined(torch.cat([none, *parts]))
+
 
 class _Log:
     """Gathers an update's figures; each is a mean over all pictures and steps it trained on."""
 
-    def __init__(self) -> None:
+    def __init__(self, clip_range: float, ranks: Ranks) -> None:
+        self.clip_range, self.ranks = clip_range, ranks
         self.ratios: list[Tensor] = []
-        self.losses: list[tuple[float, int]] = []
-        self.clipped: list[Tensor] = []
         self.grad_norms: list[float] = []
-        self.first_ratio_error = 0.0
+        self.loss, self.images, self.first_ratio_error = 0.0, 0, 0.0
 
-    def add(self, ratio_B_S: Tensor, loss: float, clip_range: float, *, first: bool) -> None:
+    def add(self, ratio_B_S: Tensor, loss: float, *, first: bool) -> None:
         self.ratios.append(ratio_B_S.flatten())
-        self.losses.append((loss, len(ratio_B_S)))
-        self.clipped.append(((ratio_B_S - 1).abs() > clip_range).flatten())
+        self.loss, self.images = self.loss + loss * len(ratio_B_S), self.images + len(ratio_B_S)
         if first:
             error = float((ratio_B_S - 1).abs().max())
             self.first_ratio_error = max(self.first_ratio_error, error)
 
     def metrics(self) -> dict[str, float]:
-        ratio, images = torch.cat(self.ratios), sum(count for _, count in self.losses)
+        own_ratios = [torch.zeros(0), *(each.cpu() for each in self.ratios)]
+        ratio = self.ranks.joined(torch.cat(own_ratios))
+        own = torch.tensor([[self.loss, self.images, self.first_ratio_error]], dtype=torch.float64)
+        loss, images, first_ratio_error = self.ranks.joined(own).T
         return {
-            "loss": sum(loss * count for loss, count in self.losses) / images,
+            "loss": float(loss.sum() / images.sum()),
             "grad_norm": sum(self.grad_norms) / len(self.grad_norms),
-            "clip_fraction": float(torch.cat(self.clipped).float().mean()),
+            "clip_fraction": float(((ratio - 1).abs() > self.clip_range).float().mean()),
             "ratio_mean": float(ratio.mean()),
             "approx_kl": float((ratio.log() ** 2).mean() / 2),
-            "first_ratio_error": self.first_ratio_error,
+            "first_ratio_error": float(first_ratio_error.max()),
             "optimizer_steps": float(len(self.grad_norms)),
         }

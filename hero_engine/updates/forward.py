@@ -46,6 +46,7 @@ from torch import Tensor
 
 from hero_engine.config import ForwardSettings
 from hero_engine.process import per_image
+from hero_engine.ranks import ALONE, Ranks
 from hero_engine.seeds import generator
 from hero_engine.updates.common import (
     WHOLE,
@@ -70,10 +71,10 @@ class ForwardUpdate:
     steps_per_image = 0
     window = WHOLE
 
-    def __init__(self, settings: ForwardSettings, model: "Model") -> None:
-        self.settings, self.model = settings, model
+    def __init__(self, settings: ForwardSettings, model: "Model", ranks: Ranks = ALONE) -> None:
+        self.settings, self.model, self.ranks = settings, model, ranks
         self.minibatch = settings.goods + settings.bads
-        self.optimizer = Optimizer(model.lora_parameters(), settings)
+        self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""
@@ -102,8 +103,9 @@ class ForwardUpdate:
             norms.append(self.optimizer.step())
             if on_progress is not None:
                 on_progress(step + 1, total)
+        loss = self.ranks.joined(torch.tensor([losses], dtype=torch.float64)).sum()
         return {
-            "loss": sum(losses) / total,
+            "loss": float(loss) / total,
             "grad_norm": sum(norms) / total,
             "goods": float(pool.chance_N.sum()),
             "bads": float((1 - pool.chance_N).sum()),
@@ -150,9 +152,10 @@ class ForwardUpdate:
         return self.model.process.timesteps_at(low + (high - low) * share)
 
     def _gather(self, rows: "Rows", prompt: "Prompt", start: list[Tensor]) -> float:
-        """The step's loss; its gradient is gathered a minibatch of rows at a time."""
+        """This process's part of the loss; the gradient comes a minibatch of rows at a time."""
         total = 0.0
-        for some in rows.split(self.minibatch):
+        for each in self.ranks.pieces(torch.arange(len(rows.clean)), self.minibatch):
+            some = rows.some(each)
             loss = self._loss(some, prompt, start) * (len(some.clean) / len(rows.clean))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
@@ -218,11 +221,10 @@ class Rows:
     x_t: Tensor
     noise: Tensor
 
-    def split(self, count: int) -> "Iterator[Rows]":
-        """So many rows at a time, in order."""
+    def some(self, which: Tensor) -> "Rows":
+        """The rows with these indices."""
         parts = (self.clean, self.good, self.timesteps, self.x_t, self.noise)
-        for each in zip(*(torch.split(part, count) for part in parts), strict=True):
-            yield Rows(*each)
+        return Rows(*(part[which.to(part.device)] for part in parts))
 
 
 def _draw_from(weights_N: Tensor, count: int, random: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hero_engine.config import AdamWSettings, ForwardSettings, SftSettings
+from hero_engine.ranks import ALONE, Ranks
 from hero_engine.updates.common import Experience
 from hero_engine.updates.forward import ForwardUpdate, Pool, Rows
 
@@ -24,12 +25,12 @@ class SftUpdate(ForwardUpdate):
 
     name = "sft"
 
-    def __init__(self, settings: SftSettings, model: "Model") -> None:
+    def __init__(self, settings: SftSettings, model: "Model", ranks: Ranks = ALONE) -> None:
         shared = {each.name: getattr(settings, each.name) for each in fields(AdamWSettings)}
         forward = ForwardSettings(
             steps=settings.steps, goods=settings.goods, history=settings.history, **shared
         )
-        super().__init__(forward, model)
+        super().__init__(forward, model, ranks)
 
     def signal(self, experience: Experience) -> str:
         """Empty, or why this round teaches nothing."""

@@ -62,14 +62,21 @@ def labeller_for(labels: str | None, task: Task, batch: int, *, force: bool) -> 
 
 
 def run_headless(
-    folder: RunDir, make_labeller: MakeLabeller, limits: Limits, more_rounds: int | None
+    folder: RunDir,
+    make_labeller: MakeLabeller,
+    limits: Limits,
+    more_rounds: int | None,
+    *,
+    processes: int = 1,
 ) -> int:
     """Work until the end, a signal, a limit, or an error; returns the exit code."""
     with stopped_by_signals() as stops, stops.after(limits.seconds):
         report = Report(stops, limits.rounds)
         with closing(report):
             labeller = make_labeller(folder)
-            worker = EngineWorker(folder, report, labeller=labeller, more_rounds=more_rounds)
+            worker = EngineWorker(
+                folder, report, labeller=labeller, more_rounds=more_rounds, processes=processes
+            )
             stops.reach(worker)
             worker.run()
     return report.exit_code

@@ -44,6 +44,9 @@ LabelSource = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Use labels that were given for other pictures.")
 ]
+Processes = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Share the computing; on GPUs, one a process.")
+]
 MaxSeconds = Annotated[
     float | None,
     typer.Option(min=0, metavar="S", help="Stop with 75 at the first safe point after S seconds."),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hero_engine.branch import branch
 from hero_engine.config import Settings, merge
+from hero_engine.crew import Launched, check_processes
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.habits import is_judge
 from hero_engine.places import private
@@ -30,7 +31,7 @@ class Way:
     """How a run is worked on: in the app, or headless with labels from somewhere.
 
     force: use labels that were given for other pictures. max_seconds, max_rounds: stop then,
-    resumable.
+    resumable. processes: how many share the computing, this one included.
     """
 
     graphics: str | None = None
@@ -39,6 +40,7 @@ class Way:
     force: bool = False
     max_seconds: float | None = None
     max_rounds: int | None = None
+    processes: int = 1
 
     def check(self) -> None:
         """HeroError for options that do not go together, or without a terminal for the app."""
@@ -48,6 +50,7 @@ class Way:
             raise HeroError(f"--graphics {self.graphics}: choose one of {', '.join(MODES)}")
         if self.force and (self.labels in (None, "none") or is_judge(str(self.labels))):
             raise HeroError("--force goes with --labels FILE.jsonl")
+        check_processes(self.processes)
         if self.headless:
             return
         if self.labels is not None:
@@ -59,6 +62,8 @@ class Way:
 @private()
 def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
     """Start a run; returns the exit code. One whose model cannot be opened leaves no folder."""
+    if (code := followed()) is not None:
+        return code
     way.check()
     use_runs_folder()
     task, settings = choose(layers(), flags)
@@ -73,6 +78,19 @@ def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
     if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
         shutil.rmtree(run.path, ignore_errors=True)
     return code
+
+
+def followed() -> int | None:
+    """Where a launcher started this command several times: all but the first follow that one.
+
+    Their exit code; None for the first, and where there is no launcher.
+    """
+    launched = Launched.here()
+    if launched is None or launched.rank == 0:
+        return None
+    from hero_engine.follower import work
+
+    return work()
 
 
 def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
@@ -100,6 +118,8 @@ def resume(
     from_round: leave the run as it is, and go on from the start of this round in a new one, in
     `folder` or beside it.
     """
+    if (code := followed()) is not None:
+        return code
     way.check()
     if folder is not None and from_round is None:
         raise HeroError("--dir goes with --from-round: a run stays in its own folder")
@@ -144,22 +164,26 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
 
         require_terminal()
         read_preferences()
-        return partial(_in_app, graphics=way.graphics)
+        return partial(_in_app, way=way)
     from hero_tui.commands.headless import Limits, labeller_for, run_headless
 
     make = labeller_for(way.labels, task, batch, force=way.force)
     limits = Limits(way.max_seconds, way.max_rounds)
-    return lambda run, more_rounds: run_headless(run, make, limits, more_rounds)
+    return lambda run, more_rounds: run_headless(
+        run, make, limits, more_rounds, processes=way.processes
+    )
 
 
-def _in_app(run: RunDir, more_rounds: int | None, *, graphics: str | None) -> int:
+def _in_app(run: RunDir, more_rounds: int | None, *, way: Way) -> int:
     from hero_engine.worker import EngineWorker
     from hero_tui.app import run_on_terminal
 
     return run_on_terminal(
         run.path,
-        lambda deliver: EngineWorker(run, deliver, more_rounds=more_rounds),
-        graphics=graphics,
+        lambda deliver: EngineWorker(
+            run, deliver, more_rounds=more_rounds, processes=way.processes
+        ),
+        graphics=way.graphics,
         opened=run.opened(),
     )
 

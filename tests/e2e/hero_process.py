@@ -135,11 +135,23 @@ class Hero:
             )
         return Command(process, (out, err))
 
-    def warm(self, *arguments: object) -> Command:
-        """Begin a command that need not import the libraries."""
+    def warm(
+        self, *arguments: object, first: Callable[[], None] | None = None, **environment: str
+    ) -> Command:
+        """Begin a command that need not import the libraries.
+
+        first: called in its process before it begins.
+        """
         outputs = self._outputs()
         process = _server.Process(
-            target=_forked, args=([*map(str, arguments)], self.home, self.environment, outputs)
+            target=_forked,
+            args=(
+                [*map(str, arguments)],
+                self.home,
+                self.environment | environment,
+                outputs,
+                first,
+            ),
         )
         process.start()
         return Command(process, outputs)
@@ -150,7 +162,11 @@ class Hero:
 
 
 def _forked(
-    arguments: list[str], home: Path, environment: dict[str, str], outputs: tuple[Path, Path]
+    arguments: list[str],
+    home: Path,
+    environment: dict[str, str],
+    outputs: tuple[Path, Path],
+    first: Callable[[], None] | None,
 ) -> None:
     import torch
 
@@ -162,6 +178,8 @@ def _forked(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(home)
     os.environ.update(environment)
+    if first is not None:
+        first()
     main(arguments)
 
 

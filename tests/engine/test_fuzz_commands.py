@@ -119,7 +119,7 @@ class Sitting:
 def one_model(process: Process) -> Iterator[None]:
     """Every thread opens the same model, as it was at the start."""
 
-    def opened(settings: Any, device: str) -> Learner:
+    def opened(settings: Any, *_: Any) -> Learner:
         process.model.load_lora_state(process.start)
         return Learner(settings, process.model)
 

@@ -57,8 +57,7 @@ def drawn(learner: Learner, turn: int, at_once: int = 3) -> Experience:
     nothing = Batch(torch.zeros(0, 4, 8, 8), torch.zeros(0, 4, 8, 8))
     chance = learner.chance_of_good(nothing, Labels(()))
     assert chance is not None
-    ignore = lambda done, total: None  # noqa: E731
-    return unlabelled_experience(learner, chance, 1, turn, at_once, lambda *_: ignore)
+    return unlabelled_experience(learner, chance, 1, turn, at_once, lambda done: None)
 
 
 @pytest.mark.parametrize("update", ["forward", "ddpo"])

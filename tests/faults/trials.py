@@ -135,7 +135,7 @@ class Subject:
                 os.write(said, f"{event.message}\n".encode())
 
         learner = Learner(self.settings, self.model)
-        Learner.open = classmethod(lambda cls, settings, device: learner)  # type: ignore[method-assign,assignment]
+        Learner.open = classmethod(lambda cls, *_: learner)  # type: ignore[method-assign,assignment]
         instants.watch()
         run = RunDir.open(path) if is_run(path) else RunDir.create(path, self.settings, TASK)
         worker = EngineWorker(run, hear, labeller=Person(shown), device="cpu")

@@ -1,0 +1,209 @@
+"""Runs that several processes share: the same result, and no end that loses anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run
+
+from hero_engine.files import read_tensors
+from hero_engine.journal import Journal
+
+ROUNDING = 2e-4
+"""By how much a latent or a weight may differ after three rounds of float32 sums in other orders.
+
+Adam divides by the gradient's own size, so a gradient near 0 passes its rounding on whole."""
+
+FORWARD = (
+    *("--update", "forward", "--set", "forward.steps=4"),
+    *("--set", "forward.goods=3", "--set", "forward.bads=2"),
+)
+"""Five rows a step do not go evenly into two processes."""
+
+MEMORY_SHORT = RuntimeError("CUDA out of memory (so a test says)")
+
+
+def launched(rank: int, port: int) -> dict[str, str]:
+    """What accelerate's launcher tells each of two processes."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pair(
+    hero: Hero, *arguments: object, second: Callable[[], None] | None = None
+) -> tuple[Done, Done]:
+    """A command with `hero worker` beside it, as a launcher would start the two."""
+    port = free_port()
+    one = hero.warm(*arguments, **launched(0, port))
+    two = hero.warm("worker", first=second, **launched(1, port))
+    return one.end(), two.end()
+
+
+def differences(one: Path, two: Path) -> dict[str, float]:
+    """By how much the tensors that two runs have left on the disk differ, by file."""
+    files = sorted(file.relative_to(one) for file in one.rglob("*.safetensors"))
+    assert files == sorted(file.relative_to(two) for file in two.rglob("*.safetensors"))
+    return {str(file): _gap(read_tensors(one / file), read_tensors(two / file)) for file in files}
+
+
+def _gap(one: dict[str, Any], two: dict[str, Any]) -> float:
+    assert one.keys() == two.keys()
+    gaps = [float((each.double() - two[name].double()).abs().max()) for name, each in one.items()
+            if each.numel()]  # fmt: skip
+    return max(gaps, default=0.0)
+
+
+def assert_alike(one: Path, two: Path) -> None:
+    """The same labels, and tensors that only rounding has moved."""
+    found = differences(one, two)
+    assert any("lora" in name for name in found)
+    assert {name: gap for name, gap in found.items() if gap > ROUNDING} == {}
+    assert labels_of(one) == labels_of(two)
+
+
+def labels_of(run: Path) -> list[Any]:
+    with Journal(run / "journal.db") as journal:
+        return [journal.labels(round, BATCH) for round in journal.rounds()]
+
+
+def test_two_processes_make_what_one_makes(hero: Hero, tiny_model: Path, labels: Path) -> None:
+    one, two = hero.home / "forward-1", hero.home / "forward-2"
+    assert hero.warm(*small_run(tiny_model, one, labels, *FORWARD)).end().code == 0
+    led, followed = pair(hero, *small_run(tiny_model, two, labels, *FORWARD))
+    assert (led.code, followed) == (0, Done(0, "", "")), (led, followed)
+    assert_alike(one, two)
+
+
+def without_memory() -> None:
+    """Sampling or training more than one picture at a time is more than this process can."""
+    from hero_engine import shares
+    from hero_engine.updates import ddpo
+
+    sample, log_probs = shares.sample, ddpo.Policy.log_probs
+
+    def sample_one(model: Any, prompt: Any, noises: Any, *more: Any, **named: Any) -> Any:
+        if len(noises) > 1:
+            raise MEMORY_SHORT
+        return sample(model, prompt, noises, *more, **named)
+
+    def log_probs_of_one(policy: Any, rows: Any) -> Any:
+        if len(rows.timesteps_B_S) > 1:
+            raise MEMORY_SHORT
+        return log_probs(policy, rows)
+
+    shares.sample = sample_one
+    ddpo.Policy.log_probs = log_probs_of_one  # type: ignore[method-assign]
+
+
+def test_memory_that_is_short_in_one_process_is_short_for_all(
+    hero: Hero, tiny_model: Path, labels: Path, finished: FinishedRun
+) -> None:
+    run = hero.home / "short"
+    led, followed = pair(hero, *small_run(tiny_model, run, labels), second=without_memory)
+    assert (led.code, followed) == (0, Done(0, "", "")), (led, followed)
+    for step in ("sample", "update"):
+        told = f"hero: out of memory in the step '{step}': going on with 1 at a time, not 2"
+        assert led.err.splitlines().count(told) == 1
+    assert_alike(finished.path, run)
+
+
+class Chain:
+    """One run: a round alone, then two processes, interrupted; again two, of which one is killed;
+    then one to the end.
+    """
+
+    def __init__(self, hero: Hero, model: Path, labels: Path) -> None:
+        self.hero, self.path, self.labels = hero, hero.home / "chain", labels
+        command = small_run(model, self.path, labels, "--max-rounds", 1)
+        self.alone = hero.warm(*command).end()
+        self.interrupted = self._interrupted()
+        self.killed, self.labels_then = self._killed()
+        self.last = self._resume(1).end()
+
+    def _resume(self, processes: int) -> Any:
+        more = ("--headless", "--labels", self.labels, "--processes", processes)
+        return self.hero.warm("resume", self.path, *more)
+
+    def _interrupted(self) -> Done:
+        running = self._resume(2)
+        running.wait(lambda: children(running.pid) and self._phase() == (1, "sampling"))
+        running.signal(signal.SIGINT)
+        done: Done = running.end()
+        return done
+
+    def _killed(self) -> tuple[Done, list[Any]]:
+        running = self._resume(2)
+        running.wait(lambda: self._phase() == (1, "training"))
+        os.kill(children(running.pid)[0], signal.SIGKILL)
+        return running.end(), labels_of(self.path)
+
+    def _phase(self) -> tuple[int, str]:
+        with Journal(self.path / "journal.db") as journal:
+            newest = max(journal.rounds().values(), key=lambda round: round.round)
+        return newest.round, newest.phase
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:  # it has ended
+            continue
+        if int(text.rpartition(")")[2].split()[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def chain(hero: Hero, tiny_model: Path, labels: Path) -> Chain:
+    return Chain(hero, tiny_model, labels)
+
+
+def test_ctrl_c_ends_both(chain: Chain) -> None:
+    assert chain.interrupted.code == 130
+    assert chain.interrupted.lines()[-1]["note"] == "SIGINT"
+    assert not (chain.path / "process-1.log").exists()
+
+
+def test_a_killed_process_ends_the_run_resumably(chain: Chain) -> None:
+    assert chain.killed.code == 75
+    assert chain.killed.err.splitlines()[-1] == (
+        "hero: process 1 of 2 has ended (killed by SIGKILL); no label is lost. "
+        f"Go on with: hero resume {chain.path}"
+    )
+    assert [each.labelled for each in chain.labels_then] == [BATCH, BATCH]
+
+
+def test_one_goes_on_where_two_left_off(chain: Chain, finished: FinishedRun) -> None:
+    assert (chain.alone.code, chain.last.code) == (75, 0)
+    assert len(labels_of(chain.path)) == ROUNDS
+    assert_alike(finished.path, chain.path)
+
+
+def test_a_worker_alone_is_refused(hero: Hero) -> None:
+    done = hero.warm("worker").end()
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "hero: hero worker is started by accelerate launch: see docs/processes.md\n"
+    )
