@@ -86,6 +86,9 @@ def run(
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Of every random draw.")
     ] = None,
+    ahead: Annotated[
+        bool, typer.Option("--ahead", help="Draw the next round while you label this one.")
+    ] = False,
     negative_prompt: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What guidance leads away from.")
     ] = None,
@@ -121,6 +124,7 @@ def run(
         rounds=rounds,
         batch=batch,
         seed=seed,
+        ahead=ahead or None,
         sampler=None if negative_prompt is None else {"negative_prompt": negative_prompt},
         lora=None if init_lora is None else {"init": str(init_lora)},
     )

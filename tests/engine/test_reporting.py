@@ -174,6 +174,28 @@ def test_status_follows_every_event(folder: RunDir, clock: Clock) -> None:
         assert folder.status() == wanted
 
 
+def test_of_a_round_drawn_ahead_the_status_says_only_how_much_is_there(folder: RunDir) -> None:
+    reporter = Reporter(folder, lambda event: None)
+    at_hand: list[tuple[Any, ...]] = []
+    for event in (
+        folder.opened(),
+        PhaseStarted(0, "labelling"),
+        PhaseStarted(1, "sampling"),
+        ImagesReady(1, (0, 1, 2), ("a", "b", "c")),
+        PhaseStarted(1, "labelling"),
+        PhaseStarted(0, "training"),
+        finished(),
+        PhaseStarted(1, "labelling"),
+    ):
+        reporter.tell(event)
+        status = folder.status()
+        at_hand.append((status["round"], status.get("phase"), status.get("pictures_ahead")))
+    assert at_hand == [
+        *((0, None, None), (0, "labelling", None), (0, "labelling", 0), (0, "labelling", 3)),
+        *((0, "labelling", 3), (0, "training", 3), (0, "done", None), (1, "labelling", None)),
+    ]
+
+
 def test_events_are_on_the_disk_before_they_are_told_and_read_back(folder: RunDir) -> None:
     """Progress is not kept."""
     told: list[Event] = []
