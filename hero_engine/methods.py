@@ -59,7 +59,7 @@ METHODS: dict[str, Method] = {
     "hero-beta-1": Method("HERO, all noise around best", _but(noise={"best_share": 1.0})),
     "hero-eps-0.05": Method("HERO, nearer noise", _but(noise={"perturbation": 0.05})),
     "hero-eps-0.3": Method("HERO, farther noise", _but(noise={"perturbation": 0.3})),
-    "hero+": Method(
+    "hero-plus": Method(
         "the embedded preset, and further updates on pictures the frozen network's features judge",
         PLUS,
     ),
@@ -75,11 +75,11 @@ METHODS: dict[str, Method] = {
     "d3po": Method("preferences between pairs of pictures", {"update": "d3po", **PLAIN}),
     "sft": Method("supervised fine-tuning on the good pictures", {"update": "sft", **PLAIN}),
 }
-ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
+ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero", "hero+": "hero-plus"}
 """Ablations that are the paper's own values."""
 
 HEADLINE = ("hero", "hero-preset", "hero-forward", "ddpo", "d3po", "sft")
-BEYOND = ("hero+", "hero-recent", "hero-probability")
+BEYOND = ("hero-plus", "hero-recent", "hero-probability")
 """What goes beyond the paper, off in every preset."""
 ABLATIONS = tuple(
     name
@@ -87,7 +87,7 @@ ABLATIONS = tuple(
     if name.startswith("hero-") and name not in ("hero-preset", "hero-forward", *BEYOND)
 )
 
-VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero+"})
+VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero-plus"})
 """HERO with one thing changed."""
 
 BETWEEN = re.compile(r",(?![^\[]*\])")
