@@ -89,7 +89,7 @@ def test_contenders() -> None:
 
 def test_ablations_and_aliases() -> None:
     assert [each.name for each in read_contenders("ablations,sft")] == [*ABLATIONS, "sft"]
-    assert {read_contender(name).name for name in ALIASES} == {"hero"}
+    assert {read_contender(name).name for name in ALIASES} == {"hero", "hero-plus"}
     assert [each.name for each in read_contenders("hero,hero-eps-0.1,hero")] == ["hero"]
 
 

@@ -211,3 +211,8 @@ def test_methods_are_compared_as_they_were_tuned(tmp_path: Path) -> None:
     [name] = values
     typed = settings_in("hands", f"hero:{part}.{name}=0.5", tmp_path)
     assert getattr(getattr(typed, part), name) == 0.5
+
+
+def test_no_two_methods_share_their_files(tmp_path: Path) -> None:
+    plan = Plan(("hands",), read_contenders(",".join([*METHODS, "hero+"])), (0,), tmp_path)
+    assert len({plan.figures_path(cell) for cell in plan.cells()}) == len(METHODS)
