@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +114,8 @@ class Race:
 
 
 class Bare:
-    """The network alone, on latents that are drawn before the clock starts."""
+    """The network alone, on latents that are drawn before the clock starts; without its LoRA where
+    nothing is trained."""
 
     def __init__(self, model: Model, prompt: str) -> None:
         self.model, self.prompt = model, model.encode_prompt(prompt)
@@ -122,7 +124,8 @@ class Bare:
     def make(self, calls: list[Call]) -> None:
         """These calls, one after the other."""
         for rows, trained in calls:
-            with torch.set_grad_enabled(trained):
+            bare = nullcontext() if trained else self.model.base()
+            with bare, torch.set_grad_enabled(trained):
                 output = self._call(rows)
                 if trained:
                     output.sum().backward()  # type: ignore[no-untyped-call]
