@@ -9,14 +9,16 @@ from hero_engine.blind import Comparison
 from hero_engine.journal import Journal
 from hero_engine.protocol import Finished, ImagesReady, PhaseStarted
 from hero_engine.reporting import Deliver, Meter, Reporter
-from hero_engine.worker import EngineWorker
+from hero_engine.worker import NICE, EngineWorker
 
 
 class BlindWorker(EngineWorker):
     """Speaks to the app as the engine of a run with one round does."""
 
-    def __init__(self, comparison: Comparison, deliver: Deliver, *, device: str = "auto") -> None:
-        super().__init__(comparison.folder, deliver, device=device)
+    def __init__(
+        self, comparison: Comparison, deliver: Deliver, *, device: str = "auto", nice: int = NICE
+    ) -> None:
+        super().__init__(comparison.folder, deliver, device=device, nice=nice)
         self._comparison = comparison
 
     def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from hero_engine.loop import Run
     from hero_engine.ranks import Ranks
 
-BEHIND = 5
-"""Niceness of the thread, and so of all that its libraries start: within this process only, where
-the kernel shares the cores out by session, as Linux does on a desktop and over ssh."""
+NICE = 5
+"""Niceness of the thread, and so of all that its libraries start. Where the kernel shares the cores
+out by session, as Linux does on a desktop and over ssh, it holds within this process only;
+elsewhere a busy program beside it leaves it little, and `ui.engine_nice` says how much."""
 
 
 class EngineWorker(threading.Thread):
@@ -38,7 +39,10 @@ class EngineWorker(threading.Thread):
 
     deliver: called with every event, from this thread. labeller: a person's, who sends
     SubmitLabels, unless another one is given. more_rounds: see `Run`. processes: how many share
-    the work, this one included. Without a terminal, call `run` itself.
+    the work, this one included. nice: the thread's niceness. Without a terminal, call `run` itself.
+
+    `opening` is true while the model is opened. That takes seconds and has no safe point, but
+    whoever ends the process then loses nothing.
     """
 
     def __init__(
@@ -50,9 +54,10 @@ class EngineWorker(threading.Thread):
         more_rounds: int | None = None,
         device: str = "auto",
         processes: int = 1,
+        nice: int = NICE,
     ) -> None:
         super().__init__(name="hero-engine", daemon=True)
-        self._processes = processes
+        self._processes, self._nice, self.opening = processes, nice, False
         self._folder, self._deliver, self._device = folder, deliver, device
         # A SimpleQueue may be put to from a signal handler that interrupts its own get.
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -65,7 +70,7 @@ class EngineWorker(threading.Thread):
         super().start()
         if self.native_id is not None and sys.platform == "linux":
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self.native_id, BEHIND)
+                os.setpriority(os.PRIO_PROCESS, self.native_id, self._nice)
 
     def send(self, command: Command) -> None:
         """Hand over a command; returns at once."""
@@ -126,7 +131,11 @@ class EngineWorker(threading.Thread):
         from hero_engine.loop import Run
 
         reporter.tracker = open_tracker(self._folder)
-        learner = Learner.open(self._folder.settings, self._device, ranks)
+        self.opening = True
+        try:
+            learner = Learner.open(self._folder.settings, self._device, ranks)
+        finally:
+            self.opening = False
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
         reporter.tell(self._folder.opened())
         return Run(

@@ -295,7 +295,9 @@ class HeroApp(App[int], inherit_bindings=False):
         self.labelling.show_state(self.state)
 
     async def _leave_when_stopped(self, seconds: float) -> None:
-        await self.bridge.stopped(seconds)
+        """While the model is opened there is no safe point to wait for, and nothing to lose."""
+        if self.state.phase != "opening":
+            await self.bridge.stopped(seconds)
         self.exit(self._leaving())
 
     def _leaving(self) -> ExitCode:

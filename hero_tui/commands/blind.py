@@ -37,12 +37,14 @@ def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
     """The app on the mixed pictures; returns its exit code."""
     from hero_engine.blind_worker import BlindWorker
     from hero_tui.app import require_terminal, run_on_terminal
+    from hero_tui.preferences import read_preferences
 
     require_terminal(otherwise="")
+    nice = read_preferences().ui.engine_nice
     comparison.begin()
     return run_on_terminal(
         comparison.folder.path,
-        lambda deliver: BlindWorker(comparison, deliver),
+        lambda deliver: BlindWorker(comparison, deliver, nice=nice),
         graphics=graphics,
         opened=comparison.folder.opened(),
         blind=True,

@@ -117,6 +117,12 @@ class Stops:
         if self.why:
             worker.send(Stop())
 
+    def leave_opening(self) -> None:
+        """StopRequested where the worker, in this thread, opens the model: nothing is lost, and no
+        safe point is near."""
+        if self._worker is not None and self._worker.opening:
+            raise StopRequested
+
     @contextmanager
     def after(self, seconds: float | None) -> Iterator[None]:
         """Ask after so many seconds, unless the block has ended."""
@@ -142,6 +148,7 @@ def stopped_by_signals() -> Iterator[Stops]:
             signal.signal(each, handler)
         stops.interrupted = number == signal.SIGINT
         stops.ask(signal.Signals(number).name)
+        stops.leave_opening()
 
     before = {each: signal.getsignal(each) for each in SIGNALS}
     for each in SIGNALS:

@@ -177,11 +177,13 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
 def _in_app(run: RunDir, more_rounds: int | None, *, way: Way) -> int:
     from hero_engine.worker import EngineWorker
     from hero_tui.app import run_on_terminal
+    from hero_tui.preferences import read_preferences
 
+    nice = read_preferences().ui.engine_nice
     return run_on_terminal(
         run.path,
         lambda deliver: EngineWorker(
-            run, deliver, more_rounds=more_rounds, processes=way.processes
+            run, deliver, more_rounds=more_rounds, processes=way.processes, nice=nice
         ),
         graphics=way.graphics,
         opened=run.opened(),

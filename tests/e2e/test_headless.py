@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run, write_labels
+from pytest import CaptureFixture
 from safetensors.torch import load_file
+
+from hero_engine.config import Settings
+from hero_engine.labellers import JudgeLabeller
+from hero_engine.learner import Learner
+from hero_engine.rundir import RunDir
+from hero_engine.tasks import load_task
+from hero_tui.commands.headless import Limits, run_headless
 
 
 def test_stdout_is_a_json_line_a_round_and_a_last_one(finished: FinishedRun) -> None:
@@ -130,3 +138,20 @@ def test_the_first_signal_may_come_before_the_engine(hero: Hero, tiny_model: Pat
     done = starting.end()
     assert done.code == 130
     assert [(line["reason"], line["note"]) for line in done.lines()] == [("stopped", "SIGINT")]
+
+
+def test_a_signal_while_the_model_is_opened_waits_for_nothing(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: CaptureFixture[str]
+) -> None:
+    def opened(*_: object) -> Learner:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it went on opening")
+
+    monkeypatch.setattr(Learner, "open", opened)
+    run = RunDir.create(tmp_path / "run", Settings(model=str(tiny_model)), load_task("hands"))
+    code = run_headless(run, lambda folder: JudgeLabeller(folder.task), Limits(), None)
+    said = capsys.readouterr()
+    assert code == 75
+    assert said.err == f"hero: stopped (SIGTERM). Go on with: hero resume {run.path}\n"
+    assert json.loads(said.out)["reason"] == "stopped"
+    assert run.status()["state"] == "stopped"

@@ -1,5 +1,7 @@
 """The engine's thread: every end is one event, and the last; a stop is prompt in every phase."""
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -249,3 +251,18 @@ def test_who_stops_listening_stops_the_run(folder: RunDir) -> None:
         EngineWorker(folder, hear, labeller=Script("*gbgbb"), device="cpu").run()
         assert isinstance(heard[-1], Finished)
     assert heard[-1] == Finished(str(folder.path), 1, 6, "budget")
+
+
+@pytest.mark.parametrize("nice", [0, 3])
+def test_the_thread_is_as_nice_as_is_wanted(folder: RunDir, nice: int) -> None:
+    seen: list[int] = []
+
+    def hear(event: Event) -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        raise StopRequested
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    worker = EngineWorker(folder, hear, device="cpu", nice=before + nice)
+    worker.start()
+    worker.join(PROMPT)
+    assert set(seen) == {before + nice if sys.platform == "linux" else before}

@@ -343,3 +343,17 @@ async def test_clicks_do_what_the_keys_do(tmp_path: Path) -> None:
         await pilot.click(app.labelling.tiles.tiles[3])
         await pilot.click(app.labelling.tiles.tiles[2], button=3)
         assert looks(app)[2:4] == [Look.BEST, Look.GOOD]
+
+
+async def test_leaving_while_the_model_is_opened_waits_for_nothing(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        engine.send = lambda command: None  # type: ignore[method-assign]
+        app.bridge.stopped = never  # type: ignore[method-assign]
+        assert app.state.phase == "opening"
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+    assert app.return_value == 75
+
+
+async def never(seconds: float) -> bool:
+    raise AssertionError("it waited")
