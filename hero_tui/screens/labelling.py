@@ -20,7 +20,8 @@ from hero_tui.widgets.footer import KeyFooter
 from hero_tui.widgets.tile import Tile
 
 HELD_DOWN = 0.06
-"""Seconds; Enter again sooner than this is a key held down, and must not commit a page unseen."""
+"""Seconds; Enter again sooner than this, with no mark in between, is a key held down, and must not
+commit a page unseen."""
 
 NOT_NOW = "This round was handed in; the model learns from it."
 
@@ -50,7 +51,7 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         self.pace = Pace(clock)
         self.held_down = HELD_DOWN
         self.grace = preferences.ui.grace
-        self._entered = float("-inf")
+        self._entered = float("-inf"), desk.session.marks
         self._asked_for_best = False
         self._range_from: int | None = None
         self._last_mark: int | None = None
@@ -241,10 +242,13 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         self._commit(rest_bad=False)
 
     def _commit(self, *, rest_bad: bool) -> None:
-        now = self._clock()
-        held, self._entered = now - self._entered < self.held_down, now
-        if held:
-            return
+        now, (before, marks) = self._clock(), self._entered
+        held = now - before < self.held_down and marks == self.desk.session.marks
+        if not held:
+            self._commit_page(rest_bad=rest_bad)
+        self._entered = now, self.desk.session.marks
+
+    def _commit_page(self, *, rest_bad: bool) -> None:
         if self._state.finished is not None:
             self.app.exit(0)
             return

@@ -244,6 +244,15 @@ async def test_a_key_held_down_commits_one_page_only(tmp_path: Path) -> None:
         assert journalled(tmp_path).labelled == 8
 
 
+async def test_a_mark_between_two_enters_says_that_the_key_was_let_go(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        app.labelling.held_down = 60.0
+        await pilot.press("enter", "w", "enter", "enter")
+        assert journalled(tmp_path).labelled == BATCH
+        assert "Which is the best" in line(app, "notice")
+
+
 async def test_a_flood_of_any_keys_is_harmless(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         engine.open()
