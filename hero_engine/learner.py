@@ -165,34 +165,51 @@ class Learner:
         _check_finite(self.embedding.parameters(), losses, round, "embedding")
         return losses
 
+    def foreseen(self, batch: Batch) -> Tensor | None:
+        """What the reward would be of pictures whose labels it does not know: (B,) on the CPU.
+
+        None where nothing was learned yet, or labels themselves are the reward.
+        """
+        if self.settings.reward.kind == "labels":
+            return None
+        if self.settings.reward.kind == "probability":
+            return self._chances(self.memory, batch)
+        return self._similarity(batch)
+
     def rewards(self, batch: Batch, labels: Labels) -> Tensor | None:
         """The reward of every picture, (B,) on the CPU; None where there is nothing to be like."""
-        if self.settings.reward.kind == "labels":
+        kind = self.settings.reward.kind
+        if kind == "labels":
             return label_reward(labels)
-        if self.settings.reward.kind == "probability":
-            chance = self.chance_of_good(batch, labels)
-            return None if chance is None else chance(self.features(batch.latents_B_C_H_W)).float()
-        latents = batch.latents_B_C_H_W.to(self.model.device)
+        if kind == "probability":
+            return self._chances(self._known(batch, labels), batch)
+        if kind == "positives" and labels.goods and self.best_C_H_W is not None:
+            latents = batch.latents_B_C_H_W.to(self.model.device)
+            return positives_reward(self.embedding, latents, latents[list(labels.goods)]).cpu()
+        return self._similarity(batch)
+
+    def _similarity(self, batch: Batch) -> Tensor | None:
         if self.best_C_H_W is None:
             return None
-        if self.settings.reward.kind == "positives" and labels.goods:
-            return positives_reward(self.embedding, latents, latents[list(labels.goods)]).cpu()
-        return similarity_reward(
-            self.embedding, latents, self.best_C_H_W.to(self.model.device)
-        ).cpu()
+        device = self.model.device
+        latents, best = batch.latents_B_C_H_W.to(device), self.best_C_H_W.to(device)
+        return similarity_reward(self.embedding, latents, best).cpu()
+
+    def _chances(self, known: Memory, batch: Batch) -> Tensor | None:
+        chance = self._head(known)
+        return None if chance is None else chance(self._features(batch.latents_B_C_H_W)).float()
 
     def chance_of_good(self, batch: Batch, labels: Labels) -> ChanceOfGood | None:
         """A head on the representation, fitted to the known labels; None where there are none."""
-        known = self._known(batch, labels)
+        return self._head(self._known(batch, labels))
+
+    def _head(self, known: Memory) -> ChanceOfGood | None:
         if len(known.good_N) == 0:
             return None
-        if self.network_features is None:
-            features = self.features(known.latents_N_C_H_W)
-            return ChanceOfGood.fit(features, known.good_N, standardise=False)
-        features = self.network_features.of_memory(known.latents_N_C_H_W)
-        return ChanceOfGood.fit(features, known.good_N, standardise=True)
+        of_network = self.network_features is not None
+        features = self._features(known.latents_N_C_H_W)
+        return ChanceOfGood.fit(features, known.good_N, standardise=of_network)
 
-    @torch.no_grad()
     def features(self, latents_B_C_H_W: Tensor) -> Tensor:
         """What the representation sees in final latents: (B, F) on the CPU.
 
@@ -201,6 +218,16 @@ class Learner:
         """
         if self.network_features is not None:
             return self.network_features(latents_B_C_H_W)
+        return self._embedded(latents_B_C_H_W)
+
+    def _features(self, latents_B_C_H_W: Tensor) -> Tensor:
+        """The same of labelled pictures, which come again every round."""
+        if self.network_features is not None:
+            return self.network_features.of_labelled(latents_B_C_H_W)
+        return self._embedded(latents_B_C_H_W)
+
+    @torch.no_grad()
+    def _embedded(self, latents_B_C_H_W: Tensor) -> Tensor:
         features = self.embedding(latents_B_C_H_W.to(self.model.device))
         return torch.nn.functional.normalize(features).cpu()
 

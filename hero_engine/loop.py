@@ -162,12 +162,12 @@ class Run:
         """Embedding, reward, update, noise; then the checkpoint that makes the round done."""
         learner, round = self.learner, self.round
         self._enter("training")
-        learner.remember(batch, labels)
         metrics = self._origin() | diversity_metric(batch)
+        metrics |= agreement_metric("reward_auc_before", learner.foreseen(batch), labels)
+        learner.remember(batch, labels)
         before = learner.as_it_is() if self._draws_ahead() else None
 
         # 1. The embedding learns what sets good apart from bad.
-        metrics |= agreement_metric("reward_auc_before", learner.rewards(batch, labels), labels)
         contrast = learner.contrast(batch, labels)
         if contrast is not None:
             with self._timed("embed"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +34,7 @@ class NetworkFeatures:
 
     def __init__(self, model: Model, prompt: str, at_once: int, seed: int) -> None:
         self.model, self.prompt, self.at_once, self.seed = model, prompt, at_once, seed
-        self._remembered = torch.zeros(0, *model.latent_shape), torch.zeros(0, 0)
+        self._remembered: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, latents_B_C_H_W: Tensor) -> Tensor:
@@ -41,17 +42,14 @@ class NetworkFeatures:
         pieces = torch.split(latents_B_C_H_W, self.at_once)
         return torch.cat([self._averaged(piece) for piece in pieces])
 
-    def of_memory(self, latents_N_C_H_W: Tensor) -> Tensor:
-        """The same of latents that grow in number from call to call: old ones are remembered."""
-        latents, features = self._remembered
-        count = len(latents)
-        if not torch.equal(latents_N_C_H_W[:count], latents):
-            count = 0
-        if count < len(latents_N_C_H_W):
-            new = self(latents_N_C_H_W[count:])
-            features = torch.cat([features[:count], new]) if count else new
-        self._remembered = latents_N_C_H_W.clone(), features
-        return features
+    def of_labelled(self, latents_B_C_H_W: Tensor) -> Tensor:
+        """The same of pictures that will be asked for again and again, round after round."""
+        names = [sha256(latent.numpy().tobytes()).digest() for latent in latents_B_C_H_W.cpu()]
+        new = [at for at, name in enumerate(names) if name not in self._remembered]
+        if new:
+            features = self(latents_B_C_H_W[new])
+            self._remembered |= {names[at]: each for at, each in zip(new, features, strict=True)}
+        return torch.stack([self._remembered[name] for name in names])
 
     def _averaged(self, clean_B_C_H_W: Tensor) -> Tensor:
         sums = [self._at(clean_B_C_H_W, number) for number in range(len(LEVELS))]

@@ -1,10 +1,12 @@
 """Runs that are interrupted and gone on with, and what proves that nothing changed by it."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tiny_runs import LINES, Script, go, left_behind
+import pytest
+from tiny_runs import LINES, PLUS, Script, go, left_behind
 
 from hero_engine.errors import StopRequested
 from hero_engine.journal import Journal
@@ -19,6 +21,9 @@ QUESTIONS, AHEAD_QUESTIONS = 26, 41
 
 AHEAD: dict[str, Any] = {"ahead": True, "labels": 17}
 """Settings of the latter."""
+
+KINDS: dict[str, dict[str, Any]] = {"": {}, "ahead": AHEAD, "plus": PLUS}
+"""What a run may have besides its update."""
 
 
 class Crash(BaseException):
@@ -35,6 +40,8 @@ class Process:
     def __init__(self, model: Model, folder: Callable[[str], RunDir]) -> None:
         self.model, self.folder = model, folder
         self.start = model.lora_state()
+        self.questions = 0
+        """How often the run in which nothing happens asks whether it should stop."""
 
     def run(self, name: str, stop_at: int | None = None, tell: Deliver = forget) -> int:
         """Go on with a run; the `stop_at`-th question whether to stop is answered yes.
@@ -55,6 +62,24 @@ class Process:
         script = Script(*LINES, check_stop=check_stop)
         go(folder, script, tell=tell, check_stop=check_stop, learner=learner)
         return asked
+
+    def crash_after(self, owner: Any, write: str, nth: int) -> str:
+        """A run that crashes when a write to the disk has been made so often, and is gone on with.
+
+        Returns its name.
+        """
+        name, real, calls = f"{write}-{nth}", getattr(owner, write), count(1)
+
+        def crash(*args: Any, **options: Any) -> None:
+            real(*args, **options)
+            if next(calls) == nth:
+                raise Crash
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(owner, write, crash)
+            self.run(name)
+        self.run(name)
+        return name
 
 
 def assert_same(process: Process, name: str) -> None:

@@ -2,12 +2,11 @@
 
 import shutil
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import pytest
 import torch
-from interrupted import AHEAD, AHEAD_QUESTIONS, Crash, Process, assert_same, flip
+from interrupted import AHEAD, AHEAD_QUESTIONS, Process, assert_same, flip
 from tiny_runs import LINES, UPDATES, Script, go, latents
 
 from hero_engine.branch import branch
@@ -164,6 +163,10 @@ def test_without_labels_yet_the_first_of_the_two_rounds_waits(
     assert folder.waiting() is None
 
 
+def test_these_are_all_the_instants(processes: Callable[[str], Process], update: str) -> None:
+    assert processes(f"{update} ahead").questions == AHEAD_QUESTIONS
+
+
 @pytest.mark.parametrize("stop_at", range(1, AHEAD_QUESTIONS + 1, 2))
 def test_a_stop_at_any_instant_changes_nothing(
     processes: Callable[[str], Process], stop_at: int
@@ -188,25 +191,10 @@ WRITES: list[tuple[Any, str, int]] = [
 
 @pytest.mark.parametrize(("owner", "write", "nth"), WRITES)
 def test_a_crash_after_any_write_changes_nothing(
-    processes: Callable[[str], Process],
-    monkeypatch: pytest.MonkeyPatch,
-    owner: Any,
-    write: str,
-    nth: int,
+    processes: Callable[[str], Process], owner: Any, write: str, nth: int
 ) -> None:
-    process, name = processes("ddpo ahead"), f"{write}-{nth}"
-    real, calls = getattr(owner, write), count(1)
-
-    def crash(*args: Any, **options: Any) -> None:
-        real(*args, **options)
-        if next(calls) == nth:
-            raise Crash
-
-    with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(owner, write, crash)
-        process.run(name)
-    process.run(name)
-    assert_same(process, name)
+    process = processes("ddpo ahead")
+    assert_same(process, process.crash_after(owner, write, nth))
 
 
 def copied(process: Process, name: str) -> RunDir:

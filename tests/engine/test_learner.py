@@ -120,6 +120,29 @@ def test_rewards(make: Callable[..., Learner]) -> None:
     assert np.array_equal(rewards.numpy(), [1, np.nan, 0, 1, 1, 0], equal_nan=True)
 
 
+def test_what_is_foreseen_knows_nothing_of_the_pictures_labels(
+    make: Callable[..., Learner],
+) -> None:
+    """Similarity to the best so far, or chances by the labels so far; None before there are any."""
+    first, second = pictures(0), pictures(1)
+    for kind in ("best", "probability"):
+        learner = make(reward=RewardSettings(kind))
+        assert learner.foreseen(first) is None
+        learner.remember(first, ODD)
+        foreseen, known = learner.foreseen(second), learner.rewards(first, ODD)
+        assert foreseen is not None and known is not None
+        if kind == "best":
+            assert learner.best_C_H_W is not None
+            want = similarities(learner, second, learner.best_C_H_W[None])[:, 0]
+            assert foreseen.numpy() == pytest.approx(want, abs=1e-6)
+        learner.remember(second, Labels((False,) * 6))
+        later = learner.rewards(second, Labels((False,) * 6))
+        assert later is not None and torch.equal(later, foreseen) is (kind == "best")
+    labels_only = make(reward=RewardSettings("labels"))
+    labels_only.remember(first, ODD)
+    assert labels_only.foreseen(second) is None
+
+
 def test_the_embedding_learns_what_is_good(make: Callable[..., Learner]) -> None:
     """Good latents share a pattern, bad ones another: the order of rewards becomes right."""
     settings = make().settings

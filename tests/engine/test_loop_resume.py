@@ -5,7 +5,6 @@ import random
 import traceback
 from collections.abc import Callable
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,10 @@ def stopped_in(processes: Callable[[str], Process]) -> Callable[[int], str]:
     return stopped_in
 
 
+def test_these_are_all_the_instants(processes: Callable[[str], Process], update: str) -> None:
+    assert processes(update).questions == QUESTIONS
+
+
 @pytest.mark.parametrize("stop_at", STOPS)
 def test_a_stop_at_any_instant_changes_nothing(
     processes: Callable[[str], Process], stopped_in: Callable[[int], str], stop_at: int
@@ -82,25 +85,10 @@ WRITES: list[tuple[Any, str, int]] = [
 
 @pytest.mark.parametrize(("owner", "write", "nth"), WRITES)
 def test_a_crash_after_any_write_changes_nothing(
-    processes: Callable[[str], Process],
-    monkeypatch: pytest.MonkeyPatch,
-    owner: Any,
-    write: str,
-    nth: int,
+    processes: Callable[[str], Process], owner: Any, write: str, nth: int
 ) -> None:
-    process, name = processes("ddpo"), f"{write}-{nth}"
-    real, calls = getattr(owner, write), count(1)
-
-    def crash(*args: Any, **options: Any) -> None:
-        real(*args, **options)
-        if next(calls) == nth:
-            raise Crash
-
-    with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(owner, write, crash)
-        process.run(name)
-    process.run(name)
-    assert_same(process, name)
+    process = processes("ddpo")
+    assert_same(process, process.crash_after(owner, write, nth))
 
 
 def test_a_crash_while_a_round_is_told_changes_nothing(

@@ -58,20 +58,17 @@ def test_features_by_hand(square: Model) -> None:
     assert got == pytest.approx(torch.stack(by_level).mean(0).numpy(), abs=1e-5)
 
 
-def test_pieces_and_memory_change_nothing(square: Model) -> None:
+def test_pieces_and_what_is_remembered_change_nothing(square: Model) -> None:
     some = latents(7, square)
     whole = NetworkFeatures(square, "a", 7, 0)(some)
     features = NetworkFeatures(square, "a", 2, 0)
     assert torch.allclose(features(some), whole, atol=1e-5)
-    assert torch.allclose(features.of_memory(some[:4]), whole[:4], atol=1e-5)
+    assert torch.allclose(features.of_labelled(some[:4]), whole[:4], atol=1e-5)
     asked: list[int] = []
     square.network.register_forward_hook(lambda _, given, __: asked.append(len(given[0])))
-    assert torch.allclose(features.of_memory(some), whole, atol=1e-5)
+    again = torch.tensor([6, 0, 5, 3, 4])
+    assert torch.allclose(features.of_labelled(some[again]), whole[again], atol=1e-5)
     assert sum(asked) == 3 * len(LEVELS)
-    other = latents(5, square, seed=9)
-    assert torch.allclose(
-        features.of_memory(other), NetworkFeatures(square, "a", 7, 0)(other), atol=1e-5
-    )
 
 
 def test_a_head_on_them_tells_pictures_apart(square: Model) -> None:

@@ -58,22 +58,12 @@ def test_unknown_rewards_take_no_part() -> None:
     assert advantages(torch.tensor([float("nan")])).tolist() == [0.0]
 
 
-def test_the_logistic_head_is_where_the_penalised_sum_is_least() -> None:
+@pytest.mark.parametrize(("count", "width"), [(40, 5), (6, 30)])
+def test_the_logistic_head_is_where_the_penalised_sum_is_least(count: int, width: int) -> None:
     """The slope by hand is zero there: sum (p - t) x + w = 0, and sum (p - t) = 0."""
     random = torch.Generator().manual_seed(0)
-    features = torch.randn(40, 5, generator=random, dtype=torch.float64)
-    targets = torch.rand(40, generator=random, dtype=torch.float64)
-    weights, offset = fit_logistic(features, targets)
-    x, t, w = features.numpy(), targets.numpy(), weights.numpy()
-    p = 1 / (1 + np.exp(-(x @ w + float(offset))))
-    assert np.allclose(x.T @ (p - t) + w, 0, atol=1e-9)
-    assert abs(float((p - t).sum())) < 1e-9
-
-
-def test_with_more_features_than_pictures_it_is_the_same_minimum() -> None:
-    random = torch.Generator().manual_seed(1)
-    features = torch.randn(6, 30, generator=random, dtype=torch.float64)
-    targets = torch.rand(6, generator=random, dtype=torch.float64)
+    features = torch.randn(count, width, generator=random, dtype=torch.float64)
+    targets = torch.rand(count, generator=random, dtype=torch.float64)
     weights, offset = fit_logistic(features, targets)
     x, t, w = features.numpy(), targets.numpy(), weights.numpy()
     p = 1 / (1 + np.exp(-(x @ w + float(offset))))

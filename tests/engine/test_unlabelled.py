@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from interrupted import Process, assert_same
 from refusals import refused
-from tiny_runs import LINES, Script, go, left_behind, new_run, played, tiny_settings
+from tiny_runs import LINES, PLUS, left_behind, new_run, played, tiny_settings
 
 from hero_engine.config import (
     EmbeddingSettings,
@@ -22,7 +22,6 @@ from hero_engine.errors import ExitCode, StopRequested
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner
 from hero_engine.records import Batch
-from hero_engine.rundir import RunDir
 from hero_engine.sampler import sample
 from hero_engine.seeds import generator
 from hero_engine.unlabelled import mean_chance, unlabelled_experience
@@ -32,16 +31,7 @@ from hero_engine.updates.forward import ForwardUpdate
 
 
 def plus(folder: Path, update: str, **changes: Any) -> Settings:
-    return tiny_settings(
-        folder,
-        **{
-            "update": update,
-            "embedding": EmbeddingSettings(kind="network", history="all"),
-            "reward": RewardSettings(kind="probability"),
-            "unlabelled": UnlabelledSettings(rounds=2, pictures=4),
-        }
-        | changes,
-    )
+    return tiny_settings(folder, **{"update": update} | PLUS | changes)
 
 
 def opened(folder: Path, update: str) -> Learner:
@@ -60,7 +50,6 @@ def drawn(learner: Learner, turn: int, at_once: int = 3) -> Experience:
     return unlabelled_experience(learner, chance, 1, turn, at_once, lambda done: None)
 
 
-@pytest.mark.parametrize("update", ["forward", "ddpo"])
 def test_they_are_the_rounds_further_pictures(square_folder: Path, update: str) -> None:
     """Picture by picture what `sample` makes of that number's own noise; 4 a turn, after 6."""
     learner = opened(square_folder, update)
@@ -127,40 +116,25 @@ def test_drawn_as_good_in_proportion_to_the_chance(line_model: Callable[..., Any
     assert not torch.equal(other.clean, rows.clean)
 
 
-@pytest.mark.parametrize("update", ["forward", "ddpo"])
-def test_a_stop_at_any_instant_changes_nothing(
-    square_folder: Path, tmp_path: Path, update: str
-) -> None:
+def test_a_round_learns_from_them(square_folder: Path, tmp_path: Path, update: str) -> None:
     settings = plus(square_folder, update)
-    straight = new_run(tmp_path / "straight", settings)
-    reports, _ = played(straight, *LINES)
+    with_them = new_run(tmp_path / "with", settings)
+    reports, _ = played(with_them, *LINES)
     assert all("unlabelled_chance" in each.metrics for each in reports)
-    plain = new_run(tmp_path / "plain", replace(settings, unlabelled=UnlabelledSettings()))
-    played(plain, *LINES)
-    assert left_behind(plain) != left_behind(straight)
+    without = new_run(tmp_path / "without", replace(settings, unlabelled=UnlabelledSettings()))
+    played(without, *LINES)
+    assert left_behind(without) != left_behind(with_them)
 
-    def run(name: str, stop_at: int) -> tuple[int, bool]:
-        asked = 0
 
-        def check_stop() -> None:
-            nonlocal asked
-            asked += 1
-            if asked == stop_at:
-                raise StopRequested
-
-        folder = new_run(tmp_path / name, settings)
-        try:
-            go(folder, Script(*LINES), check_stop=check_stop)
-        except StopRequested:
-            go(folder, Script(*LINES))
-            return asked, True
-        return asked, False
-
-    questions, _ = run("counted", 0)
-    for stop_at in np.linspace(questions // 3, questions, 5).astype(int):
-        _, stopped = run(f"stop-{stop_at}", int(stop_at))
-        assert stopped
-        assert left_behind(RunDir.open(tmp_path / f"stop-{stop_at}")) == left_behind(straight)
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.7, 0.9, 1.0])
+def test_a_stop_at_any_instant_changes_nothing(
+    processes: Callable[[str], Process], update: str, part: float
+) -> None:
+    process, name = processes(f"{update} plus"), f"stop-{part}"
+    with pytest.raises(StopRequested):
+        process.run(name, round(part * process.questions))
+    process.run(name)
+    assert_same(process, name)
 
 
 def test_a_round_without_goods_trains_on_nothing(square_folder: Path, tmp_path: Path) -> None:

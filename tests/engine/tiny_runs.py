@@ -12,9 +12,11 @@ from hero_engine.config import (
     EmbeddingSettings,
     ForwardSettings,
     LoraSettings,
+    RewardSettings,
     SamplerSettings,
     Settings,
     SftSettings,
+    UnlabelledSettings,
 )
 from hero_engine.files import read_tensors
 from hero_engine.journal import Journal, Mark, Value
@@ -30,6 +32,14 @@ VALUES: dict[str, Value] = {"g": "good", "b": "bad", "*": "best"}
 UPDATES = ("ddpo", "forward")
 LINES = ("*gbg.b", "bg*bbb")
 """A `Script` of two rounds from which everything learns."""
+
+
+PLUS: dict[str, Any] = {
+    "embedding": EmbeddingSettings(kind="network", history="all"),
+    "reward": RewardSettings(kind="probability"),
+    "unlabelled": UnlabelledSettings(rounds=2, pictures=4),
+}
+"""What preset hero+ does, for `tiny_settings`."""
 
 
 def tiny_settings(model: Path, **changes: Any) -> Settings:
