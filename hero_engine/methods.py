@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hero_engine.config import known_instead, merge
+from hero_engine.checked import known_instead, merge
 from hero_engine.errors import HeroError
 from hero_engine.presets import PLUS
 

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hero_engine.config import Settings, flat
+from hero_engine.checked import flat
+from hero_engine.config import Settings
 from hero_engine.errors import ExitCode, HeroError, one_line
 from hero_engine.protocol import Event, Failed, Finished, RoundFinished
 

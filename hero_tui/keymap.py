@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from textual.binding import Binding, BindingsMap
 
-from hero_engine.config import known_instead
+from hero_engine.checked import known_instead
 from hero_engine.errors import HeroError
 from hero_tui.key_names import key_name, readable, short
 from hero_tui.tile_keys import TileKeys, tile_keys

@@ -20,7 +20,7 @@ from typing import Any
 
 from textual.theme import BUILTIN_THEMES
 
-from hero_engine.config import known_instead
+from hero_engine.checked import known_instead
 from hero_engine.errors import HeroError
 from hero_tui.keymap import Keymap, keymap
 from hero_tui.settings import Layer, UiSettings, layers, sources, together, ui_settings

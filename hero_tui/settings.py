@@ -17,17 +17,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
-from hero_engine.config import (
-    Checked,
-    Settings,
-    flat,
-    from_table,
-    known_instead,
-    merge,
-    ranged,
-    setting_types,
-    with_changes,
-)
+from hero_engine.checked import Checked, flat, from_table, known_instead, merge, ranged
+from hero_engine.config import Settings, setting_types, with_changes
 from hero_engine.errors import HeroError, short
 from hero_engine.places import config_folder
 from hero_engine.sources import family_settings

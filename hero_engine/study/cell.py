@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from hero_engine import __version__
-from hero_engine.config import flat
+from hero_engine.checked import flat
 from hero_engine.divergence import kl_to_base
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.evaluate import EVALUATION_SEED, Exam, Score

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from hero_engine.config import merge
+from hero_engine.checked import merge
 from hero_engine.evaluate import Exam
 from hero_engine.files import write_atomically
 from hero_engine.habits import read_habits

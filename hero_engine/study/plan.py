@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hero_engine.config import SamplerSettings, Settings, merge
+from hero_engine.checked import merge
+from hero_engine.config import SamplerSettings, Settings
 from hero_engine.errors import HeroError
 from hero_engine.habits import is_judge, read_habits
 from hero_engine.labellers import judged

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hero_engine.config import Settings, flat
+from hero_engine.checked import flat
+from hero_engine.config import Settings
 from hero_engine.presets import PRESETS
 from hero_engine.rundir import runs_root
 from hero_engine.sources import family_settings

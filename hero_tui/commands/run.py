@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hero_engine.branch import branch
-from hero_engine.config import Settings, merge
+from hero_engine.checked import merge
+from hero_engine.config import Settings
 from hero_engine.crew import Launched, check_processes
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.habits import is_judge

@@ -11,7 +11,8 @@ import pytest
 from refusals import refused
 from tiny_runs import tiny_settings
 
-from hero_engine.config import Settings, flat, with_changes
+from hero_engine.checked import flat
+from hero_engine.config import Settings, with_changes
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import ExitCode
 from hero_engine.journal import Journal
