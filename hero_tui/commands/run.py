@@ -164,8 +164,8 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
         from hero_tui.preferences import read_preferences
 
         require_terminal()
-        read_preferences()
-        return partial(_in_app, way=way)
+        nice = read_preferences().ui.engine_nice
+        return partial(_in_app, way=way, nice=nice)
     from hero_tui.commands.headless import Limits, labeller_for, run_headless
 
     make = labeller_for(way.labels, task, batch, force=way.force)
@@ -175,12 +175,10 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
     )
 
 
-def _in_app(run: RunDir, more_rounds: int | None, *, way: Way) -> int:
+def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int:
     from hero_engine.worker import EngineWorker
     from hero_tui.app import run_on_terminal
-    from hero_tui.preferences import read_preferences
 
-    nice = read_preferences().ui.engine_nice
     return run_on_terminal(
         run.path,
         lambda deliver: EngineWorker(
