@@ -9,6 +9,10 @@
 
 A library without a terminal: ``loop.py`` is the round, top to bottom; ``worker.py`` runs it in a
 thread that takes commands and gives events (``protocol.py``). Importing it imports no torch.
+
+The parts of a round are the files beside this one. In folders: ``models`` (pipelines, families,
+LoRA files), ``updates``, ``tasks``, ``disk`` (the run folder), ``processes`` (more than one),
+``scoring``, ``study`` (methods compared), ``embedded`` (the model that ships).
 """
 
 __version__ = "0.1.0"

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from hero_engine.disk.files import write_atomically
+from hero_engine.disk.journal import Journal, Mark
+from hero_engine.disk.png import read_png
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError, LabelsNeeded, StopRequested
-from hero_engine.files import write_atomically
 from hero_engine.habits import Habits
-from hero_engine.journal import Journal, Mark
 from hero_engine.labels_file import LabelsFile, template, to_lines
-from hero_engine.png import read_png
 from hero_engine.protocol import Command, Stop
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
 
 if TYPE_CHECKING:

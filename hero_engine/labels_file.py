@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from hero_engine.disk.journal import Mark
 from hero_engine.errors import Damaged, HeroError, short
-from hero_engine.journal import Mark
 
 NEEDED = ("round", "image", "label", "best")
 EXPORTED = ("picture", "sha256", "latent", "noise", "time", "source")

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from hero_engine.config import Settings, to_toml
+from hero_engine.disk.rundir import Parts
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labels import Labels
+from hero_engine.models.pipeline import Model, model_for
 from hero_engine.network_features import NetworkFeatures
 from hero_engine.noise import FRESH, NoisePrior
-from hero_engine.pipeline import Model, model_for
-from hero_engine.ranks import ALONE, Message, Ranks
+from hero_engine.processes.ranks import ALONE, Message, Ranks
+from hero_engine.processes.shares import update_order
 from hero_engine.records import Batch
 from hero_engine.representation import Embedding, ranking_auc, train_embedding
 from hero_engine.reward import (
@@ -29,8 +31,6 @@ from hero_engine.reward import (
     positives_reward,
     similarity_reward,
 )
-from hero_engine.rundir import Parts
-from hero_engine.shares import update_order
 from hero_engine.updates import Experience, Memory, OnProgress, make_update
 
 OnEpoch = Callable[[int, int], None]

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import torch
 
+from hero_engine.disk.journal import Journal
 from hero_engine.errors import ExitCode, HeroError, is_memory_short
-from hero_engine.journal import Journal
 from hero_engine.protocol import Notice
 from hero_engine.reporting import Deliver
 

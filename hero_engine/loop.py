@@ -29,8 +29,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir, why_over
 from hero_engine.errors import Damaged
-from hero_engine.journal import Journal
 from hero_engine.labellers import Labeller
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner, agreement_metric, diversity_metric
@@ -40,8 +41,7 @@ from hero_engine.protocol import Finished, Notice, PhaseStarted, RoundFinished
 from hero_engine.records import Batch
 from hero_engine.reporting import CheckStop, Deliver, Meter
 from hero_engine.reward import ChanceOfGood
-from hero_engine.rundir import RunDir, why_over
-from hero_engine.same_noise import make_same_noise_pictures
+from hero_engine.scoring.same_noise import make_same_noise_pictures
 from hero_engine.unlabelled import mean_chance, unlabelled_experience
 from hero_engine.updates import Experience
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from hero_engine.seeds import generator
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
+    from hero_engine.models.pipeline import Model
 
 LEVELS = (0.04, 0.12)
 """Noise levels, as shares of the schedule, over which features are averaged: nearly clean."""

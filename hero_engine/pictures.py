@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.journal import Journal
 from hero_engine.learner import Learner
 from hero_engine.limits import Limits
+from hero_engine.processes.shares import Pixels, Wanted, sample_together
 from hero_engine.protocol import ImagesReady, Notice
 from hero_engine.records import Batch
 from hero_engine.reporting import Deliver, Meter
-from hero_engine.rundir import RunDir
 from hero_engine.sampler import pick_training_steps
-from hero_engine.shares import Pixels, Wanted, sample_together
 
 OTHER = 0.1
 """Mean distance of latents (whose spread is about 1) from which on pictures are others."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hero_engine.disk.rundir import RunDir
 from hero_engine.protocol import (
     Event,
     Failed,
@@ -18,7 +19,6 @@ from hero_engine.protocol import (
     RoundFinished,
     RunOpened,
 )
-from hero_engine.rundir import RunDir
 from hero_engine.trackers import Tracker
 
 Deliver = Callable[[Event], None]

@@ -20,7 +20,7 @@ from hero_engine.records import Batch, Trajectory
 from hero_engine.seeds import Purpose, generator, normal_each
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
+    from hero_engine.models.pipeline import Model
 
 MIN_STD = 1e-6
 

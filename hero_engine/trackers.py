@@ -18,7 +18,7 @@ from hero_engine.errors import ExitCode, HeroError, one_line
 from hero_engine.protocol import Event, Failed, Finished, RoundFinished
 
 if TYPE_CHECKING:
-    from hero_engine.rundir import RunDir
+    from hero_engine.disk.rundir import RunDir
 
 
 class Tracker:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner
+from hero_engine.processes.shares import OnShare, Wanted, sample_together
 from hero_engine.reward import ChanceOfGood
 from hero_engine.sampler import pick_training_steps
 from hero_engine.seeds import generator, normal_each
-from hero_engine.shares import OnShare, Wanted, sample_together
 from hero_engine.updates import Experience
 
 

@@ -16,17 +16,17 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError, StopRequested, is_memory_short
-from hero_engine.journal import Journal
 from hero_engine.labellers import Labeller, QueueLabeller
 from hero_engine.protocol import Command, Event, Failed, Finished, Stop
 from hero_engine.reporting import Deliver, Reporter
-from hero_engine.rundir import RunDir
 from hero_engine.trackers import open_tracker
 
 if TYPE_CHECKING:
     from hero_engine.loop import Run
-    from hero_engine.ranks import Ranks
+    from hero_engine.processes.ranks import Ranks
 
 NICE = 5
 """Niceness of the thread, and so of all that its libraries start. Where the kernel shares the cores
@@ -120,7 +120,7 @@ class EngineWorker(threading.Thread):
             return Failed(self._noted(error), code)
 
     def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:
-        from hero_engine.crew import ranks_of
+        from hero_engine.processes.crew import ranks_of
 
         self.check_stop()
         with ranks_of(self._processes, self._folder.path, self.check_stop) as ranks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hero_engine.harmless import harmless
+from hero_engine.disk.harmless import harmless
 from hero_tui.run_state import RunState
 
 KEEP_TITLE, GIVE_TITLE_BACK = "\x1b[22;2t", "\x1b[23;2t"

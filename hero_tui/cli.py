@@ -178,7 +178,7 @@ def worker() -> None:
 
     accelerate launch --multi_gpu ... --no_python hero worker (docs/processes.md has it whole)
     """
-    from hero_engine.follower import work
+    from hero_engine.processes.follower import work
 
     raise typer.Exit(work())
 

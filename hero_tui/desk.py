@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hero_engine.disk.journal import Journal, Mark
 from hero_engine.errors import HeroError
-from hero_engine.journal import Journal, Mark
 from hero_tui.look import Look
 from hero_tui.session import Kind, NotRecorded, Session
 

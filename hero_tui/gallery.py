@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hero_engine.journal import Journal
-from hero_engine.same_noise import same_noise_pictures
+from hero_engine.disk.journal import Journal
+from hero_engine.scoring.same_noise import same_noise_pictures
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Self
 from textual.app import App
 from textual.screen import Screen
 
+from hero_engine.disk.harmless import shown
+from hero_engine.disk.journal import Journal
 from hero_engine.errors import ExitCode
-from hero_engine.harmless import shown
-from hero_engine.journal import Journal
 from hero_engine.protocol import Failed, Finished, ImagesReady, Notice, PhaseStarted, RunOpened
 from hero_tui import keymap
 from hero_tui.attention import Attention

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal, cast
 
-from hero_engine.journal import HistoryRow, Mark, Value
+from hero_engine.disk.journal import HistoryRow, Mark, Value
 from hero_engine.labels import Labels
 
 Kind = Literal["mark", "skip", "commit", "undo", "redo"]

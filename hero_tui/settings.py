@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 from hero_engine.checked import Checked, flat, from_table, known_instead, merge, ranged
 from hero_engine.config import Settings, setting_types, with_changes
+from hero_engine.disk.places import config_folder
+from hero_engine.disk.toml_file import read_toml
 from hero_engine.errors import HeroError, short
-from hero_engine.places import config_folder
-from hero_engine.sources import family_settings
+from hero_engine.models.sources import family_settings
 from hero_engine.tasks import Task, load_task, settings_for
-from hero_engine.toml_file import read_toml
 
 PROJECT_FILE = Path("hero.toml")
 PREFIX = "HERO_"

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from hero_engine.config import Settings
 from hero_engine.embedded.judge import Judge
-from hero_engine.evaluate import EVALUATION_SEED
+from hero_engine.models.pipeline import Model, open_model
 from hero_engine.noise import FRESH
-from hero_engine.pipeline import Model, open_model
 from hero_engine.records import Batch, Trajectory
 from hero_engine.reward import advantages
 from hero_engine.sampler import pick_training_steps, sample
+from hero_engine.scoring.evaluate import EVALUATION_SEED
 from hero_engine.tasks import load_task, settings_for
 from hero_engine.updates.ddpo import Policy
 

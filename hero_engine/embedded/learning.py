@@ -28,12 +28,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hero_engine.disk.rundir import RunDir, is_run
 from hero_engine.errors import HeroError
-from hero_engine.evaluate import Exam
 from hero_engine.labellers import JudgeLabeller
 from hero_engine.noise import FRESH
 from hero_engine.protocol import Event, Failed, RoundFinished
-from hero_engine.rundir import RunDir, is_run
+from hero_engine.scoring.evaluate import Exam
 from hero_engine.study.summary import mean_of
 from hero_engine.tasks import load_task, settings_for
 from hero_engine.worker import EngineWorker

@@ -25,15 +25,15 @@ from torch import Tensor
 
 from hero_engine.config import Settings
 from hero_engine.embedded.judge import Judge
-from hero_engine.evaluate import EVALUATION_SEED
 from hero_engine.habits import criterion
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner
+from hero_engine.models.pipeline import Model
 from hero_engine.noise import FRESH
-from hero_engine.pipeline import Model
 from hero_engine.records import Batch
 from hero_engine.representation import ranking_auc
 from hero_engine.sampler import sample
+from hero_engine.scoring.evaluate import EVALUATION_SEED
 from hero_engine.study.plan import study_task
 from hero_engine.tasks import Task, settings_for
 

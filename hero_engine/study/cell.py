@@ -20,19 +20,19 @@ import torch
 
 from hero_engine import __version__
 from hero_engine.checked import flat
-from hero_engine.divergence import kl_to_base
+from hero_engine.disk.files import write_atomically
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir, is_run
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.evaluate import EVALUATION_SEED, Exam, Score
-from hero_engine.files import write_atomically
 from hero_engine.habits import read_habits
-from hero_engine.journal import Journal
 from hero_engine.labellers import JudgeLabeller
 from hero_engine.learner import Learner
 from hero_engine.loop import Run
 from hero_engine.noise import FRESH
 from hero_engine.protocol import Event
 from hero_engine.reporting import Reporter
-from hero_engine.rundir import RunDir, is_run
+from hero_engine.scoring.divergence import kl_to_base
+from hero_engine.scoring.evaluate import EVALUATION_SEED, Exam, Score
 from hero_engine.study.plan import Cell, Plan
 
 KL_IMAGES = 16

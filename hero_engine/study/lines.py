@@ -12,12 +12,12 @@ from dataclasses import asdict
 from typing import Any
 
 from hero_engine.checked import merge
-from hero_engine.evaluate import Exam
-from hero_engine.files import write_atomically
+from hero_engine.disk.files import write_atomically
+from hero_engine.disk.rundir import RunDir
 from hero_engine.habits import read_habits
 from hero_engine.learner import Learner
 from hero_engine.noise import FRESH
-from hero_engine.rundir import RunDir
+from hero_engine.scoring.evaluate import Exam
 from hero_engine.study.cell import Watch, made_with, read_figures
 from hero_engine.study.plan import Line, Plan
 from hero_engine.tasks import settings_for

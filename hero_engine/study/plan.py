@@ -10,12 +10,12 @@ from typing import Any
 
 from hero_engine.checked import merge
 from hero_engine.config import SamplerSettings, Settings
+from hero_engine.disk.toml_file import read_toml
 from hero_engine.errors import HeroError
 from hero_engine.habits import is_judge, read_habits
 from hero_engine.labellers import judged
-from hero_engine.methods import VARIANTS, Contender
+from hero_engine.study.methods import VARIANTS, Contender
 from hero_engine.tasks import Task, load_task, read_task, settings_for
-from hero_engine.toml_file import read_toml
 
 TUNING = Path(__file__).parent / "tuning.toml"
 """The task kept apart for tuning, "tuning" on the command line; it is never reported."""

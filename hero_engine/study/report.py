@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hero_engine.files import write_atomically, write_beside
+from hero_engine.disk.files import write_atomically, write_beside
 from hero_engine.study.chart import Curve, draw
 from hero_engine.study.study import Outcome
 from hero_engine.study.summary import Mean, Row, summarise

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from hero_engine.config import Settings, with_changes
+from hero_engine.disk.harmless import harmless
+from hero_engine.disk.toml_file import read_toml
 from hero_engine.errors import HeroError, short
-from hero_engine.harmless import harmless
 from hero_engine.presets import PRESETS
-from hero_engine.toml_file import read_toml
 
 FOLDER = Path(__file__).parent
 NAME_BYTES = 100

@@ -6,11 +6,11 @@
 from typing import TYPE_CHECKING
 
 from hero_engine.config import Settings
-from hero_engine.ranks import ALONE, Ranks
+from hero_engine.processes.ranks import ALONE, Ranks
 from hero_engine.updates.common import Experience, Memory, OnProgress, Update
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
+    from hero_engine.models.pipeline import Model
 
 __all__ = ["Experience", "Memory", "OnProgress", "Update", "make_update"]
 

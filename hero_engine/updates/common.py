@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from hero_engine.config import AdamWSettings
 from hero_engine.labels import Labels
-from hero_engine.ranks import ALONE, Ranks
+from hero_engine.processes.ranks import ALONE, Ranks
 from hero_engine.records import Batch
 from hero_engine.seeds import Purpose, generator
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
+    from hero_engine.models.pipeline import Model
 
 PROBES = 8
 WHOLE = (0.0, 1.0)

@@ -30,14 +30,14 @@ from torch.nn import functional
 
 from hero_engine.config import D3poSettings, SamplerSettings
 from hero_engine.errors import HeroError
-from hero_engine.ranks import ALONE, Ranks
+from hero_engine.processes.ranks import ALONE, Ranks
 from hero_engine.records import Trajectory
 from hero_engine.seeds import generator
 from hero_engine.updates.common import WHOLE, Experience, OnProgress, Optimizer, Probe
 from hero_engine.updates.ddpo import Policy
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
+    from hero_engine.models.pipeline import Model
 
 
 class D3poUpdate:

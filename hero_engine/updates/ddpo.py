@@ -34,7 +34,7 @@ from torch import Tensor
 
 from hero_engine.config import DdpoSettings, SamplerSettings
 from hero_engine.errors import HeroError
-from hero_engine.ranks import ALONE, Ranks
+from hero_engine.processes.ranks import ALONE, Ranks
 from hero_engine.records import Trajectory
 from hero_engine.reward import advantages
 from hero_engine.sampler import log_prob
@@ -42,7 +42,7 @@ from hero_engine.seeds import generator
 from hero_engine.updates.common import Experience, OnProgress, Optimizer, Probe
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model
+    from hero_engine.models.pipeline import Model
 
 EQUAL_REWARDS = 1e-7
 

@@ -45,8 +45,8 @@ import torch
 from torch import Tensor
 
 from hero_engine.config import ForwardSettings
-from hero_engine.process import per_image
-from hero_engine.ranks import ALONE, Ranks
+from hero_engine.models.process import per_image
+from hero_engine.processes.ranks import ALONE, Ranks
 from hero_engine.seeds import generator
 from hero_engine.updates.common import (
     WHOLE,
@@ -59,7 +59,7 @@ from hero_engine.updates.common import (
 )
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model, Prompt
+    from hero_engine.models.pipeline import Model, Prompt
 
 SMALLEST_ERROR = 1e-5
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hero_engine.config import AdamWSettings, ForwardSettings, SftSettings
-from hero_engine.ranks import ALONE, Ranks
+from hero_engine.processes.ranks import ALONE, Ranks
 from hero_engine.updates.common import Experience
 from hero_engine.updates.forward import ForwardUpdate, Pool, Rows
 
 if TYPE_CHECKING:
-    from hero_engine.pipeline import Model, Prompt
+    from hero_engine.models.pipeline import Model, Prompt
 
 
 class SftUpdate(ForwardUpdate):

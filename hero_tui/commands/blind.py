@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hero_engine.blind import Comparison
+from hero_engine.disk.places import private
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.places import private
+from hero_engine.scoring.blind import Comparison
 from hero_tui.commands.output import data_json, say
 from hero_tui.commands.runs import open_run
 
@@ -35,7 +35,7 @@ def compare(
 
 def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
     """The app on the mixed pictures; returns its exit code."""
-    from hero_engine.blind_worker import BlindWorker
+    from hero_engine.scoring.blind_worker import BlindWorker
     from hero_tui.app import require_terminal, run_on_terminal
     from hero_tui.preferences import read_preferences
 

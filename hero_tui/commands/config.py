@@ -9,9 +9,9 @@ from typing import Any
 
 from hero_engine.checked import flat
 from hero_engine.config import Settings
+from hero_engine.disk.rundir import runs_root
+from hero_engine.models.sources import family_settings
 from hero_engine.presets import PRESETS
-from hero_engine.rundir import runs_root
-from hero_engine.sources import family_settings
 from hero_engine.tasks import Task
 from hero_tui.commands.output import data_json, say
 from hero_tui.settings import (

@@ -10,10 +10,10 @@ from importlib import metadata
 from typing import Any
 
 from hero_engine import __version__
+from hero_engine.disk.rundir import runs_root
 from hero_engine.embedded import weights_dir
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.rundir import runs_root
-from hero_engine.sources import find_judge, find_model
+from hero_engine.models.sources import find_judge, find_model
 from hero_tui.commands.output import data_json, say
 from hero_tui.settings import use_runs_folder
 

@@ -14,7 +14,7 @@ def export(name: str, *, out: Path | None, layout: str, merge: Path | None, card
     if out is None and merge is None:
         raise HeroError("say what to write: --out FILE for the LoRA, --merge DIR for the model")
     run = open_run(name)
-    from hero_engine import export as engine
+    from hero_engine.models import export as engine
 
     if layout not in engine.LAYOUTS:
         raise HeroError(f"--format {layout}: choose one of {', '.join(engine.LAYOUTS)}")

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, LabelsNeeded, StopRequested
 from hero_engine.habits import is_judge, read_habits
-from hero_engine.journal import Journal
 from hero_engine.labellers import Elsewhere, FileLabeller, JudgeLabeller, Labeller, judged, waiting
 from hero_engine.labels_file import read_labels
+from hero_engine.models.sources import find_judge
 from hero_engine.protocol import (
     Event,
     Failed,
@@ -26,8 +28,6 @@ from hero_engine.protocol import (
     RunOpened,
     Stop,
 )
-from hero_engine.rundir import RunDir
-from hero_engine.sources import find_judge
 from hero_engine.tasks import Task
 from hero_engine.worker import EngineWorker
 from hero_tui.commands.output import NobodyReads, data, forget_stdout, progress_bar, talk

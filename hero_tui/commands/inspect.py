@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.png import read_png
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.journal import Journal
 from hero_engine.labellers import template_path
 from hero_engine.labels import Labels
-from hero_engine.png import read_png
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import list_tasks
 from hero_tui.commands.output import data, data_json, say
 from hero_tui.commands.runs import open_run

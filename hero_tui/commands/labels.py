@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hero_engine.disk.journal import HistoryRow, Journal
+from hero_engine.disk.places import private
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.journal import HistoryRow, Journal
 from hero_engine.labellers import refuse_others
 from hero_engine.labels_file import LabelsFile, checksum, parse_labels, read_labels
-from hero_engine.places import private
-from hero_engine.rundir import RunDir
 from hero_tui.commands.inspect import reading
 from hero_tui.commands.output import data, say, talk
 from hero_tui.commands.runs import open_run

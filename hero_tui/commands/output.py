@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from hero_engine.harmless import harmless_lines
+from hero_engine.disk.harmless import harmless_lines
 
 
 def talk(text: str) -> None:

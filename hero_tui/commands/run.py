@@ -9,22 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hero_engine.branch import branch
 from hero_engine.checked import merge
 from hero_engine.config import Settings
-from hero_engine.crew import Launched, check_processes
+from hero_engine.disk.branch import branch
+from hero_engine.disk.places import private
+from hero_engine.disk.rundir import RunDir, new_run_path
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.habits import is_judge
-from hero_engine.places import private
-from hero_engine.rundir import RunDir, new_run_path
-from hero_engine.sources import model_family
+from hero_engine.models.sources import model_family
+from hero_engine.processes.crew import Launched, check_processes
 from hero_engine.tasks import Task
 from hero_tui.commands.output import data, talk
 from hero_tui.commands.runs import open_run
 from hero_tui.settings import choose, layers, nested, parsed, use_runs_folder
 
 if TYPE_CHECKING:
-    from hero_engine.first_lora import FirstLora
+    from hero_engine.models.first_lora import FirstLora
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ def followed() -> int | None:
     launched = Launched.here()
     if launched is None or launched.rank == 0:
         return None
-    from hero_engine.follower import work
+    from hero_engine.processes.follower import work
 
     return work()
 
 
 def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
     """Someone's LoRA, which the run starts from. HeroError where it does not fit the model."""
-    from hero_engine.first_lora import FirstLora
+    from hero_engine.models.first_lora import FirstLora
 
     if said := sorted({"rank", "alpha", "targets", "within"} & flags.get("lora", {}).keys()):
         raise HeroError(f"lora.{said[0]} comes from the file of --init-lora: leave it out")

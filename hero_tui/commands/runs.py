@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hero_engine.rundir import RunDir, find_run
+from hero_engine.disk.rundir import RunDir, find_run
 from hero_tui.settings import use_runs_folder
 
 

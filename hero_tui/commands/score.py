@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hero_engine.errors import HeroError
-from hero_engine.sources import find_judge
+from hero_engine.models.sources import find_judge
 from hero_tui.commands.output import data_json, progress_bar, say, talk
 from hero_tui.commands.runs import open_run
 
@@ -19,7 +19,7 @@ def score(name: str, images: int, noise: str, *, prompt: str | None, as_json: bo
         raise HeroError(f"no judge knows the task {folder.task.name!r}: nobody can score it")
     find_judge("evaluator")
     talk(f"opening {folder.settings.model}")
-    from hero_engine.evaluate import evaluate
+    from hero_engine.scoring.evaluate import evaluate
 
     with progress_bar("pictures") as on_picture:
         scores = evaluate(

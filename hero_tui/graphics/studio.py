@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hero_engine.disk.png import read_png
 from hero_engine.errors import HeroError
-from hero_engine.png import read_png
 from hero_tui.graphics.drawing import Box, Drawing, Painter
 
 REMEMBERED = 160

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hero_engine.config import Settings
-from hero_engine.rundir import RunDir
+from hero_engine.disk.rundir import RunDir
 from hero_engine.tasks import Task
 
 PROJECT = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from pytest import CaptureFixture
 from safetensors.torch import load_file
 
 from hero_engine.config import Settings
+from hero_engine.disk.rundir import RunDir
 from hero_engine.labellers import JudgeLabeller
 from hero_engine.learner import Learner
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import load_task
 from hero_tui.commands.headless import Limits, run_headless
 

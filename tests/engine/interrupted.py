@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tiny_runs import LINES, PLUS, Script, go, left_behind
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import StopRequested
-from hero_engine.journal import Journal
 from hero_engine.learner import Learner
-from hero_engine.pipeline import Model
+from hero_engine.models.pipeline import Model
 from hero_engine.protocol import Event
 from hero_engine.reporting import Deliver
-from hero_engine.rundir import RunDir
 
 QUESTIONS, AHEAD_QUESTIONS = 26, 41
 """How often a run of `LINES` asks whether it should stop; and one of three rounds, drawn ahead."""

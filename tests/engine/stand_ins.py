@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hero_engine.config import LoraSettings
-from hero_engine.ddim import Diffusion
+from hero_engine.models.ddim import Diffusion
 
 WIDE_LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_k", "to_v", "to_out.0", "conv"))
 

@@ -9,18 +9,18 @@ import torch
 from interrupted import AHEAD, AHEAD_QUESTIONS, Process, assert_same, flip
 from tiny_runs import LINES, UPDATES, Script, go, latents
 
-from hero_engine.branch import branch
 from hero_engine.config import DdpoSettings, SamplerSettings
+from hero_engine.disk.branch import branch
+from hero_engine.disk.files import read_tensors
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import StopRequested
-from hero_engine.files import read_tensors
-from hero_engine.journal import Journal
 from hero_engine.labellers import Elsewhere
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner
-from hero_engine.pipeline import Model
+from hero_engine.models.pipeline import Model
 from hero_engine.protocol import Event, Notice, PhaseStarted, RoundFinished
 from hero_engine.records import Batch
-from hero_engine.rundir import RunDir
 from hero_engine.sampler import pick_training_steps, sample
 from hero_engine.seeds import generator
 from hero_engine.updates import Experience, Memory

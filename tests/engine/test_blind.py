@@ -10,16 +10,16 @@ from math import comb
 import pytest
 from tiny_runs import LINES, Script, go
 
-from hero_engine.blind import Comparison
-from hero_engine.blind_worker import BlindWorker
+from hero_engine.disk.journal import Journal, Mark
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError
-from hero_engine.evaluate import EVALUATION_SEED, draw, trained
-from hero_engine.intervals import paired_difference
-from hero_engine.journal import Journal, Mark
 from hero_engine.labellers import read_pictures
 from hero_engine.noise import FRESH
 from hero_engine.protocol import Event, Finished, ImagesReady, PhaseStarted, Stop, SubmitLabels
-from hero_engine.rundir import RunDir
+from hero_engine.scoring.blind import Comparison
+from hero_engine.scoring.blind_worker import BlindWorker
+from hero_engine.scoring.evaluate import EVALUATION_SEED, draw, trained
+from hero_engine.scoring.intervals import paired_difference
 
 PAIRS = 5
 

@@ -12,10 +12,10 @@ from interrupted import Process, assert_same
 from refusals import refused
 from tiny_runs import LINES, Script, go, left_behind
 
-from hero_engine.branch import branch
+from hero_engine.disk.branch import branch
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode
-from hero_engine.journal import Journal
-from hero_engine.rundir import RunDir
 
 
 def stat_of(folder: Path) -> dict[str, tuple[int, bytes]]:

@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 from interrupted import Process, assert_same
 
+from hero_engine.disk.journal import Journal
 from hero_engine.errors import StopRequested
-from hero_engine.journal import Journal
 
 
 @pytest.mark.parametrize("step", [-3600.0, 1e9, 0.0])

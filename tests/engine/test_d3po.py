@@ -13,7 +13,7 @@ from stand_ins import normal_log_density
 from hero_engine.config import D3poSettings, SamplerSettings
 from hero_engine.errors import HeroError, StopRequested
 from hero_engine.labels import Labels
-from hero_engine.pipeline import Model
+from hero_engine.models.pipeline import Model
 from hero_engine.records import Batch
 from hero_engine.sampler import pick_training_steps, sample
 from hero_engine.updates import Experience, Memory

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler
 from stand_ins import ddim_by_hand
 
-from hero_engine.ddim import Diffusion
+from hero_engine.models.ddim import Diffusion
 
 
 def process(**settings: Any) -> Diffusion:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hero_engine.config import SamplerSettings
-from hero_engine.divergence import chain_kl, kl_to_base
-from hero_engine.pipeline import Model
+from hero_engine.models.pipeline import Model
 from hero_engine.sampler import log_prob, pick_training_steps, sample
+from hero_engine.scoring.divergence import chain_kl, kl_to_base
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from tiny_runs import new_run, played, tiny_settings
 
+from hero_engine.disk.rundir import RunDir
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import HeroError
-from hero_engine.evaluate import EVALUATION_SEED, Noise, evaluate, mean_distance, trained
-from hero_engine.intervals import wilson
-from hero_engine.rundir import RunDir
 from hero_engine.sampler import sample
+from hero_engine.scoring.evaluate import EVALUATION_SEED, Noise, evaluate, mean_distance, trained
+from hero_engine.scoring.intervals import wilson
 from hero_engine.seeds import generator
 from hero_engine.tasks import Task
 

@@ -10,10 +10,10 @@ from tiny_runs import new_run, played, tiny_settings
 
 from hero_engine import __version__
 from hero_engine.config import LoraSettings
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError
-from hero_engine.evaluate import trained
-from hero_engine.export import export_card, export_lora
-from hero_engine.rundir import RunDir
+from hero_engine.models.export import export_card, export_lora
+from hero_engine.scoring.evaluate import trained
 
 LORAS = [
     LoraSettings(rank=2, alpha=2, targets=("to_q", "to_v")),

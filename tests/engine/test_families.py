@@ -12,15 +12,15 @@ from tiny_runs import LINES, UPDATES, new_run, played, tiny_settings
 from torch import Tensor
 
 from hero_engine.config import LoraSettings, SamplerSettings, Settings
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError
-from hero_engine.evaluate import trained
-from hero_engine.export import export_lora, export_merged
-from hero_engine.families import families, family_of
-from hero_engine.lora import layer_names
-from hero_engine.pipeline import Model, bare_network, model_for, open_model
-from hero_engine.rundir import RunDir
+from hero_engine.models.export import export_lora, export_merged
+from hero_engine.models.families import families, family_of
+from hero_engine.models.lora import layer_names
+from hero_engine.models.pipeline import Model, bare_network, model_for, open_model
+from hero_engine.models.sources import family_settings
 from hero_engine.sampler import sample
-from hero_engine.sources import family_settings
+from hero_engine.scoring.evaluate import trained
 
 PLAIN = SamplerSettings(steps=4, eta=0, guidance=3.0, negative_prompt="bad", height=16, width=16)
 
@@ -180,7 +180,7 @@ def test_a_single_file_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.Mon
     def offline(hub_id: str) -> Path:
         raise OSError("no network")
 
-    monkeypatch.setattr("hero_engine.sources._fetched", offline)
+    monkeypatch.setattr("hero_engine.models.sources._fetched", offline)
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors")
     said = {

@@ -8,10 +8,10 @@ import torch
 from tiny_runs import LINES, latents, left_behind, new_run, played, tiny_settings
 
 from hero_engine.config import LoraSettings
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import Damaged
-from hero_engine.export import export_lora
-from hero_engine.first_lora import FirstLora
-from hero_engine.rundir import RunDir
+from hero_engine.models.export import export_lora
+from hero_engine.models.first_lora import FirstLora
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from stand_ins import BellModel, normal_log_density
 
 from hero_engine.config import DdpoSettings, ForwardSettings, SamplerSettings
-from hero_engine.flow import Flow, shift_of
 from hero_engine.labels import Labels
+from hero_engine.models.flow import Flow, shift_of
 from hero_engine.sampler import log_prob, pick_training_steps, sample
 from hero_engine.updates import Experience, Memory
 from hero_engine.updates.ddpo import DdpoUpdate

@@ -11,7 +11,7 @@ import torch
 from hero_engine.config import ForwardSettings, SamplerSettings
 from hero_engine.errors import StopRequested
 from hero_engine.labels import Labels
-from hero_engine.pipeline import Model
+from hero_engine.models.pipeline import Model
 from hero_engine.records import Batch
 from hero_engine.sampler import sample
 from hero_engine.updates import Experience, Memory

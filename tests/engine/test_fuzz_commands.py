@@ -14,11 +14,11 @@ from interrupted import Process
 from tiny_runs import new_run, tiny_settings
 
 from hero_engine.config import EmbeddingSettings, ForwardSettings, SamplerSettings
+from hero_engine.disk.journal import Journal, Mark
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError
-from hero_engine.journal import Journal, Mark
 from hero_engine.learner import Learner
 from hero_engine.protocol import Event, Failed, Finished, PhaseStarted, Stop, SubmitLabels
-from hero_engine.rundir import RunDir
 from hero_engine.worker import EngineWorker
 
 BATCH, ROUNDS = 2, 2

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from interrupted import Process, figures
 from tiny_runs import left_behind
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError, StopRequested
-from hero_engine.journal import Journal
 from hero_engine.labels import Labels
 from hero_engine.protocol import Event, PhaseStarted
-from hero_engine.rundir import RunDir
 
 BATCH = 6
 KINDS = ("gone", "empty", "cut", "flipped", "longer", "rubbish", "folder")

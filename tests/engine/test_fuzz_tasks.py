@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hero_engine.config import Settings
+from hero_engine.disk.harmless import harmless
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.harmless import harmless
 from hero_engine.tasks import Task, load_task, settings_for
 
 KEYS = [

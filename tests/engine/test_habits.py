@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from refusals import refused
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode
 from hero_engine.habits import Habits, criterion, is_judge, read_habits
-from hero_engine.journal import Journal
 from hero_engine.labellers import JudgeLabeller
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task, load_task
 
 

@@ -17,15 +17,15 @@ from run_folders import SETTINGS
 from safetensors.torch import load_file
 from torch import nn
 
-from hero_engine import sources
 from hero_engine.config import LoraSettings
+from hero_engine.disk.inside import inside
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.png import SIGNATURE, read_png
+from hero_engine.disk.rundir import RunDir
 from hero_engine.embedded.training.common import Average, Checkpoint
 from hero_engine.errors import ExitCode
-from hero_engine.inside import inside
-from hero_engine.journal import Journal
-from hero_engine.pipeline import open_model
-from hero_engine.png import SIGNATURE, read_png
-from hero_engine.rundir import RunDir
+from hero_engine.models import sources
+from hero_engine.models.pipeline import open_model
 from hero_engine.tasks import load_task
 
 # --- models

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_folders import PowerCut, cut
 
+from hero_engine.disk.journal import Journal, Mark
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.journal import Journal, Mark
 from hero_engine.labels import Labels
 
 BATCH = 6
@@ -143,7 +143,7 @@ def test_everything_is_there_after_reopening(path: Path, journal: Journal) -> No
 WRITER = """
 import sys
 from pathlib import Path
-from hero_engine.journal import Journal, Mark
+from hero_engine.disk.journal import Journal, Mark
 
 journal = Journal(Path(sys.argv[1]))
 journal.add_round(0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from refusals import refused
 
+from hero_engine.disk.journal import Journal, Mark
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.journal import Journal, Mark
 from hero_engine.labels import Labels
 
 

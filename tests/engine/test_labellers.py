@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from refusals import refused
 
+from hero_engine.disk.journal import Journal, Mark
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import ExitCode, HeroError, StopRequested
-from hero_engine.journal import Journal, Mark
 from hero_engine.labellers import JudgeLabeller, QueueLabeller, judged, read_pictures
 from hero_engine.labels import Labels
+from hero_engine.models.sources import find_model
 from hero_engine.protocol import Command, Stop, SubmitLabels
-from hero_engine.sources import find_model
 from hero_engine.tasks import Task, load_task
 
 

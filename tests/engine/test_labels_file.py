@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from refusals import refused
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError, LabelsNeeded
-from hero_engine.journal import Journal
 from hero_engine.labellers import Elsewhere, FileLabeller
 from hero_engine.labels import Labels
 from hero_engine.labels_file import (
@@ -21,7 +22,6 @@ from hero_engine.labels_file import (
     template,
     to_lines,
 )
-from hero_engine.rundir import RunDir
 
 NAME = Path("mine.jsonl")
 

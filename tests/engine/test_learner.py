@@ -11,11 +11,11 @@ import torch
 from tiny_runs import tiny_settings
 
 from hero_engine.config import RewardSettings
+from hero_engine.disk.rundir import Parts
 from hero_engine.errors import HeroError
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner, auc_of_labelled
 from hero_engine.records import Batch
-from hero_engine.rundir import Parts
 from hero_engine.sampler import pick_training_steps, sample
 
 ODD = Labels((True, None, False, True, True, False), best=3)

@@ -17,10 +17,10 @@ from hero_engine.config import (
     SamplerSettings,
     Settings,
 )
-from hero_engine.journal import Journal, Mark
+from hero_engine.disk.journal import Journal, Mark
 from hero_engine.labellers import Pictures, read_pictures
 from hero_engine.learner import Learner
-from hero_engine.pipeline import Model
+from hero_engine.models.pipeline import Model
 
 
 class Bell(BellModel):

@@ -8,8 +8,8 @@ import torch
 from tiny_runs import latents, played
 
 from hero_engine.config import NoiseSettings, RewardSettings
+from hero_engine.disk.rundir import RunDir
 from hero_engine.learner import Learner
-from hero_engine.rundir import RunDir
 from hero_engine.seeds import generator
 
 

@@ -14,11 +14,11 @@ import torch
 from interrupted import QUESTIONS, Crash, Process, assert_same
 from tiny_runs import LINES, UPDATES, Script, go
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import StopRequested
-from hero_engine.evaluate import trained
-from hero_engine.journal import Journal
 from hero_engine.protocol import Event, ImagesReady, PhaseStarted, Progress, RoundFinished
-from hero_engine.rundir import RunDir
+from hero_engine.scoring.evaluate import trained
 
 STOPS = (1, 5, 10, *range(14, QUESTIONS + 1))
 """A few in the first round, all in the second."""

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_runs import LINES, Script, go, latents, left_behind
 
-from hero_engine.journal import Journal
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.labellers import read_pictures
 from hero_engine.protocol import (
     Event,
@@ -18,7 +19,6 @@ from hero_engine.protocol import (
     Progress,
     RoundFinished,
 )
-from hero_engine.rundir import RunDir
 
 
 @pytest.mark.parametrize("update", ["ddpo", "forward", "d3po", "sft"])

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError
-from hero_engine.families import family_of
-from hero_engine.families.sdxl import stability_name
-from hero_engine.lora import targets_of
-from hero_engine.lora_files import diffusers_lora, kohya_lora, read_lora
-from hero_engine.pipeline import Model, bare_network, open_model
+from hero_engine.models.families import family_of
+from hero_engine.models.families.sdxl import stability_name
+from hero_engine.models.lora import targets_of
+from hero_engine.models.lora_files import diffusers_lora, kohya_lora, read_lora
+from hero_engine.models.pipeline import Model, bare_network, open_model
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 EVERYTHING = (*ATTENTION, "conv", "ff", "time", "proj_in", "conv_shortcut")

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from hero_engine.config import LoraSettings, SamplerSettings
-from hero_engine.memory import kept_for_backward
-from hero_engine.pipeline import Model, model_for
+from hero_engine.models.memory import kept_for_backward
+from hero_engine.models.pipeline import Model, model_for
 
 
 def gradients(model: Model, x: Tensor) -> list[Tensor]:

@@ -9,12 +9,12 @@ from interrupted import Process
 from refusals import refused
 from tiny_runs import LINES, UPDATES, Script, go, latents
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError, StopRequested
-from hero_engine.journal import Journal
 from hero_engine.learner import Learner
 from hero_engine.limits import Limits
 from hero_engine.protocol import Event, Notice, PhaseStarted
-from hero_engine.rundir import RunDir
 
 SHORT = {
     "CUDA out of memory. Tried to allocate 2.00 GiB": torch.cuda.OutOfMemoryError,

@@ -8,7 +8,7 @@ from refusals import refused
 from hero_engine.checked import flat
 from hero_engine.config import Settings
 from hero_engine.errors import ExitCode
-from hero_engine.methods import ABLATIONS, ALIASES, METHODS, read_contender, read_contenders
+from hero_engine.study.methods import ABLATIONS, ALIASES, METHODS, read_contender, read_contenders
 from hero_engine.tasks import load_task, settings_for
 
 

@@ -6,8 +6,8 @@ from tiny_pipelines import MAKERS, Folders
 from tiny_runs import tiny_settings
 
 from hero_engine.config import LoraSettings, SamplerSettings
+from hero_engine.models.pipeline import Model, model_for
 from hero_engine.network_features import LEVELS, NetworkFeatures
-from hero_engine.pipeline import Model, model_for
 from hero_engine.representation import ranking_auc
 from hero_engine.reward import ChanceOfGood
 

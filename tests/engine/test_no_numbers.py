@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hero_engine import learner as learner_module
 from hero_engine.errors import ExitCode
-from hero_engine.pipeline import Model
+from hero_engine.models.pipeline import Model
 
 NAN = float("nan")
 

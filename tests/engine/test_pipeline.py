@@ -12,9 +12,9 @@ from stand_ins import WIDE_LORA
 
 from hero_engine.config import LoraSettings
 from hero_engine.errors import HeroError
-from hero_engine.lora import lora_layers
-from hero_engine.lora_files import diffusers_lora
-from hero_engine.pipeline import Model, open_model
+from hero_engine.models.lora import lora_layers
+from hero_engine.models.lora_files import diffusers_lora
+from hero_engine.models.pipeline import Model, open_model
 
 
 def some_input(model: Model, rows: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -214,7 +214,7 @@ def test_opening_is_silent(square_folder: Path) -> None:
     """In a process of its own, as libraries warn on their first import."""
     code = (
         "from hero_engine.config import LoraSettings\n"
-        "from hero_engine.pipeline import open_model\n"
+        "from hero_engine.models.pipeline import open_model\n"
         f"model = open_model({str(square_folder)!r}, LoraSettings(), 'cpu')\n"
         "model.decode(__import__('torch').randn(1, 4, 8, 8)); model.encode_prompt('x' * 400)\n"
     )

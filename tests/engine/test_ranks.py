@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hero_engine import crew
 from hero_engine.errors import HeroError
-from hero_engine.ranks import ALONE, Message, Ranks, named
-from hero_engine.shares import Wanted
+from hero_engine.processes import crew
+from hero_engine.processes.ranks import ALONE, Message, Ranks, named
+from hero_engine.processes.shares import Wanted
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])

@@ -8,10 +8,10 @@ import pytest
 from interrupted import Process, assert_same, flip
 from tiny_runs import LINES, Script, go
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import Damaged, HeroError, StopRequested
-from hero_engine.journal import Journal
 from hero_engine.protocol import Event, ImagesReady, Notice, PhaseStarted
-from hero_engine.rundir import RunDir
 
 Spoil = Callable[[Path], None]
 

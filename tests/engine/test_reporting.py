@@ -10,6 +10,7 @@ import pytest
 from tiny_runs import new_run, tiny_settings
 
 from hero_engine import reporting
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import StopRequested
 from hero_engine.protocol import (
     Event,
@@ -22,7 +23,6 @@ from hero_engine.protocol import (
     from_json,
 )
 from hero_engine.reporting import PACE, Meter, Reporter
-from hero_engine.rundir import RunDir
 
 
 class Clock:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from run_folders import TENSORS, PowerCut, cut, same_bits
 
-from hero_engine import checkpoints as checkpoints_module
-from hero_engine.rundir import RunDir
+from hero_engine.disk import checkpoints as checkpoints_module
+from hero_engine.disk.rundir import RunDir
 
 
 def checkpoints(run: RunDir) -> list[str]:

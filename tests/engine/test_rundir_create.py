@@ -9,10 +9,10 @@ import pytest
 from refusals import refused
 from run_folders import SETTINGS, TASK
 
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode
-from hero_engine.journal import Journal
 from hero_engine.presets import paper
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task, load_task
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from refusals import refused
 
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode
-from hero_engine.rundir import RunDir
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from run_folders import TENSORS, PowerCut, cut, same_bits
 
-from hero_engine import files
-from hero_engine.rundir import RunDir
+from hero_engine.disk import files
+from hero_engine.disk.rundir import RunDir
 
 
 @pytest.mark.parametrize(("owner", "call"), [(Path, "replace"), (os, "fsync")])

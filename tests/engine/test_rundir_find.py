@@ -8,9 +8,9 @@ import pytest
 from refusals import refused
 from run_folders import SETTINGS, TASK
 
-from hero_engine import rundir
+from hero_engine.disk import rundir
+from hero_engine.disk.rundir import RunDir, find_run, newest_run, runs_root
 from hero_engine.errors import ExitCode
-from hero_engine.rundir import RunDir, find_run, newest_run, runs_root
 
 
 @pytest.fixture

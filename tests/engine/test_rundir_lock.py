@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from refusals import refused
 
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode
-from hero_engine.rundir import RunDir
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from hero_engine.rundir import RunDir
+from hero_engine.disk.rundir import RunDir
 
 with RunDir.open(Path(sys.argv[1])).lock():
     print("held", flush=True)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny_runs import LINES, Script, go, left_behind
 
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import StopRequested
 from hero_engine.labellers import read_pictures
 from hero_engine.protocol import Event, PhaseStarted
-from hero_engine.rundir import RunDir
-from hero_engine.same_noise import same_noise_pictures
+from hero_engine.scoring.same_noise import same_noise_pictures
 
 
 def pixels(folder: RunDir, round: int) -> np.ndarray:

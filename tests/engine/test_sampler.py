@@ -10,9 +10,9 @@ from diffusers import DDIMScheduler
 from stand_ins import ddim_by_hand, normal_log_density
 
 from hero_engine.config import SamplerSettings
-from hero_engine.ddim import Diffusion
 from hero_engine.errors import StopRequested
-from hero_engine.pipeline import Model
+from hero_engine.models.ddim import Diffusion
+from hero_engine.models.pipeline import Model
 from hero_engine.records import Batch
 from hero_engine.sampler import log_prob, pick_training_steps, sample
 

@@ -8,7 +8,7 @@ import torch
 from tiny_runs import tiny_settings
 
 from hero_engine.config import SamplerSettings
-from hero_engine.speed import Call, Pace, Race, sampling_calls, update_calls
+from hero_engine.scoring.speed import Call, Pace, Race, sampling_calls, update_calls
 from hero_engine.updates.common import PROBES
 
 

@@ -13,17 +13,17 @@ from tiny_runs import tiny_settings
 
 from hero_engine.checked import flat
 from hero_engine.config import Settings, with_changes
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
+from hero_engine.disk.toml_file import read_toml
 from hero_engine.embedded.judge import Judge
 from hero_engine.errors import ExitCode
-from hero_engine.journal import Journal
-from hero_engine.methods import ABLATIONS, METHODS, read_contenders
-from hero_engine.rundir import RunDir
 from hero_engine.study.cell import InUse, Watch, read_figures, work
+from hero_engine.study.methods import ABLATIONS, METHODS, read_contenders
 from hero_engine.study.plan import TUNED, TUNING, Cell, Plan, study_task
 from hero_engine.study.report import write_report
 from hero_engine.study.study import run_study
 from hero_engine.tasks import list_tasks
-from hero_engine.toml_file import read_toml
 
 
 class Glance:

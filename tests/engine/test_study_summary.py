@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hero_engine.methods import read_contenders
 from hero_engine.study.chart import Curve, draw
+from hero_engine.study.methods import read_contenders
 from hero_engine.study.plan import Plan
 from hero_engine.study.report import sparkline, write_report
 from hero_engine.study.study import Outcome

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tiny_runs import LINES, Script
 
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError
 from hero_engine.protocol import Event, Notice, RoundFinished
-from hero_engine.rundir import RunDir
 from hero_engine.trackers import numbers, open_tracker
 from hero_engine.worker import EngineWorker
 

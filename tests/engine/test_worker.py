@@ -11,8 +11,9 @@ import pytest
 from tiny_runs import VALUES, Script, left_behind, new_run, tiny_settings
 
 from hero_engine import reporting
+from hero_engine.disk.journal import Journal, Mark
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError, StopRequested
-from hero_engine.journal import Journal, Mark
 from hero_engine.labellers import Pictures
 from hero_engine.protocol import (
     Event,
@@ -25,7 +26,6 @@ from hero_engine.protocol import (
     Stop,
     SubmitLabels,
 )
-from hero_engine.rundir import RunDir
 from hero_engine.worker import EngineWorker
 
 PROMPT = 20.0

@@ -237,7 +237,7 @@ def opened(folder: Path) -> Any:
 
 def drawn(pipeline: Any, noises: Tensor, guidance: float, negative: str | None) -> Tensor:
     """The final latents of diffusers' own sampling, 4 steps, prompt "a hand": (B, 4, 8, 8)."""
-    from hero_engine.families.flux import packed, unpacked
+    from hero_engine.models.families.flux import packed, unpacked
 
     count = len(noises)
     said: dict[str, Any] = {"prompt": ["a hand"] * count, "guidance_scale": guidance}

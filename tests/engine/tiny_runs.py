@@ -18,13 +18,13 @@ from hero_engine.config import (
     SftSettings,
     UnlabelledSettings,
 )
-from hero_engine.files import read_tensors
-from hero_engine.journal import Journal, Mark, Value
+from hero_engine.disk.files import read_tensors
+from hero_engine.disk.journal import Journal, Mark, Value
+from hero_engine.disk.rundir import RunDir
 from hero_engine.labellers import Labeller, Pictures
 from hero_engine.learner import Learner
 from hero_engine.loop import Run
 from hero_engine.protocol import Event, Finished, RoundFinished
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
 
 TASK = Task("tiny", "a", judge="hands")

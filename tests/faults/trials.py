@@ -21,13 +21,13 @@ from stand_ins import write_pipeline
 from tiny_runs import LINES, TASK, VALUES, left_behind, tiny_settings
 
 from hero_engine.config import Settings
+from hero_engine.disk.journal import Journal, Mark
+from hero_engine.disk.rundir import RunDir, is_run
 from hero_engine.errors import HeroError
-from hero_engine.journal import Journal, Mark
 from hero_engine.labellers import Pictures
 from hero_engine.learner import Learner
-from hero_engine.pipeline import open_model
+from hero_engine.models.pipeline import open_model
 from hero_engine.protocol import Event, Failed, Notice
-from hero_engine.rundir import RunDir, is_run
 from hero_engine.worker import EngineWorker
 
 GIVEN = struct.Struct("=iii")

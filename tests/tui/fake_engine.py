@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from hero_engine.journal import Journal, Mark
+from hero_engine.disk.journal import Journal, Mark
 from hero_engine.protocol import (
     Command,
     Event,
@@ -24,7 +24,7 @@ from hero_engine.protocol import (
     Stop,
     SubmitLabels,
 )
-from hero_engine.same_noise import same_noise_path
+from hero_engine.scoring.same_noise import same_noise_path
 
 SIDE = 96
 SUCCESS = "an undeformed hand with five fingers"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hero_engine.errors import HeroError
-from hero_engine.methods import HEADLINE, METHODS
+from hero_engine.study.methods import HEADLINE, METHODS
 from hero_engine.study.plan import Plan
 from hero_tui.cli import run_command
 from hero_tui.commands.bench.learn import Choice, Estimate, point_line, read_seeds

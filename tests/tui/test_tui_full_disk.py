@@ -11,8 +11,8 @@ import pytest
 from fake_engine import FakeEngine, opened
 from textual.pilot import Pilot
 
+from hero_engine.disk.journal import Journal
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.journal import Journal
 from hero_engine.protocol import Notice, SubmitLabels
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.hero_app import HeroApp

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
 
-from hero_engine.harmless import harmless, harmless_lines, shown
-from hero_engine.journal import Journal
+from hero_engine.disk.harmless import harmless, harmless_lines, shown
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
 from hero_engine.presets import embedded
 from hero_engine.protocol import Failed, ImagesReady, Notice
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
 from hero_tui.attention import Attention
 from hero_tui.cli import run_command

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_engine.journal import Journal, Mark
+from hero_engine.disk.journal import Journal, Mark
 from hero_tui.session import Session
 
 COUNT = 12

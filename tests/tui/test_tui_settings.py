@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hero_engine.config import Settings, setting_types
+from hero_engine.disk.places import config_folder, data_folder
+from hero_engine.disk.rundir import runs_root
 from hero_engine.errors import HeroError
-from hero_engine.places import config_folder, data_folder
-from hero_engine.rundir import runs_root
 from hero_tui.cli import run_command
 from hero_tui.preferences import read_preferences
 from hero_tui.settings import VARIABLES, Layer, choose, layers, parsed, sources, user_file

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hero_engine.files import read_tensors, write_tensors
+from hero_engine.disk.files import read_tensors, write_tensors
 
 
 def command_line(description: str | None, **defaults: float) -> argparse.ArgumentParser:

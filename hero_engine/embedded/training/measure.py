@@ -20,11 +20,11 @@ from PIL import Image
 from hero_engine.config import Settings
 from hero_engine.embedded import drawing
 from hero_engine.embedded.judge import Judge, Pictures
-from hero_engine.evaluate import EVALUATION_SEED, mean_distance
-from hero_engine.intervals import wilson
+from hero_engine.models.pipeline import Model, open_model
 from hero_engine.noise import FRESH
-from hero_engine.pipeline import Model, open_model
 from hero_engine.sampler import sample
+from hero_engine.scoring.evaluate import EVALUATION_SEED, mean_distance
+from hero_engine.scoring.intervals import wilson
 from hero_engine.tasks import list_tasks, settings_for
 
 SHEET = 64

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from hero_engine.disk.files import read_tensors, write_tensors
 from hero_engine.embedded.training import common, data, text, vae
-from hero_engine.files import read_tensors, write_tensors
 from hero_engine.tasks import list_tasks, load_task
 
 EMPTY_SHARE = 0.1

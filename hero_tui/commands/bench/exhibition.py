@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from hero_engine.journal import Journal
+from hero_engine.disk.journal import Journal
 from hero_engine.protocol import (
     Command,
     Event,

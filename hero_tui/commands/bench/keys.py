@@ -21,8 +21,8 @@ from statistics import quantiles
 from typing import Any
 
 from hero_engine.config import Settings
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.rundir import RunDir
 from hero_engine.tasks import Task
 from hero_tui.commands.bench.pty_terminal import PtyTerminal
 from hero_tui.commands.bench.wire import environment

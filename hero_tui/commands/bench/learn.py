@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hero_engine.errors import ExitCode, HeroError
-from hero_engine.methods import HEADLINE, METHODS, read_contenders, said
+from hero_engine.study.methods import HEADLINE, METHODS, read_contenders, said
 from hero_engine.tasks import list_tasks
 from hero_tui.commands.output import data, say, talk
 from hero_tui.commands.run import changes_of

@@ -17,7 +17,7 @@ from hero_tui.graphics.detect import Terminal
 from hero_tui.graphics.drawing import Box
 
 if TYPE_CHECKING:
-    from hero_engine.speed import Pixels
+    from hero_engine.scoring.speed import Pixels
 
 TURNS, QUICK_TURNS = 5, 1
 SAMPLING, UPDATE, EMBEDDING, THUMBNAILS = 1.10, 1.20, 3.0, 0.02
@@ -52,7 +52,7 @@ def bench_speed(
 
 def measure(settings: Settings, turns: int) -> dict[str, Any]:
     """All figures, as JSON values: seconds and ratios."""
-    from hero_engine.speed import Race
+    from hero_engine.scoring.speed import Race
 
     load, race = os.getloadavg()[0], Race(settings)
     sampling, update = race.sampling(turns), race.update(turns)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hero_engine.disk.journal import Journal, Mark
+from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import StopRequested
-from hero_engine.journal import Journal, Mark
 from hero_engine.labellers import Pictures
-from hero_engine.rundir import RunDir
 from hero_engine.worker import EngineWorker
 
 

@@ -1,0 +1,1 @@
+"""Models: opening a diffusers pipeline, its family and prediction, LoRA weights in and out."""

@@ -1,0 +1,76 @@
+"""The README.md of an exported model: what it is, how it was taught, what is not known of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hero_engine.disk.journal import Journal
+from hero_engine.disk.rundir import RunDir
+from hero_engine.models.sources import HUB_ID, model_family
+
+
+def model_card(folder: RunDir, facts: Mapping[str, str], exported: Path) -> str:
+    """Markdown with the front matter that model hubs read.
+
+    facts: the metadata of the exported weights. exported: their file, or a merged model's folder.
+    """
+    return "\n".join([*_front_matter(facts), *_text(folder, facts, exported), ""])
+
+
+def _front_matter(facts: Mapping[str, str]) -> Iterator[str]:
+    yield "---"
+    if HUB_ID.fullmatch(facts["base_model"]):
+        yield f"base_model: {facts['base_model']}"
+    yield f"instance_prompt: {json.dumps(facts['prompt'])}"
+    yield "library_name: diffusers"
+    yield "tags: [text-to-image, diffusers, lora, hero]"
+    yield "---"
+
+
+def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[str]:
+    settings, task = folder.settings, folder.task
+    model = model_family(settings.model, settings.model_config)
+    yield f"\n# {task.title or task.name}, taught by labels\n"
+    yield (
+        f"{model.title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
+        f"{facts['hero_version']} on the prompt “{facts['prompt']}”. A picture was good when: "
+        f"{task.success}.\n"
+    )
+    yield f"- base model: `{facts['base_model']}`"
+    told = f"labels: {facts['labels']}, rounds: {facts['rounds']}"
+    yield f"- {told}, of {settings.batch} pictures each"
+    yield f"- update: `{settings.update}`, preset `{settings.preset}`, seed {settings.seed}"
+    lora = settings.lora
+    yield f"- LoRA: rank {lora.rank}, alpha {lora.alpha}, on {', '.join(lora.targets)}"
+    sampler = settings.sampler
+    yield (
+        f"- pictures were sampled with {sampler.steps} steps, guidance {sampler.guidance:g}, "
+        f"eta {sampler.eta:g}, negative prompt “{sampler.negative_prompt}”"
+    )
+    yield from _rounds(folder)
+    yield from _use(facts, exported)
+    yield (
+        "\n## What is not known\n\nThe share of good above is of the pictures that were labelled, "
+        "later rounds from noises near liked ones. It is no test on fresh noise (`hero eval`), and "
+        "nothing was tested but this prompt."
+    )
+
+
+def _rounds(folder: RunDir) -> Iterator[str]:
+    yield "\n| round | labels | good |\n|---|---|---|"
+    with Journal(folder.journal_path) as journal:
+        for each in journal.metrics():
+            share = f"{each['good'] / each['labels']:.0%}" if each["labels"] else "-"
+            yield f"| {each['round']} | {each['labels']} | {share} |"
+
+
+def _use(facts: Mapping[str, str], exported: Path) -> Iterator[str]:
+    yield "\n## Use\n\n```python\nfrom diffusers import DiffusionPipeline\n"
+    if exported.suffix == ".safetensors":
+        yield f'pipeline = DiffusionPipeline.from_pretrained("{facts["base_model"]}")'
+        yield f'pipeline.load_lora_weights(".", weight_name="{exported.name}")'
+    else:
+        yield 'pipeline = DiffusionPipeline.from_pretrained(".")'
+    yield f"pipeline({json.dumps(facts['prompt'])}).images[0]\n```"
