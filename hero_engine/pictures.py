@@ -111,7 +111,10 @@ class Pictures:
         """The pictures of these minibatches, in pieces that memory holds."""
         images = [image for rows in turn for image in rows]
         every = Wanted(
-            self.round, tuple(range(self.settings.batch)), self._noises(), self._steps_to_keep()
+            self.round,
+            tuple(range(self.settings.batch)),
+            self._noises(),
+            steps_to_keep(self.learner, self.round),
         )
         whole = len(images)
         return sample_together(
@@ -131,21 +134,6 @@ class Pictures:
             settings.noise,
             settings.seed,
             self.round,
-        )
-
-    def _steps_to_keep(self) -> Tensor | None:
-        """Which denoising steps of each picture will be trained, (B, S); None where none are."""
-        settings, update = self.settings, self.learner.update
-        if not update.steps_per_image:
-            return None
-        return pick_training_steps(
-            self.learner.model,
-            settings.sampler,
-            update.steps_per_image,
-            settings.batch,
-            settings.seed,
-            self.round,
-            update.window,
         )
 
     def _mended(self, first: int, latents: Tensor) -> bool:
@@ -189,3 +177,19 @@ class Pictures:
                     f"{float(gap.max()):.1g}: the run goes on, but not bit for bit"
                 )
             )
+
+
+def steps_to_keep(learner: Learner, round: int) -> Tensor | None:
+    """Which denoising steps of each picture will be trained, (B, S); None where none are."""
+    settings, update = learner.settings, learner.update
+    if not update.steps_per_image:
+        return None
+    return pick_training_steps(
+        learner.model,
+        settings.sampler,
+        update.steps_per_image,
+        settings.batch,
+        settings.seed,
+        round,
+        update.window,
+    )

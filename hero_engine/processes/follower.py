@@ -18,6 +18,7 @@ from hero_engine.models.pipeline import model_for
 from hero_engine.processes.crew import Launched, joined
 from hero_engine.processes.ranks import Ranks
 from hero_engine.processes.shares import sample_answer, update_share
+from hero_engine.processes.wire import add_up_zeros
 from hero_engine.updates import make_update
 
 
@@ -31,8 +32,10 @@ def follow(ranks: Ranks) -> None:
             order = ranks.awaited_order()
             if order.said["do"] == "sample":
                 ranks.answer(sample_answer(ranks, model, settings, order))
-            else:
+            elif order.said["do"] == "update":
                 update_share(ranks, model, update, order)
+            else:
+                add_up_zeros(ranks, order.said["numbers"], order.said["times"])
     except Lost:
         return
 

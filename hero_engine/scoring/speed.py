@@ -23,8 +23,9 @@ from hero_engine.config import Settings
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner
 from hero_engine.models.pipeline import Model
+from hero_engine.pictures import steps_to_keep
 from hero_engine.records import Batch
-from hero_engine.sampler import pick_training_steps, sample
+from hero_engine.sampler import sample
 
 Pixels = npt.NDArray[np.uint8]
 Call = tuple[int, bool]
@@ -87,16 +88,11 @@ class Race:
         return np.concatenate([self.model.decode(each) for each in pieces])
 
     def _sampled(self) -> Batch:
-        settings, update = self.settings, self.learner.update
+        settings = self.settings
         noises = self.learner.prior.draw(
             settings.batch, self.model.latent_shape, settings.noise, settings.seed, 0
         )
-        kept = None
-        if update.steps_per_image:
-            kept = pick_training_steps(
-                self.model, settings.sampler, update.steps_per_image, settings.batch,
-                settings.seed, 0, update.window,
-            )  # fmt: skip
+        kept = steps_to_keep(self.learner, 0)
         return Batch.cat(
             sample(
                 self.model, settings.prompt, noises[at : at + settings.minibatch],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run
 
 from hero_engine.disk.files import read_tensors
 from hero_engine.disk.journal import Journal
+from hero_engine.processes.wire import Wire
+from hero_engine.scoring.scaling import Round
 
 ROUNDING = 2e-4
 """By how much a latent or a weight may differ after three rounds of float32 sums in other orders.
@@ -199,6 +202,39 @@ def test_one_goes_on_where_two_left_off(chain: Chain, finished: FinishedRun) -> 
     assert (chain.alone.code, chain.last.code) == (75, 0)
     assert len(labels_of(chain.path)) == ROUNDS
     assert_alike(finished.path, chain.path)
+
+
+def measured(hero: Hero, model: Path, processes: int, *more: object) -> Done:
+    """A round of six small pictures, alone and shared."""
+    small = ("sampler.steps=2", "forward.steps=2", "embedding.epochs=2")
+    changes = [f"--set={each}" for each in small]
+    command = ("bench", "speed", "--quick", "--model", model, "--update", "forward")
+    more = ("--batch", BATCH, "--processes", processes, *more)
+    return hero.warm(*command, *changes, *more).end()
+
+
+def test_a_shared_round_is_measured_and_held_against_the_model(
+    hero: Hero, tiny_model: Path
+) -> None:
+    done = measured(hero, tiny_model, 2, "--json")
+    assert (done.code, done.err) == (0, f"hero: opening {tiny_model} 2 times\n")
+    found = json.loads(done.out)
+    round, wire = Round(**found["round"]), Wire(**found["wire"])
+    assert (round.batch, round.steps, round.rows) == (BATCH, 2, 32)
+    assert min(wire.bandwidth, wire.latency) > 0
+    for step, paper in (("sampling", round.sampling), ("update", round.updating)):
+        assert min(found[step][name] for name in ("alone", "all_threads", "shared")) > 0
+        assert found[step]["paper"] == paper(2, wire)
+    assert found["paper"]["as here"]["8"] == round.all(8, wire)
+
+
+def test_more_processes_than_pictures_are_not_measured(hero: Hero, tiny_model: Path) -> None:
+    done = measured(hero, tiny_model, BATCH + 1)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "hero: --processes 7: a round of 6 pictures has none for some of them; choose at most 6, "
+        "or a larger --batch\n"
+    )
 
 
 def test_a_worker_alone_is_refused(hero: Hero) -> None:

@@ -47,16 +47,37 @@ def speed(
     batch: Annotated[
         int | None, typer.Option(min=4, metavar="N", help="Pictures a round; else the preset's.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One turn instead of five.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in hero run."),
+    ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="From 2 on: instead, a round by one process and by so many, and a model of more.",
+        ),
+    ] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One turn instead of five (or three).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Sampling and the update against the same network calls made bare, in turns.
 
     hero bench speed --update ddpo
-    """
-    from hero_tui.commands.bench.speed import bench_speed
 
-    bench_speed(model, update, batch, quick=quick, as_json=as_json)
+    hero bench speed --processes 2
+    """
+    from hero_tui.commands.bench.scaling import bench_scaling
+    from hero_tui.commands.bench.speed import bench_speed, settings_to_measure
+
+    settings = settings_to_measure(model, update, batch, changes or [])
+    if processes == 1:
+        bench_speed(settings, quick=quick, as_json=as_json)
+    else:
+        bench_scaling(settings, processes, quick=quick, as_json=as_json)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from hero_engine.config import Settings
 from hero_engine.errors import HeroError
 from hero_engine.tasks import load_task, settings_for
 from hero_tui.commands.output import data_json, say, talk
+from hero_tui.commands.run import changes_of
 from hero_tui.graphics.choose import choose_painter
 from hero_tui.graphics.detect import Terminal
 from hero_tui.graphics.drawing import Box
@@ -28,14 +29,8 @@ Row = tuple[str, str, str, bool]
 """What, measured, wanted, and whether it is so."""
 
 
-def bench_speed(
-    model: str, update: str | None, batch: int | None, *, quick: bool, as_json: bool
-) -> None:
+def bench_speed(settings: Settings, *, quick: bool, as_json: bool) -> None:
     """Measure and print."""
-    changes = {name: value for name, value in (("update", update), ("batch", batch)) if value}
-    settings = settings_for(load_task("hands"), model, None, changes)
-    if settings.update not in ("forward", "ddpo"):
-        raise HeroError(f"--update {settings.update}: choose forward or ddpo")
     talk(f"opening {settings.model}")
     found = measure(settings, QUICK_TURNS if quick else TURNS)
     if as_json:
@@ -48,6 +43,17 @@ def bench_speed(
     )
     for what, measured, wanted, holds in rows(found):
         say(f"{what:<32} {measured:>8}   {wanted:<8} {'yes' if holds else 'NO'}")
+
+
+def settings_to_measure(
+    model: str, update: str | None, batch: int | None, changes: Sequence[str]
+) -> Settings:
+    """A model's preset with these changes. HeroError where the update is another one."""
+    every = changes_of(changes, update=update, batch=batch)
+    settings = settings_for(load_task("hands"), model, None, every)
+    if settings.update not in ("forward", "ddpo"):
+        raise HeroError(f"--update {settings.update}: choose forward or ddpo")
+    return settings
 
 
 def measure(settings: Settings, turns: int) -> dict[str, Any]:
