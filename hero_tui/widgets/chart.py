@@ -56,6 +56,11 @@ class Canvas:
             x, y = x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps
             self.dot(round(x), round(y), colour)
 
+    def cross(self, x: int, y: int, colour: str) -> None:
+        """Five dots, which are seen where one is not."""
+        for across, down in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
+            self.dot(x + across, y + down, colour)
+
     def row(self, y: int) -> Content:
         """A row of cells as text."""
         cells = [
@@ -117,7 +122,7 @@ class Chart(Widget):
 def _draw(
     canvas: Canvas, series: Series, span: tuple[float, float], extent: tuple[float, float]
 ) -> None:
-    """A series' line; a single point is a dot."""
+    """A series' line, with a cross at its newest point; a single one is that cross alone."""
     before: tuple[int, int] | None = None
     for x, y in series.points:
         if y is None:
@@ -127,6 +132,8 @@ def _draw(
         here = _place(x, span, 2 * canvas.width - 1), _place(y, (extent[1], extent[0]), bottom)
         canvas.line(before or here, here, series.colour)
         before = here
+    if before is not None:
+        canvas.cross(*before, series.colour)
 
 
 def _place(value: float, span: tuple[float, float], last: int) -> int:

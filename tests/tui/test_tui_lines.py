@@ -106,6 +106,8 @@ def test_a_chart_has_its_extremes_at_its_edges() -> None:
     assert canvas.row(0).plain == "⠀⢀⠎"
     assert canvas.row(1).plain == "⡰⠁⠀"
     canvas.dot(99, 0, "accent")
+    canvas.cross(0, 0, "accent")
+    assert canvas.row(0).plain == "⠋⢀⠎"
     assert extent([Series(((0, 1.0), (1, None), (2, 3.0)))]) == (1.0, 3.0)
     assert extent([Series(((0, 2.0),))]) == (1.5, 2.5)
 
