@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,9 @@ from hero_tui.attention import Attention
 from hero_tui.bridge import Bridge, EngineReport, MakeEngine
 from hero_tui.desk import Desk
 from hero_tui.gallery import columns
-from hero_tui.graphics.detect import Terminal
+from hero_tui.graphics.detect import Terminal, draws_placeholders
 from hero_tui.graphics.drawing import Painter
+from hero_tui.graphics.tmux import watch_clients
 from hero_tui.preferences import Preferences
 from hero_tui.run_state import RunState
 from hero_tui.screens.compare import CompareScreen
@@ -87,6 +89,7 @@ class HeroApp(App[int], inherit_bindings=False):
             submit=self._submit,
         )
         self._hint = terminal.hint
+        self._in_tmux = terminal.tmux and painter.name == "kitty"
         self.desk.say = self.labelling.say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._called_for = -1
@@ -105,6 +108,8 @@ class HeroApp(App[int], inherit_bindings=False):
         self._loop = asyncio.get_running_loop()
         await self.push_screen(self.labelling)
         self.run_worker(self.easel.work(), name="easel")
+        if self._in_tmux:
+            self.run_worker(watch_clients(os.environ, self._attached), name="tmux")
         self.labelling.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -151,6 +156,13 @@ class HeroApp(App[int], inherit_bindings=False):
     def _write(self, text: str) -> None:
         if self._driver is not None:
             self._driver.write(text)
+
+    def _attached(self, terminal: str) -> None:
+        """Another terminal shows this tmux session now."""
+        if draws_placeholders(terminal):
+            self.easel.send_again()
+        else:
+            self.labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
 
     def farewell(self) -> str:
         """What leaves the terminal as it was: no picture of ours in it, and its own title."""
@@ -242,6 +254,11 @@ class HeroApp(App[int], inherit_bindings=False):
         found = columns(self._journal, self._run_dir, batch)
         keys, cell = self.preferences.keymap, self.labelling.cell
         self._cover(GalleryScreen(found, self.easel, keys, cell))
+
+    def action_redraw(self) -> None:
+        """Everything again, for a terminal that something else wrote on."""
+        self.easel.send_again()
+        self.screen.refresh()
 
     def action_theme(self) -> None:
         """The next theme, for this time."""

@@ -130,6 +130,7 @@ ACTIONS = (
         "gallery",
     ),
     Action("theme", ("f4",), "another theme", EVERYWHERE),
+    Action("redraw", ("f5",), "send the screen and its pictures again", EVERYWHERE),
 )
 
 

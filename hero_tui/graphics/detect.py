@@ -11,7 +11,6 @@ import os
 import re
 import select
 import struct
-import subprocess
 import termios
 import time
 import tty
@@ -19,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hero_tui.graphics.drawing import DEFAULT_CELL
-from hero_tui.graphics.kitty import through_tmux
+from hero_tui.graphics.tmux import Tmux, ask_tmux, through_tmux
 
 KITTY_QUESTION = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 OTHER_QUESTIONS = "\x1b[>q\x1b[16t\x1b[c"
@@ -84,14 +83,6 @@ class Terminal:
         return next((way for way, can in ways.items() if can), "symbols")
 
 
-@dataclass(frozen=True)
-class Tmux:
-    """What tmux says about the terminal around it."""
-
-    passthrough: bool
-    outer: str
-
-
 def ask(fd: int, environ: Mapping[str, str], *, deadline: float = DEADLINE) -> Terminal:
     """Ask the terminal on `fd`, in raw mode; the mode is restored whatever happens."""
     tmux = ask_tmux(environ)
@@ -101,19 +92,6 @@ def ask(fd: int, environ: Mapping[str, str], *, deadline: float = DEADLINE) -> T
     said = _understand(answer)
     said = replace(said, cell=said.cell if said.cell[0] else cell_size(fd))
     return said if tmux is None else _inside_tmux(said, tmux)
-
-
-def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:
-    """Whether this is tmux, lets sequences through, and what it runs in."""
-    if not environ.get("TMUX"):
-        return None
-    command = ["tmux", "display-message", "-p", "#{allow-passthrough}|#{client_termtype}"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=1, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return Tmux(passthrough=False, outer="")
-    allowed, _, outer = result.stdout.strip().partition("|")
-    return Tmux(passthrough=allowed in {"1", "on", "all"}, outer=outer)
 
 
 def cell_size(fd: int) -> tuple[int, int]:
@@ -157,7 +135,7 @@ def _understand(heard: bytes) -> Terminal:
         found |= {name: text for name, text in match.groupdict().items() if text is not None}
     name = found.get("name", b"").decode("ascii", "replace")
     return Terminal(
-        kitty=found.get("kitty") == b"OK" and _draws_placeholders(name),
+        kitty=found.get("kitty") == b"OK" and draws_placeholders(name),
         iterm=name.lower().startswith(INLINE_TERMINALS),
         sixel=SIXEL_ATTRIBUTE in found.get("device", b"").split(b";"),
         cell=(int(found.get("width", b"0")), int(found.get("height", b"0"))),
@@ -166,13 +144,14 @@ def _understand(heard: bytes) -> Terminal:
     )
 
 
-def _draws_placeholders(name: str) -> bool:
+def draws_placeholders(name: str) -> bool:
+    """Whether a terminal of this name (XTVERSION's) shows kitty pictures as we place them."""
     return name.lower().startswith(PLACEHOLDER_TERMINALS) and not OLD_KITTY.match(name)
 
 
 def _inside_tmux(said: Terminal, tmux: Tmux) -> Terminal:
     """Inside tmux the outer terminal decides about kitty, and tmux itself about sixel."""
-    able = _draws_placeholders(tmux.outer)
+    able = draws_placeholders(tmux.outer)
     hint = ""
     if able and not tmux.passthrough:
         hint = "sharper pictures in tmux: tmux set -p allow-passthrough on, then start hero again"

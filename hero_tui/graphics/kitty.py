@@ -18,10 +18,14 @@ from rich.segment import Segment
 from hero_tui.graphics.budget import palette_png
 from hero_tui.graphics.diacritics import DIACRITICS
 from hero_tui.graphics.drawing import Box, Drawing, blank
+from hero_tui.graphics.tmux import through_tmux
 
 PLACEHOLDER = "\U0010eeee"
 CHUNK = 4096
 """Base64 bytes a command may carry."""
+
+NUMBERS = range(16, 256)
+"""Low bytes of ids. As colours, those below 16 have names of their own, which tmux changes to."""
 
 
 class KittyPainter:
@@ -37,7 +41,7 @@ class KittyPainter:
     def __init__(self, *, tmux: bool = False, session: int | None = None) -> None:
         self.tmux = tmux
         self.session = session if session is not None else 1 + os.urandom(1)[0] % 127
-        self._numbers = itertools.cycle(range(1, 256))
+        self._numbers = itertools.cycle(NUMBERS)
 
     def paint(self, picture: Image.Image, box: Box) -> Drawing:
         """Encode the picture, never larger than it is: the terminal scales it to the box."""
@@ -67,11 +71,6 @@ class KittyPainter:
 
     def _wrap(self, command: str) -> str:
         return through_tmux(command) if self.tmux else command
-
-
-def through_tmux(command: str) -> str:
-    """Wrap an escape sequence so that tmux (allow-passthrough on) hands it to its own terminal."""
-    return "\x1bPtmux;" + command.replace("\x1b", "\x1b\x1b") + "\x1b\\"
 
 
 def _cells(fitted: tuple[int, int], box: Box) -> tuple[int, int]:

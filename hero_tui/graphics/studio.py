@@ -15,7 +15,7 @@ from hero_tui.graphics.drawing import Box, Drawing, Painter
 REMEMBERED = 160
 """Drawings kept.
 
-The pages of a round and a few zooms. Below kitty's 255 ids, so none is reused early.
+The pages of a round and a few zooms. Below kitty's 240 ids, so none is reused early.
 """
 
 Key = tuple[Path, Box]

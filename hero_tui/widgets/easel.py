@@ -59,6 +59,14 @@ class Easel:
         else:
             self._queue.put_nowait((picture, path, box))
 
+    def send_again(self) -> None:
+        """Send every picture that is shown once more, as to a terminal that has none of them."""
+        self._sent.clear()
+        for screen in self._app.screen_stack:
+            for picture in screen.query(Picture):
+                if picture.wanted is not None:
+                    self._queue.put_nowait((picture, *picture.wanted))
+
     def drawn(self) -> None:
         """The terminal took in all that was sent (called on the event loop)."""
         self._answers = True

@@ -117,6 +117,12 @@ class PixelScreen(pyte.Screen):
         if 38 in numbers and numbers[numbers.index(38) + 1 :][:1] == [5]:
             self.kitty_colour = numbers[numbers.index(38) + 2]
 
+    def wipe(self) -> None:
+        """Lose every picture, as a reset does; the text stays, by which the tiles are found."""
+        self.pixels[:] = 0
+        self.kitty_cells.clear()
+        self.kitty_images.clear()
+
     def take_sixel(self, data: str) -> None:
         self.sixels_sent += 1
         picture = decode_sixel(data)
@@ -225,13 +231,17 @@ class FakeTerminal:
 
     def run(self, script: Path, *arguments: str, **environment: str) -> None:
         """Start a Python script with this terminal as its own."""
+        self.start(sys.executable, str(script), *arguments, **environment)
+
+    def start(self, *command: str, **environment: str) -> None:
+        """Start a program with this terminal as its own."""
         environ = {
             name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")
         }
         environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | environment
         environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         self.process = subprocess.Popen(
-            [sys.executable, str(script), *arguments],
+            command,
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,

@@ -7,21 +7,13 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fake_engine import paint
-from fake_terminal import CELL_HEIGHT, CELL_WIDTH, FakeTerminal
-from PIL import Image
+from fake_terminal import FakeTerminal
+from tile_pixels import BATCH, COLUMNS, ROWS, all_drawn, misplaced, tiles
 
 from hero_tui.commands.bench.wire import sent
-from hero_tui.geometry import choose_grid
-from hero_tui.tile_keys import tile_keys
 
 SCRIPT = Path(__file__).with_name("play_terminal.py")
-BATCH = 32
-COLUMNS, ROWS = 150, 48
-LINES_AROUND = 4
-LINES_ABOVE = 2
 FEW = 250
 """Bytes at most, for a mark or a move."""
 
@@ -43,51 +35,6 @@ def play(fake: FakeTerminal, run_dir: Path, *more: str) -> None:
     options = f"--batch {BATCH} --rounds 2 --pace 0".split()
     fake.run(SCRIPT, str(run_dir), *options, *more)
     fake.pump(lambda: fake.shows("your turn") and fake.shows(" z  "))
-
-
-def tiles(fake: FakeTerminal) -> list[np.ndarray]:
-    """The pixels of the page's tiles, found by the grid's geometry and its place on the screen."""
-    cell = CELL_WIDTH, CELL_HEIGHT
-    grid = choose_grid(COLUMNS - 2, ROWS - LINES_AROUND, cell, BATCH, symbols=False)
-    corner = f" {tile_keys('qwerty').page(grid.rows, grid.columns)[0]} "
-    first, left = next(
-        (y, line.index(corner))
-        for y, line in enumerate(fake.screen.display)
-        if y >= LINES_ABOVE and corner in line[:40]
-    )
-    places = [(row, column) for row in range(grid.rows) for column in range(grid.columns)]
-    return [
-        fake.screen.cell_pixels(
-            left + column * (grid.box.columns + 1),
-            first - grid.box.rows + row * (grid.box.rows + 1 + grid.space),
-            grid.box.columns,
-            grid.box.rows,
-        )
-        for row, column in places[:BATCH]
-    ]
-
-
-def shown_at(tile: np.ndarray) -> int:
-    """Which picture of the round a tile's drawn part shows, by its pixels; -1 for none of them."""
-    lit = tile.any(axis=2)
-    tile = tile[np.ix_(lit.any(axis=1), lit.any(axis=0))]
-    height, width, _ = tile.shape
-    distances = []
-    for index in range(BATCH):
-        source = paint(0, index).resize((width, height), Image.Resampling.LANCZOS)
-        distances.append(float(np.abs(tile.astype(int) - np.asarray(source)).mean()))
-    return int(np.argmin(distances)) if min(distances) < 20 else -1
-
-
-def misplaced(fake: FakeTerminal) -> list[int]:
-    """Places of the page that show another picture than their own, or none."""
-    return [place for place, tile in enumerate(tiles(fake)) if shown_at(tile) != place]
-
-
-def all_drawn(fake: FakeTerminal) -> bool:
-    if fake.screen.kitty_cells:
-        fake.screen.paint_placeholders()
-    return all(tile.any() for tile in tiles(fake))
 
 
 @ALL_WAYS
@@ -132,6 +79,18 @@ def test_marking_and_moving_send_a_few_bytes_and_no_picture(
     assert terminal.screen.pictures_sent == BATCH
     terminal.screen.paint_placeholders()
     assert all((old == new).all() for old, new in zip(before, shown, strict=True))
+
+
+@ALL_WAYS
+def test_a_screen_that_was_wiped_is_sent_again(terminal: FakeTerminal, tmp_path: Path) -> None:
+    play(terminal, tmp_path)
+    terminal.pump(lambda: all_drawn(terminal))
+    terminal.screen.wipe()
+    assert not any(tile.any() for tile in tiles(terminal))
+    terminal.type("\x1b[15~")
+    terminal.pump(lambda: terminal.screen.pictures_sent == 2 * BATCH)
+    terminal.pump(lambda: all_drawn(terminal))
+    assert misplaced(terminal) == []
 
 
 @pytest.mark.parametrize("kind", ["kitty", "sixel"])
