@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from hero_engine.config import Settings
 from hero_engine.labels import Labels
 from hero_engine.learner import Learner
 from hero_engine.pictures import steps_to_keep
+from hero_engine.processes.crew import ranks_of
 from hero_engine.processes.ranks import Message, Ranks
 from hero_engine.processes.shares import Wanted, sample_order, sample_together, update_order
 from hero_engine.processes.wire import Wire, measured_wire
@@ -63,11 +65,12 @@ class Times:
 class Trial:
     """A first round of which every other picture is labelled good. Rank 0's; the others follow.
 
-    threads: that one process has where it is alone.
+    threads: that one process has where it is alone. threads_each: that each has of several.
     """
 
     def __init__(self, settings: Settings, ranks: Ranks, threads: int) -> None:
         self.settings, self.ranks, self.threads = settings, ranks, threads
+        self.threads_each = torch.get_num_threads()
         self.shared = Learner.open(settings, ranks=ranks)
         self.alone = Learner(settings, self.shared.model)
         self.half = Learner(settings, self.shared.model, Imagined(0, 2))
@@ -113,18 +116,17 @@ class Trial:
     def _times(self, work: Work, turns: int) -> Times:
         """Alone and shared, in turns."""
         alone, shared = partial(work, self.alone), partial(work, self.shared)
-        more = self.threads > torch.get_num_threads()
+        more = self.threads > self.threads_each
         whole = [partial(self._with_all_threads, alone)] if more else []
         times = fastest([alone, shared, *whole], turns)
         return Times(times[0], times[2] if more else times[0], times[1])
 
     def _with_all_threads(self, work: Callable[[], object]) -> None:
-        before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
             work()
         finally:
-            torch.set_num_threads(before)
+            torch.set_num_threads(self.threads_each)
 
     def _sampled(self, learner: Learner) -> Batch:
         """The round's pictures, decoded, in turns as `Pictures` makes them."""
@@ -168,6 +170,14 @@ class Trial:
 
     def _numbers(self) -> int:
         return sum(weight.numel() for weight in self.alone.model.lora_parameters())
+
+
+@contextmanager
+def trial_of(settings: Settings, processes: int, folder: Path) -> Iterator[Trial]:
+    """A trial with so many processes, which end with it; what they say goes into the folder."""
+    threads = torch.get_num_threads()
+    with ranks_of(processes, folder, lambda: None) as ranks:
+        yield Trial(settings, ranks, threads)
 
 
 def fastest(works: Sequence[Callable[[], object]], turns: int) -> list[float]:

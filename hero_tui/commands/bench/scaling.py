@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hero_engine.config import Settings
 from hero_engine.errors import ExitCode, HeroError, Lost
-from hero_engine.processes.crew import check_processes, ranks_of
+from hero_engine.processes.crew import check_processes
 from hero_tui.commands.output import data_json, say, talk
 
 if TYPE_CHECKING:
@@ -54,22 +54,19 @@ def check(settings: Settings, processes: int) -> None:
 
 def measure(settings: Settings, processes: int, turns: int) -> dict[str, Any]:
     """All figures, as JSON values, in seconds; of each the fastest turn's."""
-    import torch
+    from hero_engine.scoring.trial import trial_of
 
-    from hero_engine.scoring.trial import Trial
-
-    load, threads = os.getloadavg()[0], torch.get_num_threads()
+    load = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(prefix="hero-bench-") as folder,
-        ranks_of(processes, Path(folder), lambda: None) as ranks,
+        trial_of(settings, processes, Path(folder)) as trial,
     ):
-        trial = Trial(settings, ranks, threads)
         sampling, update = trial.sampling(turns), trial.updating(turns)
         round, wire = trial.round(sampling.alone, update.alone, turns), trial.wire()
         return {
             "processes": processes,
-            "threads": threads,
-            "threads_each": torch.get_num_threads(),
+            "threads": trial.threads,
+            "threads_each": trial.threads_each,
             "load": load,
             "sampling": asdict(sampling) | {"paper": round.sampling(processes, wire)},
             "update": asdict(update) | {"paper": round.updating(processes, wire)},
