@@ -59,7 +59,11 @@ class Round:
     def updating(self, count: int, wire: Wire) -> float:
         """Seconds with so many processes."""
         crossing = wire.hand_out(count, self.lesson) + self.steps * wire.sum(count, self.weights)
-        return self.whole + (self.update - self.whole) * self._part(count) + crossing
+        return self.share(count) + crossing
+
+    def share(self, count: int) -> float:
+        """Seconds of the update without others: what the process with most rows has to do."""
+        return self.whole + (self.update - self.whole) * self._part(count)
 
     def all(self, count: int, wire: Wire) -> float:
         """Seconds with so many processes, without the person."""

@@ -73,10 +73,9 @@ class Trial:
         self.threads_each = torch.get_num_threads()
         self.shared = Learner.open(settings, ranks=ranks)
         self.alone = Learner(settings, self.shared.model)
-        self.half = Learner(settings, self.shared.model, Imagined(0, 2))
         self.batch = self._sampled(self.shared)  # the others open their models meanwhile
         self.labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
-        for learner in (self.alone, self.shared, self.half):
+        for learner in (self.alone, self.shared):
             learner.remember(self.batch, self.labels)
 
     def sampling(self, turns: int) -> Times:
@@ -86,6 +85,12 @@ class Trial:
     def updating(self, turns: int) -> Times:
         """Of a round's update. Every turn goes on from the last one's weights."""
         return self._times(self._updated, turns)
+
+    def share(self, count: int, turns: int) -> float:
+        """Seconds of the share of an update that one of so many processes has, without others."""
+        learner = Learner(self.settings, self.alone.model, Imagined(0, count))
+        learner.remember(self.batch, self.labels)
+        return fastest([partial(self._updated, learner)], turns)[0]
 
     def round(self, sample: float, update: float, turns: int) -> Round:
         """What the model needs to know, with these seconds of a process alone."""
@@ -101,7 +106,7 @@ class Trial:
             rows=rows,
             sample=sample,
             update=update,
-            half=fastest([partial(self._updated, self.half)], turns)[0],
+            half=self.share(2, turns),
             embed=self._embedding(),
             weights=4 * self._numbers(),
             order=len(sample_order(model, turn, settings.minibatch).to_bytes()),

@@ -225,6 +225,7 @@ def test_a_shared_round_is_measured_and_held_against_the_model(
     for step, paper in (("sampling", round.sampling), ("update", round.updating)):
         assert min(found[step][name] for name in ("alone", "all_threads", "shared")) > 0
         assert found[step]["paper"] == paper(2, wire)
+    assert found["share"]["alone"] > 0 and found["share"]["paper"] == round.share(4)
     assert found["paper"]["as here"]["8"] == round.all(8, wire)
 
 

@@ -8,11 +8,10 @@ import torch
 from tiny_runs import tiny_settings
 
 from hero_engine.config import DdpoSettings, ForwardSettings
-from hero_engine.learner import Learner
 from hero_engine.processes.ranks import ALONE
 from hero_engine.processes.wire import Wire
 from hero_engine.scoring.scaling import Round
-from hero_engine.scoring.trial import Imagined, Trial, fastest, steps_and_rows
+from hero_engine.scoring.trial import Trial, fastest, steps_and_rows
 
 WIRE = Wire(bandwidth=1000.0, latency=0.5)
 ROUND = Round(
@@ -55,6 +54,7 @@ def test_an_update_by_hand() -> None:
     assert ROUND.whole == pytest.approx(2.5)
     assert ROUND.updating(2, WIRE) == pytest.approx(7 + 1.5 + 3 * 1.6)
     # Two rows for the first of four.
+    assert ROUND.share(4) == pytest.approx(5.5)
     assert ROUND.updating(4, WIRE) == pytest.approx(2.5 + 2 / 5 * 7.5 + 2 * 1.5 + 3 * 3.9)
     assert ROUND.all(2, WIRE) == pytest.approx(ROUND.sampling(2, WIRE) + 13.3 + 4)
 
@@ -80,25 +80,22 @@ def test_the_fastest_turn_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fastest([lambda: None, lambda: None], 3) == [2, 7]
 
 
-def test_half_of_an_update_is_half_of_its_rows(square_folder: Path, update: str) -> None:
-    """The network sees the rows that rank 0 of two has, and as many steps are made."""
-    settings = tiny_settings(square_folder, update=update)
-    learner = Learner.open(settings, "cpu", Imagined(0, 2))
-    trial = Trial(settings, ALONE, 1)
-    learner.remember(trial.batch, trial.labels)
-    rows = {"whole": 0, "half": 0}
-    for name, it in (("whole", trial.alone), ("half", learner)):
+def test_a_share_of_an_update_has_its_part_of_the_rows(square_folder: Path, update: str) -> None:
+    """The network is trained on the rows that rank 0 of so many has."""
+    trial = Trial(tiny_settings(square_folder, update=update), ALONE, 1)
+    rows: list[int] = []
 
-        def count(network: object, inputs: tuple[torch.Tensor, ...], name: str = name) -> None:
-            rows[name] += len(inputs[0]) if torch.is_grad_enabled() else 0
+    def count(network: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        rows.append(len(inputs[0]) if torch.is_grad_enabled() else 0)
 
-        hook = it.model.network.register_forward_pre_hook(count)
-        given = it.experience(trial.batch, trial.labels, torch.linspace(0, 1, 6), 0)
-        metrics = it.improve(given, lambda done, total: None)
-        hook.remove()
-        assert metrics["optimizer_steps"] == steps_and_rows(settings)[0]
-    part = {"ddpo": 2 / 3, "forward": 2 / 4}[update]
-    assert rows["half"] == rows["whole"] * part > 0
+    trial.alone.model.network.register_forward_pre_hook(count)
+    found = []
+    for processes in (1, 2, 3):
+        rows.clear()
+        assert trial.share(processes, 1) > 0
+        found.append(sum(rows))
+    # ddpo: two steps of 3 pictures, 2 times denoised, with guidance; forward: two steps of 4 rows.
+    assert found == {"ddpo": [24, 16, 8], "forward": [8, 4, 4]}[update]
 
 
 def test_a_round_is_described(square_folder: Path) -> None:

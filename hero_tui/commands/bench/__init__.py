@@ -60,7 +60,7 @@ def speed(
         ),
     ] = 1,
     quick: Annotated[
-        bool, typer.Option("--quick", help="One turn instead of five (or three).")
+        bool, typer.Option("--quick", help="One turn instead of five (or two).")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
