@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from hero_tui.commands.options import Json, PresetName
+
 app = typer.Typer(
     help="Measure hero on this machine; the README quotes these.", no_args_is_help=True
 )
@@ -78,6 +80,54 @@ def speed(
         bench_speed(settings, quick=quick, as_json=as_json)
     else:
         bench_scaling(settings, processes, quick=quick, as_json=as_json)
+
+
+@app.command("waiting")
+def waiting(
+    a_picture: Annotated[
+        float, typer.Option("--seconds-a-picture", metavar="S", help="The person's pace.")
+    ] = 2.0,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="From a round's last Enter until it is closed; else 3, as ui.grace. "
+            "0: a second Enter follows at once.",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Rounds of a session; else 3.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Pictures a round; else the preset's.")
+    ] = None,
+    update: Annotated[
+        str | None, typer.Option(metavar="forward|ddpo", help="The update; else the preset's.")
+    ] = None,
+    preset: PresetName = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two rounds of 16, in which more is waited.")
+    ] = False,
+    real_time: Annotated[
+        bool,
+        typer.Option("--real-time", help="Sit through what the engine only waits for, too."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """How much of a session a person waits, without and with --ahead.
+
+    The real engine on the embedded model; the judge labels at a person's pace. Time in which the
+    engine only waits for labels is skipped on the clock, so that it takes minutes.
+
+    hero bench waiting --seconds-a-picture 1 --update ddpo
+    """
+    from hero_tui.commands.bench.person import Tempo
+    from hero_tui.commands.bench.waiting import Wish, bench_waiting
+    from hero_tui.settings import UiSettings
+
+    tempo = Tempo(a_picture, UiSettings().grace if grace is None else grace)
+    wish = Wish(tempo, rounds, batch, update, preset, quick, real_time)
+    bench_waiting(wish, as_json=as_json)
 
 
 @app.command()

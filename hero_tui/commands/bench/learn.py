@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.study.methods import HEADLINE, METHODS, read_contenders, said
 from hero_engine.tasks import list_tasks
+from hero_tui.commands.bench.tables import show_tables
 from hero_tui.commands.output import data, say, talk
 from hero_tui.commands.run import changes_of
 
 if TYPE_CHECKING:
     from hero_engine.study.plan import Cell, Plan
-    from hero_engine.study.report import Report, Table
+    from hero_engine.study.report import Report
 
 FULL = {"labels": 512, "images": 128}
 QUICK = {"labels": 256, "images": 64}
@@ -172,28 +174,11 @@ class Estimate:
 
 
 def show(report: Report) -> None:
-    """Tables, and on a terminal the plots: rich's there, Markdown elsewhere."""
-    if not sys.stdout.isatty():
-        say("\n\n".join(table.markdown() for table in report.tables))
-        return
-    from rich.console import Console
-
-    console = Console()
-    for table in report.tables:
-        console.print(rich_table(table))
-    for plot in report.plots:
-        show_plot(plot, min(console.width, 100))
-
-
-def rich_table(table: Table) -> Any:
-    """For a terminal, without Markdown's emphasis; brackets in a method's name are no markup."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    drawn = RichTable(*table.headers, title=table.title)
-    for row in table.rows:
-        drawn.add_row(*(Text(cell.strip("*")) for cell in row))
-    return drawn
+    """Tables, and on a terminal the plots."""
+    show_tables(report.tables)
+    if sys.stdout.isatty():
+        for plot in report.plots:
+            show_plot(plot, min(get_terminal_size().columns, 100))
 
 
 def show_plot(path: Path, columns: int) -> None:
