@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from hero_engine.tasks import load_task, settings_for
 from hero_tui.commands.bench.person import Tempo
+from hero_tui.commands.bench.sitting import Eyes
 
 waiting = import_module("hero_tui.commands.bench.waiting")  # a command has that name too
 SMALL = {
@@ -28,7 +31,17 @@ SMALL = {
 def test_a_person_sits_without_and_with_ahead(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In this process, which has torch loaded already; what goes to another one can."""
+    """In this process, which has torch loaded already; what goes to another one can.
+
+    Torch is the engine's thread's alone: a second one at it would slow what is measured.
+    """
+    read, threads = Eyes.read, set[str]()
+
+    def watched(eyes: Eyes, paths: Sequence[Path]) -> None:
+        threads.add(threading.current_thread().name)
+        read(eyes, paths)
+
+    monkeypatch.setattr(Eyes, "read", watched)
     monkeypatch.setattr(waiting, "fresh_process", lambda: ThreadPoolExecutor(1))
     settings = settings_for(load_task("hands"), str(tiny_model), "embedded", SMALL)
     assert pickle.loads(pickle.dumps(settings)) == settings
@@ -38,3 +51,4 @@ def test_a_person_sits_without_and_with_ahead(
         assert sum(mode["split"].values()) == pytest.approx(mode["waited"])
         assert mode["first"] > 0 and mode["split"]["taking back"] >= 3.0
     assert found["off"]["split"]["sampling"] > 0
+    assert threads == {"hero-engine"}

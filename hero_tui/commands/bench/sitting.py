@@ -9,8 +9,8 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +44,17 @@ PHASES = {"training": "representation"}
 class EngineRoom:
     """What an engine's thread and a person tell each other, and the clock that both go by.
 
-    To the engine it is a labeller, whose labels come from the person. real_time: nothing is
-    skipped.
+    To the engine it is a labeller, whose labels come from the person. on_pictures: called with new
+    pictures, in the engine's thread. real_time: nothing is skipped.
     """
 
-    def __init__(self, *, real_time: bool = False) -> None:
+    def __init__(
+        self,
+        on_pictures: Callable[[Sequence[Path]], None] = lambda paths: None,
+        *,
+        real_time: bool = False,
+    ) -> None:
+        self._on_pictures = on_pictures
         self.doings: list[tuple[float, str]] = [(0.0, "opening")]
         self._told = threading.Condition()
         self._pictures: dict[tuple[int, int], Path] = {}
@@ -61,11 +67,14 @@ class EngineRoom:
 
     def hear(self, event: Event) -> None:
         """Take an event in."""
+        paths = [Path(path) for path in event.paths] if isinstance(event, ImagesReady) else []
+        if paths:
+            self._on_pictures(paths)
         with self._told:
             match event:
-                case ImagesReady(round=round):
-                    paths = zip(event.indices, event.paths, strict=True)
-                    self._pictures |= {(round, image): Path(path) for image, path in paths}
+                case ImagesReady(round=round, indices=indices):
+                    places = [(round, image) for image in indices]
+                    self._pictures |= dict(zip(places, paths, strict=True))
                 case Failed() | Finished():
                     self._last = event
             if (doing := begins(event)) not in (None, self.doings[-1][1]):
@@ -127,22 +136,34 @@ def ended_early(last: Failed | Finished | None) -> HeroError:
     return HeroError("the engine ended before the session", exit_code=ExitCode.FAILED)
 
 
-def by_the_judge(task: Task) -> Callable[[Path], Verdict]:
-    """What the labelling judge makes of a picture; it is opened when the first one is there."""
-    name = judged(task)
+class Eyes:
+    """What the labelling judge makes of pictures; it is opened for the first of them.
 
-    @cache
-    def judge() -> Judge:
+    It reads them in the engine's thread, as they come: a second thread that calls torch would
+    halve the engine's speed, since OpenMP then puts its threads to sleep between any two loops.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._name = task, judged(task)
+        self._verdicts: dict[Path, Verdict] = {}
+
+    def read(self, paths: Sequence[Path]) -> None:
+        """See these pictures."""
+        images, wanted = read_pictures(dict(enumerate(paths))), criterion(self._task)
+        goods = self._judge.success(self._name, images, wanted)
+        chances = self._judge.success_probability(self._name, images, wanted)
+        seen = zip(paths, goods, chances, strict=True)
+        self._verdicts |= {path: (bool(good), float(chance)) for path, good, chance in seen}
+
+    def verdict(self, path: Path) -> Verdict:
+        """What was made of a picture."""
+        return self._verdicts[path]
+
+    @cached_property
+    def _judge(self) -> Judge:
         from hero_engine.embedded.judge import Judge
 
         return Judge.open("labeller")
-
-    def verdict(path: Path) -> Verdict:
-        image, wanted = read_pictures({0: path}), criterion(task)
-        good = judge().success(name, image, wanted)
-        return bool(good[0]), float(judge().success_probability(name, image, wanted)[0])
-
-    return verdict
 
 
 def begins(event: Event) -> str | None:
@@ -164,10 +185,11 @@ def sit(settings: Settings, task: Task, tempo: Tempo, *, real_time: bool = False
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         run = RunDir.create(Path(folder) / "run", settings, task)
-        room = EngineRoom(real_time=real_time)
+        eyes = Eyes(task)
+        room = EngineRoom(eyes.read, real_time=real_time)
         worker = EngineWorker(run, room.hear, labeller=room)
         with Journal(run.journal_path) as journal:
-            person = Person(Desk(journal, run.path), room, by_the_judge(task), tempo)
+            person = Person(Desk(journal, run.path), room, eyes.verdict, tempo)
             worker.start()
             try:
                 person.sit(settings.rounds, settings.batch)
