@@ -140,6 +140,8 @@ class DdpoSettings(AdamWSettings):
     """Passes over a round's pictures."""
     minibatch: int = ranged(2, 1, 4096)
     """Pictures a forward pass (times steps_per_image rows); bounds memory only."""
+    grow: bool = True
+    """On a GPU, a larger minibatch where its memory allows; the same gradient up to rounding."""
     images_per_update: int = ranged(8, 1, 4096)
     """Pictures an optimizer step."""
 

@@ -1,4 +1,5 @@
-"""Where the device's memory does not hold a minibatch: half of it, and half of that.
+"""Where the device's memory does not hold a minibatch: half of it, and half of that. Where it
+holds more (`room.py`): that many.
 
 What was begun is done again from its start with smaller pieces, and the size is in the journal. So
 a run that is resumed goes on with the pieces of the run that was interrupted, bit for bit.
@@ -30,6 +31,17 @@ class Limits:
     def of(self, step: str, wanted: int) -> int:
         """As many as wanted, or as many as memory holds."""
         return min(wanted, self._known.get(step, wanted))
+
+    def knows(self, step: str) -> bool:
+        """Whether there is a limit."""
+        return step in self._known
+
+    def begin(self, step: str, at_once: int, why: str) -> None:
+        """The first limit, found before there was a shortage; `why` is told, if not empty."""
+        self._journal.limit(step, at_once)
+        self._known[step] = at_once
+        if why:
+            self._tell(Notice(why))
 
     def halving(self, step: str, wanted: int, attempt: Callable[[int], Result]) -> Result:
         """What `attempt(pictures at once)` returns, as soon as memory suffices for it.

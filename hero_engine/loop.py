@@ -41,6 +41,7 @@ from hero_engine.protocol import Finished, Notice, PhaseStarted, RoundFinished
 from hero_engine.records import Batch
 from hero_engine.reporting import CheckStop, Deliver, Meter
 from hero_engine.reward import ChanceOfGood
+from hero_engine.room import pictures_at_once
 from hero_engine.scoring.same_noise import make_same_noise_pictures
 from hero_engine.unlabelled import mean_chance, unlabelled_experience
 from hero_engine.updates import Experience
@@ -202,9 +203,10 @@ class Run:
         return guided | ({"behind": float(source is not None)} if self.settings.ahead else {})
 
     def _improve(self, experience: Experience) -> dict[str, float]:
-        meter, update = self._meter("training", "update"), self.learner.update
+        meter = self._meter("training", "update")
+        at_once = pictures_at_once(self.learner.update, experience, self.limits)
         return self.limits.halving(
-            "update", update.minibatch, lambda rows: self.learner.improve(experience, meter, rows)
+            "update", at_once, lambda rows: self.learner.improve(experience, meter, rows)
         )
 
     def _improve_unlabelled(self, batch: Batch, labels: Labels) -> dict[str, float]:

@@ -25,7 +25,7 @@ from. But it begins away from 1, and PPO's bound, which counts from those weight
 without gradient that the round before already moved beyond it in the direction its picture wants.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -106,6 +106,20 @@ class DdpoUpdate:
             if on_progress is not None:
                 on_progress(done, len(groups))
         return log.metrics() | {"prediction_change": probe.change()}
+
+    def rehearsal(self, experience: Experience, pictures: int) -> Callable[[], None]:
+        """A pass of `step` forth and back on so many pictures, from which nothing is learned."""
+        assert experience.batch.trajectory is not None
+        policy = Policy(self.model, self.sampler, experience.prompt)
+        rows = experience.batch.trajectory.rows(torch.arange(pictures))
+
+        def go() -> None:
+            try:
+                self._loss(policy, rows, torch.ones(pictures))[1].backward()  # type: ignore[no-untyped-call]
+            finally:
+                self.optimizer.clear()
+
+        return go
 
     def state_dict(self) -> dict[str, Tensor]:
         """The optimizer's state."""

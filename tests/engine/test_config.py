@@ -60,6 +60,7 @@ def test_paper_is_the_official_code() -> None:
         "advantage_clip": 5.0,
         "inner_epochs": 1,
         "minibatch": 2,
+        "grow": True,  # ours: up to images_per_update, the same gradient
         "images_per_update": 8,
         "betas": (0.9, 0.999),
         "weight_decay": 1e-4,
