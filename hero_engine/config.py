@@ -168,6 +168,8 @@ class ForwardSettings(AdamWSettings):
     """Part of the schedule that pictures are noised to (0 clean, 1 pure noise)."""
     history: Literal["all", "round"] = "all"
     """Labels it learns from: all so far, or this round's."""
+    mixture: Literal["equal", "own"] = "equal"
+    """Goods and bads an optimizer step: as many as set, or that many together, as they occur."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def embedded(**changes: Any) -> Settings:
 
 PLUS: dict[str, Any] = {
     "update": "forward",
+    "forward": {"mixture": "own"},
     "embedding": {"kind": "network", "history": "all"},
     "reward": {"kind": "probability"},
     "unlabelled": {"rounds": 3},

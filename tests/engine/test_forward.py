@@ -214,6 +214,21 @@ def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float) ->
     assert float(bell_model.offset.detach()) == pytest.approx((0.7 + 0.1) / (2 * beta), abs=0.06)
 
 
+@pytest.mark.parametrize(("mixture", "end"), [("equal", 0.4), ("own", 0.5)])
+def test_goods_and_bads_count_as_many_or_as_they_occur(
+    bell_model: Any, mixture: Any, end: float
+) -> None:
+    """With a share p of goods of mean g, bads of mean d and a base at 0 the losses' minima are
+    (g - d) / (2 beta) and (p g - (1 - p) d) / beta; here p = 2/3, g = 0.7, d = -0.1."""
+    latents = numbers(0.5, 0.7, 0.9, 0.7, -0.1, -0.1)
+    settings = ForwardSettings(
+        steps=400, learning_rate=0.01, weight_decay=0, betas=(0.9, 0.99), mixture=mixture
+    )
+    update = ForwardUpdate(settings, bell_model)
+    update.step(experience(latents, [True] * 4 + [False] * 2))
+    assert float(bell_model.offset.detach()) == pytest.approx(end, abs=0.03)
+
+
 def test_finds_a_known_optimum(bell_model: Any) -> None:
     """The half of the pictures nearer to 1 is good: pictures start around 0; best is m = 1."""
     sampler = SamplerSettings(steps=10, eta=1.0, guidance=1)

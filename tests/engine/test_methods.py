@@ -68,8 +68,11 @@ def test_baselines_have_neither_representation_nor_guided_noise(name: str) -> No
 def test_methods_share_all_else() -> None:
     """Where the preset does not depend on the update; the embedded one has two ways of sampling."""
     both = [settings(name) for name in METHODS]
-    names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo", "forward")
+    names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo")
     assert all(len({getattr(each, name) for each in both}) == 1 for name in names)
+    mixtures = {name: settings(name).forward.mixture for name in METHODS}
+    assert {name for name, mixture in mixtures.items() if mixture == "own"} == {"hero-plus"}
+    assert len({replace(each.forward, mixture="equal") for each in both}) == 1
     ours = [settings(name, "embedded") for name in METHODS]
     stepwise = ("ddpo", "d3po")
     assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
