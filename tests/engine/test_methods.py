@@ -1,5 +1,6 @@
 """Each method is the settings its paper names, over the preset; contenders as they are typed."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
