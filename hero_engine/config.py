@@ -235,7 +235,8 @@ class Settings(Checked):
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
     """Where metrics go besides events.jsonl: into the run's folder, or to Weights & Biases."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
-    """Compute activations again in training, to save memory; auto: on a GPU below 32 GB."""
+    """Compute activations again in training, to save memory; auto: on a GPU below 32 GB, and where
+    memory does not hold the activations of one picture."""
     ahead: bool = False
     """Draw the next round while a person labels this one, so that nobody waits for it: every round
     then comes from weights that have not learned from the one before it. Not in the paper."""

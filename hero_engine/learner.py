@@ -270,6 +270,14 @@ class Learner:
         _check_finite(learned, metrics, experience.round, self.settings.update)
         return metrics
 
+    def spare_memory(self) -> bool:
+        """Compute activations again from here on; False where that is so, or is not wanted."""
+        network, wanted = self.model.network, self.settings.gradient_checkpointing == "auto"
+        if not wanted or network.is_gradient_checkpointing or not self.ranks.alone:
+            return False
+        network.enable_gradient_checkpointing()
+        return True
+
     def parts(self) -> Parts:
         """All of it as named tensors."""
         return {

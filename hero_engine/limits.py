@@ -43,11 +43,18 @@ class Limits:
         if why:
             self._tell(Notice(why))
 
-    def halving(self, step: str, wanted: int, attempt: Callable[[int], Result]) -> Result:
+    def halving(
+        self,
+        step: str,
+        wanted: int,
+        attempt: Callable[[int], Result],
+        spare: Callable[[], bool] = lambda: False,
+    ) -> Result:
         """What `attempt(pictures at once)` returns, as soon as memory suffices for it.
 
-        A failed attempt must leave everything as it was. HeroError, exit code 3, where memory does
-        not even hold one picture.
+        spare: is called where it does not hold one picture, and may make each need less. A failed
+        attempt must leave everything as it was. HeroError, exit code 3, where memory does not even
+        hold one picture then.
         """
         at_once = self.of(step, wanted)
         while True:
@@ -57,7 +64,20 @@ class Limits:
                 if not is_memory_short(error):
                     raise
             # Out here the error is gone, and with it the tensors of the frames that it came from.
-            at_once = self._halved(step, at_once)
+            if at_once == 1 and spare():
+                at_once = self._again(step, wanted)
+            else:
+                at_once = self._halved(step, at_once)
+
+    def _again(self, step: str, wanted: int) -> int:
+        self._known.pop(step, None)
+        self._tell(
+            Notice(
+                f"out of memory in the step {step!r}: activations are computed again from here on, "
+                f"with {wanted} at a time"
+            )
+        )
+        return wanted
 
     def _halved(self, step: str, at_once: int) -> int:
         gc.collect()

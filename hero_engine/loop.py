@@ -206,7 +206,10 @@ class Run:
         meter = self._meter("training", "update")
         at_once = pictures_at_once(self.learner.update, experience, self.limits)
         return self.limits.halving(
-            "update", at_once, lambda rows: self.learner.improve(experience, meter, rows)
+            "update",
+            at_once,
+            lambda rows: self.learner.improve(experience, meter, rows),
+            self.learner.spare_memory,
         )
 
     def _improve_unlabelled(self, batch: Batch, labels: Labels) -> dict[str, float]:

@@ -131,6 +131,33 @@ def test_a_device_without_room_for_one_picture_is_refused(
     go(folder, Script(*LINES))
 
 
+@pytest.mark.parametrize("said", ["auto", "off"])
+def test_activations_are_computed_again_where_one_picture_is_too_much(
+    make_run: Callable[..., RunDir], said: str
+) -> None:
+    folder = make_run(update="forward", gradient_checkpointing=said)
+    learner, events = Learner.open(folder.settings, "cpu"), list[Event]()
+    predict, network = learner.model.predict, learner.model.network
+
+    def short(inputs: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if torch.is_grad_enabled() and not network.is_gradient_checkpointing:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return predict(inputs, *rest)
+
+    learner.model.predict = short  # type: ignore[method-assign]
+    if said == "off":
+        with refused(ExitCode.ENVIRONMENT, "does not hold one picture in the step 'update'"):
+            go(folder, Script(*LINES), learner=learner)
+        return
+    go(folder, Script(*LINES), tell=events.append, learner=learner)
+    told = [event.message for event in events if isinstance(event, Notice)]
+    assert told[-1] == (
+        "out of memory in the step 'update': activations are computed again from here on, "
+        "with 4 at a time"
+    )
+    assert len(told) == 3
+
+
 def test_a_failed_attempt_leaves_the_weights_as_they_were(
     processes: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
