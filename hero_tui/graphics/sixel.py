@@ -5,6 +5,7 @@ Xterm, foot, WezTerm, Konsole, mlterm, Windows Terminal, tmux 3.4 and later.
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image
 
 from hero_tui.graphics.budget import SIXEL_BYTES, allowance
@@ -13,8 +14,11 @@ from hero_tui.graphics.sixel_code import BAND, Sixel
 
 MOST_COLOURS, FEWEST_COLOURS = 64, 2
 
-THRIFT = 1.6
+THRIFT = 1.8
 """A picture that is to be shorter by a factor gets this power of it fewer colours."""
+
+SAMPLE = 4
+"""One band of so many says how long the whole picture will be, within a tenth."""
 
 
 class SixelPainter:
@@ -46,10 +50,24 @@ def _whole_bands(size: tuple[int, int]) -> tuple[int, int]:
 
 def _encode(picture: Image.Image) -> str:
     """The picture in as many colours as its allowance has room for: it cannot be sent smaller."""
-    most, colours = allowance(picture.size, SIXEL_BYTES), MOST_COLOURS
+    most = allowance(picture.size, SIXEL_BYTES)
+    some = _some_bands(picture)
+    foreseen = _sixel(some, MOST_COLOURS).length * picture.height / some.height
+    colours = _fewer(MOST_COLOURS, most, foreseen)
     while (sixel := _sixel(picture, colours)).length > most and colours > FEWEST_COLOURS:
-        colours = max(FEWEST_COLOURS, int(colours * (most / sixel.length) ** THRIFT))
+        colours = _fewer(colours, most, sixel.length)
     return sixel.text
+
+
+def _some_bands(picture: Image.Image) -> Image.Image:
+    """One of every SAMPLE bands, the first for one."""
+    bands = np.asarray(picture).reshape(-1, BAND, picture.width, 3)
+    return Image.fromarray(bands[::SAMPLE].reshape(-1, picture.width, 3))
+
+
+def _fewer(colours: int, most: int, length: float) -> int:
+    """Colours with which a picture of this length should have `most` characters at most."""
+    return max(FEWEST_COLOURS, int(colours * min(1.0, most / length) ** THRIFT))
 
 
 def _sixel(picture: Image.Image, colours: int) -> Sixel:

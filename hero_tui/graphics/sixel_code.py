@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import pairwise
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,100 +21,136 @@ BAND = 6
 LONGEST = 255
 """Columns that one `!n` repeats at most."""
 
+COLOURS = 256
+"""Colours of a picture at most."""
+
+LINES = (1 << BAND) * (LONGEST + 1)
+
+APART = np.array([101 * 101, 101, 1])
+"""Makes one number of a colour's three percents."""
+
 Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Sixel:
-    """A picture of W x H pixels, H a multiple of six, in L lines: a colour of a band each.
+    """A picture of W x H pixels, H a multiple of six, as R runs of columns that are alike.
 
-    `columns`: (L, W), the six pixels of every column as bits, the uppermost the lowest bit.
-    `bands`, `colours`: (L,), rising by band. `palette`: (P, 3), percent of red, green, blue.
+    A line is one colour of a band. `lines`: (R,), band * P + colour, rising. `gaps`: (R,), empty
+    columns between a run and the one before it in its line. `columns`: (R,), the six pixels of the
+    run's columns as bits, the uppermost the lowest bit; `lengths`: (R,), how many of them.
+    `palette`: (P, 3), percent of red, green, blue.
     """
 
     size: tuple[int, int]
-    columns: npt.NDArray[np.uint8]
-    bands: Array
-    colours: Array
+    lines: Array
+    gaps: Array
+    columns: Array
+    lengths: Array
     palette: Array
 
     @classmethod
     def of(cls, picture: Image.Image) -> Self:
         """Of a picture with a palette; colours that sixel cannot tell apart become one."""
         palette = np.array(picture.getpalette(), np.int64).reshape(-1, 3)
-        percents, same = np.unique((palette * 100 + 127) // 255, axis=0, return_inverse=True)
-        pixels = same.reshape(-1)[np.asarray(picture)]
-        (height, width), count = pixels.shape, len(percents)
-        columns = np.zeros((height // BAND, count, width), np.uint8)
-        first = np.arange(height // BAND)[:, None] * (count * width) + np.arange(width)
-        for row in range(BAND):
-            columns.reshape(-1)[first + pixels[row::BAND] * width] |= 1 << row
-        bands, colours = np.nonzero(columns.any(2))
-        return cls((width, height), columns[bands, colours], bands, colours, percents)
+        percents = (palette * 100 + 127) // 255
+        _, kept, same = np.unique(percents @ APART, return_index=True, return_inverse=True)
+        filled, columns = _filled(same[np.asarray(picture)], len(kept))
+        starts = _starts(filled, columns, picture.width)
+        lengths = np.diff(np.concatenate([starts, [len(filled)]]))
+        lines, left = np.divmod(filled[starts], picture.width + 1)
+        gaps = left.copy()
+        gaps[1:] -= np.where(lines[1:] == lines[:-1], (left + lengths)[:-1], 0)
+        values = columns[starts].astype(np.int64)
+        return cls(picture.size, lines, gaps, values, lengths, percents[kept])
 
     @property
     def length(self) -> int:
         """Characters of the text."""
-        _, _, lengths = self._runs
-        runs = np.where(lengths > 3, 2 + _digits(lengths), lengths).sum()
-        lines = (2 + _digits(self.colours)).sum() - 1
-        used = np.unique(self.colours)
-        palette = (6 + _digits(used) + _digits(self.palette[used]).sum(1)).sum()
-        return len(self._head) + int(palette + lines + runs) + len(TAIL)
+        return len(self._head) + int(_table().sizes[self._signs].sum()) + len(TAIL)
 
     @property
     def text(self) -> str:
         """What draws it at the cursor."""
-        firsts, values, lengths = self._runs
-        runs = list(map(_signs().__getitem__, (values * (LONGEST + 1) + lengths).tolist()))
-        parts, before = [self._head, *self._colours()], 0
-        lines = zip(self.bands.tolist(), self.colours.tolist(), pairwise(firsts), strict=True)
-        for line, (band, colour, (first, last)) in enumerate(lines):
-            begin = "-" if band != before else "$" if line else ""
-            parts += (begin, f"#{colour}", *runs[first:last])
-            before = band
-        return "".join([*parts, TAIL])
-
-    @property
-    def _head(self) -> str:
-        width, height = self.size
-        return f'\x1bP0;1;0q"1;1;{width};{height}'
-
-    def _colours(self) -> list[str]:
-        used = np.unique(self.colours)
-        rows = np.column_stack([used, self.palette[used]]).tolist()
-        return ["#{};2;{};{};{}".format(*row) for row in rows]
+        signs = _table().signs[self._signs].tobytes().translate(None, b"\0")
+        return self._head + signs.decode("ascii") + TAIL
 
     @cached_property
-    def _runs(self) -> tuple[list[int], Array, Array]:
-        """Where each line's runs of the same column begin (and the last ends); their columns and
-        their lengths.
+    def _head(self) -> str:
+        width, height = self.size
+        used = np.bincount(self.lines % len(self.palette)).nonzero()[0]
+        rows = np.column_stack([used, self.palette[used]]).tolist()
+        colours = ["#{};2;{};{};{}".format(*row) for row in rows]
+        return "".join([f'\x1bP0;1;0q"1;1;{width};{height}', *colours])
 
-        What is empty at a line's end is left out.
+    @cached_property
+    def _signs(self) -> Array:
+        """Rows of the table that stand for the runs, (R, G + 3): what begins a line, a gap of
+        LONGEST for G times at most, the rest of the gap, and the run itself.
         """
-        width = self.size[0]
-        begins = np.ones(self.columns.shape, bool)
-        begins[:, 1:] = self.columns[:, 1:] != self.columns[:, :-1]
-        begins[:, ::LONGEST] = True
-        starts = begins.reshape(-1).nonzero()[0]
-        lengths = np.diff(starts, append=begins.size)
-        values = self.columns.reshape(-1)[starts].astype(np.int64)
-        kept = (values != 0) | ((starts + lengths) % width != 0)
-        counts = np.bincount(starts[kept] // width, minlength=len(self.columns))
-        return [0, *np.cumsum(counts).tolist()], values[kept], lengths[kept]
+        whole, rest = np.divmod(self.gaps, LONGEST)
+        many = np.arange(whole.max()) < whole[:, None]
+        runs = self.columns * (LONGEST + 1) + self.lengths
+        return np.column_stack([self._begins(), many * LONGEST, rest, runs])
+
+    def _begins(self) -> Array:
+        """Rows of the table: for a line's first run what begins it, for the others nothing."""
+        bands, colours = np.divmod(self.lines, len(self.palette))
+        kind = 1 + _unlike(bands)
+        kind[0] = 0
+        return np.where(_unlike(self.lines), LINES + kind * COLOURS + colours, 0)
 
 
 TAIL = "\x1b\\"
 
 
-def _digits(numbers: Array) -> Array:
-    """Digits of numbers in 0..999."""
-    return 1 + (numbers > 9) + (numbers > 99)
+def _filled(pixels_H_W: Array, colours: int) -> tuple[Array, npt.NDArray[np.uint8]]:
+    """Where a column has pixels of a colour, at line * (W + 1) + x, rising; and which, as bits.
+
+    No two lines touch, since none has anything at x = W.
+    """
+    height, width = pixels_H_W.shape
+    bits = np.zeros(height // BAND * colours * (width + 1), np.uint8)
+    first = np.arange(height // BAND)[:, None] * (colours * (width + 1)) + np.arange(width)
+    for row in range(BAND):
+        bits[first + pixels_H_W[row::BAND] * (width + 1)] |= 1 << row
+    filled = (bits != 0).nonzero()[0]
+    return filled, bits[filled]
+
+
+def _starts(filled: Array, columns: npt.NDArray[np.uint8], width: int) -> Array:
+    """Which of the filled columns are unlike the one before, or may not come in one run with it."""
+    begins = _unlike(columns)
+    begins[1:] |= np.diff(filled) != 1
+    if width > LONGEST:
+        begins |= filled % (width + 1) % LONGEST == 0
+    return begins.nonzero()[0]
+
+
+def _unlike(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which values differ from the one before; the first one does."""
+    unlike = np.ones(len(values), bool)
+    unlike[1:] = values[1:] != values[:-1]
+    return unlike
+
+
+class Table(NamedTuple):
+    """Signs, ASCII and zeros, (N, 5), and how many characters each has, (N,).
+
+    At column * (LONGEST + 1) + length are runs of a column; the first stands for nothing. From
+    LINES on, at kind * COLOURS + colour, is what begins the first line, one of the same band, and
+    one of the next.
+    """
+
+    signs: npt.NDArray[np.uint8]
+    sizes: npt.NDArray[np.uint8]
 
 
 @cache
-def _signs() -> list[str]:
-    """What stands for every column and length of a run, at column * (LONGEST + 1) + length."""
-    signs = [chr(63 + column) for column in range(1 << BAND)]
+def _table() -> Table:
+    columns = [chr(63 + column) for column in range(1 << BAND)]
     lengths = range(LONGEST + 1)
-    return [f"!{n}{sign}" if n > 3 else sign * n for sign in signs for n in lengths]
+    runs = [f"!{n}{sign}" if n > 3 else sign * n for sign in columns for n in lengths]
+    lines = [f"{begin}#{colour}" for begin in ("", "$", "-") for colour in range(COLOURS)]
+    signs = np.array([*runs, *lines], "S5").view(np.uint8).reshape(-1, 5)
+    return Table(signs, (signs != 0).sum(1, dtype=np.uint8))

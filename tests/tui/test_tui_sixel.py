@@ -39,3 +39,13 @@ def test_colours_that_sixel_cannot_tell_apart_are_sent_as_one() -> None:
     pixels[:, 2:] = 101
     few = Image.fromarray(pixels).quantize(2, Image.Quantize.FASTOCTREE)
     assert Sixel.of(few).text.count(";2;") == 1
+
+
+def test_columns_far_apart_are_where_they_were() -> None:
+    """More empty ones in between than one `!n` repeats, and a run longer than that."""
+    pixels = np.zeros((BAND, 4 * LONGEST, 3), np.uint8)
+    pixels[:, 3] = pixels[1:3, 3 * LONGEST] = (255, 0, 0)
+    sixel = Sixel.of(Image.fromarray(pixels).quantize(2, Image.Quantize.FASTOCTREE))
+    shown = decode_sixel(sixel.text.partition("q")[2].removesuffix("\x1b\\"))
+    assert (shown == pixels).all() and sixel.length == len(sixel.text)
+    assert f"!{LONGEST}?" in sixel.text
