@@ -168,8 +168,9 @@ class ForwardSettings(AdamWSettings):
     """Part of the schedule that pictures are noised to (0 clean, 1 pure noise)."""
     history: Literal["all", "round"] = "all"
     """Labels it learns from: all so far, or this round's."""
-    mixture: Literal["equal", "own"] = "equal"
-    """Goods and bads an optimizer step: as many as set, or that many together, as they occur."""
+    steps_by_contrast: bool = False
+    """Take 4 p (1 - p) of the steps, p being the share of goods: all where half are good, few where
+    nearly all or nearly none are."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def embedded(**changes: Any) -> Settings:
 
 PLUS: dict[str, Any] = {
     "update": "forward",
-    "forward": {"mixture": "own"},
+    "forward": {"steps_by_contrast": True},
     "embedding": {"kind": "network", "history": "all"},
     "reward": {"kind": "probability"},
     "unlabelled": {"rounds": 3},

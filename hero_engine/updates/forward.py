@@ -12,8 +12,7 @@ What differs from DiffusionNFT:
 - `old` is the frozen base (reference = "base") or the policy at the start of the round ("round"),
   where NFT keeps an exponential moving average;
 - goods and bads are drawn in fixed numbers from all labels so far (or this round's), where NFT
-  trains on the current samples as they come; that is mixture = "own". `bad_weight` scales the bad
-  ones' part;
+  trains on the current samples as they come; `bad_weight` scales the bad ones' part;
 - loss "x0" weighs by the error it makes in x_0, and "x0_normalised" divides each row by its mean
   absolute error in x_0 as NFT does; "prediction" (the default) is the plain error.
 
@@ -22,10 +21,11 @@ m_old + (g - d) / (2 b) (a test checks it). So 1 / b is the strength of a round.
 `old` this is a bounded step away from the base however many rounds follow; with the round's own
 policy as `old` the steps add up, as they do in NFT, and labels should then be the round's own.
 
-With goods and bads as they occur, p of them good, a round that begins at m_old = p g + (1 - p) d
-ends at m_old + (g - d) 2 p (1 - p) / b: as far as above where half are good, and hardly anywhere
-where nearly all are good. In equal numbers a few bad ones would be repeated until the model flees
-their very noise, which broke it (docs/results.md).
+In NFT, where goods and bads count as often as they occur, p of them good, a round that begins at
+m_old = p g + (1 - p) d ends at m_old + (g - d) 2 p (1 - p) / b: as far as above where half are
+good, and hardly anywhere where nearly all are. Here they count alike, and a few bad ones are
+repeated until the model flees their very noise, which broke it (docs/results.md). With
+`steps_by_contrast` a round takes 4 p (1 - p) of its steps, and so goes about as far as in NFT.
 
 Of pictures that nobody labelled (`Experience.chances_B`) each is drawn as good in proportion to its
 chance p, and as bad to 1 - p: in expectation the loss above, with r = p.
@@ -98,7 +98,7 @@ class ForwardUpdate:
         pool = self._pool(experience)
         if len(pool.chance_N) == 0:
             raise ValueError(f"update {self.name!r}: {self.signal(experience)}")
-        probe, total = Probe(self.model, experience), self.settings.steps
+        probe, total = Probe(self.model, experience), self._steps(pool)
         prompt = self.model.encode_prompt(experience.prompt)
         start = [weight.detach().clone() for weight in self.optimizer.weights]
         self.optimizer.clear()
@@ -135,11 +135,19 @@ class ForwardUpdate:
             memory = Memory.of_round(experience.batch, experience.labels)
         return Pool(memory.latents_N_C_H_W, memory.good_N.double())
 
+    def _steps(self, pool: "Pool") -> int:
+        """Optimizer steps that the pool is worth; at least one."""
+        if not self.settings.steps_by_contrast:
+            return self.settings.steps
+        share = float(pool.chance_N.mean())
+        return max(1, round(4 * share * (1 - share) * self.settings.steps))
+
     def _draw(self, pool: "Pool", experience: Experience, step: int) -> "Rows":
         """One optimizer step's pictures (with repeats), timesteps and noises."""
         number = experience.turn * self.settings.steps + step
         random = generator(experience.seed, "update", experience.round, number)
-        goods, bads = self._pick(pool.chance_N, random)
+        goods = _draw_from(pool.chance_N, self.settings.goods, random)
+        bads = _draw_from(1 - pool.chance_N, self.settings.bads, random)
         clean = pool.latents_N_C_H_W[torch.cat([goods, bads])].to(self.model.device)
         timesteps = torch.cat(
             [self._timesteps(len(goods), random), self._timesteps(len(bads), random)]
@@ -149,15 +157,6 @@ class ForwardUpdate:
         )
         good = torch.arange(len(clean), device=self.model.device) < len(goods)
         return Rows(clean, good, timesteps, x_t, noise)
-
-    def _pick(self, chance_N: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Indices of pictures to take as good, and as bad."""
-        goods, bads = self.settings.goods, self.settings.bads
-        if self.settings.mixture == "equal":
-            return _draw_from(chance_N, goods, random), _draw_from(1 - chance_N, bads, random)
-        picked = torch.randint(len(chance_N), (goods + bads,), generator=random)
-        good = torch.rand(len(picked), generator=random, dtype=torch.float64) < chance_N[picked]
-        return picked[good], picked[~good]
 
     def _timesteps(self, count: int, random: torch.Generator) -> Tensor:
         """Stratified over the settings' part of the schedule: one in each of its equal parts."""

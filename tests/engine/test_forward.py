@@ -214,19 +214,29 @@ def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float) ->
     assert float(bell_model.offset.detach()) == pytest.approx((0.7 + 0.1) / (2 * beta), abs=0.06)
 
 
-@pytest.mark.parametrize(("mixture", "end"), [("equal", 0.4), ("own", 0.5)])
-def test_goods_and_bads_count_as_many_or_as_they_occur(
-    bell_model: Any, mixture: Any, end: float
+@pytest.mark.parametrize(
+    ("goods", "bads", "steps"), [(2, 2, 40), (3, 1, 30), (1, 3, 30), (9, 1, 14), (3, 0, 1)]
+)
+def test_a_round_takes_the_steps_its_contrast_is_worth(
+    bell_model: Any, goods: int, bads: int, steps: int
 ) -> None:
-    """With a share p of goods of mean g, bads of mean d and a base at 0 the losses' minima are
-    (g - d) / (2 beta) and (p g - (1 - p) d) / beta; here p = 2/3, g = 0.7, d = -0.1."""
-    latents = numbers(0.5, 0.7, 0.9, 0.7, -0.1, -0.1)
-    settings = ForwardSettings(
-        steps=400, learning_rate=0.01, weight_decay=0, betas=(0.9, 0.99), mixture=mixture
-    )
+    """4 p (1 - p) of 40."""
+    labels = [True] * goods + [False] * bads
+    settings = ForwardSettings(steps=40, goods=1, bads=1, steps_by_contrast=True)
+    seen: list[tuple[int, int]] = []
     update = ForwardUpdate(settings, bell_model)
-    update.step(experience(latents, [True] * 4 + [False] * 2))
-    assert float(bell_model.offset.detach()) == pytest.approx(end, abs=0.03)
+    metrics = update.step(
+        experience(numbers(*range(goods + bads)), labels), lambda *at: seen.append(at)
+    )
+    assert metrics["optimizer_steps"] == steps
+    assert seen == [(step + 1, steps) for step in range(steps)]
+
+
+def test_chances_are_worth_steps_as_labels_are(bell_model: Any) -> None:
+    """Of mean 0.9: 4 x 0.9 x 0.1 of 100."""
+    settings = ForwardSettings(steps=100, goods=1, bads=1, steps_by_contrast=True)
+    given = replace(experience(numbers(1.0, 2.0), [None, None]), chances_B=torch.tensor([0.8, 1.0]))
+    assert ForwardUpdate(settings, bell_model).step(given)["optimizer_steps"] == 36
 
 
 def test_finds_a_known_optimum(bell_model: Any) -> None:

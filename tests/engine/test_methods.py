@@ -71,9 +71,9 @@ def test_methods_share_all_else() -> None:
     both = [settings(name) for name in METHODS]
     names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo")
     assert all(len({getattr(each, name) for each in both}) == 1 for name in names)
-    mixtures = {name: settings(name).forward.mixture for name in METHODS}
-    assert {name for name, mixture in mixtures.items() if mixture == "own"} == {"hero-plus"}
-    assert len({replace(each.forward, mixture="equal") for each in both}) == 1
+    shorter = {name for name in METHODS if settings(name).forward.steps_by_contrast}
+    assert shorter == {"hero-plus"}
+    assert len({replace(each.forward, steps_by_contrast=False) for each in both}) == 1
     ours = [settings(name, "embedded") for name in METHODS]
     stepwise = ("ddpo", "d3po")
     assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
