@@ -25,8 +25,8 @@ In NFT, where goods and bads count as often as they occur, p of them good, a rou
 m_old = p g + (1 - p) d ends at m_old + (g - d) 2 p (1 - p) / b: as far as above where half are
 good, and hardly anywhere where nearly all are. Here they count alike, and a few bad ones are
 repeated until the model flees their very noise, which broke it (docs/results.md). With
-`steps_by_contrast` a round takes 4 p (1 - p) of its steps: where it ends long before the minimum, as
-it does here, it goes that much less far, as in NFT.
+`steps_by_contrast` a round takes 4 p (1 - p) of its steps: where it ends long before the minimum,
+as it does here, it goes that much less far, as in NFT.
 
 Of pictures that nobody labelled (`Experience.chances_B`) each is drawn as good in proportion to its
 chance p, and as bad to 1 - p: in expectation the loss above, with r = p.
