@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from hero_engine.counting import round_name
 from hero_engine.disk.files import write_atomically
 from hero_engine.disk.journal import Journal, Mark
 from hero_engine.disk.png import read_png
@@ -113,8 +114,8 @@ class FileLabeller:
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Write the round's lines into the journal in one step."""
         if round not in self._labels.rounds:
-            without = f"{self._labels.path} has no labels for round {round}; "
-            raise LabelsNeeded(without + waiting(self._folder, round, pictures))
+            wanted = waiting(self._folder, round, pictures)
+            raise LabelsNeeded(f"{self._labels.without(round)}; {wanted}")
         if warning := refuse_others(self._labels, round, pictures, force=self._force):
             self._warn(warning)
         marks = self._labels.marks(round)
@@ -127,12 +128,12 @@ def refuse_others(labels: LabelsFile, round: int, pictures: Pictures, *, force: 
     if not others:
         return ""
     if force:
-        return f"round {round}: {len(others)} of {len(pictures)} labels are for other pictures"
-    image = others[0].image
+        share = f"{len(others)} of {len(pictures)}"
+        return f"{round_name(round)}: {share} labels are for other pictures"
     raise labels.refusal(
         others[0],
-        f"picture {image} of round {round} is not the one this label was given for (its sha256"
-        " differs); --force labels it all the same",
+        f'"image" {others[0].image} of "round" {round} is another picture than this label was '
+        "given for (its sha256 differs); --force labels it all the same",
     )
 
 

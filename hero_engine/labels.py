@@ -17,9 +17,9 @@ class Labels:
         if self.best is None:
             return
         if not 0 <= self.best < len(self.good):
-            raise ValueError(f"best is picture {self.best}, but there are {len(self.good)}")
+            raise ValueError(f"best is image {self.best}, but there are {len(self.good)}")
         if self.good[self.best] is not True:
-            raise ValueError(f"best is picture {self.best}, which is not labelled good")
+            raise ValueError(f"best is image {self.best}, which is not labelled good")
 
     @property
     def goods(self) -> tuple[int, ...]:

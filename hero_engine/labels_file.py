@@ -1,9 +1,10 @@
 """Labels as JSON lines: what `hero label` and `--labels FILE` read, and `hero labels` writes.
 
-One line a picture: {"round": 0, "image": 3, "label": "good" | "bad" | null, "best": true}. A line
-may also say what `hero labels --json` exports: "picture" (its path in the run), "sha256" (of that
-file; where it differs, the label was given for another picture), "latent" and "noise" (where their
-tensors are), "time" and "source". Imports no torch.
+One line a picture: {"round": 0, "image": 3, "label": "good" | "bad" | null, "best": true}. Rounds
+and images are indices, and an error about a line quotes them as they stand there. A line may also
+say what `hero labels --json` exports: "picture" (its path in the run), "sha256" (of that file; if
+it differs, the label was given for another picture), "latent" and "noise" (where their tensors
+are), "time" and "source". Imports no torch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from hero_engine.counting import round_name
 from hero_engine.disk.journal import Mark
 from hero_engine.errors import Damaged, HeroError, short
 
@@ -55,6 +57,10 @@ class LabelsFile:
             for row in self.rounds.get(round, ())
             if row.sha256 and row.image in pictures and row.sha256 != checksum(pictures[row.image])
         ]
+
+    def without(self, round: int) -> str:
+        """That the file says nothing of a round."""
+        return f'{self.path} has no labels for {round_name(round)} ("round": {round})'
 
     def refusal(self, row: Row, said: str) -> HeroError:
         """An error about one line."""
@@ -113,7 +119,7 @@ def _row(number: int, line: str, batch: int) -> Row:
         raise ValueError('"best" must be true or false, and true only for a good picture')
     image = _number(values, "image")
     if image >= batch:
-        raise ValueError(f'"image" is {short(image)}; a round has pictures 0 to {batch - 1}')
+        raise ValueError(f'"image" is {short(image)}; it goes from 0 to {batch - 1}')
     told = values.get("sha256", "")
     if not isinstance(told, str):
         raise ValueError(f'"sha256" is {short(told)}; it must be text')
@@ -149,9 +155,9 @@ def _number(values: Mapping[str, Any], name: str) -> int:
 
 def _add(row: Row, earlier: dict[int, Row], best: dict[int, Row]) -> None:
     if other := earlier.get(row.image):
-        raise ValueError(f"picture {row.image} has a label already, in line {other.line}")
+        raise ValueError(f'"image" {row.image} has a label already, in line {other.line}')
     if row.best and (first := best.setdefault(row.round, row)) is not row:
-        raise ValueError(f"round {row.round} has a best already, in line {first.line}")
+        raise ValueError(f'"round" {row.round} has a best already, in line {first.line}')
     earlier[row.image] = row
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.config import Settings, to_toml
+from hero_engine.counting import round_name
 from hero_engine.disk.rundir import Parts
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labels import Labels
@@ -318,9 +319,9 @@ def _check_finite(
     if all(bool(each.isfinite().all()) for each in learned) and all(map(isfinite, losses)):
         return
     raise HeroError(
-        f"training in round {round} gave weights or losses that are not numbers; the run stays at "
-        "its last checkpoint, from which hero resume tries again: should that end here too, start "
-        f"a new run with a smaller {part}.learning_rate",
+        f"training in {round_name(round)} gave weights or losses that are not numbers; the run "
+        "stays at its last checkpoint, from which hero resume tries again: should that end here "
+        f"too, start a new run with a smaller {part}.learning_rate",
         exit_code=ExitCode.FAILED,
     )
 

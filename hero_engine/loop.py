@@ -29,6 +29,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from hero_engine.counting import round_name, rounds_name
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.rundir import RunDir, why_over
 from hero_engine.errors import Damaged
@@ -323,7 +324,7 @@ class Run:
             self.round, self.labels_used = report.round + 1, report.labels_total
             if lost := sorted({*range(self.round)} - rounds.keys()):
                 raise Damaged(
-                    f"{self.folder.journal_path} knows nothing of round {lost[0]}, which was "
+                    f"{self.folder.journal_path} knows nothing of {round_name(lost[0])}, which was "
                     "learned from: put the run's own journal back"
                 )
             if rounds[report.round].phase != "done":
@@ -335,8 +336,8 @@ class Run:
         reached = len(self.journal.metrics())
         if self.round < reached:
             self._notice(
-                f"no whole checkpoint is newer than the start of round {self.round}: "
-                f"learning again from the labels of rounds {self.round} to {reached - 1}"
+                f"no whole checkpoint is newer than the start of {round_name(self.round)}: "
+                f"learning again from the labels of {rounds_name(range(self.round, reached))}"
             )
         return max(self.round, reached)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hero_engine.counting import round_name
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError
@@ -166,14 +167,14 @@ class Pictures:
         gap = (batch.latents_B_C_H_W - kept.latents_B_C_H_W).abs()
         if float(gap.mean()) > OTHER:
             raise HeroError(
-                f"the pictures of round {self.round} come out as others than those that were "
+                f"the pictures of {round_name(self.round)} come out as others than those that were "
                 "labelled: the model, or what it learned from, is not the same any more",
                 exit_code=ExitCode.ENVIRONMENT,
             )
         if float(gap.max()) > 0:
             self.tell(
                 Notice(
-                    f"the pictures of round {self.round} come out differently here, by up to "
+                    f"the pictures of {round_name(self.round)} come out differently here, by up to "
                     f"{float(gap.max()):.1g}: the run goes on, but not bit for bit"
                 )
             )

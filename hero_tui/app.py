@@ -7,6 +7,7 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
+from hero_engine.counting import round_name
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.protocol import RunOpened
 from hero_tui.bridge import MakeEngine
@@ -98,4 +99,4 @@ def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:
         return f"finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
     if code not in (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.INTERRUPTED):
         return f"the app failed; {run_dir / 'hero.log'} says why. {resume}"
-    return f"stopped in round {state.round + 1} ({state.phase}). {resume}"
+    return f"stopped in {round_name(state.round)} ({state.phase}). {resume}"

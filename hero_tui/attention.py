@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hero_engine.counting import round_name
 from hero_engine.disk.harmless import harmless
 from hero_tui.run_state import RunState
 
@@ -24,7 +25,7 @@ def title(state: RunState) -> str:
     if state.phase in ("finished", "failed"):
         return f"hero: {task}, {state.phase}"
     doing = DOING.get("labelling" if state.elsewhere else state.phase)
-    return f"hero: {task}, round {state.round + 1} {doing}" if doing else f"hero: {task}"
+    return f"hero: {task}, {round_name(state.round)} {doing}" if doing else f"hero: {task}"
 
 
 class Attention:

@@ -16,6 +16,7 @@ from hero_tui.commands import bench
 from hero_tui.commands.help_text import HELP
 from hero_tui.commands.options import (
     Force,
+    FromRound,
     Graphics,
     Headless,
     Json,
@@ -27,8 +28,10 @@ from hero_tui.commands.options import (
     Processes,
     RunName,
     SetAny,
+    SomeRound,
     SomeRun,
     TaskName,
+    ThisRound,
 )
 from hero_tui.commands.output import (
     NobodyReads,
@@ -139,12 +142,7 @@ def resume(
         int | None,
         typer.Option(min=1, metavar="N", help="Rounds to run from here, beyond the budget too."),
     ] = None,
-    from_round: Annotated[
-        int | None,
-        typer.Option(
-            min=0, metavar="N", help="Leave the run as it is; a new one begins again at this round."
-        ),
-    ] = None,
+    from_round: FromRound = None,
     folder: Annotated[
         Path | None, typer.Option("--dir", metavar="NEW", help="Folder of that new run.")
     ] = None,
@@ -203,7 +201,7 @@ def label(
 @app.command("labels")
 def labels_of(
     name: RunName = None,
-    round: Annotated[int | None, typer.Option(min=0, metavar="N", help="This round only.")] = None,
+    round: ThisRound = None,
     history: Annotated[
         bool, typer.Option("--history", help="Every mark and undo, not only what they come to.")
     ] = False,
@@ -237,12 +235,7 @@ def tasks(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(
-    name: RunName = None,
-    round: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="A round, from 0; the newest if none.")
-    ] = None,
-) -> None:
+def show(name: RunName = None, round: SomeRound = None) -> None:
     """Print a round's pictures with their labels."""
     from hero_tui.commands import inspect
 

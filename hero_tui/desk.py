@@ -57,7 +57,7 @@ class Desk:
         An index beyond the batch is refused: no mark could ever reach it.
         """
         if not 0 <= index < self.count:
-            raise IndexError(f"picture {index} in a round of {self.count}")
+            raise IndexError(f"image {index} in a round of {self.count}")
         self.pictures[index] = path
 
     def ready(self, images: Sequence[int]) -> list[int]:

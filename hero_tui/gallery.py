@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hero_engine.counting import round_name
 from hero_engine.disk.journal import Journal
 from hero_engine.scoring.same_noise import same_noise_pictures
 
@@ -24,7 +25,7 @@ class Column:
     @property
     def title(self) -> str:
         """The round; the first one shows the model as it was."""
-        return f"round {self.round + 1}" if self.round else "untrained"
+        return round_name(self.round) if self.round else "untrained"
 
 
 def columns(journal: Journal, run_dir: Path, batch: int) -> list[Column]:

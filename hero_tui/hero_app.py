@@ -12,6 +12,7 @@ from typing import Self
 from textual.app import App
 from textual.screen import Screen
 
+from hero_engine.counting import picture_name
 from hero_engine.disk.harmless import shown
 from hero_engine.disk.journal import Journal
 from hero_engine.errors import ExitCode
@@ -237,7 +238,7 @@ class HeroApp(App[int], inherit_bindings=False):
         if len(images) > 1:
             return f"{len(images)} pictures changed"
         words = self.desk.look(images[0]).words or "not labelled"
-        return f"picture {images[0] + 1} is {words} again"
+        return f"{picture_name(images[0])} is {words} again"
 
     def action_help(self) -> None:
         """All keys."""

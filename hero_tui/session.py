@@ -192,7 +192,7 @@ class Session:
 
     def _checked(self, image: int) -> int:
         if not 0 <= image < len(self._marks.labels):
-            raise IndexError(f"picture {image} of {len(self._marks.labels)}")
+            raise IndexError(f"image {image} of {len(self._marks.labels)}")
         return image
 
     def _as(self, image: int, good: bool) -> Mark:

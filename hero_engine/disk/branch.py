@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from hero_engine.counting import number, round_name, rounds_name
 from hero_engine.disk.files import flush_folder, make_folder
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.rundir import FIRST_LORA, RunDir, refuse_taken
@@ -47,7 +48,10 @@ def _fill(folder: Path, run: RunDir, round: int) -> None:
     with Journal.reading(run.journal_path) as journal:
         learned = [each.round for each in journal.rounds().values() if each.phase == "done"]
         if round > len(learned):
-            raise HeroError(f"{run.path} has learned from {len(learned)} rounds, not {round}")
+            raise HeroError(
+                f"{run.path} can begin again at {rounds_name(range(len(learned) + 1))}, not at "
+                f"{round_name(round)}: it has not come further"
+            )
         origin = {"branched_from": str(run.path), "branched_at_round": round}
         new = RunDir.create(folder, run.settings, run.task, **origin)
         for source in _shared(run, round):
@@ -78,8 +82,9 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _beside(path: Path, round: int) -> Path:
-    """A name that nobody has."""
-    name, count = f"{path.name}-from-{round}", 2
+    """A name that nobody has; in it the round's number, as it was typed."""
+    first = name = f"{path.name}-from-{number(round)}"
+    count = 2
     while path.with_name(name).exists():
-        name, count = f"{path.name}-from-{round}-{count}", count + 1
+        name, count = f"{first}-{count}", count + 1
     return path.with_name(name)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
+from hero_engine.counting import round_name
 from hero_engine.disk.files import flush_folder
 from hero_engine.disk.inside import inside
 from hero_engine.errors import Damaged, ExitCode, HeroError
@@ -180,7 +181,7 @@ class Journal:
         now = float(time.time())
         with self._transaction() as db:
             if self.submitted(round):
-                raise HeroError(f"round {round} was handed in: its labels are final")
+                raise HeroError(f"{round_name(round)} was handed in: its labels are final")
             step = db.execute("SELECT COALESCE(MAX(step), 0) + 1 FROM marks").fetchone()[0]
             last = "SELECT seal FROM marks WHERE round = ? ORDER BY id DESC LIMIT 1"
             seal = (db.execute(last, (round,)).fetchone() or ("",))[0]

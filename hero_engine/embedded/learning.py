@@ -28,6 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hero_engine.counting import round_name
 from hero_engine.disk.rundir import RunDir, is_run
 from hero_engine.errors import HeroError
 from hero_engine.labellers import JudgeLabeller
@@ -48,7 +49,7 @@ POLICIES = {
 def tell(event: Event) -> None:
     """Rounds to stderr; an error ends the script."""
     if isinstance(event, RoundFinished):
-        print(f"  round {event.round}: {event.good} of {event.labels} good", file=sys.stderr)
+        print(f"  {round_name(event.round)}: {event.good} of {event.labels} good", file=sys.stderr)
     if isinstance(event, Failed):
         raise HeroError(event.message, exit_code=event.exit_code)
 

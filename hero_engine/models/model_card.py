@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from hero_engine.counting import number
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.rundir import RunDir
 from hero_engine.models.sources import HUB_ID, model_family
@@ -63,7 +64,7 @@ def _rounds(folder: RunDir) -> Iterator[str]:
     with Journal(folder.journal_path) as journal:
         for each in journal.metrics():
             share = f"{each['good'] / each['labels']:.0%}" if each["labels"] else "-"
-            yield f"| {each['round']} | {each['labels']} | {share} |"
+            yield f"| {number(each['round'])} | {each['labels']} | {share} |"
 
 
 def _use(facts: Mapping[str, str], exported: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.config import Settings
+from hero_engine.counting import picture_name, round_name
 from hero_engine.errors import ExitCode, HeroError, is_memory_short
 from hero_engine.labels import Labels
 from hero_engine.models.pipeline import Model
@@ -240,8 +241,8 @@ def _check(part: Batch, piece: Wanted) -> None:
     if not bool(finite.all()):
         image = piece.images[int((~finite).nonzero()[0])]
         raise HeroError(
-            f"the model gave numbers that are none (NaN) for picture {image} of round "
-            f"{piece.round}; the run stays at its last checkpoint: hero resume tries again, "
-            "hero resume --from-round goes back further",
+            f"the model gave numbers that are none (NaN) for {picture_name(image)} of "
+            f"{round_name(piece.round)}; the run stays at its last checkpoint: hero resume tries "
+            "again, hero resume --from-round goes back further",
             exit_code=ExitCode.FAILED,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from hero_engine.counting import round_name
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, LabelsNeeded, StopRequested
@@ -180,7 +181,7 @@ class Report:
             case RoundFinished():
                 self.close()
                 share = f"{event.good} of {event.labels} good"
-                talk(f"round {event.round}: {share}{event.note and '; ' + event.note}")
+                talk(f"{round_name(event.round)}: {share}{event.note and '; ' + event.note}")
                 self._line(event.to_json())
                 self._count_round()
             case Notice():
@@ -212,7 +213,7 @@ class Report:
             talk(f"stopped{why}. Go on with: hero resume {event.run}")
         elif event.reason == LabelsNeeded.reason:
             self.exit_code = ExitCode.LABELS
-            talk(f"round {event.rounds} waits for labels: {event.note}")
+            talk(f"{round_name(event.rounds)} waits for labels: {event.note}")
         else:
             talk(f"finished: {event.labels} labels in {event.rounds} rounds: {event.run}")
         if self._stdout_open:
@@ -227,7 +228,7 @@ class Report:
         if self._step != (event.round, event.step):
             self.close()
             self._step = (event.round, event.step)
-            label = f"round {event.round} {event.step}"
+            label = f"{round_name(event.round)} {event.step}"
             self._tick = self._bar.enter_context(progress_bar(label))
         self._tick(event.done, event.total)
 

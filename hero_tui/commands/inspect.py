@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hero_engine.counting import number, round_name, rounds_name
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.png import read_png
 from hero_engine.disk.rundir import RunDir
@@ -52,8 +53,9 @@ def status(name: str | None, as_json: bool) -> None:
     if facts["rounds"]:
         say("\nround  labels  good  reward  note")
     for each in facts["rounds"]:
-        good, reward = _percent(each["good_share"]), _decimal(each["reward_mean"])
-        row = f"{each['round']:>5}  {each['labels']:>6}  {good:>4}  {reward:>6}  {each['note']}"
+        round, good = number(each["round"]), _percent(each["good_share"])
+        reward = _decimal(each["reward_mean"])
+        row = f"{round:>5}  {each['labels']:>6}  {good:>4}  {reward:>6}  {each['note']}"
         say(row.rstrip())
 
 
@@ -62,7 +64,7 @@ def _where(facts: dict[str, Any]) -> str:
         return ""
     done = f", {facts['labelled_in_round']} labelled" if facts["phase"] == "labelling" else ""
     ahead = f", {facts['pictures_ahead']} drawn ahead" if facts.get("pictures_ahead") else ""
-    return f" in round {facts['round']} ({facts['phase']}{done}{ahead})"
+    return f" in {round_name(facts['round'])} ({facts['phase']}{done}{ahead})"
 
 
 def _percent(share: float | None) -> str:
@@ -144,14 +146,18 @@ def show(name: str | None, round: int | None) -> None:
             at = journal.current()
             chosen = round if round is not None else at[0] if at else 0
             pictures = journal.images(chosen)
+            drawn = [each for each in journal.rounds() if journal.images(each)]
     else:
-        chosen, pictures = round or 0, {}
+        chosen, pictures, drawn = round or 0, {}, []
     if not pictures:
-        raise HeroError(f"{run.path} has no pictures of round {chosen}", exit_code=ExitCode.RUN)
+        only = f", only of {rounds_name(drawn)}" if drawn else ""
+        raise HeroError(
+            f"{run.path} has no pictures of {round_name(chosen)}{only}", exit_code=ExitCode.RUN
+        )
     labels = labels_of(run, chosen)
     columns = shutil.get_terminal_size().columns
     per_row = max(1, columns // TILE_COLUMNS)
-    say(f"round {chosen}: {len(labels.goods)} good of {labels.labelled} labelled")
+    say(f"{round_name(chosen)}: {len(labels.goods)} good of {labels.labelled} labelled")
     indices = list(pictures)
     for start in range(0, len(indices), per_row):
         row = indices[start : start + per_row]
@@ -162,9 +168,9 @@ def show(name: str | None, round: int | None) -> None:
 
 
 def caption(labels: Labels, index: int) -> str:
-    """A picture's number, as a labels file has it, and its label."""
+    """A picture's number, as the app has it, and its label."""
     words = {True: "good", False: "bad", None: "-"}
-    return f"{index} {'best' if labels.best == index else words[labels.good[index]]}"
+    return f"{number(index)} {'best' if labels.best == index else words[labels.good[index]]}"
 
 
 def _sheet(paths: list[Path]) -> Image:

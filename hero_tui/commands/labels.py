@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hero_engine.counting import number, round_name, rounds_name
 from hero_engine.disk.journal import HistoryRow, Journal
 from hero_engine.disk.places import private
 from hero_engine.disk.rundir import RunDir
@@ -43,7 +44,7 @@ def label(name: str, source: str, *, force: bool) -> None:
         journal.mark(round, labels.marks(round), source=labels.path.name, submit=True)
         given = journal.labels(round, run.settings.batch)
     talk(
-        f"round {round}: {given.labelled} labels, {len(given.goods)} of them good."
+        f"{round_name(round)}: {given.labelled} labels, {len(given.goods)} of them good."
         f" Go on with: hero resume {run.path}"
     )
 
@@ -61,9 +62,9 @@ def _refuse_other_rounds(labels: LabelsFile, round: int) -> None:
     """A label that would be ignored is a mistake."""
     for other, rows in labels.rounds.items():
         if other != round:
-            raise labels.refusal(rows[0], f"round {other}, but the run waits for round {round}")
+            raise labels.refusal(rows[0], f'"round" is {other}, but the run waits for {round}')
     if round not in labels.rounds:
-        raise HeroError(f"{labels.path} has no labels for round {round}")
+        raise HeroError(labels.without(round))
 
 
 def labels(name: str | None, *, round: int | None, history: bool, as_json: bool) -> None:
@@ -72,7 +73,7 @@ def labels(name: str | None, *, round: int | None, history: bool, as_json: bool)
     if not run.journal_path.exists():
         return
     with reading(run) as journal:
-        rounds = _rounds(journal, round)
+        rounds = _rounds(run, journal, round)
         rows = (row for each in rounds for row in _rows(run, journal, each, history=history))
         for row in rows:
             if as_json:
@@ -80,13 +81,15 @@ def labels(name: str | None, *, round: int | None, history: bool, as_json: bool)
             else:
                 best = " best" if row.get("best") else ""
                 what = f"{row['label'] or '-'}{best}"
-                say(f"{row['round']:>5} {row['image']:>5}  {what:<10} {row['picture']}")
+                place = f"{number(row['round']):>5} {number(row['image']):>5}"
+                say(f"{place}  {what:<10} {row['picture']}")
 
 
-def _rounds(journal: Journal, chosen: int | None) -> list[int]:
+def _rounds(run: RunDir, journal: Journal, chosen: int | None) -> list[int]:
     known = list(journal.rounds())
     if chosen is not None and chosen not in known:
-        raise HeroError(f"there is no round {chosen} yet", exit_code=ExitCode.RUN)
+        only = f", only {rounds_name(known)}" if known else ""
+        raise HeroError(f"{run.path} has no {round_name(chosen)}{only}", exit_code=ExitCode.RUN)
     return known if chosen is None else [chosen]
 
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from hero_engine.counting import index
+
+
+def typed_round(number: int | None) -> int | None:
+    """The index of a round that was typed; None where none was."""
+    return None if number is None else index(number)
+
+
+def round_option(help: str) -> Any:
+    """An option for the number of a round, of which a command gets the index."""
+    return typer.Option(min=1, metavar="N", callback=typed_round, help=help)
+
 
 RunName = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Folder or name of a run; the newest if none.")
@@ -46,6 +59,12 @@ Force = Annotated[
 ]
 Processes = Annotated[
     int, typer.Option(min=1, metavar="N", help="Share the computing; on GPUs, one a process.")
+]
+ThisRound = Annotated[int | None, round_option("This round only; the first is 1 (0 in JSON).")]
+SomeRound = Annotated[int | None, round_option("A round, the first is 1; the newest if none.")]
+FromRound = Annotated[
+    int | None,
+    round_option("Leave the run as it is; a new one does round N again. 1: from the beginning."),
 ]
 MaxSeconds = Annotated[
     float | None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hero_engine.checked import merge
 from hero_engine.config import Settings
+from hero_engine.counting import round_name
 from hero_engine.disk.branch import branch
 from hero_engine.disk.places import private
 from hero_engine.disk.rundir import RunDir, new_run_path
@@ -128,7 +129,7 @@ def resume(
     if from_round is not None:
         prepare(way, run.task, run.settings.batch)  # refuses before anything is written
         run = branch(run, from_round, folder)
-        talk(f"round {from_round} begins again in {run.path}")
+        talk(f"{round_name(from_round)} begins again in {run.path}")
     if run.in_use():
         with run.lock():
             pass

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.events import Click, Resize
 from textual.screen import Screen
 
+from hero_engine.counting import picture_name
 from hero_tui import keymap
 from hero_tui.desk import Desk
 from hero_tui.geometry import square_box
@@ -107,6 +108,6 @@ class CompareScreen(Screen[int], Still, inherit_bindings=False):
         box = square_box(room.width // 2 - 1, room.height - 1, self._cell)
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._easel.want(picture, None if image is None else self._desk.pictures[image], box)
-        number = "" if image is None else f"  picture {image + 1}"
+        number = "" if image is None else f"  {picture_name(image)}"
         caption = Content.assemble((words, f"bold {colour}"), (number, "$quiet"))
         self.query_one(f"#{side}-caption", Line).show(caption)

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
+from hero_engine.counting import round_name
 from hero_engine.protocol import RoundFinished
 from hero_tui import keymap
 from hero_tui.keymap import Keymap
@@ -105,5 +106,5 @@ def seconds(last: RoundFinished) -> Content:
         (STEPS.get(step, step), value, clock(value) if value >= 60 else f"{value:.1f} s")
         for step, value in last.seconds.items()
     ]
-    title = Content.assemble((f"time of round {last.round + 1}", "bold"))
+    title = Content.assemble((f"time of {round_name(last.round)}", "bold"))
     return Content("\n").join([title, bars(values, BAR)])

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.screen import Screen
 
+from hero_engine.counting import picture_name
 from hero_tui import keymap
 from hero_tui.desk import Desk
 from hero_tui.geometry import square_box
@@ -106,7 +107,7 @@ class ZoomScreen(Screen[int], Still, inherit_bindings=False):
         self._easel.want(picture, self._desk.pictures[self.image], box)
         look = self._desk.look(self.image)
         standing = Content.assemble(
-            (f"picture {self.image + 1}", "bold"),
+            (picture_name(self.image), "bold"),
             f" of {self._desk.count}  ",
             (look.words or "not labelled", f"${look.colour}"),
         )

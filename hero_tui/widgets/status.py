@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from hero_engine.counting import round_name
 from hero_tui.desk import Desk
 from hero_tui.run_state import RunState
 from hero_tui.widgets.line import clock, progress_bar, sparkline
@@ -55,7 +56,7 @@ def _pieces(state: RunState, per_minute: float | None, rounds: int) -> list[Piec
     reward = state.rounds[-1].reward_mean if state.rounds else None
     pieces = [
         Piece(Content.assemble((state.opened.task if state.opened else "hero", "bold $accent")), 3),
-        Piece(Content.assemble((f"round {state.round + 1}", "bold")), 1),
+        Piece(Content.assemble((round_name(state.round), "bold")), 1),
         Piece(Content(f"{state.labels}/{state.budget}" if state.budget else ""), 4),
         Piece(history(state, rounds), 2),
         Piece(Content("" if reward is None else f"reward {reward:.2f}"), 6),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -58,6 +59,8 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     await_text(first, "your turn", "round 2 ")
     first.type("e")
     await_text(first, "e  ● good")
+    first.type(" ")
+    await_text(first, f"of {BATCH}  ● good")
     assert first.process is not None
     first.process.send_signal(signal.SIGTERM)
     assert await_end(first) == 75
@@ -68,11 +71,35 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     assert (facts["state"], facts["phase"], facts["labels"]) == ("stopped", "labelling", BATCH)
     assert [each["good"] for each in facts["rounds"]] == [1]
     assert facts["labelled_in_round"] == 1
+    the_commands_count_as_the_app_does(hero, run, first.heard)
 
     sit_down(second, hero, "resume", run)
     await_text(second, "round 2 ", "e  ● good")
     second.type("\x11")
     assert await_end(second) == 75
+
+
+def the_commands_count_as_the_app_does(hero: Hero, run: Path, heard: str) -> None:
+    """They take and print the numbers that the app showed: its round, and the picture in its zoom.
+
+    The round is the second, and one picture of it is labelled: good.
+    """
+    (round,) = re.findall(r"hero: stopped in round (\d+) \(labelling\)", heard)
+    picture = re.findall(r"picture (\d+)", heard)[-1]
+    status = hero.warm("status", run).end().out
+    assert f"stopped in round {round} (labelling, 1 labelled)" in status
+    assert status.splitlines()[-1].split()[:2] == [str(int(round) - 1), str(BATCH)]
+    show = hero("show", run, "--round", round).out
+    assert show.startswith(f"round {round}: 1 good of 1 labelled\n") and f"{picture} good" in show
+    table = hero.warm("labels", run, "--round", round).end().out
+    assert table.split()[:3] == [round, picture, "good"]
+    branch = hero.home / "branch-of-app"
+    again = hero.warm("resume", run, "--from-round", round, "--dir", branch, "--headless").end()
+    assert again.code == 5, again
+    assert f"hero: round {round} begins again in {branch}\n" in again.err
+    assert f"hero: round {round} waits for labels: " in again.err
+    first = hero("show", branch, "--round", int(round) - 1).out
+    assert first.startswith(f"round {int(round) - 1}: 1 good of {BATCH} labelled\n")
 
 
 def test_a_blind_comparison_is_left_goes_on_and_tells_its_result(

@@ -27,7 +27,7 @@ def test_status_tells_the_share_of_good_by_round(hero: Hero, finished: FinishedR
     assert state == f"finished; {ROUNDS * BATCH} of {ROUNDS * BATCH} labels used"
     assert head.split() == ["round", "labels", "good", "reward", "note"]
     assert [row.split()[:3] for row in rounds] == [
-        [str(round), str(BATCH), "50%"] for round in range(ROUNDS)
+        [str(round), str(BATCH), "50%"] for round in range(1, ROUNDS + 1)
     ]
 
 
@@ -80,10 +80,10 @@ def test_the_newest_run_is_the_one_meant_and_names_are_enough(
 
 
 def test_show_into_a_file_is_text_with_every_label(hero: Hero, finished: FinishedRun) -> None:
-    done = hero("show", finished.path, "--round", 1)
+    done = hero("show", finished.path, "--round", 2)
     assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines()[0] == f"round 1: {BATCH // 2} good of {BATCH} labelled"
-    for caption in ("0 good", "1 bad", "2 best", "3 bad", "4 good", "5 bad"):
+    assert done.out.splitlines()[0] == f"round 2: {BATCH // 2} good of {BATCH} labelled"
+    for caption in ("1 good", "2 bad", "3 best", "4 bad", "5 good", "6 bad"):
         assert caption in done.out
     assert "▀" in done.out
 

@@ -29,17 +29,17 @@ def test_a_branch_with_the_same_labels_is_the_same_run(
     hero: Hero, finished: FinishedRun, labels: Path
 ) -> None:
     new = hero.home / "branch"
-    words = ["--from-round", 1, "--dir", new, "--headless", "--labels", labels]
+    words = ["--from-round", 2, "--dir", new, "--headless", "--labels", labels]
     done = hero.warm("resume", finished.path, *words).end()
     assert done.code == 0, done
-    assert f"hero: round 1 begins again in {new}" in done.err
+    assert f"hero: round 2 begins again in {new}" in done.err
     assert [line["round"] for line in done.lines()[:-1]] == [1, 2]
     assert left_behind(RunDir.open(new)) == left_behind(RunDir.open(finished.path))
 
 
 def test_a_branch_that_cannot_be_is_refused(hero: Hero, finished: FinishedRun) -> None:
     for words, said in (
-        (["--from-round", ROUNDS + 1], f"has learned from {ROUNDS} rounds, not {ROUNDS + 1}"),
+        (["--from-round", ROUNDS + 2], f"at rounds 1 to {ROUNDS + 1}, not at round {ROUNDS + 2}"),
         (["--dir", hero.home / "x"], "--dir goes with --from-round"),
     ):
         done = hero.warm("resume", finished.path, *words, "--headless", "--labels", "judge").end()

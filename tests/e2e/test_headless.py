@@ -106,7 +106,7 @@ def test_a_run_waits_where_labels_run_out(troubled: Troubled) -> None:
     assert troubled.starved.code == 5
     assert [line["round"] for line in rounds] == [0]
     assert (last["event"], last["reason"]) == ("finished", "labels")
-    assert "few.jsonl has no labels for round 1" in troubled.starved.err
+    assert 'few.jsonl has no labels for round 2 ("round": 1)' in troubled.starved.err
 
 
 def test_a_killed_run_is_called_interrupted(troubled: Troubled) -> None:

@@ -90,7 +90,7 @@ def test_without_labels_a_round_is_drawn_and_the_run_waits(elsewhere: Elsewhere)
     assert elsewhere.first.code == 5
     assert (last["event"], last["rounds"], last["reason"]) == ("finished", 0, "labels")
     assert str(elsewhere.template) in last["note"]
-    assert elsewhere.first.err.splitlines()[-1].startswith("hero: round 0 waits for labels: ")
+    assert elsewhere.first.err.splitlines()[-1].startswith("hero: round 1 waits for labels: ")
     assert len(list(elsewhere.path.glob("images/r000/*.png"))) == BATCH
     assert (elsewhere.status["state"], elsewhere.status["phase"]) == ("waiting", "labelling")
 
@@ -105,11 +105,11 @@ def test_waiting_goes_on_without_opening_a_model(elsewhere: Elsewhere) -> None:
     ("name", "said"),
     [
         ("words", "words.jsonl, line 3: not JSON"),
-        ("twice", "twice.jsonl, line 2: picture 0 has a label already, in line 1"),
-        ("beyond", f'beyond.jsonl, line 2: "image" is {BATCH}; a round has pictures 0 to'),
-        ("later", "later.jsonl, line 2: round 1, but the run waits for round 0"),
-        ("nothing", "nothing.jsonl has no labels for round 0"),
-        ("other", "other.jsonl, line 2: picture 1 of round 0 is not the one this label was given"),
+        ("twice", 'twice.jsonl, line 2: "image" 0 has a label already, in line 1'),
+        ("beyond", f'beyond.jsonl, line 2: "image" is {BATCH}; it goes from 0 to'),
+        ("later", 'later.jsonl, line 2: "round" is 1, but the run waits for 0'),
+        ("nothing", 'nothing.jsonl has no labels for round 1 ("round": 0)'),
+        ("other", 'other.jsonl, line 2: "image" 1 of "round" 0 is another picture than this label'),
     ],
 )
 def test_a_file_with_a_mistake_labels_nothing(name: str, said: str, elsewhere: Elsewhere) -> None:
@@ -124,7 +124,7 @@ def test_labels_from_elsewhere_teach_what_a_file_in_one_go_does(
 ) -> None:
     assert [done.code for done in elsewhere.given] == [0] * ROUNDS
     assert elsewhere.given[0].err == (
-        f"hero: round 0: {BATCH} labels, {BATCH // 2} of them good."
+        f"hero: round 1: {BATCH} labels, {BATCH // 2} of them good."
         f" Go on with: hero resume {elsewhere.path}\n"
     )
     assert [done.code for done in elsewhere.resumed] == [5, 5, 0]
@@ -172,17 +172,17 @@ def test_every_label_is_exported_with_picture_latent_noise_time_and_source(
 
 
 def test_one_round_its_history_and_a_table(hero: Hero, finished: FinishedRun) -> None:
-    assert exported(hero, finished.path, "--round", 1) == [
+    assert exported(hero, finished.path, "--round", 2) == [
         row for row in exported(hero, finished.path) if row["round"] == 1
     ]
-    history = exported(hero, finished.path, "--history", "--round", 0)
+    history = exported(hero, finished.path, "--history", "--round", 1)
     assert [row["label"] for row in history] == [
         *["good" if image % 2 else "bad" for image in range(BATCH)],
         "best",
     ]
     assert {row["kind"] for row in history} == {"mark"}
-    table = hero.warm("labels", finished.path, "--round", 0).end().out.splitlines()
-    assert table[3].split() == ["0", "3", "good", "best", "images/r000/003.png"]
+    table = hero.warm("labels", finished.path, "--round", 1).end().out.splitlines()
+    assert table[3].split() == ["1", "4", "good", "best", "images/r000/003.png"]
 
 
 def test_labels_of_one_run_are_replayed_into_another(
@@ -199,12 +199,12 @@ def test_labels_of_one_run_are_replayed_into_another(
     other = ("--seed", 6)
     refused = hero.warm(*small_run(tiny_model, hero.home / "o", export, *other)).end()
     assert refused.code == 2
-    assert "export.jsonl, line 1: picture 0 of round 0 is not the one" in refused.err
+    assert 'export.jsonl, line 1: "image" 0 of "round" 0 is another picture' in refused.err
     assert exported(hero, hero.home / "o") == []
     forced = hero.warm("resume", hero.home / "o", "--headless", "--labels", export, "--force")
     said = forced.end()
     assert said.code == 0
-    assert f"hero: round 0: {BATCH} of {BATCH} labels are for other pictures\n" in said.err
+    assert f"hero: round 1: {BATCH} of {BATCH} labels are for other pictures\n" in said.err
 
 
 def test_labels_come_through_a_pipe(hero: Hero, tiny_model: Path) -> None:

@@ -46,8 +46,8 @@ def test_other_labels_make_another_run(make_run: Callable[..., RunDir]) -> None:
     go(old, Script(*LINES))
     kept = left_behind(old)
     new = branch(old, 1)
-    assert new.path == old.path.with_name("run-from-1")
-    assert branch(old, 1).path == old.path.with_name("run-from-1-2")
+    assert new.path == old.path.with_name("run-from-2")
+    assert branch(old, 1).path == old.path.with_name("run-from-2-2")
     go(new, Script(LINES[0], "bbb*gb"))
     other = left_behind(new)
     assert left_behind(old) == kept
@@ -90,7 +90,7 @@ def test_what_cannot_be_branched_is_refused_and_leaves_nothing(
     processes: Callable[[str], Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = processes("forward").folder("straight")
-    with refused(ExitCode.USAGE, "has learned from 2 rounds, not 3"):
+    with refused(ExitCode.USAGE, "can begin again at rounds 1 to 3, not at round 4: it has not"):
         branch(old, 3, tmp_path / "new")
     with refused(ExitCode.RUN, "exists already"):
         branch(old, 1, old.path)

@@ -101,7 +101,7 @@ def test_the_model_card(folder: RunDir, tmp_path: Path) -> None:
     assert 'instance_prompt: "a"' in front.splitlines()
     assert "base_model" not in front  # which is a folder here, and no hub's
     assert "- labels: 11, rounds: 2, of 6 pictures each" in text
-    assert "| 0 | 5 | 60% |" in text and "| 1 | 6 | 0% |" in text
+    assert "| 1 | 5 | 60% |" in text and "| 2 | 6 | 0% |" in text
     assert 'load_lora_weights(".", weight_name="lora.safetensors")' in text
     with pytest.raises(HeroError, match=r"README.md exists already") as error:
         export_card(folder, tmp_path / "lora.safetensors")

@@ -86,7 +86,7 @@ def test_a_flipped_byte_is_told_or_changes_no_label(path: Path, at: int) -> None
 
 
 def test_a_round_that_was_handed_in_takes_no_mark(journal: Journal) -> None:
-    with refused(ExitCode.USAGE, "round 0 was handed in: its labels are final"):
+    with refused(ExitCode.USAGE, "round 1 was handed in: its labels are final"):
         journal.mark(0, [Mark(0, "bad")], source="person")
     journal.mark(1, [Mark(0, "bad")], source="person")
     assert journal.labels(0, 2) == Labels((True, True))

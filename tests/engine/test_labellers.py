@@ -167,7 +167,7 @@ def test_labels_are_sorted_into_goods_bads_and_others() -> None:
 
 @pytest.mark.parametrize("best", [-1, 1, 2, 3])
 def test_only_a_good_picture_can_be_best(best: int) -> None:
-    with pytest.raises(ValueError, match=f"best is picture {best}"):
+    with pytest.raises(ValueError, match=f"best is image {best}"):
         Labels((True, False, None), best)
 
 

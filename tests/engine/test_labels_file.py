@@ -81,7 +81,9 @@ def test_a_round_without_a_label_waits_and_leaves_a_template(
     rows: list[object], tmp_path: Path, run: RunDir, journal: Journal
 ) -> None:
     path = lines(tmp_path / "mine.jsonl", *rows)
-    with pytest.raises(LabelsNeeded, match=r"mine\.jsonl has no labels for round 0; fill in"):
+    with pytest.raises(
+        LabelsNeeded, match=r'mine\.jsonl has no labels for round 1 \("round": 0\); fill in'
+    ):
         FileLabeller(read_labels(path, 2), run).label(0, pictures(run, 2), journal)
     assert (run.path / "labels-r000.jsonl").is_file()
     assert journal.history(0) == [] and not journal.submitted(0)
@@ -123,12 +125,14 @@ def test_labels_given_for_other_pictures_are_refused_unless_forced(
     path = lines(tmp_path / "mine.jsonl", *rows)
     shown[1].write_bytes(b"another picture")
     labels = read_labels(path, 3)
-    with refused(ExitCode.USAGE, "picture 1 of round 0 is not the one", start=f"{path}, line 2: "):
+    with refused(
+        ExitCode.USAGE, '"image" 1 of "round" 0 is another picture', start=f"{path}, line 2: "
+    ):
         FileLabeller(labels, run).label(0, shown, journal)
     assert journal.history(0) == [] and not journal.submitted(0)
     said: list[str] = []
     FileLabeller(labels, run, force=True, warn=said.append).label(0, shown, journal)
-    assert said == ["round 0: 1 of 3 labels are for other pictures"]
+    assert said == ["round 1: 1 of 3 labels are for other pictures"]
     assert journal.labels(0, 3) == Labels((True, True, True))
 
 
@@ -153,14 +157,14 @@ WRONG: list[tuple[object, str]] = [
     (row(0, -1), '"image" is -1; it must be a whole number from 0 on'),
     ('{"round": 0, "image": 1.0, "label": "good"}', '"image" is 1.0; it must be a whole number'),
     (row(0, True), '"image" is True; it must be a whole number'),
-    (row(0, 4), '"image" is 4; a round has pictures 0 to 3'),
+    (row(0, 4), '"image" is 4; it goes from 0 to 3'),
     (row(0, 10**4000), '"image" is 1000'),
     ('{"image": 1, "round": ' + "9" * 5000 + "}", "not JSON (Exceeds the limit"),
     ({"image": 1, "label": "good"}, '"round" is None; it must be a whole number'),
     (row(-1, 1), '"round" is -1; it must be a whole number'),
     (row(0, 1, sha256=5), '"sha256" is 5; it must be text'),
-    (row(0, 0), "picture 0 has a label already, in line 1"),
-    (row(0, 1, best=True), "round 0 has a best already, in line 1"),
+    (row(0, 0), '"image" 0 has a label already, in line 1'),
+    (row(0, 1, best=True), '"round" 0 has a best already, in line 1'),
 ]
 
 

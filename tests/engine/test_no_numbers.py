@@ -35,7 +35,7 @@ def test_pictures_that_are_no_numbers(
     process = processes(update)
     with (
         monkeypatch.context() as fault,
-        refused(ExitCode.FAILED, "for picture 0 of round 0", "hero resume tries again"),
+        refused(ExitCode.FAILED, "for picture 1 of round 1", "hero resume tries again"),
     ):
         fault.setattr(process.model, "predict", spoiled(process.model.predict, lambda: True))
         process.run("nan-pictures")
@@ -59,7 +59,7 @@ def test_pictures_that_do_not_decode_to_numbers(
 def test_losses_that_are_no_numbers(
     processes: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch, update: str
 ) -> None:
-    """In the update of round 1: the run stays at the end of round 0."""
+    """In the second round's update: the run stays at the end of the first."""
     process = processes(update)
     steps: list[int] = []
 
@@ -76,7 +76,7 @@ def test_losses_that_are_no_numbers(
         monkeypatch.context() as fault,
         refused(
             ExitCode.FAILED,
-            "training in round 1 gave weights or losses",
+            "training in round 2 gave weights or losses",
             f"smaller {update}.learning",
         ),
     ):

@@ -49,7 +49,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         process.folder(name).load_checkpoint()
     named, again = told_on_resume(process, name)
     assert named.startswith(f"{spoiled} is damaged")
-    assert "learning again from the labels of rounds 1 to 1" in again
+    assert "learning again from the labels of round 2" in again
     assert_same(process, name)
 
 
@@ -122,7 +122,7 @@ def test_other_pictures_than_the_labelled_ones_are_refused(
     shutil.rmtree(run.path / "checkpoints")
     rounds = run.path / "rounds"
     shutil.copy(rounds / "r001/latents.safetensors", rounds / "r000/latents.safetensors")
-    with pytest.raises(HeroError, match="of round 0 come out as others than those") as error:
+    with pytest.raises(HeroError, match="of round 1 come out as others than those") as error:
         process.run("other")
     assert error.value.exit_code == 3
 
@@ -134,5 +134,5 @@ def test_another_journal_is_refused(processes: Callable[[str], Process]) -> None
     with pytest.raises(Damaged, match=r"journal.db is missing or empty, and the labels are in it"):
         process.folder("journal")
     Journal(run.journal_path).close()
-    with pytest.raises(Damaged, match=r"journal.db knows nothing of round 0"):
+    with pytest.raises(Damaged, match=r"journal.db knows nothing of round 1"):
         process.run("journal")
