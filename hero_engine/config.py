@@ -160,6 +160,8 @@ class ForwardSettings(AdamWSettings):
     """How far the implicit positive and negative policies lie from the old one."""
     bad_weight: float = ranged(1.0, 0, 100)
     """Weight of a bad picture's loss against a good one's."""
+    pull: float = ranged(0.0, 0, 1000)
+    """Weight of the squared distance between its predictions and the frozen base's; 0: none."""
     reference: Literal["base", "round"] = "base"
     """The old policy: the frozen base, or the one at the start of the round."""
     loss: Literal["prediction", "x0", "x0_normalised"] = "prediction"

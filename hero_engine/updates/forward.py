@@ -14,7 +14,8 @@ What differs from DiffusionNFT:
 - goods and bads are drawn in fixed numbers from all labels so far (or this round's), where NFT
   trains on the current samples as they come; `bad_weight` scales the bad ones' part;
 - loss "x0" weighs by the error it makes in x_0, and "x0_normalised" divides each row by its mean
-  absolute error in x_0 as NFT does; "prediction" (the default) is the plain error.
+  absolute error in x_0 as NFT does; "prediction" (the default) is the plain error;
+- `pull` adds pull |new - base|^2, plain in every loss, as NFT's KL term.
 
 Where it leads: with data of mean m, goods of mean g and bads of mean d, one round ends at
 m_old + (g - d) / (2 b) (a test checks it). So 1 / b is the strength of a round. With the base as
@@ -27,6 +28,14 @@ good, and hardly anywhere where nearly all are. Here they count alike, and a few
 repeated until the model flees their very noise, which broke it (docs/results.md). With
 `steps_by_contrast` a round takes 4 p (1 - p) of its steps: where it ends long before the minimum,
 as it does here, it goes that much less far, as in NFT.
+
+What the negative branch pushes away from may come out ever farther from what the model knows, and
+errors on it grow without bound: with the plain loss a few such pictures then outweigh all others
+(docs/results.md has a run that broke so). A row that is divided by its own error cannot.
+
+With a pull the steps of the rounds do not add up without end: with the plain loss a round that
+begins at m_old ends at (b^2 m_old + b (g - d) / 2 + pull m_base) / (b^2 + pull), and all rounds
+together go no farther from the base than b (g - d) / (2 pull).
 
 Of pictures that nobody labelled (`Experience.chances_B`) each is drawn as good in proportion to its
 chance p, and as bad to 1 - p: in expectation the loss above, with r = p.
@@ -184,7 +193,15 @@ class ForwardUpdate:
         sign = per_image(torch.where(rows.good, beta, -beta), new)
         errors_B = self._errors(rows, old + sign * (new - old))
         weights_B = torch.where(rows.good, 1.0, self.settings.bad_weight).to(errors_B)
-        return (weights_B * errors_B).mean()
+        return (weights_B * errors_B).mean() + self._pulled(new, rows, prompt)
+
+    def _pulled(self, new: Tensor, rows: "Rows", prompt: "Prompt") -> Tensor:
+        """What the distance to the base costs."""
+        if self.settings.pull == 0:
+            return new.new_zeros(())
+        with torch.no_grad(), self.model.base():
+            base = self.model.predict(rows.x_t, rows.timesteps, prompt)
+        return self.settings.pull * (new - base).square().mean()
 
     def _errors(self, rows: "Rows", prediction: Tensor) -> Tensor:
         """A branch's squared error, a mean over each picture's elements: (B,)."""

@@ -51,13 +51,13 @@ def captured(update: ForwardUpdate, given: Experience) -> tuple[list[Any], list[
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("space", ["prediction", "x0", "x0_normalised"])
-@pytest.mark.parametrize("beta", [1.0, 0.3])
+@pytest.mark.parametrize(("beta", "pull"), [(1.0, 0.0), (0.3, 0.0), (0.3, 0.6)])
 def test_gradient_against_finite_differences(
-    line_model: Callable[..., Any], kind: str, space: Any, beta: float
+    line_model: Callable[..., Any], kind: str, space: Any, beta: float, pull: float
 ) -> None:
     """The loss in numpy, on the (x_t, t) the update drew; two latents, so that x_0 is known."""
     model = line_model(0.4, -0.2, kind=kind)
-    settings = replace(SETTINGS, steps=1, beta=beta, bad_weight=0.7, loss=space)
+    settings = replace(SETTINGS, steps=1, beta=beta, pull=pull, bad_weight=0.7, loss=space)
     given = experience(numbers(1.2, -0.8), [True, False])
     asked, got = captured(ForwardUpdate(settings, model), given)
     x_t, timesteps, rest = asked[1]  # the probe, then old (base), then new
@@ -80,7 +80,8 @@ def test_gradient_against_finite_differences(
     sizes = np.abs(errors(0.4, -0.2)) if space == "x0_normalised" else 1.0
 
     def loss(slope: float, offset: float) -> float:
-        return float(np.mean(np.where(good, 1, 0.7) * errors(slope, offset) ** 2 / sizes))
+        contrast = np.where(good, 1, 0.7) * errors(slope, offset) ** 2 / sizes
+        return float(np.mean(contrast) + pull * np.mean((slope * x + offset) ** 2))
 
     h = 1e-6
     want = [
@@ -196,9 +197,10 @@ def test_resumes_exactly_and_stops(square: Model) -> None:
     assert all(torch.equal(straight[name], w) for name, w in square.lora_state().items())
 
 
-@pytest.mark.parametrize("beta", [1.0, 0.5])
-def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float) -> None:
-    """pred+ wants the mean of goods, pred- that of bads: m = (goods - bads) / (2 beta)."""
+@pytest.mark.parametrize(("beta", "pull"), [(1.0, 0.0), (0.5, 0.0), (1.0, 1.0), (0.5, 0.5)])
+def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float, pull: float) -> None:
+    """pred+ wants the mean of goods, pred- that of bads: m = (goods - bads) / (2 beta); a pull
+    leaves beta^2 / (beta^2 + pull) of that."""
     latents = numbers(0.5, 0.7, 0.9, -0.1, 0.1, -0.3)
     settings = ForwardSettings(
         steps=400,
@@ -206,12 +208,50 @@ def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float) ->
         bads=32,
         learning_rate=0.01,
         beta=beta,
+        pull=pull,
         weight_decay=0,
         betas=(0.9, 0.99),
     )
     update = ForwardUpdate(settings, bell_model)
     update.step(experience(latents, [True, True, True, False, False, False]))
-    assert float(bell_model.offset.detach()) == pytest.approx((0.7 + 0.1) / (2 * beta), abs=0.06)
+    want = (0.7 + 0.1) / (2 * beta) * beta**2 / (beta**2 + pull)
+    assert float(bell_model.offset.detach()) == pytest.approx(want, abs=0.06)
+
+
+@pytest.mark.parametrize(("pull", "ends_at"), [(0.0, 6 * 0.4), (1.0, 0.4 * (1 - 0.5**6))])
+def test_a_pull_bounds_all_rounds_together(bell_model: Any, pull: float, ends_at: float) -> None:
+    """Six rounds with the round's own policy as `old`: each adds (goods - bads) / 2 = 0.4, or,
+    with a pull of 1, goes half the way to 0.4."""
+    settings = ForwardSettings(
+        steps=150,
+        goods=32,
+        bads=32,
+        learning_rate=0.02,
+        pull=pull,
+        reference="round",
+        history="round",
+        weight_decay=0,
+        betas=(0.9, 0.99),
+    )
+    update = ForwardUpdate(settings, bell_model)
+    for round in range(6):
+        update.step(experience(numbers(0.7, -0.1), [True, False], round))
+    assert float(bell_model.offset.detach()) == pytest.approx(ends_at, abs=0.08)
+
+
+@pytest.mark.parametrize(("space", "times"), [("x0", 100), ("x0_normalised", 10)])
+def test_what_is_far_out_weighs_no_more_where_errors_are_normalised(
+    line_model: Callable[..., Any], space: Any, times: float
+) -> None:
+    """A bad picture ten times as far out: the plain error's gradient by the slope grows as x^2, the
+    normalised one's as x, which is what the slope itself is worth there."""
+
+    def gradient(bad: float) -> float:
+        settings = replace(SETTINGS, steps=1, loss=space, timesteps=(0.2, 0.4))
+        update = ForwardUpdate(settings, line_model(0.4, 0.0))
+        return abs(captured(update, experience(numbers(1.0, bad), [True, False]))[1][0])
+
+    assert gradient(-1e4) / gradient(-1e3) == pytest.approx(times, rel=0.1)
 
 
 @pytest.mark.parametrize(
