@@ -53,7 +53,7 @@ def embedded(**changes: Any) -> Settings:
 
 PLUS: dict[str, Any] = {
     "update": "forward",
-    "forward": {"steps_by_contrast": True},
+    "forward": {"loss": "x0_normalised", "steps_by_contrast": True, "pull": 1.0},
     "embedding": {"kind": "network", "history": "all"},
     "reward": {"kind": "probability"},
     "unlabelled": {"rounds": 3},

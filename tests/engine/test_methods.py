@@ -1,6 +1,6 @@
 """Each method is the settings its paper names, over the preset; contenders as they are typed."""
 
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -19,8 +19,6 @@ def settings(name: str, preset: str = "paper") -> Settings:
 
 def differs(name: str, other: str) -> dict[str, Any]:
     """What the first sets otherwise than the second, under the paper's preset."""
-    from dataclasses import asdict
-
     one, two = flat(asdict(settings(name))), flat(asdict(settings(other)))
     return {key: one[key] for key in one if one[key] != two[key]}
 
@@ -71,9 +69,10 @@ def test_methods_share_all_else() -> None:
     both = [settings(name) for name in METHODS]
     names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo")
     assert all(len({getattr(each, name) for each in both}) == 1 for name in names)
-    shorter = {name for name in METHODS if settings(name).forward.steps_by_contrast}
-    assert shorter == {"hero-plus"}
-    assert len({replace(each.forward, steps_by_contrast=False) for each in both}) == 1
+    usual = settings("hero").forward
+    assert {name for name in METHODS if settings(name).forward != usual} == {"hero-plus"}
+    ours = asdict(settings("hero-plus").forward)
+    assert asdict(usual) | METHODS["hero-plus"].changes["forward"] == ours
     ours = [settings(name, "embedded") for name in METHODS]
     stepwise = ("ddpo", "d3po")
     assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
