@@ -78,7 +78,7 @@ METHODS: dict[str, Method] = {
 ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero", "hero+": "hero-plus"}
 """Ablations that are the paper's own values."""
 
-HEADLINE = ("hero", "hero-preset", "hero-forward", "ddpo", "d3po", "sft")
+HEADLINE = ("hero", "hero-plus", "hero-forward", "ddpo", "d3po", "sft")
 BEYOND = ("hero-plus", "hero-recent", "hero-probability")
 """What goes beyond the paper, off in every preset."""
 ABLATIONS = tuple(
