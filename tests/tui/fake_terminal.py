@@ -152,7 +152,8 @@ class PixelScreen(pyte.Screen):
             return
         assert keys["q"] == "2", "an answer would arrive as keys"
         if keys.get("a") == "d":
-            del self.kitty_images[int(keys["i"])]
+            # At its end the app frees all it made, also what it had no time left to send.
+            self.kitty_images.pop(int(keys["i"]), None)
             return
         self._head = self._head or keys
         self._payload += payload
