@@ -11,7 +11,7 @@ from typing import Any
 from hero_engine.disk.files import write_atomically, write_beside
 from hero_engine.study.chart import Curve, draw
 from hero_engine.study.study import Outcome
-from hero_engine.study.summary import Mean, Row, summarise
+from hero_engine.study.summary import Mean, Row, labels_needed, summarise
 
 BARS = "▁▂▃▄▅▆▇█"
 REACH = (0.5, 0.7, 0.9)
@@ -44,7 +44,7 @@ class Report:
 def write_report(outcome: Outcome, command: str, reach: Sequence[float] = REACH) -> Report:
     """Tables and plots of all that is there, into the study's folder."""
     rows = summarise(outcome, reach)
-    tables = [success_table(outcome, rows), needed_table(rows, reach)]
+    tables = [success_table(outcome, rows), needed_table(rows, reach), *even_tables(rows)]
     out = outcome.plan.out
     tasks = dict.fromkeys(line["task"] for line in outcome.lines)
     plots = [_plot(outcome, task, rows) for task in tasks]
@@ -151,6 +151,38 @@ def _reached(row: Row, level: float) -> str:
     if mean is None:
         return f"not by {row.labels}"
     return mean.text(0) if count == row.seeds else f"{mean.text(0)} ({count} of {row.seeds} seeds)"
+
+
+def even_tables(rows: Sequence[Row]) -> list[Table]:
+    """How many labels make the other methods even with the first one, by their mean curves.
+
+    No table where there is nothing to compare.
+    """
+    name = rows[0].method if rows else ""
+    first = {row.task: row for row in rows if row.method == name}
+    others = [row for row in rows if row.method != name and row.task in first]
+    if not others:
+        return []
+    headers = ("task", "method", "reaches", f"{name} for as much", f"{name} reaches", "for as much")
+    return [Table(f"Even with {name}", headers, [_even(row, first[row.task]) for row in others])]
+
+
+def _even(row: Row, first: Row) -> tuple[str, ...]:
+    there, back = _for_as_much(first, row), _for_as_much(row, first)
+    return (row.task, row.method, _last(row), there, _last(first), back)
+
+
+def _last(row: Row) -> str:
+    return f"{row.fresh.mean:.3f} with {row.labels}"
+
+
+def _for_as_much(row: Row, other: Row) -> str:
+    """Labels that a method needs for another's last success, and how many times as many."""
+    points = [(0, row.base), *((labels, mean.mean) for labels, mean in row.curve)]
+    needed = labels_needed(points, other.fresh.mean)
+    if needed is None:
+        return f"more than {row.labels} (> {row.labels / other.labels:.1f} times as many)"
+    return f"{needed:.0f} ({needed / other.labels:.1f} times as many)"
 
 
 def sparkline(values: Sequence[float]) -> str:
