@@ -1,6 +1,7 @@
 """From labels to rewards, and from rewards to advantages (paper, sections 4.2 and 3)."""
 
 from dataclasses import dataclass
+from math import pi
 from typing import Self
 
 import torch
@@ -14,6 +15,8 @@ NEWTON_STEPS = 12
 SPREAD = 5.0
 """Deviation of the logits that standardised features are given before there are labels."""
 SMALLEST_DEVIATION = 1e-3
+SMALLEST_VARIANCE = 1e-6
+"""Of a label, by the chance that was fitted to it."""
 
 
 @torch.no_grad()
@@ -46,12 +49,19 @@ class ChanceOfGood:
 
     As Platt (1999) does, the targets it is fitted to are not 1 and 0 but (G + 1)/(G + 2) and
     1/(B + 2), with G goods and B bads. Features are shifted and scaled first, all float64.
+
+    A chance is a mean over the weights that the labels leave possible (Laplace's approximation,
+    with the offset taken as known), by MacKay's (1992) formula. So it is nearer to one half the
+    less a picture is like any labelled one: what an update makes of a model would else soon be
+    something that no label speaks of, and that the head is sure of (docs/results.md).
     """
 
     centre_F: Tensor
     scale_F: Tensor
     weights_F: Tensor
     offset: Tensor
+    seen_N_F: Tensor
+    shared_N_N: Tensor
 
     @classmethod
     @torch.no_grad()
@@ -71,14 +81,27 @@ class ChanceOfGood:
         good = good_N.to(features.device)
         goods, bads = int(good.sum()), int((~good).sum())
         targets = torch.where(good, (goods + 1) / (goods + 2), 1 / (bads + 2)).to(features)
-        weights, offset = fit_logistic((features - centre) * scale, targets)
-        return cls(centre, scale, weights, offset)
+        seen = (features - centre) * scale
+        weights, offset = fit_logistic(seen, targets)
+        chances = (seen @ weights + offset).sigmoid()
+        noise = 1 / (chances * (1 - chances)).clamp(min=SMALLEST_VARIANCE)
+        return cls(centre, scale, weights, offset, seen, (seen @ seen.T + noise.diag()).inverse())
 
     @torch.no_grad()
     def __call__(self, features_B_F: Tensor) -> Tensor:
         """(B,) in 0..1, float64."""
         scaled = (features_B_F.double() - self.centre_F) * self.scale_F
-        return (scaled @ self.weights_F + self.offset).sigmoid()
+        logits = scaled @ self.weights_F + self.offset
+        return (logits / (1 + pi / 8 * self._variance(scaled)).sqrt()).sigmoid()
+
+    def _variance(self, scaled_B_F: Tensor) -> Tensor:
+        """Of the logits, by the weights' posterior covariance (X^T W X + I)^-1: (B,).
+
+        By Woodbury's identity it is I - X^T (X X^T + W^-1)^-1 X, with X the labelled pictures.
+        """
+        likeness = scaled_B_F @ self.seen_N_F.T
+        known = ((likeness @ self.shared_N_N) * likeness).sum(1)
+        return (scaled_B_F.square().sum(1) - known).clamp(min=0)
 
 
 def fit_logistic(features_N_F: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:

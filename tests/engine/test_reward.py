@@ -1,5 +1,7 @@
 """Rewards and advantages against numpy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -103,7 +105,55 @@ def test_standardised_features_lose_their_units() -> None:
     assert float(plain.std()) > 0.1
 
 
-def test_chances_of_a_single_kind_are_platts_target() -> None:
-    good = torch.ones(3, dtype=torch.bool)
-    chances = ChanceOfGood.fit(LATENTS[:3].flatten(1), good, standardise=False)
-    assert chances(LATENTS.flatten(1)).tolist() == pytest.approx([4 / 5] * 4, abs=1e-6)
+def laplace(
+    features: torch.Tensor, good: torch.Tensor, unseen: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weights' posterior covariance as a whole matrix, and the logits of unseen pictures."""
+    goods, bads = int(good.sum()), int((~good).sum())
+    targets = torch.where(good, (goods + 1) / (goods + 2), 1 / (bads + 2)).double()
+    weights, offset = fit_logistic(features, targets)
+    chances = (features @ weights + offset).sigmoid()
+    hessian = (features.T * (chances * (1 - chances))) @ features + torch.eye(features.shape[1])
+    return hessian.inverse(), unseen @ weights + offset
+
+
+@pytest.mark.parametrize(("count", "width"), [(60, 4), (12, 30)])
+def test_chances_are_means_over_the_weights_that_are_left(count: int, width: int) -> None:
+    """MacKay's formula with the covariance as a whole matrix; and the mean itself, by drawing."""
+    random = torch.Generator().manual_seed(5)
+    features = torch.randn(count, width, generator=random, dtype=torch.float64)
+    unseen = 2 * torch.randn(40, width, generator=random, dtype=torch.float64)
+    good = features[:, 0] + 0.5 * features[:, 1] > 0.2
+    got = ChanceOfGood.fit(features, good, standardise=False)(unseen)
+    covariance, logits = laplace(features, good, unseen)
+    variance = ((unseen @ covariance) * unseen).sum(1)
+    want = (logits / (1 + math.pi / 8 * variance).sqrt()).sigmoid()
+    assert torch.allclose(got, want, atol=1e-9)
+    root = torch.linalg.cholesky(covariance)
+    drawn = torch.randn(width, 20_000, generator=random, dtype=torch.float64)
+    mean = (logits[:, None] + unseen @ root @ drawn).sigmoid().mean(1)
+    assert float((got - mean).abs().max()) < 0.03
+
+
+def test_what_is_like_no_labelled_picture_is_nearer_to_one_half() -> None:
+    """Goods and bads lie on one axis; the farther a picture lies off it, the less is known."""
+    along = torch.linspace(-3, 3, 40, dtype=torch.float64)
+    features = torch.stack([along, torch.zeros(40, dtype=torch.float64)], 1)
+    chance = ChanceOfGood.fit(features, along > 0, standardise=False)
+    off = torch.tensor([0.0, 1.0, 3.0, 10.0, 100.0], dtype=torch.float64)
+    chances = chance(torch.stack([torch.full((5,), 2.0, dtype=torch.float64), off], 1)).tolist()
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] > 0.9 and 0.5 < chances[-1] < 0.55
+
+
+def test_of_a_single_kind_only_the_offset_is_known() -> None:
+    """No weight is anything but 0 a posteriori; Platt's target 4/5 where features are 0."""
+    latents = LATENTS[:3].flatten(1).double()
+    chances = ChanceOfGood.fit(latents, torch.ones(3, dtype=torch.bool), standardise=False)
+    places = torch.cat([torch.zeros(1, 2), LATENTS.flatten(1)]).double()
+    covariance, logits = laplace(latents, torch.ones(3, dtype=torch.bool), places)
+    assert logits.tolist() == pytest.approx([math.log(4)] * 5, abs=1e-6)
+    variance = ((places @ covariance) * places).sum(1)
+    want = (math.log(4) / (1 + math.pi / 8 * variance).sqrt()).sigmoid()
+    assert chances(places).tolist() == pytest.approx(want.tolist(), abs=1e-6)
+    assert float(chances(places)[0]) == pytest.approx(4 / 5, abs=1e-6)
