@@ -193,14 +193,16 @@ class ForwardUpdate:
         sign = per_image(torch.where(rows.good, beta, -beta), new)
         errors_B = self._errors(rows, old + sign * (new - old))
         weights_B = torch.where(rows.good, 1.0, self.settings.bad_weight).to(errors_B)
-        return (weights_B * errors_B).mean() + self._pulled(new, rows, prompt)
+        return (weights_B * errors_B).mean() + self._pulled(new, old, rows, prompt)
 
-    def _pulled(self, new: Tensor, rows: "Rows", prompt: "Prompt") -> Tensor:
-        """What the distance to the base costs."""
+    def _pulled(self, new: Tensor, old: Tensor, rows: "Rows", prompt: "Prompt") -> Tensor:
+        """What the distance to the base costs; `old` is the base where that is the reference."""
         if self.settings.pull == 0:
             return new.new_zeros(())
-        with torch.no_grad(), self.model.base():
-            base = self.model.predict(rows.x_t, rows.timesteps, prompt)
+        base = old
+        if self.settings.reference != "base":
+            with torch.no_grad(), self.model.base():
+                base = self.model.predict(rows.x_t, rows.timesteps, prompt)
         return self.settings.pull * (new - base).square().mean()
 
     def _errors(self, rows: "Rows", prediction: Tensor) -> Tensor:

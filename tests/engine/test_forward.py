@@ -18,6 +18,8 @@ from hero_engine.updates import Experience, Memory
 from hero_engine.updates.forward import ForwardUpdate
 
 SETTINGS = ForwardSettings(steps=3, goods=4, bads=4, learning_rate=1e-3)
+SETTLING = ForwardSettings(goods=32, bads=32, weight_decay=0, betas=(0.9, 0.99))
+"""For an update that comes to its minimum."""
 
 
 def experience(latents: torch.Tensor, good: list[bool | None], round: int = 0) -> Experience:
@@ -202,16 +204,7 @@ def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float, pu
     """pred+ wants the mean of goods, pred- that of bads: m = (goods - bads) / (2 beta); a pull
     leaves beta^2 / (beta^2 + pull) of that."""
     latents = numbers(0.5, 0.7, 0.9, -0.1, 0.1, -0.3)
-    settings = ForwardSettings(
-        steps=400,
-        goods=32,
-        bads=32,
-        learning_rate=0.01,
-        beta=beta,
-        pull=pull,
-        weight_decay=0,
-        betas=(0.9, 0.99),
-    )
+    settings = replace(SETTLING, steps=400, learning_rate=0.01, beta=beta, pull=pull)
     update = ForwardUpdate(settings, bell_model)
     update.step(experience(latents, [True, True, True, False, False, False]))
     want = (0.7 + 0.1) / (2 * beta) * beta**2 / (beta**2 + pull)
@@ -222,17 +215,8 @@ def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float, pu
 def test_a_pull_bounds_all_rounds_together(bell_model: Any, pull: float, ends_at: float) -> None:
     """Six rounds with the round's own policy as `old`: each adds (goods - bads) / 2 = 0.4, or,
     with a pull of 1, goes half the way to 0.4."""
-    settings = ForwardSettings(
-        steps=150,
-        goods=32,
-        bads=32,
-        learning_rate=0.02,
-        pull=pull,
-        reference="round",
-        history="round",
-        weight_decay=0,
-        betas=(0.9, 0.99),
-    )
+    own: dict[str, Any] = {"reference": "round", "history": "round"}
+    settings = replace(SETTLING, steps=150, learning_rate=0.02, pull=pull, **own)
     update = ForwardUpdate(settings, bell_model)
     for round in range(6):
         update.step(experience(numbers(0.7, -0.1), [True, False], round))
