@@ -38,8 +38,12 @@ class Sent:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What a process on a measuring terminal finds: no tmux, true colour, no NO_COLOR."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")}
+    """What a process on a measuring terminal finds: true colour, and nothing of another terminal.
+
+    COLUMNS and LINES would have a page painted in their size before it is in the terminal's own.
+    """
+    others = ("TMUX", "NO_COLOR", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if name not in others}
     return kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | more
 
 
