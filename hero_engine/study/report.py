@@ -16,6 +16,8 @@ from hero_engine.study.summary import Mean, Row, labels_needed, summarise
 BARS = "▁▂▃▄▅▆▇█"
 REACH = (0.5, 0.7, 0.9)
 """Success rates that labels are counted to."""
+MOST_COLUMNS = 8
+"""Numbers of labels that a table shows at most."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,12 @@ class Report:
 def write_report(outcome: Outcome, command: str, reach: Sequence[float] = REACH) -> Report:
     """Tables and plots of all that is there, into the study's folder."""
     rows = summarise(outcome, reach)
-    tables = [success_table(outcome, rows), needed_table(rows, reach), *even_tables(rows)]
+    tables = [
+        success_table(outcome, rows),
+        by_labels_table(rows),
+        needed_table(rows, reach),
+        *even_tables(rows),
+    ]
     out = outcome.plan.out
     tasks = dict.fromkeys(line["task"] for line in outcome.lines)
     plots = [_plot(outcome, task, rows) for task in tasks]
@@ -134,6 +141,20 @@ def _cells(row: Row) -> tuple[str, ...]:
         _text(row.kl, 0),
         _text(row.transfer),
     )
+
+
+def by_labels_table(rows: Sequence[Row]) -> Table:
+    """Success with fresh noise at as many numbers of labels as fit, the largest among them."""
+    shown = sorted({labels for row in rows for labels, _ in row.curve})
+    while len(shown) > MOST_COLUMNS:
+        shown = shown[::-2][::-1]
+    found = []
+    for row in rows:
+        at = {labels: mean.text(2) for labels, mean in row.curve}
+        cells = (at.get(labels, "") for labels in shown)
+        found.append((row.task, row.method, str(row.seeds), f"{row.base:.2f}", *cells))
+    headers = ("task", "method", "seeds", "0 labels", *map(str, shown))
+    return Table("By labels, with fresh noise", headers, found)
 
 
 def needed_table(rows: Sequence[Row], reach: Sequence[float]) -> Table:

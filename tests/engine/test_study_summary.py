@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hero_engine.study.chart import Curve, draw
 from hero_engine.study.methods import read_contenders
 from hero_engine.study.plan import Plan
-from hero_engine.study.report import sparkline, write_report
+from hero_engine.study.report import by_labels_table, sparkline, write_report
 from hero_engine.study.study import Outcome
 from hero_engine.study.summary import STUDENT_T_95, labels_needed, mean_of, summarise
 
@@ -124,6 +125,9 @@ def test_report(outcome: Outcome, tmp_path: Path) -> None:
         "| hands | *base, eta 0.5* | 0 |  | 0.400 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
         "| hands | *“a fine hand”* | 0 |  | 0.700 |  |  |  | 0.25 |  |  |  |",
         "| hands | sft | 128 | 1 | 0.550 |  |  | ▄▅▅ | 0.50 | 0.50 | 20 | 0.500 |",
+        "| task | method | seeds | 0 labels | 64 | 128 |",
+        "| hands | hero | 2 | 0.30 | 0.55 ± 0.64 | 0.75 ± 0.64 |",  # half: 12.706 * .05
+        "| hands | sft | 1 | 0.40 | 0.50 | 0.55 |",
         "| hands | hero | 75 ± 136 | 176 (1 of 2 seeds) |",
         "| hands | sft | not by 128 | not by 128 |",
         # hero: .3, .55, .75; sft: .4, .5, .55
@@ -135,6 +139,15 @@ def test_report(outcome: Outcome, tmp_path: Path) -> None:
         report.plots == [tmp_path / "hands.png"] and report.plots[0].read_bytes()[:4] == b"\x89PNG"
     )
     assert (tmp_path / "summary.json").exists()
+
+
+def test_a_table_by_labels_has_room_for_eight_numbers(outcome: Outcome) -> None:
+    rates = [0.01 * at for at in range(1, 20)]
+    rows = summarise(replace(outcome, cells=[cell("hero", 0, *rates), cell("sft", 0, 0.5)]), ())
+    hero, sft = by_labels_table(rows).rows
+    shown = by_labels_table(rows).headers[4:]
+    assert shown == ("192", "448", "704", "960", "1216")  # every second of every second
+    assert hero[4:] == ("0.03", "0.07", "0.11", "0.15", "0.19") and sft[4:] == ("",) * 5
 
 
 def test_sparkline() -> None:

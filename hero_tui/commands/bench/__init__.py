@@ -134,7 +134,7 @@ def waiting(
 def learn(
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A few minutes: hands, three methods, one seed, 256 labels."),
+        typer.Option("--quick", help="A few minutes: hands, four methods, one seed, 256 labels."),
     ] = False,
     tasks: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Tasks; else the six, or hands if quick.")
