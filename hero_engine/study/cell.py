@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 
 from hero_engine import __version__
 from hero_engine.checked import flat
+from hero_engine.config import Settings
 from hero_engine.disk.files import write_atomically
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.rundir import RunDir, is_run
@@ -228,12 +229,20 @@ def made_with() -> dict[str, str]:
 
 
 def _check_same(path: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Figures of different making do not mix; a setting that came later was not there to differ."""
+    """Figures of different making do not mix.
+
+    A setting that came later was not there to differ, and those of another update change nothing.
+    """
+    others = set(get_args(get_type_hints(Settings)["update"])) - {wanted["settings"]["update"]}
     before, now = (
         {**each["settings"], "images": each["images"], "every": each.get("every")}
         for each in (kept, wanted)
     )
-    changed = [name for name in now if name in before and before[name] != now[name]]
+    changed = [
+        name
+        for name in now
+        if name in before and before[name] != now[name] and name.partition(".")[0] not in others
+    ]
     if changed:
         name = changed[0]
         raise HeroError(

@@ -43,15 +43,20 @@ class Report:
     plots: list[Path]
 
 
-def write_report(outcome: Outcome, command: str, reach: Sequence[float] = REACH) -> Report:
-    """Tables and plots of all that is there, into the study's folder."""
-    rows = summarise(outcome, reach)
-    tables = [
+def tables_of(outcome: Outcome, rows: Sequence[Row], reach: Sequence[float] = REACH) -> list[Table]:
+    """All there are; rows: see `summarise`."""
+    return [
         success_table(outcome, rows),
         by_labels_table(rows),
         needed_table(rows, reach),
         *even_tables(rows),
     ]
+
+
+def write_report(outcome: Outcome, command: str, reach: Sequence[float] = REACH) -> Report:
+    """Tables and plots of all that is there, into the study's folder."""
+    rows = summarise(outcome, reach)
+    tables = tables_of(outcome, rows, reach)
     out = outcome.plan.out
     tasks = dict.fromkeys(line["task"] for line in outcome.lines)
     plots = [_plot(outcome, task, rows) for task in tasks]
@@ -73,7 +78,7 @@ def facts(outcome: Outcome) -> str:
     """What the figures are of, in a few sentences."""
     plan = outcome.plan
     makers = sorted({_made(cell["made_with"]) for cell in outcome.cells})
-    unfinished = f" {outcome.missing} runs are not finished." if outcome.missing else ""
+    unfinished = f" Not finished: {outcome.missing} of the runs." if outcome.missing else ""
     return (
         f"Labels from `{plan.labeller}`; {plan.images} pictures a score, the same noises for all, "
         "scored by the judge that never labels. ± is half of the 95% interval over seeds "

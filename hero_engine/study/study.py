@@ -51,14 +51,20 @@ def run_study(plan: Plan, on_progress: OnProgress, on_point: OnPoint) -> Outcome
     return outcome(plan, lines)
 
 
+def read_study(plan: Plan) -> Outcome:
+    """What is on the disk; nothing is run. HeroError, exit code 4, where it holds none of it."""
+    lines = (read_figures(line.path) for line in plan.lines().values())
+    return outcome(plan, [line for line in lines if line])
+
+
 def outcome(plan: Plan, lines: list[dict[str, Any]]) -> Outcome:
-    """What is on the disk."""
+    """With the cells that are on the disk."""
     cells = [(cell, read_figures(plan.figures_path(cell))) for cell in plan.cells()]
     missing = sum(not is_finished(figures, cell) for cell, figures in cells)
     begun = [figures for _, figures in cells if figures.get("points")]
     if not begun:
         raise HeroError(
-            f"{plan.out} holds no figures yet; other processes work on all of its runs",
+            f"{plan.out} holds no figures of these runs yet; others may be at work on them",
             exit_code=ExitCode.RUN,
         )
     return Outcome(plan, lines, begun, missing)

@@ -32,5 +32,12 @@ def test_a_study_from_the_command_line(hero: Hero, tiny_model: Path) -> None:
     [row] = json.loads(again.out)
     assert (row["method"], row["seeds"], row["labels"]) == ("sft", 2, 8)
 
+    for path in (out / "results.md", out / "hands.png"):
+        path.unlink()
+    report = hero.warm(*command, "--seeds", "0-2", "--report").end()
+    assert report.code == 0 and report.out == done.out and "labels, fresh" not in report.err
+    assert "not there, or not finished: 1 of the runs" in report.err
+    assert (out / "results.md").exists() and (out / "hands.png").exists()
+
     other = hero.warm(*command, "--images", 3).end()
     assert other.code == 4 and "choose another --out" in other.err

@@ -11,7 +11,7 @@ import pytest
 from refusals import refused
 from tiny_runs import tiny_settings
 
-from hero_engine.checked import flat
+from hero_engine.checked import flat, merge
 from hero_engine.config import Settings, with_changes
 from hero_engine.disk.journal import Journal
 from hero_engine.disk.rundir import RunDir
@@ -22,7 +22,7 @@ from hero_engine.study.cell import InUse, Watch, read_figures, work
 from hero_engine.study.methods import ABLATIONS, METHODS, read_contenders
 from hero_engine.study.plan import TUNED, TUNING, Cell, Plan, study_task
 from hero_engine.study.report import write_report
-from hero_engine.study.study import run_study
+from hero_engine.study.study import read_study, run_study
 from hero_engine.tasks import list_tasks
 
 
@@ -141,6 +141,16 @@ def test_what_does_not_mix(make: Callable[..., Plan]) -> None:
             work(other, only(other), Watch())
 
 
+def test_settings_of_an_update_that_is_not_used_may_change(make: Callable[..., Plan]) -> None:
+    plan = make(labels=6, contenders=read_contenders("sft"))
+    figures = work(plan, only(plan), Watch())
+    other = merge(plan.changes, {"forward": {"steps": 9}})
+    assert work(replace(plan, changes=other), only(plan), Watch(point=pytest.fail)) == figures
+    other = merge(plan.changes, {"sft": {"steps": 9}})
+    with refused(ExitCode.RUN, "made with sft.steps = 40, not 9"):
+        work(replace(plan, changes=other), only(replace(plan, changes=other)), Watch())
+
+
 def test_a_cell_of_another_process_is_left_to_it(make: Callable[..., Plan]) -> None:
     plan = make()
     folder = RunDir.create(plan.run_path(only(plan)), only(plan).settings(), only(plan).task)
@@ -156,8 +166,13 @@ def test_a_study_from_end_to_end(make: Callable[..., Plan]) -> None:
     assert (outcome.missing, len(outcome.cells), len(outcome.lines)) == (0, 4, 1)
     assert [row.seeds for row in write_report(outcome, "x").rows] == [2, 2]
     again: list[tuple[int, int]] = []
-    run_study(plan, lambda *at: again.append(at), pytest.fail)
+    outcome = run_study(plan, lambda *at: again.append(at), pytest.fail)
     assert again == [(0, 0)]
+    assert read_study(plan) == outcome
+    more = read_study(replace(plan, seeds=(0, 1, 2), tasks=("hands", "mountain")))
+    assert (more.cells, more.lines, more.missing) == (outcome.cells, outcome.lines, 8)
+    with refused(ExitCode.RUN, "holds no figures of these runs yet"):
+        read_study(replace(plan, seeds=(7,)))
 
 
 def test_the_plan(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_report(outcome: Outcome, tmp_path: Path) -> None:
     report = write_report(outcome, "hero bench learn --x", (0.6, 0.85))
     text = (tmp_path / "results.md").read_text("utf-8")
     assert text.startswith("# `hero bench learn --x`\n")
-    assert "1 runs are not finished." in text and "on abacus (1 threads)" in text
+    assert "Not finished: 1 of the runs." in text and "on abacus (1 threads)" in text
     for line in [
         "| hands | *base, eta 1* | 0 |  | 0.300 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
         "| hands | *base, eta 0.5* | 0 |  | 0.400 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",

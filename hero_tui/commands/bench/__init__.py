@@ -169,6 +169,9 @@ def learn(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where runs, figures, tables and plots go.")
     ] = None,
+    only_report: Annotated[
+        bool, typer.Option("--report", help="Only tables and plots of what is there already.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Methods side by side: success by labels, over tasks and seeds.
@@ -184,4 +187,4 @@ def learn(
     choice = Choice(
         quick, tasks, methods, seeds, labeller, labels, every, images, settings or [], out
     )
-    bench_learn(choice, as_json=as_json)
+    bench_learn(choice, only_report=only_report, as_json=as_json)

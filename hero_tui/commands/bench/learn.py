@@ -21,6 +21,7 @@ from hero_tui.commands.run import changes_of
 if TYPE_CHECKING:
     from hero_engine.study.plan import Cell, Plan
     from hero_engine.study.report import Report
+    from hero_engine.study.study import Outcome
 
 FULL = {"labels": 512, "images": 128}
 QUICK = {"labels": 256, "images": 64}
@@ -91,12 +92,35 @@ def read_seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def bench_learn(choice: Choice, *, as_json: bool) -> None:
+def bench_learn(choice: Choice, *, only_report: bool, as_json: bool) -> None:
     """Do what is missing of the study, then print all of it; methods "list" only says them."""
     if choice.methods == "list":
         say(said(METHODS))
         return
     plan = choice.plan()
+    outcome = read_plan(plan) if only_report else run_plan(plan)
+    from hero_engine.study.report import write_report
+
+    report = write_report(outcome, choice.command())
+    if as_json:
+        data((plan.out / "summary.json").read_text("utf-8"))
+    else:
+        show(report)
+    talk(f"tables and plots: {plan.out}/results.md; labels and figures: {plan.out}/cells")
+
+
+def read_plan(plan: Plan) -> Outcome:
+    """What is there of the study."""
+    from hero_engine.study.study import read_study
+
+    outcome = read_study(plan)
+    if outcome.missing:
+        talk(f"{plan.out}: not there, or not finished: {outcome.missing} of the runs")
+    return outcome
+
+
+def run_plan(plan: Plan) -> Outcome:
+    """All of the study, but what other processes are at work on."""
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,17 +128,10 @@ def bench_learn(choice: Choice, *, as_json: bool) -> None:
             f"cannot write to {plan.out}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
         ) from error
     talk(f"{plan.out}: {sum(1 for _ in plan.cells())} runs; interrupt and start again as you like")
-    from hero_engine.study.report import write_report
     from hero_engine.study.study import run_study
 
     with watching() as (on_progress, on_point):
-        outcome = run_study(plan, on_progress, on_point)
-    report = write_report(outcome, choice.command())
-    if as_json:
-        data((plan.out / "summary.json").read_text("utf-8"))
-    else:
-        show(report)
-    talk(f"tables and plots: {plan.out}/results.md; labels and figures: {plan.out}/cells")
+        return run_study(plan, on_progress, on_point)
 
 
 @contextmanager
