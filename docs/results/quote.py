@@ -1,0 +1,95 @@
+"""Put the study's tables into the documents, so that they say what the figures beside this say.
+
+::
+
+    python docs/results/quote.py                # after new figures
+    python docs/results/quote.py --check        # only say where a table differs
+
+A quoted table stands under a comment of its own: a table's title, the options of
+``hero bench learn --report`` that print it, and the columns if not all of them are wanted:
+
+    <!-- quote: By labels | --out docs/results/study --methods hero,hero+@128 | task; method; 64 -->
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hero_engine.errors import HeroError
+from hero_engine.study.report import REACH, Table, tables_of
+from hero_engine.study.study import read_study
+from hero_engine.study.summary import summarise
+from hero_tui.commands.bench.learn import Choice
+
+PROJECT = Path(__file__).parents[2]
+DOCUMENTS = ("README.md", "docs/results.md", "docs/learning.md")
+QUOTED = re.compile(r"(?P<order><!-- quote: (?P<what>.+?) -->\n)(?P<table>(\|.*\n)*)")
+
+
+def quoted(text: str) -> str:
+    """The document with each quoted table as the figures have it now."""
+    return QUOTED.sub(lambda found: found["order"] + table(found["what"]), text)
+
+
+def table(order: str) -> str:
+    """A table in Markdown. HeroError where there are no such figures, title or column."""
+    title, options, *columns = (part.strip() for part in order.split("|"))
+    tables = read_tables(shlex.split(options))
+    chosen = next((each for each in tables if each.title.startswith(title)), None)
+    if chosen is None:
+        raise HeroError(f"no table {title!r}; there are: {', '.join(t.title for t in tables)}")
+    if columns:
+        chosen = only(chosen, [name.strip() for name in columns[0].split(";")])
+    lines = chosen.markdown().splitlines()
+    return "\n".join(line for line in lines if line.startswith("|")) + "\n"
+
+
+def read_tables(options: Sequence[str]) -> list[Table]:
+    """What `hero bench learn --report` prints with these options; it is not written anywhere."""
+    parser = argparse.ArgumentParser(prog="quote:")
+    for name in ("out", "tasks", "methods", "seeds"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--labeller", default="judge")
+    given = parser.parse_args(options)
+    choice = Choice(
+        False, given.tasks, given.methods, given.seeds, given.labeller, None, None, None, [],
+        PROJECT / given.out,
+    )  # fmt: skip
+    outcome = read_study(choice.plan())
+    return tables_of(outcome, summarise(outcome, REACH))
+
+
+def only(wide: Table, columns: Sequence[str]) -> Table:
+    """Some columns of a table, in this order. HeroError for one it has not."""
+    missing = [name for name in columns if name not in wide.headers]
+    if missing:
+        raise HeroError(f"no column {missing[0]!r}; there are: {', '.join(wide.headers)}")
+    at = [wide.headers.index(name) for name in columns]
+    return Table(wide.title, tuple(columns), [tuple(row[i] for i in at) for row in wide.rows])
+
+
+def main() -> int:
+    """1 where --check finds a difference."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    check, differ = parser.parse_args().check, False
+    for name in DOCUMENTS:
+        path = PROJECT / name
+        text = path.read_text("utf-8")
+        new = quoted(text)
+        if new == text:
+            continue
+        differ = True
+        print(f"{name}: " + ("differs from the figures" if check else "changed"))
+        if not check:
+            path.write_text(new, "utf-8")
+    return int(check and differ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Tables in the documents are the outcome of the figures that are committed beside them."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hero_engine.errors import HeroError
+
+PROJECT = Path(__file__).parents[2]
+STUDY = "--out docs/results/study --tasks hands --methods hero --seeds 3"
+ORDER = f"<!-- quote: By labels | {STUDY} {{}} -->\n"
+
+
+@pytest.fixture(scope="module")
+def quote() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("quote", PROJECT / "docs/results/quote.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/learning.md"])
+def test_every_quoted_table_is_what_the_figures_say(quote: ModuleType, name: str) -> None:
+    text = (PROJECT / name).read_text("utf-8")
+    assert quote.quoted(text) == text, "run: python docs/results/quote.py"
+    assert name in quote.DOCUMENTS
+
+
+def test_a_table_that_differs_is_put_right(quote: ModuleType) -> None:
+    order = ORDER.format("| method; 0 labels; 512")
+    right = (
+        f"Before.\n\n{order}"
+        "| method | 0 labels | 512 |\n| --- | --- | --- |\n| hero | 0.41 | 0.79 |\n"
+        "\nAfter.\n"
+    )
+    for wrong in ("", "| method |\n| --- |\n| hero |\n", "| hero | 0.99 |\n"):
+        assert quote.quoted(f"Before.\n\n{order}{wrong}\nAfter.\n") == right
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ("| method; label", "no column 'label'; there are: task, method, "),
+        ("--seeds 99", "holds no figures"),
+    ],
+)
+def test_orders_that_cannot_be(quote: ModuleType, order: str, said: str) -> None:
+    with pytest.raises(HeroError, match=said):
+        quote.quoted(ORDER.format(order))
