@@ -6,9 +6,11 @@
     python docs/results/quote.py --check        # only say where a table differs
 
 A quoted table stands under a comment of its own: a table's title, the options of
-``hero bench learn --report`` that print it, and the columns if not all of them are wanted:
+``hero bench learn --report`` that print it, and the columns if not all of them are wanted. Options
+after "&&" are added to the first ones, and print further rows:
 
     <!-- quote: By labels | --out docs/results/study --methods hero,hero+@128 | task; method; 64 -->
+    <!-- quote: By labels | --out study --tasks hands && --labeller judge:flip=0.1 | method; 512 -->
 """
 
 from __future__ import annotations
@@ -39,14 +41,23 @@ def quoted(text: str) -> str:
 def table(order: str) -> str:
     """A table in Markdown. HeroError where there are no such figures, title or column."""
     title, options, *columns = (part.strip() for part in order.split("|"))
-    tables = read_tables(shlex.split(options))
-    chosen = next((each for each in tables if each.title.startswith(title)), None)
-    if chosen is None:
-        raise HeroError(f"no table {title!r}; there are: {', '.join(t.title for t in tables)}")
+    first, *more = options.split("&&")
+    found = [titled(title, read_tables(shlex.split(first)))]
+    found += [titled(title, read_tables(shlex.split(f"{first} {each}"))) for each in more]
     if columns:
-        chosen = only(chosen, [name.strip() for name in columns[0].split(";")])
-    lines = chosen.markdown().splitlines()
+        names = [name.strip() for name in columns[0].split(";")]
+        found = [only(each, names) for each in found]
+    all_rows = Table(title, found[0].headers, [row for each in found for row in each.rows])
+    lines = all_rows.markdown().splitlines()
     return "\n".join(line for line in lines if line.startswith("|")) + "\n"
+
+
+def titled(title: str, tables: Sequence[Table]) -> Table:
+    """The table whose title begins so. HeroError where there is none."""
+    for each in tables:
+        if each.title.startswith(title):
+            return each
+    raise HeroError(f"no table {title!r}; there are: {', '.join(t.title for t in tables)}")
 
 
 def read_tables(options: Sequence[str]) -> list[Table]:

@@ -131,10 +131,9 @@ def _line(lines: dict[str, Any], name: str) -> tuple[str, ...]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     curve = [row.base, *(mean.mean for _, mean in row.curve)]
-    labeller = row.labeller.removeprefix("judge:")
     return (
         row.task,
-        f"{row.method} ({labeller})" if labeller != "judge" else row.method,
+        _name(row),
         str(row.labels),
         str(row.seeds),
         row.fresh.text(),
@@ -157,7 +156,7 @@ def by_labels_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         at = {labels: mean.text(2) for labels, mean in row.curve}
         cells = (at.get(labels, "") for labels in shown)
-        found.append((row.task, row.method, str(row.seeds), f"{row.base:.2f}", *cells))
+        found.append((row.task, _name(row), str(row.seeds), f"{row.base:.2f}", *cells))
     headers = ("task", "method", "seeds", "0 labels", *map(str, shown))
     return Table("By labels, with fresh noise", headers, found)
 
@@ -168,7 +167,7 @@ def needed_table(rows: Sequence[Row], reach: Sequence[float]) -> Table:
     return Table(
         "Labels needed, with fresh noise",
         headers,
-        [(row.task, row.method, *(_reached(row, level) for level in reach)) for row in rows],
+        [(row.task, _name(row), *(_reached(row, level) for level in reach)) for row in rows],
     )
 
 
@@ -195,7 +194,13 @@ def even_tables(rows: Sequence[Row]) -> list[Table]:
 
 def _even(row: Row, first: Row) -> tuple[str, ...]:
     there, back = _for_as_much(first, row), _for_as_much(row, first)
-    return (row.task, row.method, _last(row), there, _last(first), back)
+    return (row.task, _name(row), _last(row), there, _last(first), back)
+
+
+def _name(row: Row) -> str:
+    """The method, and its labeller where that is not simply the judge."""
+    labeller = row.labeller.removeprefix("judge:")
+    return row.method if labeller == "judge" else f"{row.method} ({labeller})"
 
 
 def _last(row: Row) -> str:

@@ -42,6 +42,16 @@ def test_a_table_that_differs_is_put_right(quote: ModuleType) -> None:
         assert quote.quoted(f"Before.\n\n{order}{wrong}\nAfter.\n") == right
 
 
+def test_further_options_print_further_rows(quote: ModuleType) -> None:
+    order = ORDER.format("&& --labeller judge:flip=0.1 && --seeds 4 | method; 0 labels; 512")
+    rows = quote.quoted(order).splitlines()[3:]
+    assert rows == [
+        "| hero | 0.41 | 0.79 |",
+        "| hero (flip=0.1) | 0.41 | 0.74 |",
+        "| hero | 0.41 | 0.72 |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("order", "said"),
     [
