@@ -35,7 +35,9 @@ def embedded(**changes: Any) -> Settings:
             features=256, head=(256, 128), learning_rate=1e-3, epochs=150
         ),
         "noise": NoiseSettings(fresh_share=0.25),
-        "forward": ForwardSettings(reference="round", history="round", beta=1.0, steps=40),
+        "forward": ForwardSettings(
+            loss="x0_normalised", reference="round", history="round", beta=1.0, steps=40
+        ),
     }
     if changes.get("update") in ("ddpo", "d3po"):
         # They learn from what the sampler's noise decides. The policy gradient's signal lies in the
