@@ -46,6 +46,9 @@ def table(order: str) -> str:
     found += [titled(title, read_tables(shlex.split(f"{first} {each}"))) for each in more]
     if columns:
         names = [name.strip() for name in columns[0].split(";")]
+        known = [name for each in found for name in each.headers]
+        if missing := [name for name in names if name not in known]:
+            raise HeroError(f"no column {missing[0]!r}; there are: {', '.join(known)}")
         found = [only(each, names) for each in found]
     all_rows = Table(title, found[0].headers, [row for each in found for row in each.rows])
     lines = all_rows.markdown().splitlines()
@@ -76,12 +79,11 @@ def read_tables(options: Sequence[str]) -> list[Table]:
 
 
 def only(wide: Table, columns: Sequence[str]) -> Table:
-    """Some columns of a table, in this order. HeroError for one it has not."""
-    missing = [name for name in columns if name not in wide.headers]
-    if missing:
-        raise HeroError(f"no column {missing[0]!r}; there are: {', '.join(wide.headers)}")
-    at = [wide.headers.index(name) for name in columns]
-    return Table(wide.title, tuple(columns), [tuple(row[i] for i in at) for row in wide.rows])
+    """Some columns of a table, in this order; one that it has not is empty."""
+    rows = [dict(zip(wide.headers, row, strict=True)) for row in wide.rows]
+    return Table(
+        wide.title, tuple(columns), [tuple(row.get(name, "") for name in columns) for row in rows]
+    )
 
 
 def main() -> int:
