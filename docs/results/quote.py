@@ -50,7 +50,8 @@ def table(order: str) -> str:
         if missing := [name for name in names if name not in known]:
             raise HeroError(f"no column {missing[0]!r}; there are: {', '.join(known)}")
         found = [only(each, names) for each in found]
-    all_rows = Table(title, found[0].headers, [row for each in found for row in each.rows])
+    rows = dict.fromkeys(row for each in found for row in each.rows)  # a base once
+    all_rows = Table(title, found[0].headers, list(rows))
     lines = all_rows.markdown().splitlines()
     return "\n".join(line for line in lines if line.startswith("|")) + "\n"
 
