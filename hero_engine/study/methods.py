@@ -80,7 +80,8 @@ ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero", "hero+": "hero-plus"
 
 HEADLINE = ("hero", "hero-plus", "hero-forward", "ddpo", "d3po", "sft")
 BEYOND = ("hero-plus", "hero-recent", "hero-probability")
-"""What goes beyond the paper; of the presets only "hero+" has any of it on (but its loss, which "embedded" has too)."""
+"""What goes beyond the paper; of the presets only "hero+" has it on, but for its loss, which
+"embedded" has too."""
 ABLATIONS = tuple(
     name
     for name in METHODS
