@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.content import Content
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from hero_engine.counting import round_name
@@ -38,7 +39,7 @@ class ProgressScreen(Screen[None], inherit_bindings=False):
         title = Line(id="progress-title")
         title.show(_title(self._state))
         yield title
-        yield Grid(*self._pieces(), id="charts")
+        yield self._charts()
         yield KeyFooter(self._keys.footer(keymap.PROGRESS), id="keys")
 
     def show_state(self, state: RunState) -> None:
@@ -51,11 +52,12 @@ class ProgressScreen(Screen[None], inherit_bindings=False):
         """Back to where it was asked for."""
         self.dismiss()
 
-    def _pieces(self) -> list[Chart | Static]:
+    def _charts(self) -> Widget:
         rounds = self._state.rounds
         if not rounds:
-            return [Static(Content.assemble(("Charts begin with the first round done.", "$quiet")))]
-        return [*charts(rounds), Static(seconds(rounds[-1]))]
+            none = Content.assemble(("Charts begin with the first round done.", "$quiet"))
+            return Static(none, id="no-charts")
+        return Grid(*charts(rounds), Static(seconds(rounds[-1])), id="charts")
 
 
 def _title(state: RunState) -> Content:

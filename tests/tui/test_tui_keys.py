@@ -240,6 +240,18 @@ async def test_charts_and_gallery_open_over_the_page_and_go_again(tmp_path: Path
         assert app.screen is app.labelling
 
 
+async def test_before_the_first_round_the_charts_are_one_line_and_then_come(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await pilot.press("f2")
+        await pilot.pause()
+        said = app.screen.query_one("#no-charts")
+        assert said.render_line(0).text.strip() == "Charts begin with the first round done."
+        engine.finish_round(0, 10)
+        await pilot.pause()
+        await pilot.pause()
+        assert not app.screen.query("#no-charts") and app.screen.query(Chart)
+
+
 async def test_the_theme_key_tries_the_next_and_every_theme_has_our_colours(
     tmp_path: Path,
 ) -> None:
