@@ -1,8 +1,9 @@
 """How a judge that stands in for a person departs from a perfect one.
 
-`judge:flip=0.1` gets a tenth of its labels wrong, `judge:lazy=5` marks at most 5 goods a page, and
-`judge:picky=green` wants green mountains where the task takes snowy ones too. Joined by commas:
-`judge:picky=green,flip=0.05`.
+`judge:flip=0.1` gets a tenth of its labels wrong; `judge:lazy=5` marks at most 5 goods a page and
+calls the others bad (Enter in the app); `judge:hurried=5` marks as few, but leaves the rest of
+such a page without a label (Ctrl+L); `judge:picky=green` wants green mountains where the task takes
+snowy ones too. Joined by commas: `judge:picky=green,flip=0.05`.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ from typing import TYPE_CHECKING
 from hero_engine.errors import HeroError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from hero_engine.tasks import Task
 
 JUDGE = "judge"
 PAGE = 32
 """Pictures on a full page of the app."""
+MOST = {"lazy", "hurried"}
+"""Habits that limit the goods of a page; a judge has one of them."""
 
 
 @dataclass(frozen=True)
 class Habits:
     """None, unless given.
 
-    flip: chance that a picture gets the other label, 0 to below 0.5. lazy: most goods a page, the
-    first ones in reading order; 0 for no limit. picky: a value of one of the subject's attributes
-    that good pictures must also have.
+    flip: chance that a label is the other one, 0 to below 0.5. lazy: most goods a page, the
+    first ones in reading order; 0 for no limit. hurried: the same, and what else is on a page with
+    more goods has no label; not together with lazy. picky: a value of one of the subject's
+    attributes that good pictures must also have.
     """
 
     flip: float = 0.0
     lazy: int = 0
+    hurried: int = 0
     picky: str = ""
 
     @property
@@ -58,26 +60,35 @@ class Habits:
             raise HeroError(f"picky={self.picky}: matters of taste in {task.name!r} are: {known}")
         return {**wanted, open_to_taste[self.picky]: self.picky}
 
-    def marked(
-        self, good: npt.NDArray[np.bool_], images: Sequence[int], seed: int, round: int
-    ) -> npt.NDArray[np.bool_]:
-        """What is marked good of the pictures (by index) that are: first lazy, then mistaken.
+    def labels(
+        self, good: Sequence[bool], images: Sequence[int], seed: int, round: int
+    ) -> list[bool | None]:
+        """Each picture's label, as from a person who sees what is good: first lazy or hurried, then
+        mistaken.
 
         Each picture's mistake is drawn from (seed, round, index) alone.
         """
-        import numpy as np
+        labels: list[bool | None] = list(good)
+        most = self.lazy or self.hurried or PAGE
+        for first in range(0, len(labels), PAGE):
+            page = range(first, min(first + PAGE, len(labels)))
+            goods = [place for place in page if good[place]]
+            if len(goods) > most:
+                for place in page:
+                    labels[place] = place in goods[:most] or (None if self.hurried else False)
+        if self.flip:
+            labels = [
+                label if label is None else label ^ self._mistaken(seed, round, image)
+                for label, image in zip(labels, images, strict=True)
+            ]
+        return labels
+
+    def _mistaken(self, seed: int, round: int, image: int) -> bool:
         import torch
 
         from hero_engine.seeds import generator
 
-        marked = good.copy()
-        for first in range(0, len(marked), PAGE) if self.lazy else ():
-            goods = first + np.flatnonzero(marked[first : first + PAGE])
-            marked[goods[self.lazy :]] = False
-        if self.flip:
-            draws = [torch.rand(1, generator=generator(seed, "label", round, i)) for i in images]
-            marked ^= np.array([float(draw) < self.flip for draw in draws], bool)
-        return marked
+        return float(torch.rand(1, generator=generator(seed, "label", round, image))) < self.flip
 
 
 def is_judge(source: str) -> bool:
@@ -93,16 +104,16 @@ def read_habits(source: str) -> Habits:
         try:
             if name == "flip" and 0 < float(value) < 0.5:
                 given["flip"] = float(value)
-            elif name == "lazy" and int(value) > 0:
-                given["lazy"] = int(value)
+            elif name in MOST and int(value) > 0 and not MOST & given.keys():
+                given[name] = int(value)
             elif name == "picky" and value:
                 given["picky"] = value
             elif source != JUDGE:
                 raise ValueError
         except ValueError:
             raise HeroError(
-                f"labels from {source!r}: a judge's habits are flip=0.1 (below 0.5), lazy=5 and "
-                "picky=green, joined by commas"
+                f"labels from {source!r}: a judge's habits are flip=0.1 (below 0.5), lazy=5 or "
+                "hurried=5, and picky=green, joined by commas"
             ) from None
     return Habits(**given)  # type: ignore[arg-type]
 

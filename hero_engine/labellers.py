@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hero_engine.counting import round_name
 from hero_engine.disk.files import write_atomically
-from hero_engine.disk.journal import Journal, Mark
+from hero_engine.disk.journal import Journal, Mark, Value
 from hero_engine.disk.png import read_png
 from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import HeroError, LabelsNeeded, StopRequested
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Pictures = Mapping[int, Path]
 """A round's PNG files by index."""
 PERFECT = Habits()
+MARKS: Mapping[bool | None, Value] = {True: "good", False: "bad", None: "clear"}
 
 
 class Labeller(Protocol):
@@ -65,13 +66,13 @@ class JudgeLabeller:
         self._judge = Judge.open("labeller")
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Label all pictures in one step."""
+        """Label the pictures in one step."""
         images = read_pictures(pictures)
         seen = self._judge.success(self._task, images, self._wanted)
-        good = self._habits.marked(seen, list(pictures), self._seed, round)
+        labels = self._habits.labels(seen.tolist(), list(pictures), self._seed, round)
         chances = self._judge.success_probability(self._task, images, self._wanted)
-        marks = [Mark(i, "good" if ok else "bad") for i, ok in zip(pictures, good, strict=True)]
-        goods = {i: chance for i, ok, chance in zip(pictures, good, chances, strict=True) if ok}
+        marks = [Mark(i, MARKS[label]) for i, label in zip(pictures, labels, strict=True)]
+        goods = {i: chance for i, ok, chance in zip(pictures, labels, chances, strict=True) if ok}
         if goods:
             marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
         journal.mark(round, marks, source=self._habits.name, submit=True)
