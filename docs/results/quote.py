@@ -20,12 +20,18 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
 
 from hero_engine.errors import HeroError
 from hero_engine.study.report import REACH, Table, tables_of
 from hero_engine.study.study import read_study
 from hero_engine.study.summary import summarise
+from hero_tui.commands.bench import app as bench_commands
 from hero_tui.commands.bench.learn import Choice
 
 PROJECT = Path(__file__).parents[2]
@@ -66,17 +72,18 @@ def titled(title: str, tables: Sequence[Table]) -> Table:
 
 def read_tables(options: Sequence[str]) -> list[Table]:
     """What `hero bench learn --report` prints with these options; it is not written anywhere."""
-    parser = argparse.ArgumentParser(prog="quote:")
-    for name in ("out", "tasks", "methods", "seeds"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--labeller", default="judge")
-    given = parser.parse_args(options)
-    choice = Choice(
-        False, given.tasks, given.methods, given.seeds, given.labeller, None, None, None, [],
-        PROJECT / given.out,
-    )  # fmt: skip
-    outcome = read_study(choice.plan())
+    given = learn_command().make_context("quote", list(options)).params
+    typed = {each.name: given[each.name] for each in fields(Choice)}
+    typed |= {"settings": given["settings"] or [], "out": given["out"] and PROJECT / given["out"]}
+    outcome = read_study(Choice(**typed).plan())
     return tables_of(outcome, summarise(outcome, REACH))
+
+
+@cache
+def learn_command() -> Any:
+    """`hero bench learn` as the command line knows it."""
+    bench: Any = get_command(bench_commands)
+    return bench.commands["learn"]
 
 
 def only(wide: Table, columns: Sequence[str]) -> Table:
@@ -88,14 +95,18 @@ def only(wide: Table, columns: Sequence[str]) -> Table:
 
 
 def main() -> int:
-    """1 where --check finds a difference."""
+    """1 where --check finds a difference, 2 where a table is asked for that cannot be."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing")
     check, differ = parser.parse_args().check, False
     for name in DOCUMENTS:
         path = PROJECT / name
         text = path.read_text("utf-8")
-        new = quoted(text)
+        try:
+            new = quoted(text)
+        except HeroError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 2
         if new == text:
             continue
         differ = True

@@ -59,7 +59,7 @@ METHODS: dict[str, Method] = {
     "hero-beta-1": Method("HERO, all noise around best", _but(noise={"best_share": 1.0})),
     "hero-eps-0.05": Method("HERO, nearer noise", _but(noise={"perturbation": 0.05})),
     "hero-eps-0.3": Method("HERO, farther noise", _but(noise={"perturbation": 0.3})),
-    "hero-plus": Method(
+    "hero+": Method(
         "the embedded preset, and further updates on pictures the frozen network's features judge",
         PLUS,
     ),
@@ -75,11 +75,11 @@ METHODS: dict[str, Method] = {
     "d3po": Method("preferences between pairs of pictures", {"update": "d3po", **PLAIN}),
     "sft": Method("supervised fine-tuning on the good pictures", {"update": "sft", **PLAIN}),
 }
-ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero", "hero+": "hero-plus"}
+ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
 """Ablations that are the paper's own values."""
 
-HEADLINE = ("hero", "hero-plus", "hero-forward", "ddpo", "d3po", "sft")
-BEYOND = ("hero-plus", "hero-recent", "hero-probability")
+HEADLINE = ("hero", "hero+", "hero-forward", "ddpo", "d3po", "sft")
+BEYOND = ("hero+", "hero-recent", "hero-probability")
 """What goes beyond the paper; of the presets only "hero+" has it on, but for its loss, which
 "embedded" has too."""
 ABLATIONS = tuple(
@@ -88,7 +88,7 @@ ABLATIONS = tuple(
     if name.startswith("hero-") and name not in ("hero-preset", "hero-forward", *BEYOND)
 )
 
-VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero-plus"})
+VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero+"})
 """HERO with one thing changed."""
 
 BETWEEN = re.compile(r",(?![^\[]*\])")

@@ -130,5 +130,6 @@ def study_task(name: str) -> Task:
 
 
 def _plain(text: str) -> str:
-    """Letters, digits, dots and minus signs only."""
+    """Letters, digits, dots and minus signs only; hero+ is hero-plus."""
+    text = text.replace("hero+", "hero-plus")
     return "".join(each if each.isalnum() or each in ".-" else "_" for each in text).strip("_")

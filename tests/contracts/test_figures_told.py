@@ -62,3 +62,17 @@ def test_further_options_print_further_rows(quote: ModuleType) -> None:
 def test_orders_that_cannot_be(quote: ModuleType, order: str, said: str) -> None:
     with pytest.raises(HeroError, match=said):
         quote.quoted(ORDER.format(order))
+
+
+def test_a_table_that_cannot_be_is_one_line_that_names_the_document(
+    quote: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "account.md").write_text(ORDER.format("| method; label"), "utf-8")
+    monkeypatch.setattr(quote, "DOCUMENTS", (str(tmp_path / "account.md"),))
+    monkeypatch.setattr("sys.argv", ["quote.py"])
+    assert quote.main() == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "account.md: no column 'label'" in line

@@ -70,9 +70,9 @@ def test_methods_share_all_else() -> None:
     names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo")
     assert all(len({getattr(each, name) for each in both}) == 1 for name in names)
     usual = settings("hero").forward
-    assert {name for name in METHODS if settings(name).forward != usual} == {"hero-plus"}
-    ours = asdict(settings("hero-plus").forward)
-    assert asdict(usual) | METHODS["hero-plus"].changes["forward"] == ours
+    assert {name for name in METHODS if settings(name).forward != usual} == {"hero+"}
+    ours = asdict(settings("hero+").forward)
+    assert asdict(usual) | METHODS["hero+"].changes["forward"] == ours
     ours = [settings(name, "embedded") for name in METHODS]
     stepwise = ("ddpo", "d3po")
     assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
@@ -93,7 +93,7 @@ def test_contenders() -> None:
 
 def test_ablations_and_aliases() -> None:
     assert [each.name for each in read_contenders("ablations,sft")] == [*ABLATIONS, "sft"]
-    assert {read_contender(name).name for name in ALIASES} == {"hero", "hero-plus"}
+    assert {read_contender(name).name for name in ALIASES} == {"hero"}
     assert [each.name for each in read_contenders("hero,hero-eps-0.1,hero")] == ["hero"]
 
 

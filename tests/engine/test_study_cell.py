@@ -231,4 +231,6 @@ def test_methods_are_compared_as_they_were_tuned(tmp_path: Path) -> None:
 
 def test_no_two_methods_share_their_files(tmp_path: Path) -> None:
     plan = Plan(("hands",), read_contenders(",".join([*METHODS, "hero+"])), (0,), tmp_path)
-    assert len({plan.figures_path(cell) for cell in plan.cells()}) == len(METHODS)
+    paths = [plan.figures_path(cell).name for cell in plan.cells()]
+    assert len(set(paths)) == len(METHODS)
+    assert paths[0] == "hands-hero-0.json" and "hands-hero-plus-0.json" in paths

@@ -28,7 +28,7 @@ def test_the_full_study_is_six_tasks_six_methods_five_seeds() -> None:
 
 def test_quick_is_one_task_and_one_seed() -> None:
     plan = Choice(True, None, None, None, "judge", None, None, None, [], None).plan()
-    assert (plan.tasks, names(plan)) == (("hands",), ["hero", "hero-plus", "sft", "ddpo"])
+    assert (plan.tasks, names(plan)) == (("hands",), ["hero", "hero+", "sft", "ddpo"])
     assert (plan.seeds, plan.labels, plan.every) == ((3,), 256, 128)
 
 
