@@ -20,7 +20,8 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study has so far. cells: each that has figures; missing: how many are not finished.
+    """What a study has so far. cells: each that has figures, up to the plan's number of labels;
+    missing: how many are not finished.
 
     lines: see `Plan.lines`.
     """
@@ -61,13 +62,20 @@ def outcome(plan: Plan, lines: list[dict[str, Any]]) -> Outcome:
     """With the cells that are on the disk."""
     cells = [(cell, read_figures(plan.figures_path(cell))) for cell in plan.cells()]
     missing = sum(not is_finished(figures, cell) for cell, figures in cells)
-    begun = [figures for _, figures in cells if figures.get("points")]
+    begun = [within(figures, cell.labels) for cell, figures in cells if figures.get("points")]
     if not begun:
         raise HeroError(
             f"{plan.out} holds no figures of these runs yet; others may be at work on them",
             exit_code=ExitCode.RUN,
         )
     return Outcome(plan, lines, begun, missing)
+
+
+def within(figures: dict[str, Any], labels: int) -> dict[str, Any]:
+    """A cell's figures as a smaller budget of labels would have left them."""
+    points = figures["points"]
+    kept = [point for at, point in enumerate(points) if not at or points[at - 1]["labels"] < labels]
+    return figures if len(kept) == len(points) else figures | {"points": kept, "transfer": {}}
 
 
 def _pictures(plan: Plan) -> Iterator[int]:

@@ -129,7 +129,7 @@ def _row(cells: list[Figures], lines: Figures, reach: Sequence[float]) -> Row:
         diversity=mean_of(point["fresh"]["diversity"] / base["diversity"] for point in last),
         good_diversity=_known(_share(point["fresh"], base, "good_diversity") for point in last),
         kl=_known(point["kl"] for point in last),
-        transfer=_known(_transfer(cell) for cell in cells),
+        transfer=_known(_transfer(cell, common[-1]) for cell in cells),
         curve=[(at, mean_of(_at(cell, at)["fresh"]["rate"] for cell in cells)) for at in common],
     )
 
@@ -166,6 +166,8 @@ def _share(score: Figures, base: Figures, name: str) -> float | None:
     return score[name] / base[name] if score[name] and base[name] else None
 
 
-def _transfer(cell: Figures) -> float | None:
-    scores = cell.get("transfer", {}).values()
+def _transfer(cell: Figures, labels: int) -> float | None:
+    """Measured at the end of a cell's budget; None where that is not at these labels."""
+    at_the_end = cell["points"][-1]["labels"] <= labels
+    scores = cell.get("transfer", {}).values() if at_the_end else ()
     return statistics.fmean(score["rate"] for score in scores) if scores else None

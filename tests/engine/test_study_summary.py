@@ -12,7 +12,7 @@ from hero_engine.study.chart import Curve, draw
 from hero_engine.study.methods import read_contenders
 from hero_engine.study.plan import Plan
 from hero_engine.study.report import by_labels_table, sparkline, write_report
-from hero_engine.study.study import Outcome
+from hero_engine.study.study import Outcome, within
 from hero_engine.study.summary import STUDENT_T_95, labels_needed, mean_of, summarise
 
 MADE = {"hero": "1", "python": "3", "torch": "2", "machine": "abacus", "threads": "1"}
@@ -107,12 +107,26 @@ def test_a_row_is_over_the_labels_that_all_seeds_have(outcome: Outcome) -> None:
     reached, count = hero.needed[0.85]  # by the second seed alone, with labels the first lacks
     assert reached is not None and (reached.mean, count) == (pytest.approx(176), 1)
     assert (hero.diversity.mean, hero.good_diversity) == (0.5, mean_of([0.5, 0.5]))
-    assert (hero.kl, hero.transfer) == (mean_of([20, 20]), mean_of([0.5, 0.5]))
+    assert hero.kl == mean_of([20, 20])
+    assert hero.transfer is None  # the second seed's was measured with more labels
+    assert sft.transfer == mean_of([0.5])
     assert [(at, mean.mean) for at, mean in hero.curve] == [
         (64, pytest.approx(0.55)),
         (128, pytest.approx(0.75)),
     ]
     assert (sft.seeds, sft.guided, sft.needed[0.6]) == (1, None, (None, 0))
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"), [(1, 1), (64, 1), (65, 2), (128, 2), (130, 3), (192, 3), (512, 3)]
+)
+def test_a_smaller_budget_sees_what_it_would_have_left(labels: int, kept: int) -> None:
+    """Rounds are whole: a budget of 65 labels ends with the second round of 64."""
+    figures = cell("hero", 0, 0.5, 0.6, 0.7)
+    less = within(figures, labels)
+    assert less["points"] == figures["points"][:kept]
+    assert less["transfer"] == (figures["transfer"] if kept == 3 else {})
+    assert len(figures["points"]) == 3
 
 
 def test_report(outcome: Outcome, tmp_path: Path) -> None:
