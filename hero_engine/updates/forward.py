@@ -29,6 +29,13 @@ repeated until the model flees their very noise, which broke it (docs/results.md
 `steps_by_contrast` a round takes 4 p (1 - p) of its steps: where it ends long before the minimum,
 as it does here, it goes that much less far, as in NFT.
 
+How sharp: at an x_t from which the old policy would come to a good picture s of the time, a round
+in which both count as often as they occur ends at m_old + (1 + w) s (1 - s) / (s + w (1 - s))
+(g - d) / b, w being `bad_weight`. Goods alone (w = 0) lead to m_old + (1 - s) (g - d) with b = 1,
+which is g: where good pictures come from, in all their variety. The bad ones add to that where s is
+large, up to 1 + w times as far, and take from it where s is small. So success comes sooner with
+them, and the good pictures are more alike (docs/results.md).
+
 What the negative branch pushes away from may come out ever farther from what the model knows, and
 errors on it grow without bound: with the plain loss a few such pictures then outweigh all others
 (docs/results.md has a run that broke so). A row that is divided by its own error cannot.

@@ -199,15 +199,23 @@ def test_resumes_exactly_and_stops(square: Model) -> None:
     assert all(torch.equal(straight[name], w) for name, w in square.lora_state().items())
 
 
-@pytest.mark.parametrize(("beta", "pull"), [(1.0, 0.0), (0.5, 0.0), (1.0, 1.0), (0.5, 0.5)])
-def test_base_reference_ends_at_its_closed_form(bell_model: Any, beta: float, pull: float) -> None:
-    """pred+ wants the mean of goods, pred- that of bads: m = (goods - bads) / (2 beta); a pull
-    leaves beta^2 / (beta^2 + pull) of that."""
+@pytest.mark.parametrize(
+    ("beta", "pull", "bad_weight"),
+    [(1.0, 0.0, 1.0), (0.5, 0.0, 1.0), (1.0, 1.0, 1.0), (0.5, 0.5, 1.0), (1.0, 0.0, 0.3),
+     (0.5, 0.5, 0.0)],
+)  # fmt: skip
+def test_base_reference_ends_at_its_closed_form(
+    bell_model: Any, beta: float, pull: float, bad_weight: float
+) -> None:
+    """pred+ wants the mean of goods, pred- that of bads, w times as much (w: bad_weight): without
+    a pull m = (goods - w bads) / ((1 + w) beta)."""
     latents = numbers(0.5, 0.7, 0.9, -0.1, 0.1, -0.3)
-    settings = replace(SETTLING, steps=400, learning_rate=0.01, beta=beta, pull=pull)
+    settings = replace(
+        SETTLING, steps=400, learning_rate=0.01, beta=beta, pull=pull, bad_weight=bad_weight
+    )
     update = ForwardUpdate(settings, bell_model)
     update.step(experience(latents, [True, True, True, False, False, False]))
-    want = (0.7 + 0.1) / (2 * beta) * beta**2 / (beta**2 + pull)
+    want = beta * (0.7 + bad_weight * 0.1) / (beta**2 * (1 + bad_weight) + 2 * pull)
     assert float(bell_model.offset.detach()) == pytest.approx(want, abs=0.06)
 
 
