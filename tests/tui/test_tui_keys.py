@@ -240,6 +240,22 @@ async def test_charts_and_gallery_open_over_the_page_and_go_again(tmp_path: Path
         assert app.screen is app.labelling
 
 
+@pytest.mark.parametrize(("good", "enough"), [(14, False), (15, True), (16, True)])
+async def test_once_nine_of_ten_were_good_it_says_what_more_rounds_cost(
+    tmp_path: Path, good: int, enough: bool
+) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        assert notice(app).startswith("Mark the good ones; Enter makes the rest bad.")
+        engine.finish_round(0, good)
+        engine.phase(1, "sampling")
+        engine.images(1, range(BATCH))
+        await pilot.pause()
+        said = f"{good} of 16 were good; more rounds can cost variety."
+        assert (said in notice(app)) == enough
+        await pilot.press("a")
+        assert (said in notice(app)) == enough  # it stands there the whole round
+
+
 async def test_before_the_first_round_the_charts_are_one_line_and_then_come(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         await pilot.press("f2")
