@@ -260,6 +260,8 @@ class Run:
             yield f"{missing} without a label are left out"
         if labels.labelled and not labels.goods:
             yield "no good one" + ("; best stays" if self.learner.best_C_H_W is not None else "")
+        if labels.goods and bool(self.learner.memory.good_N.all()):
+            yield "no bad one yet to tell good ones from"
         if labels.goods and not contrasted:
             yield "nothing to contrast: the embedding was not trained"
         if why_not:

@@ -52,7 +52,14 @@ def test_nothing_to_contrast(make_run: Callable[..., RunDir], update: str, line:
     assert "embed_loss_last" not in report.metrics and report.seconds["embed"] == 0
     assert report.updated and not same(learner.model.lora_state(), before.model.lora_state())
     assert report.note.endswith("nothing to contrast: the embedding was not trained")
+    assert ("no bad one yet to tell good ones from" in report.note) == ("b" not in line)
     assert learner.prior.guided
+
+
+def test_a_bad_one_of_an_earlier_round_is_remembered(make_run: Callable[..., RunDir]) -> None:
+    reports, _ = played(make_run(), "*g....", "*bgggg", "*ggggg")
+    copied = ["no bad one yet" in report.note for report in reports]
+    assert copied == [True, False, False]
 
 
 def test_nothing_labelled(make_run: Callable[..., RunDir], update: str) -> None:
