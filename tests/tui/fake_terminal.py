@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import fcntl
 import io
 import os
@@ -216,9 +217,14 @@ def _raster(data: str) -> tuple[int, int]:
 
 
 class FakeTerminal:
-    """One pty; `kind` says how it answers. `heard` is everything written to it."""
+    """One pty; `kind` says how it answers. `heard` is everything written to it.
 
-    def __init__(self, kind: str, columns: int = 120, rows: int = 40) -> None:
+    errors: what bytes do that are no UTF-8; a terminal would "replace" them.
+    """
+
+    def __init__(
+        self, kind: str, columns: int = 120, rows: int = 40, errors: str = "strict"
+    ) -> None:
         self.kind = kind
         self.master, self.slave = pty.openpty()
         size = struct.pack("HHHH", rows, columns, columns * CELL_WIDTH, rows * CELL_HEIGHT)
@@ -227,7 +233,7 @@ class FakeTerminal:
         self.heard = ""
         self.process: subprocess.Popen[bytes] | None = None
         self._stream = pyte.Stream(self.screen)
-        self._decoder = __import__("codecs").getincrementaldecoder("utf-8")()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
         self._rest = ""
 
     def run(self, script: Path, *arguments: str, **environment: str) -> None:

@@ -31,8 +31,11 @@ class Session:
         self._terminals: list[FakeTerminal] = []
 
     def look(self, kind: str, *command: str) -> FakeTerminal:
-        """A terminal that runs this tmux command."""
-        terminal = FakeTerminal(kind, COLUMNS, ROWS)
+        """A terminal that runs this tmux command.
+
+        To one that reads too slowly tmux drops output, also amid a character, and draws all again.
+        """
+        terminal = FakeTerminal(kind, COLUMNS, ROWS, errors="replace")
         terminal.start(*self._words, *command)
         self._terminals.append(terminal)
         return terminal
