@@ -8,7 +8,7 @@ from textual.content import Content
 
 from hero_engine.counting import round_name
 from hero_tui.desk import Desk
-from hero_tui.run_state import RunState, good_share
+from hero_tui.run_state import RunState
 from hero_tui.widgets.line import clock, progress_bar, sparkline
 
 PHASES = {
@@ -26,7 +26,7 @@ BAR = 12
 ROUNDS_SHOWN = 8
 """Rounds of the sparkline on 80 columns; a wider line has more, the newest."""
 ENOUGH = 0.9
-"""Share of good in a round from which on there is variety to lose, and little to win."""
+"""Share of good among a round's pictures from which on there is variety to lose, little to win."""
 
 SPACE = "  "
 
@@ -133,8 +133,10 @@ def advice(state: RunState, desk: Desk) -> Content:
         return Content.assemble((state.note or "Handed in. Look around meanwhile.", "$quiet"))
     if desk.pictures and not state.rounds:
         return Content.assemble(("Mark the good ones; Enter makes the rest bad.", "$quiet"))
-    if desk.pictures and (good_share(state.rounds[-1]) or 0) >= ENOUGH:
+    if desk.pictures:
         last = state.rounds[-1]
-        said = f"{last.good} of {last.labels} were good; more rounds can cost variety."
-        return Content.assemble((said, "$quiet"))
+        shown = last.labels + last.unlabelled
+        if last.good >= ENOUGH * shown:
+            said = f"{last.good} of {shown} were good; more rounds can cost variety."
+            return Content.assemble((said, "$quiet"))
     return Content("")

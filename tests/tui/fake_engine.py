@@ -115,13 +115,18 @@ class FakeEngine:
         self.deliver(Progress(round, phase, step, done, total, float(total - done)))
 
     def finish_round(
-        self, round: int, good: int, note: str = "", metrics: dict[str, float] | None = None
+        self,
+        round: int,
+        good: int,
+        note: str = "",
+        metrics: dict[str, float] | None = None,
+        unlabelled: int = 0,
     ) -> None:
         event = RoundFinished(
             round=round,
-            labels=self.batch,
+            labels=self.batch - unlabelled,
             good=good,
-            unlabelled=0,
+            unlabelled=unlabelled,
             labels_total=self.batch * (round + 1),
             reward_mean=0.4 + 0.07 * round,
             reward_std=0.1,

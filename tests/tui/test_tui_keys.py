@@ -240,13 +240,16 @@ async def test_charts_and_gallery_open_over_the_page_and_go_again(tmp_path: Path
         assert app.screen is app.labelling
 
 
-@pytest.mark.parametrize(("good", "enough"), [(14, False), (15, True), (16, True)])
+@pytest.mark.parametrize(
+    ("good", "unlabelled", "enough"),
+    [(14, 0, False), (15, 0, True), (16, 0, True), (15, 1, True), (10, 6, False)],
+)
 async def test_once_nine_of_ten_were_good_it_says_what_more_rounds_cost(
-    tmp_path: Path, good: int, enough: bool
+    tmp_path: Path, good: int, unlabelled: int, enough: bool
 ) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         assert notice(app).startswith("Mark the good ones; Enter makes the rest bad.")
-        engine.finish_round(0, good)
+        engine.finish_round(0, good, unlabelled=unlabelled)
         engine.phase(1, "sampling")
         engine.images(1, range(BATCH))
         await pilot.pause()
