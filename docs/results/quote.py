@@ -31,6 +31,7 @@ from hero_engine.errors import HeroError
 from hero_engine.study.report import REACH, Table, tables_of
 from hero_engine.study.study import read_study
 from hero_engine.study.summary import summarise
+from hero_tui.cli import CLICK_ERROR
 from hero_tui.commands.bench import app as bench_commands
 from hero_tui.commands.bench.learn import Choice
 
@@ -72,7 +73,10 @@ def titled(title: str, tables: Sequence[Table]) -> Table:
 
 def read_tables(options: Sequence[str]) -> list[Table]:
     """What `hero bench learn --report` prints with these options; it is not written anywhere."""
-    given = learn_command().make_context("quote", list(options)).params
+    try:
+        given = learn_command().make_context("quote", list(options)).params
+    except CLICK_ERROR as error:
+        raise HeroError(error.format_message()) from error
     typed = {each.name: given[each.name] for each in fields(Choice)}
     typed |= {"settings": given["settings"] or [], "out": given["out"] and PROJECT / given["out"]}
     outcome = read_study(Choice(**typed).plan())

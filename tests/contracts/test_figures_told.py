@@ -57,6 +57,7 @@ def test_further_options_print_further_rows(quote: ModuleType) -> None:
     [
         ("| method; label", "no column 'label'; there are: task, method, "),
         ("--seeds 99", "holds no figures"),
+        ("--sseds 3", "No such option: --sseds"),
     ],
 )
 def test_orders_that_cannot_be(quote: ModuleType, order: str, said: str) -> None:

@@ -21,6 +21,10 @@ TAB, RIGHT, DOWN = "\t", "\x1b[C", "\x1b[B"
 FIRST_PAINT = {"kitty": 400_000, "sixel": 500_000}
 """Bytes at most, for 32 pictures of 128 pixels."""
 
+PAGE_AGAIN = 45_000
+"""Bytes of a page without its pictures, which is painted once more where the machine is busy while
+the app starts."""
+
 ALL_WAYS = pytest.mark.parametrize("terminal", ["kitty", "iterm", "xterm"], indirect=True)
 
 
@@ -100,7 +104,7 @@ def test_what_is_sent_stays_within_its_bytes(kind: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("LINES", "60")
     measured = sent(kind)
     assert measured.pictures == BATCH
-    assert measured.first_paint <= FIRST_PAINT[kind]
+    assert measured.first_paint <= FIRST_PAINT[kind] + PAGE_AGAIN
     assert (measured.mark_pictures, measured.replace_pictures) == (0, 1)
     assert measured.mark <= FEW
     assert measured.replace <= FIRST_PAINT[kind] / BATCH
