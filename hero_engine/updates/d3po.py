@@ -17,6 +17,11 @@ What differs from yk7333/d3po (config/base.py, scripts/train.py and train_with_r
   the base are worked out once a round, not once a pair;
 - steps without noise (the last one of some schedules) are not trained, where they clamp sigma.
 
+With the paper's beta and clip_range of 0.1 the loss stays within 0.683 and 0.703 and its slope
+about a hundredth around beta / 2, whatever was learned, with none beyond the limits. So it does not
+draw the model back to the base as DPO's loss does: how far the model goes is a matter of AdamW's
+learning rate and of the number of steps (docs/results.md).
+
 An optimizer step is the mean over `pairs_per_update` pairs and all their steps: 1 pair, as there.
 """
 
