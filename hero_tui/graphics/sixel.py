@@ -20,6 +20,10 @@ THRIFT = 1.8
 SAMPLE = 4
 """One band of so many says how long the whole picture will be, within a tenth."""
 
+CAUTION = 1.06
+"""So much more than was foreseen is reckoned with: a picture that came out too long is encoded
+again, which costs more than the few colours that it could have had."""
+
 
 class SixelPainter:
     """Blank cells, then the whole picture drawn over them from the end of the last row.
@@ -53,7 +57,7 @@ def _encode(picture: Image.Image) -> str:
     most = allowance(picture.size, SIXEL_BYTES)
     some = _some_bands(picture)
     foreseen = _sixel(some, MOST_COLOURS).length * picture.height / some.height
-    colours = _fewer(MOST_COLOURS, most, foreseen)
+    colours = _fewer(MOST_COLOURS, most, CAUTION * foreseen)
     while (sixel := _sixel(picture, colours)).length > most and colours > FEWEST_COLOURS:
         colours = _fewer(colours, most, sixel.length)
     return sixel.text
