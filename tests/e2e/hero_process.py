@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing import reduction
@@ -76,6 +77,15 @@ class Command:
     def signal(self, number: int) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
+
+    @contextmanager
+    def held_still(self) -> Iterator[None]:
+        """Let it get no further while something else is done; what it is sent waits until then."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def wait(self, until: Callable[[], object]) -> None:
         """Wait until something is so, while the command works."""

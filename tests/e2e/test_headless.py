@@ -63,9 +63,10 @@ class Troubled:
     def _terminate(self, command: list[object]) -> None:
         running = self.hero.warm(*command)
         running.wait(self._part(0).exists)
-        self.second = self.hero("resume", self.path, "--headless", "--labels", "judge")
-        begun = time.monotonic()
-        running.signal(signal.SIGTERM)
+        with running.held_still():  # or it may end its round before the second has begun
+            self.second = self.hero("resume", self.path, "--headless", "--labels", "judge")
+            begun = time.monotonic()
+            running.signal(signal.SIGTERM)
         self.terminated = running.end()
         self.seconds_to_stop = time.monotonic() - begun
 
