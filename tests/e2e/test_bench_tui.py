@@ -23,6 +23,7 @@ QUICK = {
 }
 
 
+@pytest.mark.timeout(600)  # two runs, which on a busy machine need nearly the usual 180 s
 def test_two_runs_take_turns_while_keys_are_timed(tmp_path: Path, tiny_model: Path) -> None:
     task = load_task("hands")
     settings = settings_for(task, str(tiny_model), "embedded", QUICK)
