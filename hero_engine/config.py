@@ -173,6 +173,8 @@ class ForwardSettings(AdamWSettings):
     steps_by_contrast: bool = False
     """Take 4 p (1 - p) of the steps, p being the share of goods: all where half are good, few where
     nearly all or nearly none are."""
+    unlabelled_as_bad: bool = True
+    """Where it knows good pictures but no bad one: the round's unlabelled ones stand for them."""
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ class Run:
         learner.source = before
 
         contrasted = contrast is not None or learner.network_features is not None
-        notes = [*notes, *self._notes(labels, contrasted=contrasted, why_not=why_not)]
+        notes = [*notes, *self._notes(labels, metrics, contrasted=contrasted, why_not=why_not)]
         self._finish(self._report(labels, rewards, metrics, notes, updated=not why_not))
 
     def _origin(self) -> dict[str, float]:
@@ -254,13 +254,18 @@ class Run:
         images = self.journal.images(self.round)
         return {index: self.folder.path / path for index, path in images.items()}
 
-    def _notes(self, labels: Labels, *, contrasted: bool, why_not: str) -> Iterator[str]:
+    def _notes(
+        self, labels: Labels, metrics: dict[str, float], *, contrasted: bool, why_not: str
+    ) -> Iterator[str]:
         """What was unusual about the round, in words."""
-        if missing := len(labels.good) - labels.labelled:
+        stand_ins = int(metrics.get("stand_ins", 0))
+        if missing := len(labels.good) - labels.labelled - stand_ins:
             yield f"{missing} without a label are left out"
         if labels.labelled and not labels.goods:
             yield "no good one" + ("; best stays" if self.learner.best_C_H_W is not None else "")
-        if labels.goods and bool(self.learner.memory.good_N.all()):
+        if stand_ins:
+            yield f"nothing was called bad: {stand_ins} without a label stand for the bad ones"
+        elif labels.goods and bool(self.learner.memory.good_N.all()):
             yield "no bad one yet to tell good ones from"
         if labels.goods and not contrasted:
             yield "nothing to contrast: the embedding was not trained"

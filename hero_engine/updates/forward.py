@@ -54,7 +54,11 @@ is a difference of two means of the same older pictures, so where it points does
 taught: two runs would take turns, each with half the labels. From the newer one every round's step
 is added, in a direction that was measured a round earlier.
 
-A round that knows only good ones is plain fine-tuning on them. One that knows only bad ones has no
+A round that knows only good ones would be plain fine-tuning on them, and copies them where they are
+few. So its unlabelled pictures stand for the bad ones (`unlabelled_as_bad`): there are good ones
+among them, but they are the policy's own, of mean m_old, so that the round ends at
+m_old + (g - m_old) / (2 b), with b = 1 half of the way to where good pictures come from. Where
+every picture was called good it is plain fine-tuning. A round that knows only bad ones has no
 signal: a policy's own pictures, all of them bad, average to the policy itself, so moving away from
 them is moving away from a few pictures' noise, with nothing to say where to.
 """
@@ -131,10 +135,10 @@ class ForwardUpdate:
             "loss": float(loss) / total,
             "grad_norm": sum(norms) / total,
             "goods": float(pool.chance_N.sum()),
-            "bads": float((1 - pool.chance_N).sum()),
+            "bads": float((1 - pool.chance_N).sum()) - pool.stand_ins,
             "optimizer_steps": float(total),
             "prediction_change": probe.change(),
-        }
+        } | ({"stand_ins": float(pool.stand_ins)} if pool.stand_ins else {})
 
     def state_dict(self) -> dict[str, Tensor]:
         """The optimizer's state."""
@@ -150,7 +154,16 @@ class ForwardUpdate:
         memory = experience.memory
         if self.settings.history == "round":
             memory = Memory.of_round(experience.batch, experience.labels)
-        return Pool(memory.latents_N_C_H_W, memory.good_N.double())
+        stand_ins = self._stand_ins(memory, experience)
+        chance_N = torch.cat([memory.good_N.double(), torch.zeros(len(stand_ins)).double()])
+        return Pool(torch.cat([memory.latents_N_C_H_W, stand_ins]), chance_N, len(stand_ins))
+
+    def _stand_ins(self, memory: Memory, experience: Experience) -> Tensor:
+        """Unlabelled pictures that stand for bad ones: (M, C, H, W), none where some are known."""
+        needed = len(memory.good_N) > 0 and bool(memory.good_N.all())
+        unlabelled = [i for i, good in enumerate(experience.labels.good) if good is None]
+        wanted = unlabelled if needed and self.settings.unlabelled_as_bad else []
+        return experience.batch.latents_B_C_H_W[wanted]
 
     def _steps(self, pool: "Pool") -> int:
         """Optimizer steps that the pool is worth; at least one."""
@@ -245,10 +258,14 @@ class ForwardUpdate:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures to draw from; chance_N: of being good, float64, 1 or 0 where a label says so."""
+    """Pictures to draw from; chance_N: of being good, float64, 1 or 0 where a label says so.
+
+    stand_ins: how many of them, the last ones, are unlabelled and stand for bad ones.
+    """
 
     latents_N_C_H_W: Tensor
     chance_N: Tensor
+    stand_ins: int = 0
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ def test_reference_round_is_the_policy_at_its_start(square: Model) -> None:
 @pytest.mark.parametrize(
     ("good", "rows", "why_not"),
     [
-        ([True, True, None], 4, ""),
+        ([True, True, True], 4, ""),
+        ([True, True, None], 8, ""),
         ([False, None, None], 4, "no picture is good, so nothing says where to go"),
         ([True, False, None], 8, ""),
     ],
@@ -175,6 +176,45 @@ def test_history(line_model: Callable[..., Any]) -> None:
     this_round = ForwardUpdate(replace(SETTINGS, history="round"), line_model(0.0, 0.0))
     assert [everything.step(both)[kind] for kind in ("goods", "bads")] == [2, 1]
     assert [this_round.step(both)[kind] for kind in ("goods", "bads")] == [1, 0]
+    assert "stand_ins" not in everything.step(both)  # an earlier round's bad one is known
+    assert this_round.step(both)["stand_ins"] == 1
+
+
+def test_where_nothing_is_called_bad_the_unlabelled_stand_for_it(bell_model: Any) -> None:
+    """Goods of mean 0.8, the others as the policy makes them, of mean 0.2: it goes half of the way
+    to where goods come from. Exactly what it does when they are labelled bad, but for the count."""
+    own: dict[str, Any] = {"reference": "round", "history": "round"}
+    settings = replace(SETTLING, steps=400, learning_rate=0.01, **own)
+    latents, goods = numbers(0.7, 0.9, -0.6, 0.2, 1.0), [True, True]
+    ends, counts = [], []
+    for others in ([None] * 3, [False] * 3):
+        bell_model.offset.data.fill_(0.2)
+        metrics = ForwardUpdate(settings, bell_model).step(experience(latents, goods + others))
+        ends.append(float(bell_model.offset.detach()))
+        counts.append((metrics["goods"], metrics["bads"], metrics.get("stand_ins", 0)))
+    assert ends[0] == pytest.approx((0.2 + 0.8) / 2, abs=0.06)
+    assert ends[0] == ends[1]
+    assert counts == [(2, 0, 3), (2, 3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("good", "changes"),
+    [
+        ([True, False, None], {}),
+        ([True, None, None], {"unlabelled_as_bad": False}),
+        ([None, None, None], {}),
+        ([False, None, None], {}),
+        ([True, True, True], {}),
+    ],
+)
+def test_otherwise_the_unlabelled_are_left_out(
+    line_model: Callable[..., Any], good: list[bool | None], changes: dict[str, Any]
+) -> None:
+    update = ForwardUpdate(replace(SETTINGS, **changes), line_model(0.1, 0.1))
+    pool = update._pool(experience(numbers(1, 2, 3), good))
+    known = [each for each in good if each is not None]
+    assert (pool.chance_N.tolist(), pool.stand_ins) == (known, 0)
+    assert pool.latents_N_C_H_W.flatten().tolist() == [1, 2, 3][: len(known)]
 
 
 def test_resumes_exactly_and_stops(square: Model) -> None:

@@ -52,7 +52,8 @@ def test_nothing_to_contrast(make_run: Callable[..., RunDir], update: str, line:
     assert "embed_loss_last" not in report.metrics and report.seconds["embed"] == 0
     assert report.updated and not same(learner.model.lora_state(), before.model.lora_state())
     assert report.note.endswith("nothing to contrast: the embedding was not trained")
-    assert ("no bad one yet to tell good ones from" in report.note) == ("b" not in line)
+    unlike_them = "b" in line or (update == "forward" and "." in line)
+    assert ("no bad one yet to tell good ones from" in report.note) == (not unlike_them)
     assert learner.prior.guided
 
 
@@ -60,6 +61,22 @@ def test_a_bad_one_of_an_earlier_round_is_remembered(make_run: Callable[..., Run
     reports, _ = played(make_run(), "*g....", "*bgggg", "*ggggg")
     copied = ["no bad one yet" in report.note for report in reports]
     assert copied == [True, False, False]
+
+
+def test_nothing_called_bad(make_run: Callable[..., RunDir], update: str) -> None:
+    """Where `forward` learns, those without a label stand for the bad ones; no label is made up."""
+    [report], learner = played(make_run(update=update), "*g....")
+    assert (report.labels, report.good, report.unlabelled) == (2, 2, 4)
+    assert learner.memory.good_N.tolist() == [True, True]
+    if update == "forward":
+        assert report.note.startswith(
+            "nothing was called bad: 4 without a label stand for the bad ones"
+        )
+        assert "left out" not in report.note and report.metrics["stand_ins"] == 4
+    else:
+        assert report.note.startswith(
+            "4 without a label are left out; no bad one yet to tell good ones from"
+        )
 
 
 def test_nothing_labelled(make_run: Callable[..., RunDir], update: str) -> None:
