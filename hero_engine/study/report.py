@@ -212,8 +212,12 @@ def _for_as_much(row: Row, other: Row) -> str:
     points = [(0, row.base), *((labels, mean.mean) for labels, mean in row.curve)]
     needed = labels_needed(points, other.fresh.mean)
     if needed is None:
-        return f"more than {row.labels} (> {row.labels / other.labels:.1f} times as many)"
-    return f"{needed:.0f} ({needed / other.labels:.1f} times as many)"
+        return f"more than {row.labels} (> {_times(row.labels / other.labels)} as many)"
+    return f"{needed:.0f} ({_times(needed / other.labels)} as many)"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times" if ratio >= 1 else f"{ratio:.2f} times"
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -145,7 +145,7 @@ def test_report(outcome: Outcome, tmp_path: Path) -> None:
         "| hands | hero | 75 ± 136 | 176 (1 of 2 seeds) |",
         "| hands | sft | not by 128 | not by 128 |",
         # hero: .3, .55, .75; sft: .4, .5, .55
-        "| hands | sft | 0.550 with 128 | 64 (0.5 times as many) | 0.750 with 128 | "
+        "| hands | sft | 0.550 with 128 | 64 (0.50 times as many) | 0.750 with 128 | "
         "more than 128 (> 1.0 times as many) |",
     ]:
         assert line in text
