@@ -116,6 +116,18 @@ class RoundFinished(JsonEvent):
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def good_share(self) -> float | None:
+        """Goods among the labelled, in [0, 1].
+
+        None where nothing is labelled, and where most pictures are not and all labels are alike:
+        then it would say which ones were labelled, not how many are good.
+        """
+        alike = self.good in (0, self.labels)
+        if not self.labels or (alike and self.labels < self.unlabelled):
+            return None
+        return self.good / self.labels
+
 
 @dataclass(frozen=True)
 class Notice(JsonEvent):

@@ -93,11 +93,10 @@ def _changes(event: Event) -> dict[str, Any]:  # noqa: PLR0911 - one for each ev
         case ImagesReady():
             return {"pictures": max(event.indices) + 1}
         case RoundFinished():
-            share = event.good / event.labels if event.labels else None
             return {
                 "phase": "done",
                 "labels": event.labels_total,
-                "good_share": share,
+                "good_share": event.good_share,
                 "reward_mean": event.reward_mean,
                 "note": event.note,
             }

@@ -61,9 +61,7 @@ def open_tracker(folder: RunDir) -> Tracker | None:
 def numbers(event: RoundFinished) -> Iterator[tuple[str, float]]:
     """A round's numbers by name: labels, share of good, rewards, seconds/..., the update's own."""
     yield "labels_total", event.labels_total
-    if event.labels:
-        yield "good_share", event.good / event.labels
-    for name in ("reward_mean", "reward_std"):
+    for name in ("good_share", "reward_mean", "reward_std"):
         if (value := getattr(event, name)) is not None:
             yield name, value
     yield from event.metrics.items()

@@ -64,8 +64,8 @@ class RunState:
 
     @property
     def shares(self) -> tuple[float | None, ...]:
-        """The share of good among the labelled of every finished round; None without labels."""
-        return tuple(good_share(event) for event in self.rounds)
+        """The share of good of every finished round; None where it is not known."""
+        return tuple(event.good_share for event in self.rounds)
 
     @property
     def budget(self) -> int:
@@ -81,11 +81,6 @@ class RunState:
     def busy(self) -> bool:
         """Whether the engine computes, so that progress means something."""
         return self.phase in {"sampling", "training"}
-
-
-def good_share(event: RoundFinished) -> float | None:
-    """Goods among the round's labelled pictures, in [0, 1]; None when nothing was labelled."""
-    return event.good / event.labels if event.labels else None
 
 
 def _at(round: int) -> dict[str, Any]:

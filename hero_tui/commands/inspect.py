@@ -16,6 +16,7 @@ from hero_engine.disk.rundir import RunDir
 from hero_engine.errors import ExitCode, HeroError
 from hero_engine.labellers import template_path
 from hero_engine.labels import Labels
+from hero_engine.protocol import RoundFinished
 from hero_engine.tasks import list_tasks
 from hero_tui.commands.output import data, data_json, say
 from hero_tui.commands.runs import open_run
@@ -118,8 +119,7 @@ def rounds_of(run: RunDir) -> list[dict[str, Any]]:
         found = journal.metrics()
     keep = ("round", "labels", "good", "reward_mean", "note")
     return [
-        {name: each[name] for name in keep}
-        | {"good_share": each["good"] / each["labels"] if each["labels"] else None}
+        {name: each[name] for name in keep} | {"good_share": RoundFinished(**each).good_share}
         for each in found
     ]
 

@@ -15,7 +15,7 @@ from hero_engine.counting import round_name
 from hero_engine.protocol import RoundFinished
 from hero_tui import keymap
 from hero_tui.keymap import Keymap
-from hero_tui.run_state import RunState, good_share
+from hero_tui.run_state import RunState
 from hero_tui.widgets.chart import Chart, Series, bars
 from hero_tui.widgets.footer import KeyFooter
 from hero_tui.widgets.line import Line, clock
@@ -79,7 +79,7 @@ def charts(rounds: Sequence[RoundFinished]) -> Iterator[Chart]:
 
     agreement = [metric("reward_auc_before", "quiet"), metric("reward_auc", "success")]
     known = [
-        Chart("good", [series(good_share, "success")], 0.0),
+        Chart("good", [series(lambda each: each.good_share, "success")], 0.0),
         Chart("reward", [series(lambda each: each.reward_mean, "warning")]),
         Chart("ranked right", agreement, 0.0),
         Chart("diversity", [metric("diversity")]),

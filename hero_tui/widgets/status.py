@@ -139,4 +139,5 @@ def advice(state: RunState, desk: Desk) -> Content:
         if last.good >= ENOUGH * shown:
             said = f"{last.good} of {shown} were good; more rounds can cost variety."
             return Content.assemble((said, "$quiet"))
+        return Content.assemble((last.note, "$quiet"))
     return Content("")

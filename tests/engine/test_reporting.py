@@ -135,6 +135,24 @@ def finished(**changes: Any) -> RoundFinished:
     return RoundFinished(**(values | changes))
 
 
+@pytest.mark.parametrize(
+    ("labels", "good", "unlabelled", "share"),
+    [
+        (64, 16, 0, 0.25),
+        (64, 64, 0, 1.0),
+        (20, 5, 44, 0.25),  # labels of both kinds
+        (60, 60, 4, 1.0),
+        (10, 10, 54, None),  # five good ones a page, the rest left out
+        (10, 0, 54, None),
+        (0, 0, 64, None),
+    ],
+)
+def test_a_share_of_good_is_told_where_labels_say_it(
+    labels: int, good: int, unlabelled: int, share: float | None
+) -> None:
+    assert finished(labels=labels, good=good, unlabelled=unlabelled).good_share == share
+
+
 def test_status_follows_every_event(folder: RunDir, clock: Clock) -> None:
     reporter = Reporter(folder, lambda event: None)
     wanted: dict[str, Any] = {"pid": os.getpid()}

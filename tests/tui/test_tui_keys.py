@@ -259,6 +259,23 @@ async def test_once_nine_of_ten_were_good_it_says_what_more_rounds_cost(
         assert (said in notice(app)) == enough  # it stands there the whole round
 
 
+async def test_what_was_unusual_about_a_round_is_said_over_the_next(tmp_path: Path) -> None:
+    """Few good ones, the rest left out: a note, and no share of good, which nobody knows."""
+    async with labelling(tmp_path) as (app, engine, pilot):
+        note = "nothing was called bad: 12 without a label stand for the bad ones"
+        engine.finish_round(0, 4, note=note, unlabelled=12)
+        engine.phase(1, "sampling")
+        engine.images(1, range(BATCH))
+        await pilot.pause()
+        assert notice(app).startswith(note)
+        status = app.labelling.query_one("#status", Line).text
+        assert "good" not in status and "%" not in status
+        await pilot.press("f2")
+        await pilot.pause()
+        titles = [chart.heading for chart in app.screen.query(Chart)]
+        assert "reward" in titles and "good" not in titles
+
+
 async def test_before_the_first_round_the_charts_are_one_line_and_then_come(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         await pilot.press("f2")
