@@ -264,7 +264,7 @@ class Run:
         if labels.labelled and not labels.goods:
             yield "no good one" + ("; best stays" if self.learner.best_C_H_W is not None else "")
         if stand_ins:
-            yield f"nothing was called bad: {stand_ins} without a label stand for the bad ones"
+            yield f"none called bad: {stand_ins} without a label stand in"
         elif labels.goods and bool(self.learner.memory.good_N.all()):
             yield "no bad one yet to tell good ones from"
         if labels.goods and not contrasted:

@@ -69,9 +69,7 @@ def test_nothing_called_bad(make_run: Callable[..., RunDir], update: str) -> Non
     assert (report.labels, report.good, report.unlabelled) == (2, 2, 4)
     assert learner.memory.good_N.tolist() == [True, True]
     if update == "forward":
-        assert report.note.startswith(
-            "nothing was called bad: 4 without a label stand for the bad ones"
-        )
+        assert report.note.startswith("none called bad: 4 without a label stand in")
         assert "left out" not in report.note and report.metrics["stand_ins"] == 4
     else:
         assert report.note.startswith(

@@ -262,7 +262,7 @@ async def test_once_nine_of_ten_were_good_it_says_what_more_rounds_cost(
 async def test_what_was_unusual_about_a_round_is_said_over_the_next(tmp_path: Path) -> None:
     """Few good ones, the rest left out: a note, and no share of good, which nobody knows."""
     async with labelling(tmp_path) as (app, engine, pilot):
-        note = "nothing was called bad: 12 without a label stand for the bad ones"
+        note = "none called bad: 12 without a label stand in"
         engine.finish_round(0, 4, note=note, unlabelled=12)
         engine.phase(1, "sampling")
         engine.images(1, range(BATCH))
