@@ -24,6 +24,8 @@ HELD_DOWN = 0.06
 commit a page unseen."""
 
 NOT_NOW = "This round was handed in; the model learns from it."
+NOT_DRAWN = "That one is still being drawn."
+NEXT_NOT_DRAWN = "The next pictures are being drawn."
 
 
 class LabellingScreen(PageScreen, inherit_bindings=False):
@@ -68,6 +70,12 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         self.pace.rest()
         self.lay_out()
         self.turn_to(self._next_open_page(0) or 0)
+
+    def show_ready(self, indices: Sequence[int]) -> None:
+        """Pictures came in, perhaps those that were asked for too early."""
+        if self._notice in (NOT_DRAWN, NEXT_NOT_DRAWN):
+            self._notice = ""
+        super().show_ready(indices)
 
     def show_touched(self, images: Sequence[int]) -> None:
         """Marks changed elsewhere (undo, zoom): turn to the page of the first of them."""
@@ -202,7 +210,7 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
     def _mark(self, image: int, change: Callable[[int], tuple[int, ...]]) -> None:
         """Change one picture's mark, if it is there."""
         if image not in self.desk.pictures:
-            self.say("That one is still being drawn.")
+            self.say(NOT_DRAWN)
         elif not self._refused():
             self._last_mark = image
             self._changed(change(image))
@@ -274,7 +282,7 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
             return
         self._notice = "" if committed else self._notice
         self.refresh_page()
-        self.say("The next pictures are being drawn.")
+        self.say(NEXT_NOT_DRAWN)
         self.pace.rest()
 
     def _hand_in(self) -> None:

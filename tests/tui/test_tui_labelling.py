@@ -138,6 +138,7 @@ async def test_pictures_can_be_labelled_while_others_are_still_drawn(tmp_path: P
         engine.images(0, range(4, BATCH))
         await pilot.pause()
         assert looks(app)[4:] == [Look.OPEN] * 4
+        assert "being drawn" not in line(app, "notice")
         await pilot.press("enter", "enter", "enter")
         assert engine.commands == [SubmitLabels(0)]
     assert journalled(tmp_path).good == (False, True, *[False] * 14)
