@@ -37,6 +37,11 @@ class Labels:
         return tuple(index for index in self.goods if index != self.best)
 
     @property
+    def unlabelled(self) -> tuple[int, ...]:
+        """Indices of the pictures without a label."""
+        return tuple(index for index, good in enumerate(self.good) if good is None)
+
+    @property
     def labelled(self) -> int:
         """How many pictures have a label."""
         return len(self.goods) + len(self.bads)

@@ -259,7 +259,7 @@ class Run:
     ) -> Iterator[str]:
         """What was unusual about the round, in words."""
         stand_ins = int(metrics.get("stand_ins", 0))
-        if missing := len(labels.good) - labels.labelled - stand_ins:
+        if missing := len(labels.unlabelled) - stand_ins:
             yield f"{missing} without a label are left out"
         if labels.labelled and not labels.goods:
             yield "no good one" + ("; best stays" if self.learner.best_C_H_W is not None else "")
@@ -287,7 +287,7 @@ class Run:
             round=self.round,
             labels=labels.labelled,
             good=len(labels.goods),
-            unlabelled=len(labels.good) - labels.labelled,
+            unlabelled=len(labels.unlabelled),
             labels_total=self.labels_used + labels.labelled,
             reward_mean=float(known.mean()) if known is not None and has_rewards else None,
             reward_std=float(known.std(correction=0))

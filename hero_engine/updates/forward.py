@@ -160,10 +160,10 @@ class ForwardUpdate:
 
     def _stand_ins(self, memory: Memory, experience: Experience) -> Tensor:
         """Unlabelled pictures that stand for bad ones: (M, C, H, W), none where some are known."""
-        needed = len(memory.good_N) > 0 and bool(memory.good_N.all())
-        unlabelled = [i for i, good in enumerate(experience.labels.good) if good is None]
-        wanted = unlabelled if needed and self.settings.unlabelled_as_bad else []
-        return experience.batch.latents_B_C_H_W[wanted]
+        only_goods = len(memory.good_N) > 0 and bool(memory.good_N.all())
+        needed = only_goods and self.settings.unlabelled_as_bad
+        which = experience.labels.unlabelled if needed else ()
+        return experience.batch.latents_B_C_H_W[list(which)]
 
     def _steps(self, pool: "Pool") -> int:
         """Optimizer steps that the pool is worth; at least one."""
