@@ -1,102 +1,328 @@
-"""Runs the app on the real terminal and leaves that as it was, whatever happens."""
+"""The app a person labels in: connects the engine's events, the desk and the screens."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
-from contextlib import ExitStack
+import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
-from hero_engine.counting import round_name
-from hero_engine.errors import ExitCode, HeroError
-from hero_engine.protocol import RunOpened
-from hero_tui.bridge import MakeEngine
-from hero_tui.commands.output import talk
-from hero_tui.graphics.choose import choose_painter
-from hero_tui.graphics.detect import ask
-from hero_tui.hero_app import HeroApp
-from hero_tui.preferences import read_preferences
-from hero_tui.terminal import Tty, code_of, driver_for, held, quiet, signals_call
+from textual.app import App
+from textual.screen import Screen
+
+from hero_engine.core.errors import ExitCode
+from hero_engine.core.events import Failed, Finished, ImagesReady, Notice, PhaseStarted, RunOpened
+from hero_engine.core.numbering import picture_name
+from hero_engine.core.sanitize import shown
+from hero_engine.storage.journal import Journal
+from hero_tui.graphics.detect_terminal import Terminal, draws_placeholders
+from hero_tui.graphics.painter import Painter
+from hero_tui.graphics.tmux import watch_clients
+from hero_tui.keyboard import keymap
+from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.screens.compare_screen import CompareScreen
+from hero_tui.screens.gallery_screen import GalleryScreen
+from hero_tui.screens.help_screen import HelpScreen
+from hero_tui.screens.labelling_screen import LabellingScreen
+from hero_tui.screens.progress_screen import ProgressScreen
+from hero_tui.screens.zoom_screen import ZoomScreen
+from hero_tui.session.engine_bridge import Bridge, EngineReport, MakeEngine
+from hero_tui.session.labelling_round import Desk
+from hero_tui.session.past_rounds import columns
+from hero_tui.session.run_state import RunState
+from hero_tui.terminal.attention import Attention
+from hero_tui.terminal.driver import GRACE
+from hero_tui.theme import HERO
+from hero_tui.widgets.upload_queue import Easel
+
+PATIENCE = 15.0
+"""Seconds a quitting person waits for the engine's safe point; quitting again does not wait."""
+
+SIGNAL_PATIENCE = GRACE - 0.8
+"""Seconds a signalled app waits for it, so that the terminal is clean again in time."""
 
 
-def run_on_terminal(
-    run_dir: Path,
-    make_engine: MakeEngine,
-    *,
-    graphics: str | None = None,
-    opened: RunOpened | None,
-    blind: bool = False,
-    go_on: str = "hero resume {}",
-) -> int:
-    """Run the app until the person leaves; print how to go on, and return the exit code.
+class HeroApp(App[int], inherit_bindings=False):
+    """Its return value is the exit code; `state` and `desk` say afterwards how far it came.
 
-    graphics: over the preferences. blind: see `HeroApp`. go_on: the command that goes on, {}
-    for the folder. Raises HeroError with exit code 2 when stdin or stdout is no terminal, or the
-    person's preferences are wrong.
+    `opened` is what is known of the run before the engine has said it; `blind`: the pictures
+    are two models', mixed and only judged; no best is wanted, and the app ends with the verdicts.
     """
-    require_terminal()
-    preferences = read_preferences()
-    tty = Tty()
-    with ExitStack() as stack:
-        stack.enter_context(held(tty))
-        terminal = ask(tty.output, os.environ)
-        painter = choose_painter(graphics or preferences.ui.graphics, terminal)
-        if terminal.true_colour:
-            os.environ.setdefault("COLORTERM", "truecolor")
-        stack.enter_context(quiet(run_dir / "hero.log", tty))
-        app = HeroApp(
-            run_dir,
-            make_engine,
-            painter,
-            terminal=terminal,
-            opened=opened,
-            preferences=preferences,
-            blind=blind,
+
+    CSS_PATH = "hero.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    TITLE = "hero"
+
+    def __init__(
+        self,
+        run_dir: Path,
+        make_engine: MakeEngine,
+        painter: Painter,
+        *,
+        terminal: Terminal | None = None,
+        opened: RunOpened | None = None,
+        preferences: Preferences | None = None,
+        blind: bool = False,
+    ) -> None:
+        super().__init__()
+        self.preferences = preferences or Preferences()
+        self._bindings = self.preferences.keymap.bindings(keymap.EVERYWHERE)
+        self.register_theme(HERO)
+        self.theme = self.preferences.ui.theme
+        self._run_dir = run_dir
+        self.blind = blind
+        terminal = terminal or Terminal()
+        self.state = RunState(opened=None if opened is None else shown(opened))
+        self._journal = Journal(run_dir / "journal.db")
+        self.desk = Desk(self._journal, run_dir, best_wanted=not blind)
+        self.easel = Easel(self, painter)
+        self.attention = Attention(self._write, bell=self.preferences.ui.bell)
+        self.bridge = Bridge(self, make_engine)
+        self.labelling = LabellingScreen(
+            self.desk,
+            self.easel,
+            self.preferences,
+            terminal.cell,
+            symbols=painter.name == "symbols",
+            submit=self._submit,
         )
-        app.driver_class = driver_for(tty, terminal.typed, app.farewell, app.easel.drawn)
-        seen: list[int] = []
-        stack.enter_context(signals_call(lambda number: _leave(app, tty, number, seen)))
-        code = app.run()
-    code = app.return_code or 0 if code is None else code
-    if seen and code == ExitCode.RESUMABLE:
-        code = code_of(seen[0])
-    talk(farewell(app, run_dir, code, go_on.format(run_dir)))
-    if app.bridge.running or seen:
-        os._exit(code)  # a signal does not wait for the libraries to tidy up: torch takes a second
-    return code
+        self._hint = terminal.hint
+        self._in_tmux = terminal.tmux and painter.name == "kitty"
+        self.desk.say = self.labelling.say
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._called_for = -1
 
+    def refresh(
+        self, *, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """As Textual's, but what is only laid out again is not painted again.
 
-def require_terminal(
-    stdin: int = 0, stdout: int = 1, otherwise: str = "; without one, use --headless --labels"
-) -> None:
-    """Refuse to start where nobody could see or type.
+        Textual asks for a layout after it removed a screen; that would send every picture twice.
+        """
+        return super().refresh(repaint=repaint and not layout, layout=layout, recompose=recompose)
 
-    otherwise: what to do then, after the reason. Raises HeroError with exit code 2.
-    """
-    if not (os.isatty(stdin) and os.isatty(stdout)):
-        raise HeroError(
-            f"labelling needs a terminal on stdin and stdout{otherwise}",
-            exit_code=ExitCode.USAGE,
-        )
+    async def on_mount(self) -> None:
+        """Show what the journal already holds, then wake the engine."""
+        self._loop = asyncio.get_running_loop()
+        await self.push_screen(self.labelling)
+        self.run_worker(self.easel.work(), name="easel")
+        if self._in_tmux:
+            self.run_worker(watch_clients(os.environ, self._attached), name="tmux")
+        self.labelling.call_after_refresh(self._begin)
 
+    def _begin(self) -> None:
+        self.state = self.state.remembering(self._journal.metrics())
+        self._open_round()
+        if self._hint:
+            self.labelling.say(self._hint)
+        self.labelling.show_state(self.state)
+        self.bridge.start()
 
-def _leave(app: HeroApp, tty: Tty, number: int, seen: list[int]) -> None:
-    seen.append(number)
-    if number == signal.SIGHUP:
-        tty.leave()
-    app.leave_for_signal()
+    # -- the engine --
 
+    def on_engine_report(self, report: EngineReport) -> None:
+        """Fold the event into the state, then show what it changed."""
+        event = shown(report.event)
+        self.state = self.state.after(event)
+        if self.desk.round >= 0:
+            self.state = replace(self.state, round=self.desk.round)
+        match event:
+            case PhaseStarted():
+                self._open_round()
+                if event.phase == "labelling" and event.round == self.desk.round:
+                    self._call()
+            case ImagesReady() if event.round == self.desk.round:
+                for index, path in zip(event.indices, event.paths, strict=True):
+                    self.desk.add(index, Path(path))
+                self.labelling.show_ready(event.indices)
+            case Notice():
+                self._hint = event.message
+                self.labelling.say(event.message)
+            case Failed():
+                self.exit(event.exit_code)
+            case Finished() if event.reason == "stopped" and not self.state.stopping:
+                self.exit(ExitCode.RESUMABLE)
+            case Finished() if event.reason != "stopped":
+                self.attention.ring()
+                if self.blind:
+                    self.exit(ExitCode.DONE)
+        self.attention.show(self.state)
+        self.labelling.show_state(self.state)
+        if isinstance(self.screen, ProgressScreen):
+            self.screen.show_state(self.state)
 
-def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:
-    """One line: what happened, and the command that goes on."""
-    state = app.state
-    resume = f"Go on with: {go_on}"
-    if state.failed is not None:
-        return state.failed.message
-    if state.finished is not None and state.finished.reason != "stopped":
-        if app.blind:
-            return f"judged {state.finished.labels} pictures: {run_dir}"
-        return f"finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
-    if code not in (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.INTERRUPTED):
-        return f"the app failed; {run_dir / 'hero.log'} says why. {resume}"
-    return f"stopped in {round_name(state.round)} ({state.phase}). {resume}"
+    def _write(self, text: str) -> None:
+        if self._driver is not None:
+            self._driver.write(text)
+
+    def _attached(self, terminal: str) -> None:
+        """Another terminal shows this tmux session now."""
+        if draws_placeholders(terminal):
+            self.easel.send_again()
+        else:
+            self.labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
+
+    def farewell(self) -> str:
+        """What leaves the terminal as it was: no picture of ours in it, and its own title."""
+        return self.easel.farewell() + self.attention.farewell()
+
+    def _open_round(self) -> None:
+        """Put the round to label on the desk, unless it is there; a zoom into another one closes.
+
+        The engine may be at the one before still, or at the next already.
+        """
+        opened, at_hand = self.state.opened, self._journal.at_hand()
+        if opened is None or at_hand is None:
+            return
+        round, _ = at_hand
+        self.state = replace(self.state, round=round)
+        if self.desk.round == round:
+            return
+        if any(isinstance(screen, ZoomScreen | CompareScreen) for screen in self.screen_stack):
+            self._uncover()
+        self.desk.open_round(round, opened.batch)
+        self.labelling.show_round()
+        if self._hint:
+            self.labelling.say(self._hint)
+            self._hint = ""
+
+    def _call(self) -> None:
+        """Ring once for a round that is there, unless the person is at it already."""
+        if self._called_for != self.desk.round and not self.desk.session.marks.goods:
+            self.attention.ring()
+        self._called_for = self.desk.round
+
+    def _uncover(self) -> None:
+        """Bring the labelling screen to the top."""
+        while self.screen is not self.labelling:
+            self.pop_screen()
+
+    def _submit(self) -> None:
+        self.bridge.submit(self.desk.round)
+        self._open_round()
+        if len(self.desk.pictures) == self.desk.count and not self.desk.submitted:
+            self._called_for = self.desk.round
+        self.labelling.show_state(self.state)
+
+    # -- keys that work everywhere --
+
+    def action_undo(self) -> None:
+        """Take back the last step, on whichever page it was."""
+        self._travel("undo", "Nothing to undo in this round.")
+
+    def action_redo(self) -> None:
+        """Do again what was taken back."""
+        self._travel("redo", "Nothing to redo.")
+
+    def _travel(self, direction: str, nothing: str) -> None:
+        if self.desk.submitted:
+            self.labelling.say("This round was handed in; its labels are final.")
+            return
+        self.labelling.reopen()
+        session = self.desk.session
+        touched = session.undo() if direction == "undo" else session.redo()
+        if touched is None:
+            self.labelling.say(nothing)
+            return
+        if not touched:
+            return
+        self.labelling.say(f"{direction.capitalize()}: {self._described(touched)}")
+        for screen in self.screen_stack:
+            if isinstance(screen, LabellingScreen | ZoomScreen | CompareScreen):
+                screen.show_touched(touched)
+
+    def _described(self, images: tuple[int, ...]) -> str:
+        if len(images) > 1:
+            return f"{len(images)} pictures changed"
+        words = self.desk.look(images[0]).words or "not labelled"
+        return f"{picture_name(images[0])} is {words} again"
+
+    def action_help(self) -> None:
+        """All keys."""
+        place = getattr(self.screen, "place", keymap.LETTERS)
+        self._cover(HelpScreen(self.preferences.keymap, place))
+
+    def action_progress(self) -> None:
+        """Charts of the run so far."""
+        self._cover(ProgressScreen(self.preferences.keymap, self.state))
+
+    def action_gallery(self) -> None:
+        """Past rounds, and what training changed."""
+        batch = self.state.opened.batch if self.state.opened else 0
+        found = columns(self._journal, self._run_dir, batch)
+        keys, cell = self.preferences.keymap, self.labelling.cell
+        self._cover(GalleryScreen(found, self.easel, keys, cell))
+
+    def action_redraw(self) -> None:
+        """Everything again, for a terminal that something else wrote on."""
+        self.easel.send_again()
+        self.screen.refresh()
+
+    def action_theme(self) -> None:
+        """The next theme, for this time."""
+        names = sorted(self.available_themes)
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.labelling.say(f'Theme {self.theme}. To keep it: theme = "{self.theme}" under [ui].')
+
+    def _cover(self, screen: Screen[None]) -> None:
+        """Show a screen over the others; where one of its kind is on top, take that away."""
+        if type(self.screen) is type(screen):
+            self.pop_screen()
+        else:
+            self.push_screen(screen)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours; our two greys are made from its own where it has none."""
+        known = super().get_css_variables()
+        plain = known["foreground"]
+        ours = {
+            "quiet": known.get("foreground-muted", plain),
+            "faint": known.get("foreground-disabled", plain),
+        }
+        self.theme_variables = ours | known
+        return self.theme_variables
+
+    def action_leave_hero(self) -> None:
+        """Stop the engine at its next safe point, then leave; asked twice, leave now."""
+        if self.state.stopping:
+            self.exit(self._leaving())
+            return
+        if self.labelling.closing:
+            self.desk.submit()
+        self._stop("Stopping at the next safe point. Ctrl+Q again leaves at once.")
+        self.run_worker(self._leave_when_stopped(PATIENCE), name="leave")
+
+    def leave_for_signal(self) -> None:
+        """The process was told to end (called from a signal handler, in whatever moment)."""
+        threading.Thread(target=self.bridge.stop, daemon=True).start()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._leave_signalled)
+
+    def _leave_signalled(self) -> None:
+        self.state = replace(self.state, stopping=True)
+        self.run_worker(self._leave_when_stopped(SIGNAL_PATIENCE), name="leave")
+
+    def _stop(self, words: str) -> None:
+        self.state = replace(self.state, stopping=True)
+        self.bridge.stop()
+        self._uncover()
+        self.labelling.say(words)
+        self.labelling.show_state(self.state)
+
+    async def _leave_when_stopped(self, seconds: float) -> None:
+        """While the model is opened there is no safe point to wait for, and nothing to lose."""
+        if self.state.phase != "opening":
+            await self.bridge.stopped(seconds)
+        self.exit(self._leaving())
+
+    def _leaving(self) -> ExitCode:
+        done = self.state.finished is not None and self.state.finished.reason != "stopped"
+        return ExitCode.DONE if done else ExitCode.RESUMABLE
+
+    def on_unmount(self) -> None:
+        """Let go of threads and files."""
+        self.easel.close()
+        self._journal.close()

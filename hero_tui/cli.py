@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from hero_engine import __version__
-from hero_engine.errors import ExitCode, HeroError
+from hero_engine.core.errors import ExitCode, HeroError
 from hero_tui.commands import bench
 from hero_tui.commands.help_text import HELP
-from hero_tui.commands.options import (
+from hero_tui.commands.shared_options import (
     Force,
     FromRound,
     Graphics,
@@ -33,7 +33,7 @@ from hero_tui.commands.options import (
     TaskName,
     ThisRound,
 )
-from hero_tui.commands.output import (
+from hero_tui.output_streams import (
     NobodyReads,
     data,
     forget_stdout,
@@ -116,7 +116,7 @@ def run(
 
     hero run --task hands --headless --labels judge --seed 1 --dir runs/one
     """
-    from hero_tui.commands.run import Way, changes_of, new_run
+    from hero_tui.commands.start_run import Way, changes_of, new_run
 
     flags = changes_of(
         settings or [],
@@ -162,8 +162,8 @@ def resume(
 
     hero resume runs/one --from-round 3
     """
-    from hero_tui.commands.run import Way
-    from hero_tui.commands.run import resume as go_on
+    from hero_tui.commands.start_run import Way
+    from hero_tui.commands.start_run import resume as go_on
 
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)
     code = go_on(name, way=way, more_rounds=rounds, from_round=from_round, folder=folder)
@@ -176,7 +176,7 @@ def worker() -> None:
 
     accelerate launch --multi_gpu ... --no_python hero worker (docs/processes.md has it whole)
     """
-    from hero_engine.processes.follower import work
+    from hero_engine.distributed.follower import work
 
     raise typer.Exit(work())
 
@@ -193,7 +193,7 @@ def label(
 
     hero label runs/one --from labels.jsonl && hero resume runs/one --headless
     """
-    from hero_tui.commands import labels
+    from hero_tui.commands import exchange_labels as labels
 
     labels.label(name, source, force=force)
 
@@ -213,7 +213,7 @@ def labels_of(
 
     hero labels runs/one --json > labels.jsonl
     """
-    from hero_tui.commands import labels
+    from hero_tui.commands import exchange_labels as labels
 
     labels.labels(name, round=round, history=history, as_json=as_json)
 
@@ -221,7 +221,7 @@ def labels_of(
 @app.command()
 def status(name: RunName = None, as_json: Json = False) -> None:
     """Where a run stands."""
-    from hero_tui.commands import inspect
+    from hero_tui.commands import inspect_runs as inspect
 
     inspect.status(name, as_json)
 
@@ -229,7 +229,7 @@ def status(name: RunName = None, as_json: Json = False) -> None:
 @app.command()
 def tasks(as_json: Json = False) -> None:
     """The tasks that ship, and what counts as good in each."""
-    from hero_tui.commands import inspect
+    from hero_tui.commands import inspect_runs as inspect
 
     inspect.tasks(as_json)
 
@@ -237,7 +237,7 @@ def tasks(as_json: Json = False) -> None:
 @app.command()
 def show(name: RunName = None, round: SomeRound = None) -> None:
     """Print a round's pictures with their labels."""
-    from hero_tui.commands import inspect
+    from hero_tui.commands import inspect_runs as inspect
 
     inspect.show(name, round)
 
@@ -265,11 +265,11 @@ def evaluation(
     hero eval RUN --human --images 32
     """
     if human:
-        from hero_tui.commands.blind import compare
+        from hero_tui.commands.human_evaluation import compare
 
         code = compare(name, images, noise, prompt=prompt, graphics=graphics, as_json=as_json)
         raise typer.Exit(code)
-    from hero_tui.commands.score import score
+    from hero_tui.commands.judge_evaluation import score
 
     score(name, images, noise, prompt=prompt, as_json=as_json)
 
@@ -300,7 +300,7 @@ def export(
 
     hero export RUN --merge hands-model
     """
-    from hero_tui.commands.export import export as write
+    from hero_tui.commands.export_lora import export as write
 
     write(name, out=out, layout=layout, merge=merge, card=card)
 
@@ -321,8 +321,8 @@ def config_show(
 
     hero config show --task hands --set sampler.steps=30
     """
-    from hero_tui.commands import config
-    from hero_tui.commands.run import changes_of
+    from hero_tui.commands import show_config as config
+    from hero_tui.commands.start_run import changes_of
 
     config.show(changes_of(settings or [], task=task, model=model, preset=preset), as_json)
 
@@ -330,7 +330,7 @@ def config_show(
 @config_app.command("path")
 def config_path(as_json: Json = False) -> None:
     """The settings files, the strongest last, and whether they are there."""
-    from hero_tui.commands import config
+    from hero_tui.commands import show_config as config
 
     config.path(as_json)
 

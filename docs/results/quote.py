@@ -27,13 +27,13 @@ from typing import Any
 
 from typer.main import get_command
 
-from hero_engine.errors import HeroError
+from hero_engine.core.errors import HeroError
 from hero_engine.study.report import REACH, Table, tables_of
-from hero_engine.study.study import read_study
+from hero_engine.study.run_study import read_study
 from hero_engine.study.summary import summarise
 from hero_tui.cli import CLICK_ERROR
 from hero_tui.commands.bench import app as bench_commands
-from hero_tui.commands.bench.learn import Choice
+from hero_tui.commands.bench.bench_learn import Choice
 
 PROJECT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "docs/results.md", "docs/learning.md")

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hero_engine.core.errors import HeroError
 from hero_engine.embedded import judges_dir
 from hero_engine.embedded.drawing import ATTRIBUTES, SUBJECTS
 from hero_engine.embedded.drawing.subject import Attributes
-from hero_engine.errors import HeroError
 
 Pictures = npt.NDArray[np.uint8]
 Which = Literal["labeller", "evaluator"]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hero_engine.models.process import per_image
+from hero_engine.models.diffusion_process import per_image
 
 
 @dataclass(frozen=True)

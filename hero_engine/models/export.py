@@ -11,12 +11,12 @@ from typing import Literal, Self, get_args
 from torch import Tensor
 
 from hero_engine import __version__
-from hero_engine.disk.files import write_atomically, write_tensors
-from hero_engine.disk.rundir import RunDir
-from hero_engine.errors import ExitCode, HeroError, one_line
+from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.lora_files import diffusers_lora, kohya_lora
 from hero_engine.models.model_card import model_card
-from hero_engine.models.sources import model_family
+from hero_engine.models.model_sources import model_family
+from hero_engine.storage.atomic_files import write_atomically, write_tensors
+from hero_engine.storage.run_folder import RunDir
 
 Layout = Literal["diffusers", "kohya"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -86,7 +86,7 @@ def export_merged(folder: RunDir, out: Path) -> None:
     import torch
 
     from hero_engine.models.pipeline import load_pipeline
-    from hero_engine.models.quiet import quiet
+    from hero_engine.models.quiet_libraries import quiet
 
     learned, settings = Learned.of(folder), folder.settings
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hero_engine.models.process import per_image
+from hero_engine.models.diffusion_process import per_image
 
 NOISELESS = 0.02
 """Steps that end below this t are taken without noise."""

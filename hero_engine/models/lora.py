@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from hero_engine.config import LoraSettings
-from hero_engine.errors import HeroError
-from hero_engine.models.quiet import quiet
-from hero_engine.seeds import seed_number
+from hero_engine.config.settings import LoraSettings
+from hero_engine.core.errors import HeroError
+from hero_engine.core.rng import seed_number
+from hero_engine.models.quiet_libraries import quiet
 
 TARGET_GROUPS = {
     "conv": ("conv1", "conv2"),

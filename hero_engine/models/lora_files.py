@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hero_engine.config import LoraSettings
-from hero_engine.errors import HeroError, one_line
+from hero_engine.config.settings import LoraSettings
+from hero_engine.core.errors import HeroError, one_line
 from hero_engine.models.families import Family
 from hero_engine.models.lora import layer_names, targets_of
 

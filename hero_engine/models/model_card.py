@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hero_engine.counting import number
-from hero_engine.disk.journal import Journal
-from hero_engine.disk.rundir import RunDir
-from hero_engine.models.sources import HUB_ID, model_family
+from hero_engine.core.numbering import number
+from hero_engine.models.model_sources import HUB_ID, model_family
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir
 
 
 def model_card(folder: RunDir, facts: Mapping[str, str], exported: Path) -> str:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hero_engine.config import LoraSettings, Settings
-from hero_engine.errors import ExitCode, HeroError, one_line
+from hero_engine.config.settings import LoraSettings, Settings
+from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.models.diffusion_process import Process
 from hero_engine.models.families import Family
 from hero_engine.models.lora import attach_lora, lora_layers
-from hero_engine.models.process import Process
-from hero_engine.models.quiet import quiet
-from hero_engine.models.sources import configuration, find_model, model_family
+from hero_engine.models.model_sources import configuration, find_model, model_family
+from hero_engine.models.quiet_libraries import quiet
 
 LARGE_PICTURE = 256
 HUGE_PICTURE = 1536

@@ -19,22 +19,22 @@ from typing import Any, get_args, get_type_hints
 import torch
 
 from hero_engine import __version__
-from hero_engine.checked import flat
-from hero_engine.config import Settings
-from hero_engine.disk.files import write_atomically
-from hero_engine.disk.journal import Journal
-from hero_engine.disk.rundir import RunDir, is_run
-from hero_engine.errors import ExitCode, HeroError
-from hero_engine.habits import read_habits
-from hero_engine.labellers import JudgeLabeller
-from hero_engine.learner import Learner
-from hero_engine.loop import Run
-from hero_engine.noise import FRESH
-from hero_engine.protocol import Event
-from hero_engine.reporting import Reporter
-from hero_engine.scoring.divergence import kl_to_base
-from hero_engine.scoring.evaluate import EVALUATION_SEED, Exam, Score
+from hero_engine.config.settings import Settings
+from hero_engine.config.validation import flat
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.events import Event
+from hero_engine.evaluation.divergence import kl_to_base
+from hero_engine.evaluation.evaluate import EVALUATION_SEED, Exam, Score
+from hero_engine.labelling.annotators import JudgeLabeller
+from hero_engine.labelling.simulated import read_habits
+from hero_engine.policy.noise_prior import FRESH
+from hero_engine.storage.atomic_files import write_atomically
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir, is_run
 from hero_engine.study.plan import Cell, Plan
+from hero_engine.training.loop import Run
+from hero_engine.training.progress_reports import Reporter
+from hero_engine.training.state import Learner
 
 KL_IMAGES = 16
 """Pictures whose chains the divergence is a mean over; each is itself a sum over all elements."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hero_engine.checked import known_instead, merge
-from hero_engine.errors import HeroError
-from hero_engine.presets import PLUS
+from hero_engine.config.presets import PLUS
+from hero_engine.config.validation import known_instead, merge
+from hero_engine.core.errors import HeroError
 
 
 @dataclass(frozen=True)

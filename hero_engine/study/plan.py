@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hero_engine.checked import merge
-from hero_engine.config import SamplerSettings, Settings
-from hero_engine.disk.toml_file import read_toml
-from hero_engine.errors import HeroError
-from hero_engine.habits import is_judge, read_habits
-from hero_engine.labellers import judged
+from hero_engine.config.settings import SamplerSettings, Settings
+from hero_engine.config.tasks import Task, load_task, read_task, settings_for
+from hero_engine.config.toml_file import read_toml
+from hero_engine.config.validation import merge
+from hero_engine.core.errors import HeroError
+from hero_engine.labelling.annotators import judged
+from hero_engine.labelling.simulated import is_judge, read_habits
 from hero_engine.study.methods import VARIANTS, Contender
-from hero_engine.tasks import Task, load_task, read_task, settings_for
 
 TUNING = Path(__file__).parent / "tuning.toml"
 """The task kept apart for tuning, "tuning" on the command line; it is never reported."""

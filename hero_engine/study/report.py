@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hero_engine.disk.files import write_atomically, write_beside
-from hero_engine.study.chart import Curve, draw
-from hero_engine.study.study import Outcome
+from hero_engine.storage.atomic_files import write_atomically, write_beside
+from hero_engine.study.plots import Curve, draw
+from hero_engine.study.run_study import Outcome
 from hero_engine.study.summary import Mean, Row, labels_needed, summarise
 
 BARS = "▁▂▃▄▅▆▇█"

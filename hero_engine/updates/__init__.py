@@ -5,9 +5,9 @@
 
 from typing import TYPE_CHECKING
 
-from hero_engine.config import Settings
-from hero_engine.processes.ranks import ALONE, Ranks
-from hero_engine.updates.common import Experience, Memory, OnProgress, Update
+from hero_engine.config.settings import Settings
+from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.updates.base import Experience, Memory, OnProgress, Update
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model

@@ -33,12 +33,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hero_engine.config import D3poSettings, SamplerSettings
-from hero_engine.errors import HeroError
-from hero_engine.processes.ranks import ALONE, Ranks
-from hero_engine.records import Trajectory
-from hero_engine.seeds import generator
-from hero_engine.updates.common import WHOLE, Experience, OnProgress, Optimizer, Probe
+from hero_engine.config.settings import D3poSettings, SamplerSettings
+from hero_engine.core.batch import Trajectory
+from hero_engine.core.errors import HeroError
+from hero_engine.core.rng import generator
+from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.updates.base import WHOLE, Experience, OnProgress, Optimizer, Probe
 from hero_engine.updates.ddpo import Policy
 
 if TYPE_CHECKING:

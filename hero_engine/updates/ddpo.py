@@ -32,14 +32,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hero_engine.config import DdpoSettings, SamplerSettings
-from hero_engine.errors import HeroError
-from hero_engine.processes.ranks import ALONE, Ranks
-from hero_engine.records import Trajectory
-from hero_engine.reward import advantages
-from hero_engine.sampler import log_prob
-from hero_engine.seeds import generator
-from hero_engine.updates.common import Experience, OnProgress, Optimizer, Probe
+from hero_engine.config.settings import DdpoSettings, SamplerSettings
+from hero_engine.core.batch import Trajectory
+from hero_engine.core.errors import HeroError
+from hero_engine.core.rng import generator
+from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.policy.sampler import log_prob
+from hero_engine.reward.rewards import advantages
+from hero_engine.updates.base import Experience, OnProgress, Optimizer, Probe
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model

@@ -71,11 +71,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hero_engine.config import ForwardSettings
-from hero_engine.models.process import per_image
-from hero_engine.processes.ranks import ALONE, Ranks
-from hero_engine.seeds import generator
-from hero_engine.updates.common import (
+from hero_engine.config.settings import ForwardSettings
+from hero_engine.core.rng import generator
+from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.models.diffusion_process import per_image
+from hero_engine.updates.base import (
     WHOLE,
     Experience,
     Memory,

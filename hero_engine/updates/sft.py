@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from hero_engine.config import AdamWSettings, ForwardSettings, SftSettings
-from hero_engine.processes.ranks import ALONE, Ranks
-from hero_engine.updates.common import Experience
+from hero_engine.config.settings import AdamWSettings, ForwardSettings, SftSettings
+from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.updates.base import Experience
 from hero_engine.updates.forward import ForwardUpdate, Pool, Rows
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from importlib import metadata
 from typing import Any
 
 from hero_engine import __version__
-from hero_engine.disk.rundir import runs_root
+from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.embedded import weights_dir
-from hero_engine.errors import ExitCode, HeroError
-from hero_engine.models.sources import find_judge, find_model
-from hero_tui.commands.output import data_json, say
-from hero_tui.settings import use_runs_folder
+from hero_engine.models.model_sources import find_judge, find_model
+from hero_engine.storage.run_folder import runs_root
+from hero_tui.output_streams import data_json, say
+from hero_tui.preferences.settings_sources import use_runs_folder
 
 PACKAGES = (
     "torch",
@@ -118,7 +118,7 @@ def terminal() -> dict[str, Any]:
     }
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return found | {"pictures": "no terminal on stdin and stdout: only --headless works here"}
-    from hero_tui.graphics.detect import ask
+    from hero_tui.graphics.detect_terminal import ask
 
     said = ask(1, os.environ)
     found |= {"name": said.name, "cell": f"{said.cell[0]} x {said.cell[1]} pixels"}

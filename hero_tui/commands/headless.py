@@ -11,15 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from hero_engine.counting import round_name
-from hero_engine.disk.journal import Journal
-from hero_engine.disk.rundir import RunDir
-from hero_engine.errors import ExitCode, LabelsNeeded, StopRequested
-from hero_engine.habits import is_judge, read_habits
-from hero_engine.labellers import Elsewhere, FileLabeller, JudgeLabeller, Labeller, judged, waiting
-from hero_engine.labels_file import read_labels
-from hero_engine.models.sources import find_judge
-from hero_engine.protocol import (
+from hero_engine.config.tasks import Task
+from hero_engine.core.errors import ExitCode, LabelsNeeded, StopRequested
+from hero_engine.core.events import (
     Event,
     Failed,
     Finished,
@@ -29,9 +23,22 @@ from hero_engine.protocol import (
     RunOpened,
     Stop,
 )
-from hero_engine.tasks import Task
-from hero_engine.worker import EngineWorker
-from hero_tui.commands.output import NobodyReads, data, forget_stdout, progress_bar, talk
+from hero_engine.core.numbering import round_name
+from hero_engine.labelling.annotators import (
+    Elsewhere,
+    FileLabeller,
+    JudgeLabeller,
+    Labeller,
+    judged,
+    waiting,
+)
+from hero_engine.labelling.labels_file import read_labels
+from hero_engine.labelling.simulated import is_judge, read_habits
+from hero_engine.models.model_sources import find_judge
+from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir
+from hero_tui.output_streams import NobodyReads, data, forget_stdout, progress_bar, talk
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 MakeLabeller = Callable[[RunDir], Labeller]

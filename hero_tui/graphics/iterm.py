@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from PIL import Image
 
-from hero_tui.graphics.budget import palette_png
-from hero_tui.graphics.drawing import Box, Drawing, blank, over_cells
+from hero_tui.graphics.byte_budget import palette_png
+from hero_tui.graphics.painter import Box, Drawing, blank, over_cells
 
 
 class ItermPainter:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from PIL import Image
 from rich.segment import Segment
 
-from hero_tui.graphics.budget import palette_png
-from hero_tui.graphics.diacritics import DIACRITICS
-from hero_tui.graphics.drawing import Box, Drawing, blank
+from hero_tui.graphics.byte_budget import palette_png
+from hero_tui.graphics.kitty_diacritics import DIACRITICS
+from hero_tui.graphics.painter import Box, Drawing, blank
 from hero_tui.graphics.tmux import through_tmux
 
 PLACEHOLDER = "\U0010eeee"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from hero_tui.graphics.budget import SIXEL_BYTES, allowance
-from hero_tui.graphics.drawing import Box, Drawing, blank, over_cells
+from hero_tui.graphics.byte_budget import SIXEL_BYTES, allowance
+from hero_tui.graphics.painter import Box, Drawing, blank, over_cells
 from hero_tui.graphics.sixel_code import BAND, Sixel
 
 MOST_COLOURS, FEWEST_COLOURS = 64, 2

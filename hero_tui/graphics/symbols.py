@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from hero_tui.graphics.chafa_canvas import draw, symbol_config
-from hero_tui.graphics.drawing import Box, Drawing, blank
+from hero_tui.graphics.painter import Box, Drawing, blank
 
 PIXELS_PER_CELL = 8
 

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.style import Style
 
-from hero_tui.graphics.drawing import Box, Drawing
-from hero_tui.look import Look
-from hero_tui.widgets.still import Ground, Still
+from hero_tui.graphics.painter import Box, Drawing
+from hero_tui.session.label_style import Look
+from hero_tui.widgets.static_widgets import Ground, Still
 
 ROOMY_CAPTION = 10
 """Cells from which a caption has space around its letter."""

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from hero_engine.errors import HeroError
+from hero_engine.core.errors import HeroError
 
 PROJECT = Path(__file__).parents[2]
 STUDY = "--out docs/results/study --tasks hands --methods hero --seeds 3"

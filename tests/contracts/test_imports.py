@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hero_engine.config import Settings
-from hero_engine.disk.rundir import RunDir
-from hero_engine.tasks import Task
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import Task
+from hero_engine.storage.run_folder import RunDir
 
 PROJECT = Path(__file__).parents[2]
 HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "safetensors"}
@@ -85,7 +85,7 @@ def test_nothing_that_is_read_can_run_code(module: str) -> None:
     unsafe = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
     assert not packages(ast.walk(tree(module))) & unsafe
     calls = [ast.unparse(n.func) for n in ast.walk(tree(module)) if isinstance(n, ast.Call)]
-    arrays = set() if "embedded/training" in module else {"np.load"}
+    arrays = set() if "embedded/training_scripts" in module else {"np.load"}
     assert not set(calls) & {"torch.load", "torch.save", "eval", "exec", *arrays}
     options = [n.arg for n in ast.walk(tree(module)) if isinstance(n, ast.keyword)]
     assert not set(options) & {"trust_remote_code", "allow_pickle", "custom_pipeline"}
@@ -134,7 +134,7 @@ def test_a_command_without_a_model_answers_at_once(
 
 def test_the_app_itself_loads_no_model_library(tmp_path: Path) -> None:
     """The engine's thread does, while the app already answers."""
-    assert loaded_after("import hero_tui.app, hero_tui.hero_app", tmp_path) == set()
+    assert loaded_after("import hero_tui.launch, hero_tui.app", tmp_path) == set()
 
 
 def test_the_proof_would_see_a_model_library(tmp_path: Path) -> None:

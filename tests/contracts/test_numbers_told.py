@@ -1,4 +1,4 @@
-"""No text says a round or a picture by its index: `hero_engine.counting` has the number."""
+"""No text says a round or a picture by its index: `hero_engine.core.numbering` has the number."""
 
 import ast
 import re
@@ -26,7 +26,7 @@ def test_rounds_and_pictures_are_named_in_one_place(package: str) -> None:
     found = {
         f"{path.relative_to(PROJECT)}:{node.lineno}": said
         for path in (PROJECT / package).rglob("*.py")
-        if path.name != "counting.py"
+        if path.name != "numbering.py"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.JoinedStr) and (said := said_directly(node))
     }

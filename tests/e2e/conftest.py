@@ -1,12 +1,9 @@
 """A tiny model, and a run of it that nothing disturbed; made once a session."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from hero_process import ROUNDS, FinishedRun, Hero, small_run, write_labels
-
-sys.path.append(str(Path(__file__).parents[1] / "engine"))
 
 
 @pytest.fixture(scope="session")

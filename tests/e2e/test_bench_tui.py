@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hero_engine.tasks import load_task, settings_for
-from hero_tui.commands.bench.keys import STEPS, Busy, busy
-from hero_tui.commands.bench.tui import facts, rows
-from hero_tui.commands.bench.wire import Sent
+from hero_engine.config.tasks import load_task, settings_for
+from hero_tui.commands.bench.bench_tui import facts, rows
+from hero_tui.commands.bench.bytes_sent import Sent
+from hero_tui.commands.bench.key_latency import STEPS, Busy, busy
 
 QUICK = {
     "seed": 1,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from hero_engine.tasks import load_task, settings_for
-from hero_tui.commands.bench.person import Tempo
-from hero_tui.commands.bench.sitting import Eyes
+from hero_engine.config.tasks import load_task, settings_for
+from hero_tui.commands.bench.simulated_user import Tempo
+from hero_tui.commands.bench.timed_session import Eyes
 
-waiting = import_module("hero_tui.commands.bench.waiting")  # a command has that name too
+waiting = import_module("hero_tui.commands.bench.bench_waiting")  # a command has that name too
 SMALL = {
     "seed": 1,
     "batch": 6,

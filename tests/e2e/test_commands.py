@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from hero_engine import __version__
-from hero_engine.errors import ExitCode
+from hero_engine.core.errors import ExitCode
 
 
 def test_status_tells_the_share_of_good_by_round(hero: Hero, finished: FinishedRun) -> None:

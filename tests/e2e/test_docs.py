@@ -15,7 +15,7 @@ import pytest
 from hero_process import BATCH, PATIENCE, PROJECT, Hero, WarmCommand
 from safetensors.torch import load_file
 
-from hero_engine.errors import ExitCode
+from hero_engine.core.errors import ExitCode
 
 DOCS = PROJECT / "docs"
 SETTINGS = {

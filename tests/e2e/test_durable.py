@@ -13,7 +13,7 @@ import pytest
 from hero_process import BATCH, ROUNDS, FinishedRun, Hero
 from tiny_runs import left_behind
 
-from hero_engine.disk.rundir import RunDir
+from hero_engine.storage.run_folder import RunDir
 
 
 @pytest.fixture

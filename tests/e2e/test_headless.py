@@ -12,11 +12,11 @@ from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run, writ
 from pytest import CaptureFixture
 from safetensors.torch import load_file
 
-from hero_engine.config import Settings
-from hero_engine.disk.rundir import RunDir
-from hero_engine.labellers import JudgeLabeller
-from hero_engine.learner import Learner
-from hero_engine.tasks import load_task
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import load_task
+from hero_engine.labelling.annotators import JudgeLabeller
+from hero_engine.storage.run_folder import RunDir
+from hero_engine.training.state import Learner
 from hero_tui.commands.headless import Limits, run_headless
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run
 
-from hero_engine.disk.files import read_tensors
-from hero_engine.disk.journal import Journal
-from hero_engine.processes.wire import Wire
-from hero_engine.scoring.scaling import Round
+from hero_engine.distributed.link import Wire
+from hero_engine.evaluation.scaling import Round
+from hero_engine.storage.atomic_files import read_tensors
+from hero_engine.storage.journal import Journal
 
 ROUNDING = 2e-4
 """By how much a latent or a weight may differ after three rounds of float32 sums in other orders.
@@ -98,7 +98,7 @@ def test_two_processes_make_what_one_makes(hero: Hero, tiny_model: Path, labels:
 
 def without_memory() -> None:
     """Sampling or training more than one picture at a time is more than this process can."""
-    from hero_engine.processes import shares
+    from hero_engine.distributed import sharding as shares
     from hero_engine.updates import ddpo
 
     sample, log_probs = shares.sample, ddpo.Policy.log_probs

@@ -15,7 +15,7 @@ import pytest
 from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run, write_labels
 from safetensors.torch import load_file
 
-from hero_engine.disk.rundir import RunDir
+from hero_engine.storage.run_folder import RunDir
 
 LAST = f"checkpoints/r{ROUNDS:03}/lora.safetensors"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "engine"), str(HERE.parent / "e2e")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from commands import Command  # noqa: E402
 from disks import full, on_small_disks, read_only  # noqa: E402

@@ -14,8 +14,8 @@ from stand_ins import write_pipeline
 from tiny_runs import left_behind
 from trials import Tally
 
-from hero_engine.disk.journal import Journal
-from hero_engine.disk.rundir import RunDir, is_run
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir, is_run
 
 
 class Command:

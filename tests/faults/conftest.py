@@ -1,15 +1,11 @@
 """What the faults happen to: tiny runs, one for each update."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "engine"))
-
 from trials import MEMORY_DISK, Subject
 
 

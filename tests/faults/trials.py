@@ -20,15 +20,15 @@ from instants import Act, Instants, die
 from stand_ins import write_pipeline
 from tiny_runs import LINES, TASK, VALUES, left_behind, tiny_settings
 
-from hero_engine.config import Settings
-from hero_engine.disk.journal import Journal, Mark
-from hero_engine.disk.rundir import RunDir, is_run
-from hero_engine.errors import HeroError
-from hero_engine.labellers import Pictures
-from hero_engine.learner import Learner
+from hero_engine.config.settings import Settings
+from hero_engine.core.errors import HeroError
+from hero_engine.core.events import Event, Failed, Notice
+from hero_engine.labelling.annotators import Pictures
 from hero_engine.models.pipeline import open_model
-from hero_engine.protocol import Event, Failed, Notice
-from hero_engine.worker import EngineWorker
+from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.run_folder import RunDir, is_run
+from hero_engine.training.state import Learner
 
 GIVEN = struct.Struct("=iii")
 """A label that was shown as given: round, picture, place in `MARKS`."""

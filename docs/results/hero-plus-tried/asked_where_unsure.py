@@ -16,18 +16,18 @@ from pathlib import Path
 
 import torch
 
-from hero_engine.disk.journal import Journal
-from hero_engine.disk.rundir import RunDir
-from hero_engine.habits import read_habits
-from hero_engine.labellers import JudgeLabeller
-from hero_engine.learner import Learner
-from hero_engine.loop import Run
-from hero_engine.noise import FRESH
-from hero_engine.pictures import Pictures
-from hero_engine.processes.shares import Pixels, Wanted, sample_together
-from hero_engine.records import Batch
-from hero_engine.reporting import Meter
-from hero_engine.scoring.evaluate import Exam
+from hero_engine.core.batch import Batch
+from hero_engine.distributed.sharding import Pixels, Wanted, sample_together
+from hero_engine.evaluation.evaluate import Exam
+from hero_engine.labelling.annotators import JudgeLabeller
+from hero_engine.labelling.simulated import read_habits
+from hero_engine.policy.noise_prior import FRESH
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir
+from hero_engine.training.loop import Run
+from hero_engine.training.progress_reports import Meter
+from hero_engine.training.round_images import Pictures
+from hero_engine.training.state import Learner
 
 CANDIDATES = 256
 
@@ -87,10 +87,10 @@ def second_round(run: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    import hero_engine.loop
+    import hero_engine.training.loop
 
     torch.set_num_threads(1)
-    hero_engine.loop.Pictures = Asking  # type: ignore[misc]
+    hero_engine.training.loop.Pictures = Asking  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as room:
         for name in sys.argv[1:]:
             copy = Path(room) / Path(name).name

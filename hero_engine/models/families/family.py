@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hero_engine.models.process import Process
+    from hero_engine.models.diffusion_process import Process
 
 Size = tuple[int, int]
 """Height and width."""

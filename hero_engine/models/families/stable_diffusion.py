@@ -10,7 +10,7 @@ from hero_engine.models.families.family import Family, Size
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hero_engine.models.process import Process
+    from hero_engine.models.diffusion_process import Process
 
 KOHYA = "lora_unet_"
 

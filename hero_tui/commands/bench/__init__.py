@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hero_tui.commands.options import Json, PresetName
+from hero_tui.commands.shared_options import Json, PresetName
 
 app = typer.Typer(
     help="Measure hero on this machine; the README quotes these.", no_args_is_help=True
@@ -33,7 +33,7 @@ def tui(
 
     The real app on a terminal of its own, the real engine at work on the embedded model.
     """
-    from hero_tui.commands.bench.tui import bench_tui
+    from hero_tui.commands.bench.bench_tui import bench_tui
 
     bench_tui(quick=quick, as_json=as_json)
 
@@ -72,8 +72,8 @@ def speed(
 
     hero bench speed --processes 2
     """
-    from hero_tui.commands.bench.scaling import bench_scaling
-    from hero_tui.commands.bench.speed import bench_speed, settings_to_measure
+    from hero_tui.commands.bench.bench_processes import bench_scaling
+    from hero_tui.commands.bench.bench_speed import bench_speed, settings_to_measure
 
     settings = settings_to_measure(model, update, batch, changes or [])
     if processes == 1:
@@ -121,9 +121,9 @@ def waiting(
 
     hero bench waiting --seconds-a-picture 1 --update ddpo
     """
-    from hero_tui.commands.bench.person import Tempo
-    from hero_tui.commands.bench.waiting import Wish, bench_waiting
-    from hero_tui.settings import UiSettings
+    from hero_tui.commands.bench.bench_waiting import Wish, bench_waiting
+    from hero_tui.commands.bench.simulated_user import Tempo
+    from hero_tui.preferences.settings_sources import UiSettings
 
     tempo = Tempo(a_picture, UiSettings().grace if grace is None else grace)
     wish = Wish(tempo, rounds, batch, update, preset, quick, real_time)
@@ -182,7 +182,7 @@ def learn(
 
     hero bench learn --tasks hands --methods hero,ddpo@2048,d3po@2048 --out study
     """
-    from hero_tui.commands.bench.learn import Choice, bench_learn
+    from hero_tui.commands.bench.bench_learn import Choice, bench_learn
 
     choice = Choice(
         quick, tasks, methods, seeds, labeller, labels, every, images, settings or [], out

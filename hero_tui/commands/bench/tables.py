@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hero_tui.commands.output import say
+from hero_tui.output_streams import say
 
 if TYPE_CHECKING:
     from hero_engine.study.report import Table

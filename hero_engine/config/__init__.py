@@ -1,0 +1,1 @@
+"""Settings, presets and tasks, and how they are read and checked."""

@@ -1,0 +1,155 @@
+"""Tasks: a prompt, what counts as success, and how many labels. One TOML file each.
+
+A task of one's own is such a file given to ``--task``; its ``prompt`` alone is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from hero_engine.config.presets import PRESETS
+from hero_engine.config.settings import Settings, with_changes
+from hero_engine.config.toml_file import read_toml
+from hero_engine.core.errors import HeroError, short
+from hero_engine.core.sanitize import harmless
+
+FOLDER = Path(__file__).parent
+NAME_BYTES = 100
+"""Of a task's name; a folder's may have 255, and a date and a time follow."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of the model, and of the person.
+
+    ``success`` is the criterion in words; ``enhanced_prompt`` what one would ask for instead of
+    labelling, to compare with; ``judge`` the name under which the embedded judges know
+    the task, if they do, and ``wanted`` the attributes it takes for success, where these are not
+    its subject's own; ``paper`` holds the settings that differ under the preset ``paper``.
+    """
+
+    name: str
+    prompt: str
+    title: str = ""
+    success: str = "the picture is what you wanted"
+    labels: int = 512
+    batch: int = 64
+    transfer_prompts: tuple[str, ...] = ()
+    judge: str | None = None
+    paper: Mapping[str, int] = field(default_factory=dict)
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    enhanced_prompt: str = ""
+
+
+def list_tasks() -> tuple[Task, ...]:
+    """The tasks that ship, by name."""
+    return tuple(read_task(path) for path in sorted(FOLDER.glob("*.toml")))
+
+
+def load_task(name_or_path: str) -> Task:
+    """A shipped task by its name, or one's own by the path of its TOML file.
+
+    HeroError where there is none, or where the file is not a task.
+    """
+    shipped = FOLDER / f"{name_or_path}.toml"
+    if "/" not in name_or_path and shipped.is_file():
+        return read_task(shipped)
+    path = Path(name_or_path).expanduser()
+    if path.suffix == ".toml" and path.is_file():
+        return read_task(path)
+    if path.suffix == ".toml" or "/" in name_or_path:
+        raise HeroError(f"there is no task file {name_or_path}")
+    known = ", ".join(file.stem for file in sorted(FOLDER.glob("*.toml")))
+    raise HeroError(f"no task is called {name_or_path!r}; there are {known}, or give a TOML file")
+
+
+def settings_for(
+    task: Task,
+    model: str,
+    preset: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    family: Mapping[str, Any] | None = None,
+) -> Settings:
+    """A run's settings: a preset, the task's own numbers over it, and changes over those.
+
+    Without a preset's name it is "embedded" for the embedded model, and "paper" for any other.
+    family: what the model's family wants other than "paper", which is Stable Diffusion's.
+    HeroError for an unknown preset or setting, or a value out of its range.
+    """
+    name = preset or ("embedded" if model == "embedded" else "paper")
+    if name not in PRESETS:
+        raise HeroError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
+    numbers: dict[str, Any] = {"batch": task.batch, "labels": task.labels}
+    as_in_paper = name == "paper" or (name == "hero+" and model != "embedded")
+    if as_in_paper:
+        numbers |= task.paper
+    if changes and "update" in changes:  # a preset may differ by update
+        numbers["update"] = changes["update"]
+    settings = PRESETS[name](task=task.name, prompt=task.prompt, model=model, **numbers)
+    if as_in_paper:
+        settings = with_changes(settings, family or {})
+    return with_changes(settings, changes or {})
+
+
+def read_task(path: Path) -> Task:
+    """The task in a TOML file. HeroError that names the file and what is wrong in it."""
+    table = read_toml(path)
+    table.setdefault("name", path.stem)
+    _check(path, table)
+    values = {**table, "transfer_prompts": tuple(table.get("transfer_prompts", ()))}
+    return Task(**values)
+
+
+def _check(path: Path, table: Mapping[str, Any]) -> None:
+    known = {each.name for each in fields(Task)}
+    for name, value in table.items():
+        if name not in known:
+            raise HeroError(
+                f"{path}: unknown key {short(name)}; known are {', '.join(sorted(known))}"
+            )
+        if not _fits(name, value):
+            raise HeroError(f"{path}: {name} = {short(value)} is not {_wanted(name)}")
+    if "prompt" not in table:
+        raise HeroError(f'{path}: a task needs a line such as: prompt = "a red bicycle"')
+
+
+def _fits(name: str, value: object) -> bool:
+    if name in ("labels", "batch"):
+        return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if name == "transfer_prompts":
+        return isinstance(value, list) and all(_is_line(each) for each in value)
+    if name == "paper":
+        return isinstance(value, dict) and all(
+            key in ("labels", "batch") and _fits(key, each) for key, each in value.items()
+        )
+    if name == "wanted":
+        return isinstance(value, dict) and all(map(_is_line, (*value, *value.values())))
+    if name == "name":  # it becomes a part of the run's folder
+        return (
+            _is_line(value)
+            and "/" not in value
+            and value not in (".", "..")
+            and len(value.encode()) <= NAME_BYTES
+        )
+    return _is_line(value)
+
+
+def _is_line(value: object) -> TypeGuard[str]:
+    """One line of text that changes no terminal it is shown on."""
+    return isinstance(value, str) and bool(value.strip()) and harmless(value) == value
+
+
+def _wanted(name: str) -> str:
+    if name in ("labels", "batch"):
+        return "a whole number from 1 on"
+    if name == "transfer_prompts":
+        return "a list of texts, each one line"
+    if name == "name":
+        return "one line of text without '/', of at most 100 bytes, that is no folder"
+    if name == "wanted":
+        return "a table of attributes, each with its value"
+    return "a table of labels and batch" if name == "paper" else "one line of text"

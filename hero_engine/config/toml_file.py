@@ -1,0 +1,26 @@
+"""Reading a TOML file that a person wrote, or somebody else."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hero_engine.core.errors import HeroError
+
+LONGEST = 16_384
+"""Bytes; a key of many parts takes tomllib memory that grows with the square of their number."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's table. HeroError, exit code 2, in one line where it is none."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise HeroError(f"{path} is too long: at most {LONGEST} bytes are read")
+        return tomllib.loads(content.decode())
+    except OSError as error:
+        raise HeroError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise HeroError(f"{path} is not valid TOML: {error}") from error

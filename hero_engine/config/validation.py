@@ -1,0 +1,128 @@
+"""Settings as frozen dataclasses that check themselves, and as tables of TOML.
+
+A bad value is a HeroError that names the setting, the value and the allowed range.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import field, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from hero_engine.core.errors import HeroError, short
+
+
+def ranged(default: float, low: float, high: float, *, above: bool = False) -> Any:
+    """A number's default and its range, both ends included; `above`: low itself is not allowed."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+class Checked:
+    """Checks every field of a settings dataclass against its type and its range."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for each in fields(cast(Any, self)):
+            _check(
+                f"{_section(type(self))}{each.name}",
+                getattr(self, each.name),
+                hints[each.name],
+                each.metadata,
+            )
+
+
+Part = TypeVar("Part", bound=Checked)
+
+
+def from_table(kind: type[Part], table: Any, name: str) -> Part:
+    """One part of settings from its table, checked likewise."""
+    return cast(Part, _value(kind, table, name))
+
+
+def from_names(kind: type, table: Mapping[str, Any], prefix: str = "") -> Any:
+    """A dataclass from a table of its fields. HeroError for an unknown or a bad one."""
+    hints = get_type_hints(kind)
+    unknown = sorted(table.keys() - hints.keys())
+    if unknown:
+        name = prefix + unknown[0]
+        instead = known_instead(name, (prefix + each for each in hints))
+        raise HeroError(f"unknown setting {short(name)}; {instead}")
+    return kind(**{name: _value(hints[name], value, name) for name, value in table.items()})
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables by full names: {"ddpo": {"minibatch": 4}} as {"ddpo.minibatch": 4}."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        inside = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{name}.") if inside else {prefix + name: value}
+    return found
+
+
+def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of settings with some replaced, tables inside it merged likewise."""
+    merged = dict(table)
+    for name, value in changes.items():
+        old = merged.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[name] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def known_instead(name: str, known: Iterable[str]) -> str:
+    """For a message about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    """A TOML value as its field wants it: tables are parts, arrays tuples, 5 is also 5.0."""
+    if is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise HeroError(f"setting {name!r} must be a table, not {short(value)}")
+        return from_names(cast(type, hint), value, f"{name}.")
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if hint is float and type(value) is int else value
+
+
+def _section(kind: type) -> str:
+    """ "sampler." for SamplerSettings, nothing for Settings."""
+    name = kind.__name__.removesuffix("Settings").lower()
+    return f"{name}." if name else ""
+
+
+def _check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            _refuse(name, value, "one of " + ", ".join(get_args(hint)))
+    elif get_origin(hint) is tuple:
+        _check_tuple(name, value, get_args(hint))
+    elif hint in (int, float):
+        _check_number(name, value, hint, limits)
+    elif not isinstance(value, hint):
+        _refuse(name, value, {str: "text", bool: "true or false"}.get(hint, hint.__name__))
+
+
+def _check_tuple(name: str, value: Any, of: tuple[Any, ...]) -> None:
+    wanted: tuple[Any, ...] = (str,) if of[0] is str else (int, float) if of[0] is float else (int,)
+    right_size = isinstance(value, tuple) and value and (of[-1] is ... or len(value) == len(of))
+    if not right_size or not all(isinstance(v, wanted) and not isinstance(v, bool) for v in value):
+        _refuse(name, value, "a list of " + ("texts" if of[0] is str else "numbers"))
+    if of[0] is float and not all(0 <= v <= 1 for v in value):
+        _refuse(name, value, "numbers from 0 to 1")
+    if of[0] is int and min(value) < 1:
+        _refuse(name, value, "numbers from 1 on")
+
+
+def _check_number(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
+    kinds = (int,) if hint is int else (int, float)
+    low, high, above = limits["low"], limits["high"], limits["above"]
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or (above and value == low):
+        whole = "a whole number" if hint is int else "a number"
+        _refuse(name, value, f"{whole} {'above' if above else 'from'} {low} to {high}")
+
+
+def _refuse(name: str, value: Any, allowed: str) -> None:
+    raise HeroError(f"setting {name} is {short(value)}; allowed is {allowed}")

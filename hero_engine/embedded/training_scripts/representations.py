@@ -1,0 +1,159 @@
+"""How well a representation tells unseen good pictures from bad ones, by the labels it has had.
+
+::
+
+    python -m hero_engine.embedded.training_scripts.representations --out representations.json
+
+Pictures of the base model from fresh noise are judged. For every number of labels and each of
+several draws of that many pictures, a representation is fitted to them and ranks 256 others, which
+it has not seen; the figure is the share of (good, bad) pairs in the right order, a mean over draws.
+Everything is the engine's own: what a run would have for its first rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import Task, settings_for
+from hero_engine.core.batch import Batch
+from hero_engine.core.labels import Labels
+from hero_engine.embedded.judge import Judge
+from hero_engine.evaluation.evaluate import EVALUATION_SEED
+from hero_engine.labelling.simulated import criterion
+from hero_engine.models.pipeline import Model
+from hero_engine.policy.noise_prior import FRESH
+from hero_engine.policy.sampler import sample
+from hero_engine.reward.embedding import ranking_auc
+from hero_engine.study.plan import study_task
+from hero_engine.training.state import Learner
+
+UNSEEN = 256
+LABELS = (32, 64, 128, 256)
+POOL = 384
+"""Pictures that labelled ones are drawn from."""
+AT_ONCE = 64
+
+REPRESENTATIONS: Mapping[str, Mapping[str, Any]] = {
+    "triplet, similarity to best": {},
+    "triplet, probability": {"reward": {"kind": "probability"}},
+    "network, probability": {
+        "embedding": {"kind": "network", "history": "all"},
+        "reward": {"kind": "probability"},
+    },
+}
+"""The settings of each, over the preset "embedded"."""
+
+
+def pictures(model: Model, settings: Settings) -> Batch:
+    """POOL + UNSEEN pictures of the base."""
+    count = POOL + UNSEEN
+    noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 3)
+    return Batch.cat(
+        sample(
+            model, settings.prompt, noises[at : at + AT_ONCE], settings.sampler,
+            seed=EVALUATION_SEED, round=3, first_index=at,
+        )
+        for at in range(0, count, AT_ONCE)
+    )  # fmt: skip
+
+
+def judged(task: Task, model: Model, batch: Batch) -> tuple[list[bool], list[float]]:
+    """What the labeller says of each: good or not, and how likely."""
+    judge, name = Judge.open("labeller"), str(task.judge)
+    pieces = torch.split(batch.latents_B_C_H_W, AT_ONCE)
+    seen = np.concatenate([model.decode(piece) for piece in pieces])
+    wanted = criterion(task)
+    good, chance = judge.success(name, seen, wanted), judge.success_probability(name, seen, wanted)
+    return good.tolist(), chance.tolist()
+
+
+def auc(
+    settings: Settings, model: Model, batch: Batch, labels: Callable[[Tensor], Labels], rows: Tensor
+) -> float | None:
+    """Of a representation that has had the labels of these rows, on the pictures after POOL."""
+    learner = Learner(settings, model)
+    known, named = _rows(batch, rows), labels(rows)
+    learner.remember(known, named)
+    contrast = learner.contrast(known, named)
+    if contrast is not None:
+        learner.train_embedding(contrast, 0, lambda done, total: None)
+    unseen = torch.arange(POOL, POOL + UNSEEN)
+    truth = torch.tensor([bool(good) for good in labels(unseen).good])
+    others = _rows(batch, unseen)
+    if settings.reward.kind == "best":
+        rewards = learner.rewards(others, named)
+    else:
+        chance = learner.chance_of_good(known, named)
+        rewards = None if chance is None else chance(learner.features(others.latents_B_C_H_W))
+    return None if rewards is None else ranking_auc(rewards, truth)
+
+
+def _rows(batch: Batch, rows: Tensor) -> Batch:
+    return Batch(batch.noises_B_C_H_W[rows], batch.latents_B_C_H_W[rows])
+
+
+def of_task(task: Task, draws: int) -> dict[str, Any]:
+    """Each representation's figure by number of labels."""
+    plain = settings_for(task, "embedded", "embedded")
+    model = Learner.open(plain).model
+    batch = pictures(model, plain)
+    good, chances = judged(task, model, batch)
+
+    def labels(rows: Tensor) -> Labels:
+        among = [good[row] for row in rows]
+        likely = [chances[row] if good[row] else -1.0 for row in rows]
+        best = int(np.argmax(likely)) if any(among) else None
+        return Labels(tuple(among), best)
+
+    found: dict[str, Any] = {"base": fmean(good)}
+    for name, changes in REPRESENTATIONS.items():
+        settings = settings_for(task, "embedded", "embedded", changes)
+        found[name] = {}
+        for count in LABELS:
+            rows = [torch.randperm(POOL, generator=torch.Generator().manual_seed(d))[:count]
+                    for d in range(draws)]  # fmt: skip
+            values = [auc(settings, model, batch, labels, each) for each in rows]
+            known = [value for value in values if value is not None]
+            found[name][str(count)] = fmean(known) if known else None
+    return found
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Rows of a Markdown table."""
+    lines = [
+        f"| task (base) | representation | {' | '.join(f'{n} labels' for n in LABELS)} |",
+        f"|---|---|{'---|' * len(LABELS)}",
+    ]
+    for task, found in results.items():
+        for name in REPRESENTATIONS:
+            figures = [found[name][str(n)] for n in LABELS]
+            said = " | ".join("" if f is None else f"{f:.3f}" for f in figures)
+            lines.append(f"| {task} ({found['base']:.2f}) | {name} | {said} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="where the figures (JSON) go")
+    names = ["hands", "blue-rose", "black-cat", "narcissus", "mountain", "safety"]
+    parser.add_argument("--tasks", nargs="+", default=names)
+    parser.add_argument("--draws", type=int, default=3)
+    args = parser.parse_args()
+    results = {name: of_task(study_task(name), args.draws) for name in args.tasks}
+    args.out.write_text(json.dumps(results, indent=1))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

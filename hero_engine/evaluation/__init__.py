@@ -1,0 +1,1 @@
+"""Measuring a run: success, blind comparison, divergence, speed."""

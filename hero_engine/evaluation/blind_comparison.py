@@ -1,0 +1,159 @@
+"""A blind comparison: a person judges the tuned model and its base without knowing which is which.
+
+Both make pictures from the same fresh noises with the same random streams, so they come in pairs.
+The pictures lie mixed in a folder that looks like one round of a run: the same app shows it, the
+same journal keeps every verdict. Imports no torch until pictures are made::
+
+    RUN/eval/blind-r008-n64/
+      blind.json          what is compared, and which picture is whose
+      journal.db, images/r000/000.png …
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.labels import Labels
+from hero_engine.evaluation.intervals import paired_difference, wilson
+from hero_engine.storage.atomic_files import make_folder, write_atomically
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir
+
+REMEMBERED = "blind.json"
+MOST = 2048
+"""Pictures a model; more than anybody judges."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and where.
+
+    folder: holds the pictures as its round 0. owners: for each picture of it, by place, its pair
+    and whether the tuned model made it.
+    """
+
+    run: RunDir
+    folder: RunDir
+    owners: tuple[tuple[int, bool], ...]
+
+    @classmethod
+    def open(cls, run: RunDir, pairs: int, prompt: str | None = None) -> Self:
+        """The comparison of the run's newest checkpoint, where it was left or as a new one.
+
+        HeroError, exit code 2 for a number of pictures that cannot be, 4 without a checkpoint.
+        """
+        if not 2 <= pairs <= MOST:
+            raise HeroError(f"--images {pairs}: a person judges from 2 to {MOST} of each model")
+        rounds = run.checkpoints.rounds()
+        if not rounds:
+            raise HeroError(f"{run.path} has not finished a round yet", exit_code=ExitCode.RUN)
+        prompt = prompt or run.settings.prompt
+        mark = "" if prompt == run.settings.prompt else f"-{_short_hash(prompt)}"
+        path = run.path / "eval" / f"blind-r{rounds[-1]:03}-n{pairs}{mark}"
+        settings = replace(run.settings, batch=2 * pairs, rounds=1, prompt=prompt)
+        task = replace(run.task, name=f"{run.task.name}, blind")
+        return cls(run, RunDir(path, settings, task), _owners(path, pairs, settings.minibatch))
+
+    def begin(self) -> None:
+        """Make the folder and write down which picture is whose, unless that is there."""
+        file = self.folder.path / REMEMBERED
+        if not file.exists():
+            make_folder(file.parent)
+            write_atomically(file, json.dumps({"owners": self.owners}))
+
+    @property
+    def pairs(self) -> int:
+        """Pictures of each model."""
+        return len(self.owners) // 2
+
+    @property
+    def judged(self) -> bool:
+        """Whether the person has handed the verdicts in."""
+        if not self.folder.journal_path.exists():
+            return False
+        with Journal(self.folder.journal_path) as journal:
+            return journal.submitted(0)
+
+    def result(self) -> dict[str, Any]:
+        """What the verdicts come to, as `hero eval --human --json` prints it.
+
+        Rates and their intervals are of the pictures with a verdict; the difference, tuned minus
+        base, is of the pairs with two. None where there is nothing to tell.
+        """
+        with Journal(self.folder.journal_path) as journal:
+            labels = journal.labels(0, len(self.owners))
+        return {
+            "prompt": self.folder.settings.prompt,
+            "n": self.pairs,
+            **_share("", self._verdicts(labels, tuned=True)),
+            **_share("base_", self._verdicts(labels, tuned=False)),
+            **self._difference(labels),
+        }
+
+    def _verdicts(self, labels: Labels, *, tuned: bool) -> dict[int, bool]:
+        """One model's verdicts by pair."""
+        return {
+            pair: good
+            for (pair, is_tuned), good in zip(self.owners, labels.good, strict=True)
+            if is_tuned == tuned and good is not None
+        }
+
+    def _difference(self, labels: Labels) -> dict[str, Any]:
+        tuned, base = self._verdicts(labels, tuned=True), self._verdicts(labels, tuned=False)
+        pairs = tuned.keys() & base.keys()
+        only_tuned = sum(tuned[pair] and not base[pair] for pair in pairs)
+        only_base = sum(base[pair] and not tuned[pair] for pair in pairs)
+        return {
+            "pairs": len(pairs),
+            "only_tuned": only_tuned,
+            "only_base": only_base,
+            "difference": (only_tuned - only_base) / len(pairs) if pairs else None,
+            "difference_interval": (
+                paired_difference(only_tuned, only_base, len(pairs)) if pairs else None
+            ),
+        }
+
+
+def _share(prefix: str, verdicts: dict[int, bool]) -> dict[str, Any]:
+    good, judged = sum(verdicts.values()), len(verdicts)
+    return {
+        f"{prefix}success_rate": good / judged if judged else None,
+        f"{prefix}interval": wilson(good, judged) if judged else None,
+        f"{prefix}judged": judged,
+    }
+
+
+def _owners(path: Path, pairs: int, at_once: int) -> tuple[tuple[int, bool], ...]:
+    """As the folder remembers it; freshly shuffled where it is new.
+
+    Pictures are shuffled among those of `at_once` pairs, so that they are there in the order of
+    their places.
+    """
+    file = path / REMEMBERED
+    if not file.exists():
+        return tuple(_shuffled(path.name, pairs, at_once))
+    try:
+        found = json.loads(file.read_text("utf-8"))["owners"]
+        return tuple((int(pair), bool(tuned)) for pair, tuned in found)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise HeroError(f"{file} is damaged: {error}", exit_code=ExitCode.RUN) from error
+
+
+def _shuffled(name: str, pairs: int, at_once: int) -> Iterator[tuple[int, bool]]:
+    shuffle = random.Random(f"{name}/{pairs}").shuffle
+    for first in range(0, pairs, at_once):
+        rows = range(first, min(first + at_once, pairs))
+        block = [(pair, tuned) for pair in rows for tuned in (False, True)]
+        shuffle(block)
+        yield from block
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

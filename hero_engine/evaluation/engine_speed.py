@@ -1,0 +1,189 @@
+"""How fast a round is against its floor: the network calls it needs, bare.
+
+The floor makes the same number of forwards (and backwards) of the network, in the same batches and
+precision, on random latents, and nothing else. What is above it is what sampling and training add:
+schedules, random draws, log-probabilities, losses, the optimizer. Ours and the floor are timed in
+turns, so that a machine that is busy for a while is so for both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hero_engine.config.settings import Settings
+from hero_engine.core.batch import Batch
+from hero_engine.core.labels import Labels
+from hero_engine.models.pipeline import Model
+from hero_engine.policy.sampler import sample
+from hero_engine.training.round_images import steps_to_keep
+from hero_engine.training.state import Learner
+
+Pixels = npt.NDArray[np.uint8]
+Call = tuple[int, bool]
+"""A call of the network: rows, and whether it is trained (a backward follows)."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of every turn: ours, and the bare calls'."""
+
+    ours: list[float]
+    floor: list[float]
+    rows: int
+    """Rows through the network in a turn."""
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the floor: the median of the turns' ratios."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.floor, strict=True))
+
+
+class Race:
+    """A learner at its first round; every other picture of it is labelled good."""
+
+    def __init__(self, settings: Settings, device: str = "auto") -> None:
+        self.settings = settings
+        self.learner = Learner.open(settings, device)
+        self.model = self.learner.model
+        self.batch = self._sampled()
+        self.labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
+        self.learner.remember(self.batch, self.labels)
+        cuda = self.model.device.type == "cuda"
+        self.device_name = torch.cuda.get_device_name(self.model.device) if cuda else "cpu"
+        self.threads = torch.get_num_threads()
+
+    def sampling(self, turns: int) -> Pace:
+        """Sampling a round, with the steps kept that its update trains."""
+        return self._pace(self._sampled, list(sampling_calls(self.settings)), turns)
+
+    def update(self, turns: int) -> Pace:
+        """The update of the weights. Every turn goes on from the last one's."""
+        rewards = torch.linspace(0, 1, self.settings.batch)
+        given = self.learner.experience(self.batch, self.labels, rewards, 0)
+        step = self.learner.update.step
+        return self._pace(lambda: step(given), list(update_calls(self.settings)), turns)
+
+    def embedding(self) -> float:
+        """Seconds of the representation's training for one round."""
+        contrast = self.learner.contrast(self.batch, self.labels)
+        assert contrast is not None
+        return timed(lambda: self.learner.train_embedding(contrast, 0, lambda done, total: None))
+
+    def decoding(self) -> float:
+        """Seconds of decoding the round's latents to pictures."""
+        return timed(self.pictures)
+
+    def pictures(self) -> Pixels:
+        """The round's pictures, uint8 (B, H, W, 3)."""
+        pieces = torch.split(self.batch.latents_B_C_H_W, self.settings.minibatch)
+        return np.concatenate([self.model.decode(each) for each in pieces])
+
+    def _sampled(self) -> Batch:
+        settings = self.settings
+        noises = self.learner.prior.draw(
+            settings.batch, self.model.latent_shape, settings.noise, settings.seed, 0
+        )
+        kept = steps_to_keep(self.learner, 0)
+        return Batch.cat(
+            sample(
+                self.model, settings.prompt, noises[at : at + settings.minibatch],
+                settings.sampler, seed=settings.seed, round=0, first_index=at,
+                kept_steps_B_S=None if kept is None else kept[at : at + settings.minibatch],
+            )
+            for at in range(0, settings.batch, settings.minibatch)
+        )  # fmt: skip
+
+    def _pace(self, ours: Callable[[], object], calls: list[Call], turns: int) -> Pace:
+        bare = Bare(self.model, self.settings.prompt)
+        bare.make(calls[:2])  # warm
+        pairs = [(timed(ours), timed(lambda: bare.make(calls))) for _ in range(turns)]
+        return Pace([a for a, _ in pairs], [b for _, b in pairs], sum(rows for rows, _ in calls))
+
+
+class Bare:
+    """The network alone, on latents that are drawn before the clock starts; without its LoRA where
+    nothing is trained."""
+
+    def __init__(self, model: Model, prompt: str) -> None:
+        self.model, self.prompt = model, model.encode_prompt(prompt)
+        self._inputs: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def make(self, calls: list[Call]) -> None:
+        """These calls, one after the other."""
+        for rows, trained in calls:
+            bare = nullcontext() if trained else self.model.base()
+            with bare, torch.set_grad_enabled(trained):
+                output = self._call(rows)
+                if trained:
+                    output.sum().backward()  # type: ignore[no-untyped-call]
+        for weight in self.model.lora_parameters():
+            weight.grad = None
+
+    def _call(self, rows: int) -> Tensor:
+        model, prompt = self.model, self.prompt.expand(rows)
+        x_t, timesteps = self._input(rows)
+        return model.family.denoise(
+            model.network, x_t, timesteps, prompt.hidden_N_T_D, prompt.pooled_N_P,
+            size=model.picture_size, guidance=1.0,
+        )  # fmt: skip
+
+    def _input(self, rows: int) -> tuple[Tensor, Tensor]:
+        if rows not in self._inputs:
+            model = self.model
+            x_t = torch.randn(rows, *model.latent_shape).to(model.device, model.dtype)
+            middle = model.process.timesteps_at(torch.full((rows,), 0.5))
+            timesteps = middle.float() if middle.is_floating_point() else middle
+            self._inputs[rows] = x_t, timesteps.to(model.device)
+        return self._inputs[rows]
+
+
+def sampling_calls(settings: Settings) -> Iterator[Call]:
+    """What sampling a round needs; guidance doubles the rows of every call."""
+    for at in range(0, settings.batch, settings.minibatch):
+        rows = min(settings.minibatch, settings.batch - at)
+        for _ in range(settings.sampler.steps):
+            yield rows * _guided(settings), False
+
+
+def update_calls(settings: Settings) -> Iterator[Call]:
+    """What a round's update needs: `ddpo` every kept step once, `forward` two views of each row."""
+    if settings.update == "forward":
+        rows = settings.forward.goods + settings.forward.bads
+        for _ in range(settings.forward.steps):
+            yield rows, False
+            yield rows, True
+        return
+    ddpo = settings.ddpo
+    groups = range(0, settings.batch, ddpo.images_per_update)
+    for first in groups:
+        pictures = min(ddpo.images_per_update, settings.batch - first)
+        for at in range(0, pictures, ddpo.minibatch):
+            images = min(ddpo.minibatch, pictures - at)
+            yield images * ddpo.steps_per_image * _guided(settings), True
+
+
+def _guided(settings: Settings) -> int:
+    return 2 if settings.sampler.guidance > 1 else 1
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that it takes, the device's own work included."""
+    _finish()
+    begun = time.perf_counter()
+    work()
+    _finish()
+    return time.perf_counter() - begun
+
+
+def _finish() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

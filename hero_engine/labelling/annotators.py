@@ -1,0 +1,162 @@
+"""Where labels come from: a person, a judge, or a recorded file. All of them end in the journal."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from hero_engine.config.tasks import Task
+from hero_engine.core.errors import HeroError, LabelsNeeded, StopRequested
+from hero_engine.core.events import Command, Stop
+from hero_engine.core.numbering import round_name
+from hero_engine.labelling.labels_file import LabelsFile, template, to_lines
+from hero_engine.labelling.simulated import Habits
+from hero_engine.storage.atomic_files import write_atomically
+from hero_engine.storage.journal import Journal, Mark, Value
+from hero_engine.storage.png import read_png
+from hero_engine.storage.run_folder import RunDir
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Pictures = Mapping[int, Path]
+"""A round's PNG files by index."""
+PERFECT = Habits()
+MARKS: Mapping[bool | None, Value] = {True: "good", False: "bad", None: "clear"}
+
+
+class Labeller(Protocol):
+    """Labels rounds."""
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Return when the round's labels are in the journal and submitted; StopRequested ends."""
+        ...
+
+
+class QueueLabeller:
+    """A person: the app writes marks into the journal itself, and sends SubmitLabels when done."""
+
+    def __init__(self, inbox: queue.SimpleQueue[Command]) -> None:
+        self._inbox = inbox
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Wait for the round to be submitted; commands for other rounds are old."""
+        while not journal.submitted(round):
+            command = self._inbox.get()
+            if isinstance(command, Stop):
+                raise StopRequested
+            if command.round == round:
+                journal.submit(round)
+
+
+class JudgeLabeller:
+    """The embedded judge: good is what it reads as a success, best the likeliest of those.
+
+    habits: how it departs from that; its mistakes follow from `seed`.
+    """
+
+    def __init__(self, task: Task, habits: Habits = PERFECT, seed: int = 0) -> None:
+        from hero_engine.embedded.judge import Judge
+
+        self._task, self._wanted = judged(task), habits.wanted(task)
+        self._habits, self._seed = habits, seed
+        self._judge = Judge.open("labeller")
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Label the pictures in one step."""
+        images = read_pictures(pictures)
+        seen = self._judge.success(self._task, images, self._wanted)
+        labels = self._habits.labels(seen.tolist(), list(pictures), self._seed, round)
+        chances = self._judge.success_probability(self._task, images, self._wanted)
+        marks = [Mark(i, MARKS[label]) for i, label in zip(pictures, labels, strict=True)]
+        goods = {i: chance for i, ok, chance in zip(pictures, labels, chances, strict=True) if ok}
+        if goods:
+            marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
+        journal.mark(round, marks, source=self._habits.name, submit=True)
+
+
+def judged(task: Task) -> str:
+    """The name the judges know the task by. HeroError where they do not."""
+    if task.judge is None:
+        raise HeroError(
+            f"no judge knows the task {task.name!r}: give its labels with --labels FILE.jsonl"
+        )
+    return task.judge
+
+
+def read_pictures(pictures: Pictures) -> npt.NDArray[np.uint8]:
+    """The files as one uint8 array (B, H, W, 3)."""
+    import numpy as np
+
+    return np.stack([np.asarray(read_png(path)) for path in pictures.values()])
+
+
+class FileLabeller:
+    """Lines of a labels file, in the order of the file; pictures without a label stay unlabelled.
+
+    A line that carries the checksum of another picture is refused (HeroError, exit code 2), unless
+    `force`; then `warn` is told. A round of which the file says nothing waits (see `Elsewhere`).
+    """
+
+    def __init__(
+        self,
+        labels: LabelsFile,
+        folder: RunDir,
+        *,
+        force: bool = False,
+        warn: Callable[[str], None] = lambda said: None,
+    ) -> None:
+        self._labels, self._folder = labels, folder
+        self._force, self._warn = force, warn
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Write the round's lines into the journal in one step."""
+        if round not in self._labels.rounds:
+            wanted = waiting(self._folder, round, pictures)
+            raise LabelsNeeded(f"{self._labels.without(round)}; {wanted}")
+        if warning := refuse_others(self._labels, round, pictures, force=self._force):
+            self._warn(warning)
+        marks = self._labels.marks(round)
+        journal.mark(round, marks, source=self._labels.path.name, submit=True)
+
+
+def refuse_others(labels: LabelsFile, round: int, pictures: Pictures, *, force: bool) -> str:
+    """HeroError where labels were given for other pictures; with `force` a line that says so."""
+    others = labels.others(round, pictures)
+    if not others:
+        return ""
+    if force:
+        share = f"{len(others)} of {len(pictures)}"
+        return f"{round_name(round)}: {share} labels are for other pictures"
+    raise labels.refusal(
+        others[0],
+        f'"image" {others[0].image} of "round" {round} is another picture than this label was '
+        "given for (its sha256 differs); --force labels it all the same",
+    )
+
+
+class Elsewhere:
+    """Labels are given by whoever reads the pictures: `hero label` brings them."""
+
+    def __init__(self, folder: RunDir) -> None:
+        self._folder = folder
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Leave a template, and stop until the labels are there."""
+        raise LabelsNeeded(waiting(self._folder, round, pictures))
+
+
+def waiting(folder: RunDir, round: int, pictures: Pictures) -> str:
+    """Leave a template of the round's labels, unless there is one; says what to do with it."""
+    path = template_path(folder, round)
+    if not path.exists():
+        write_atomically(path, to_lines(template(round, pictures, folder.path)))
+    return f"fill in {path} and give it to: hero label {folder.path} --from FILE"
+
+
+def template_path(folder: RunDir, round: int) -> Path:
+    """Where the template of a round's labels is, or will be."""
+    return folder.path / f"labels-r{round:03}.jsonl"

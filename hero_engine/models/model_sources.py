@@ -1,0 +1,162 @@
+"""Where a model lies, without opening it. Imports no torch, so that a mistake shows at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.embedded import judges_dir, weights_dir
+from hero_engine.models.families import Family, families, family_of
+
+INDEX = "model_index.json"
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+"""Where the parts of a pipeline come from; the last is diffusers' own safety checker."""
+
+AUTO = re.compile("Auto(?!encoder)")
+"""Classes that load whatever class a configuration names."""
+
+
+def find_model(name: str) -> str:
+    """What diffusers opens: "embedded"'s folder, a folder, a .safetensors file, or a hub id.
+
+    HeroError, exit code 3, where it can be none of these.
+    """
+    path = weights_dir() if name == "embedded" else Path(name).expanduser()
+    if path.is_dir():
+        if not (path / INDEX).is_file():
+            raise _missing(f"{path} holds no diffusers pipeline ({INDEX} is missing)")
+        return str(path)
+    if name == "embedded":
+        raise _missing(f"the embedded model's weights are missing: {path}")
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise _missing(f"there is no file {path}")
+        return str(path)
+    if not HUB_ID.fullmatch(name):
+        raise _missing(
+            f"model {name!r} is neither 'embedded', a folder, a .safetensors file, "
+            "nor a hub id (owner/name)"
+        )
+    return name
+
+
+def model_family(name: str, config: str = "") -> Family:
+    """What kind of model this is, by its configuration alone.
+
+    HeroError, exit code 3, where that cannot be told, or no family knows it.
+    """
+    kind = pipeline_class(find_model(name), config)
+    family = family_of(kind)
+    if family is None:
+        known = "; ".join(f"{each.title} ({each.pipeline})" for each in families())
+        raise _missing(f"model {name} is a {kind}, which hero cannot train; it can: {known}")
+    return family
+
+
+def family_settings(name: str, config: str = "") -> dict[str, Any]:
+    """What such a model wants other than the preset; empty where it cannot be looked into."""
+    try:
+        return dict(model_family(name, config).settings)
+    except HeroError:
+        return {}
+
+
+def pipeline_class(source: str, config: str = "") -> str:
+    """The diffusers class of what `find_model` found, such as "StableDiffusionPipeline".
+
+    config: as in `configuration`. HeroError, exit code 3, where nothing can be told.
+    """
+    found = configuration(source, config)
+    try:
+        path = Path(found) / INDEX if Path(found).is_dir() else _fetched(found)
+        index = dict(json.loads(path.read_text("utf-8")))
+        refuse_code(found, index)
+        return str(index["_class_name"])
+    except HeroError:
+        raise
+    except Exception as error:
+        guessed = found != source and not config
+        hint = (
+            f" (for {found}'s configuration; or say --set model_config=FOLDER)" if guessed else ""
+        )
+        raise _missing(f"cannot open model {source}: {one_line(error)}{hint}") from error
+
+
+def refuse_code(source: str, index: Mapping[str, Any]) -> None:
+    """HeroError, exit code 3, where a model's index asks for code of its own.
+
+    diffusers imports whatever module the index names for a part, from wherever Python finds it.
+    """
+    for part, named in index.items():
+        if not _is_plain(part, named):
+            raise _missing(
+                f"model {source} wants code of its own for {part!r} ({named!r}), which hero does"
+                " not run"
+            )
+
+
+def _is_plain(part: str, named: object) -> bool:
+    """Whether a line of a model's index names only what the libraries have."""
+    if part == "_class_name":
+        return isinstance(named, str)
+    if part.startswith("_") or not isinstance(named, list) or named == [None, None]:
+        return True
+    library, kind = (*named, None, None)[:2]
+    return library in LIBRARIES and isinstance(kind, str) and not AUTO.match(kind)
+
+
+def configuration(source: str, config: str = "") -> str:
+    """The folder or hub id that has a model's configuration: itself, unless it is a single file.
+
+    For that it is `config`; else its keys and shapes tell, and the hub has it.
+    HeroError, exit code 3, where they do not.
+    """
+    if not Path(source).is_file():
+        return source
+    return find_model(config) if config else _guessed(source)
+
+
+def _fetched(hub_id: str) -> Path:
+    """From the hub; where it cannot be reached, at once from the cache."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(hub_id)
+        offline = False
+    except HfHubHTTPError:
+        raise
+    except Exception:  # nobody answers; what is raised then depends on the hub's HTTP library
+        offline = True  # the download below says what is wrong, if anything is
+    return Path(hf_hub_download(hub_id, INDEX, local_files_only=offline))
+
+
+def _guessed(file: str) -> str:
+    """The hub id whose configuration a checkpoint's keys and shapes belong to."""
+    from diffusers.loaders.single_file_utils import (
+        fetch_diffusers_config,
+        load_single_file_checkpoint,
+    )
+
+    fetch: Any = fetch_diffusers_config
+    try:
+        return str(fetch(load_single_file_checkpoint(file))["pretrained_model_name_or_path"])
+    except Exception as error:
+        raise _missing(f"cannot read {file}: {one_line(error)}") from error
+
+
+def _missing(message: str) -> HeroError:
+    return HeroError(message, exit_code=ExitCode.ENVIRONMENT)
+
+
+def find_judge(which: str) -> Path:
+    """The weights of the judge "labeller" or "evaluator". HeroError, exit code 3, if missing."""
+    path = judges_dir() / f"{which}.safetensors"
+    if not path.is_file():
+        raise _missing(f"the judge's weights are missing: {path}")
+    return path

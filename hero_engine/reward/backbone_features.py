@@ -1,0 +1,92 @@
+"""A representation that is not learned: what the frozen network itself sees in a final latent.
+
+A denoiser that is asked to clean a slightly noised picture has to know what is on it, and its
+middle layers say so (Baranchuk et al. 2022, "Label-efficient semantic segmentation with diffusion
+models"). So a head on its activations needs far fewer labels than a network learned from scratch:
+docs/results.md has the comparison. The LoRA takes no part, so features mean the same all run long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hero_engine.core.rng import generator
+
+if TYPE_CHECKING:
+    from hero_engine.models.pipeline import Model
+
+LEVELS = (0.04, 0.12)
+"""Noise levels, as shares of the schedule, over which features are averaged: nearly clean."""
+
+
+class NetworkFeatures:
+    """Latents (B, C, H, W) to features (B, F), float32 on the CPU.
+
+    Mean and maximum over all places of what the family's `feature_layers` give out, with the run's
+    prompt. All pictures get the same noise, which is the seed's.
+    """
+
+    def __init__(self, model: Model, prompt: str, at_once: int, seed: int) -> None:
+        self.model, self.prompt, self.at_once, self.seed = model, prompt, at_once, seed
+        self._remembered: dict[bytes, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, latents_B_C_H_W: Tensor) -> Tensor:
+        """Features of any number of latents."""
+        pieces = torch.split(latents_B_C_H_W, self.at_once)
+        return torch.cat([self._averaged(piece) for piece in pieces])
+
+    def of_labelled(self, latents_B_C_H_W: Tensor) -> Tensor:
+        """The same of pictures that will be asked for again and again, round after round."""
+        names = [sha256(latent.numpy().tobytes()).digest() for latent in latents_B_C_H_W.cpu()]
+        new = [at for at, name in enumerate(names) if name not in self._remembered]
+        if new:
+            features = self(latents_B_C_H_W[new])
+            self._remembered |= {names[at]: each for at, each in zip(new, features, strict=True)}
+        return torch.stack([self._remembered[name] for name in names])
+
+    def _averaged(self, clean_B_C_H_W: Tensor) -> Tensor:
+        sums = [self._at(clean_B_C_H_W, number) for number in range(len(LEVELS))]
+        return torch.stack(sums).mean(0)
+
+    def _at(self, clean_B_C_H_W: Tensor, number: int) -> Tensor:
+        """At one noise level."""
+        model, rows = self.model, len(clean_B_C_H_W)
+        random = generator(self.seed, "features", 0, number)
+        noise = torch.randn(model.latent_shape, generator=random).expand(rows, -1, -1, -1)
+        timesteps = model.process.timesteps_at(torch.full((rows,), LEVELS[number]))
+        clean = clean_B_C_H_W.to(model.device)
+        x_t = model.process.noised(clean, noise.to(clean), timesteps)
+        layers = model.family.feature_layers(model.network)
+        with _heard(layers) as outputs, model.base():
+            model.predict(x_t, timesteps, model.encode_prompt(self.prompt))
+        return torch.cat([_pooled(output) for output in outputs], 1).float().cpu()
+
+
+@contextmanager
+def _heard(layers: list[Any]) -> Iterator[list[Tensor]]:
+    """What the layers give out, in the order in which they are called."""
+    outputs: list[Tensor] = []
+
+    def hear(layer: Any, given: Any, output: Any) -> None:
+        # Blocks of transformers give a pair: the text's states, then the picture's.
+        outputs.append(output[-1] if isinstance(output, tuple) else output)
+
+    handles = [layer.register_forward_hook(hear) for layer in layers]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _pooled(output: Tensor) -> Tensor:
+    """(B, C, H, W) or tokens (B, T, C) to mean and maximum over places: (B, 2 C)."""
+    channels_first = output.flatten(2) if output.ndim > 3 else output.transpose(1, 2)
+    return torch.cat([channels_first.mean(2), channels_first.amax(2)], 1)

@@ -1,0 +1,148 @@
+"""Feedback-Aligned Representation Learning (paper, section 4.2): an embedding of final latents.
+
+A small convolutional network is trained by a triplet loss on latents, not on pixels: the best
+picture is the anchor, the other good ones are positives, the bad ones negatives. Similarity to
+the best one in this space is the reward.
+
+What differs from sony/hero:
+- its distance takes the cosine along the batch axis (`dim=0` of batch x features); here it is
+  along the features, as the paper's equation says;
+- an epoch has one item for each positive and each negative, not for each picture of the batch;
+- Adam starts anew every round; the weights carry over, as there;
+- any latent shape (there 4 x 64 x 64 is built in); pooling rounds odd sizes up.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hero_engine.config.settings import EmbeddingSettings
+from hero_engine.core.rng import generator, seed_number
+
+OnEpoch = Callable[[int, int], None]
+
+
+class Embedding(nn.Module):
+    """Latents (B, C, H, W) to features (B, `settings.features`), and on to the triplet head.
+
+    The reward compares features; the head (`project`) is used inside the triplet loss only.
+    The first weights come from `seed` alone.
+    """
+
+    def __init__(
+        self, latent_shape: tuple[int, int, int], settings: EmbeddingSettings, *, seed: int = 0
+    ) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_number(seed, "init", 0, 1))
+            self.convolutions = _convolutions((latent_shape[0], *settings.channels))
+            with torch.no_grad():
+                flat = self.convolutions(torch.zeros(1, *latent_shape)).numel()
+            self.features = nn.Sequential(nn.Linear(flat, settings.features), nn.ReLU())
+            self.head = _head((settings.features, *settings.head))
+
+    def forward(self, latents_B_C_H_W: Tensor) -> Tensor:
+        """Features (B, F), none below 0."""
+        features: Tensor = self.features(self.convolutions(latents_B_C_H_W).flatten(1))
+        return features
+
+    def project(self, latents_B_C_H_W: Tensor) -> Tensor:
+        """The head's output on the features: (B, last width of the head)."""
+        projected: Tensor = self.head(self(latents_B_C_H_W))
+        return projected
+
+
+def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """mean(max(0, d(anchor, positive) - d(anchor, negative) + margin)), d = 1 - (cos + 1)/2.
+
+    All (N, D), or (1, D) to stand for every row.
+    """
+    gap = _distance(anchor, positive) - _distance(anchor, negative)
+    return (gap + margin).clamp(min=0).mean()
+
+
+def train_embedding(
+    embedding: Embedding,
+    best_C_H_W: Tensor,
+    positives_N_C_H_W: Tensor,
+    negatives_M_C_H_W: Tensor,
+    settings: EmbeddingSettings,
+    seed: int,
+    round: int,
+    on_epoch: OnEpoch | None = None,
+) -> dict[str, float]:
+    """Fit the embedding to one round's labels; returns the first and the last epoch's loss.
+
+    The best one is not among the positives. Each epoch draws N + M triplets, a random positive and
+    a random negative each (newer ones, which come last, more often where `half_life` is set), and
+    makes one Adam step on all of them. ValueError where there is nothing
+    to contrast (no positive, or no negative): the caller leaves the embedding as it is.
+    on_epoch(done, total) may raise to stop.
+    """
+    positives, negatives = len(positives_N_C_H_W), len(negatives_M_C_H_W)
+    if not positives or not negatives:
+        raise ValueError("nothing to contrast: the embedding needs positives and negatives")
+    latents = torch.cat([best_C_H_W[None], positives_N_C_H_W, negatives_M_C_H_W])
+    random, items = generator(seed, "embed", round, 0), positives + negatives
+    optimizer = torch.optim.Adam(embedding.parameters(), lr=settings.learning_rate)
+    losses: list[float] = []
+    for epoch in range(settings.epochs):
+        drawn_positive = 1 + draws(positives, items, settings.half_life, random)
+        drawn_negative = 1 + positives + draws(negatives, items, settings.half_life, random)
+        points = embedding.project(latents)
+        loss = triplet_loss(
+            points[:1], points[drawn_positive], points[drawn_negative], settings.margin
+        )
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+        if on_epoch is not None:
+            on_epoch(epoch + 1, settings.epochs)
+    return {"embed_loss_first": losses[0], "embed_loss_last": losses[-1]} if losses else {}
+
+
+def draws(count: int, items: int, half_life: float, random: torch.Generator) -> Tensor:
+    """So many of 0..count - 1, with repeats: evenly, or i in proportion to 2^(i / half_life)."""
+    if not half_life:
+        return torch.randint(count, (items,), generator=random)
+    ages = torch.arange(count - 1, -1, -1, dtype=torch.float64)
+    weights = 0.5 ** (ages / half_life)
+    return torch.multinomial(weights, items, replacement=True, generator=random)
+
+
+def ranking_auc(scores: Tensor, good: Tensor) -> float | None:
+    """Share of (good, bad) pairs in which the good one scores higher; ties count half.
+
+    scores: (B,) numbers; good: (B,) bool. None where one kind is missing.
+    """
+    goods, bads = scores[good], scores[~good]
+    if len(goods) == 0 or len(bads) == 0:
+        return None
+    gaps = goods[:, None] - bads[None, :]
+    return float(((gaps > 0).double() + (gaps == 0).double() / 2).mean())
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return 1 - (functional.cosine_similarity(a, b, dim=-1) + 1) / 2
+
+
+def _convolutions(channels: tuple[int, ...]) -> nn.Sequential:
+    blocks = [
+        nn.Sequential(
+            nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)
+        )
+        for before, after in pairwise(channels)
+    ]
+    return nn.Sequential(*blocks)
+
+
+def _head(widths: tuple[int, ...]) -> nn.Sequential:
+    """An MLP with ReLU between its layers, none after the last."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,1 @@
+"""The engine thread: takes commands, emits events."""

@@ -1,0 +1,165 @@
+"""The engine's thread: commands in, events out, every error an event.
+
+`send` takes commands from any thread, or from a signal handler. A stop takes effect at the next
+safe point: a denoising step, an epoch of the embedding, an optimizer step, or a wait for labels.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import queue
+import sqlite3
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from hero_engine.core.errors import ExitCode, HeroError, StopRequested, is_memory_short
+from hero_engine.core.events import Command, Event, Failed, Finished, Stop
+from hero_engine.labelling.annotators import Labeller, QueueLabeller
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir
+from hero_engine.training.progress_reports import Deliver, Reporter
+from hero_engine.training.trackers import open_tracker
+
+if TYPE_CHECKING:
+    from hero_engine.distributed.collectives import Ranks
+    from hero_engine.training.loop import Run
+
+NICE = 5
+"""Niceness of the thread, and so of all that its libraries start. Where the kernel shares the cores
+out by session, as Linux does on a desktop and over ssh, it holds within this process only;
+elsewhere a busy program beside it leaves it little, and `ui.engine_nice` says how much."""
+
+
+class EngineWorker(threading.Thread):
+    """Runs the loop on a run's folder until its end, a stop, or an error.
+
+    deliver: called with every event, from this thread. labeller: a person's, who sends
+    SubmitLabels, unless another one is given. more_rounds: see `Run`. processes: how many share
+    the work, this one included. nice: the thread's niceness. Without a terminal, call `run` itself.
+
+    `opening` is true while the model is opened. That takes seconds and has no safe point, but
+    whoever ends the process then loses nothing.
+    """
+
+    def __init__(
+        self,
+        folder: RunDir,
+        deliver: Deliver,
+        *,
+        labeller: Labeller | None = None,
+        more_rounds: int | None = None,
+        device: str = "auto",
+        processes: int = 1,
+        nice: int = NICE,
+    ) -> None:
+        super().__init__(name="hero-engine", daemon=True)
+        self._processes, self._nice, self.opening = processes, nice, False
+        self._folder, self._deliver, self._device = folder, deliver, device
+        # A SimpleQueue may be put to from a signal handler that interrupts its own get.
+        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._labeller = labeller or QueueLabeller(self._inbox)
+        self._more_rounds = more_rounds
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin, behind the thread that answers keys wherever both want the same core."""
+        super().start()
+        if self.native_id is not None and sys.platform == "linux":
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.native_id, self._nice)
+
+    def send(self, command: Command) -> None:
+        """Hand over a command; returns at once."""
+        if isinstance(command, Stop):
+            self._stopping = True
+        self._inbox.put(command)
+
+    def check_stop(self) -> None:
+        """Raise StopRequested once a stop was asked for."""
+        if self._stopping:
+            raise StopRequested
+
+    def run(self) -> None:
+        """Work; the last event is Finished or Failed."""
+        reporter = Reporter(self._folder, self._deliver)
+        with suppress(StopRequested):  # nobody listens any more, and there is nothing left to stop
+            try:
+                with self._folder.lock():
+                    self._end(reporter, self._work(reporter))
+            except HeroError as error:
+                self._deliver(Failed(error.message, error.exit_code))
+
+    def _end(self, reporter: Reporter, last: Event) -> None:
+        """Tell the last event, and be it only to who listens."""
+        try:
+            reporter.note(last)
+        except OSError as error:
+            if not isinstance(last, Failed):
+                last = self._failed_to_write(error)
+        self._deliver(last)
+
+    def _work(self, reporter: Reporter) -> Event:
+        try:
+            with Journal(self._folder.journal_path) as journal:
+                return self._rounds(journal, reporter)
+        except StopRequested as stop:
+            seen = self._folder.opened()
+            return Finished(seen.run, seen.round, seen.labels_used, stop.reason, str(stop))
+        except HeroError as error:
+            return Failed(error.message, error.exit_code)
+        except OSError as error:
+            return self._failed_to_write(error)
+        except sqlite3.Error as error:
+            return Failed(f"{self._folder.journal_path}: {error}", ExitCode.RUN)
+        except Exception as error:
+            code = ExitCode.ENVIRONMENT if is_memory_short(error) else ExitCode.FAILED
+            return Failed(self._noted(error), code)
+
+    def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:
+        from hero_engine.distributed.launcher import ranks_of
+
+        self.check_stop()
+        with ranks_of(self._processes, self._folder.path, self.check_stop) as ranks:
+            return self._run(journal, reporter, ranks).run()
+
+    def _run(self, journal: Journal, reporter: Reporter, ranks: Ranks) -> Run:
+        from hero_engine.training.loop import Run
+        from hero_engine.training.state import Learner
+
+        reporter.tracker = open_tracker(self._folder)
+        self.opening = True
+        try:
+            learner = Learner.open(self._folder.settings, self._device, ranks)
+        finally:
+            self.opening = False
+        gc.freeze()  # the model's objects stay: looking through them again holds up every thread
+        reporter.tell(self._folder.opened())
+        return Run(
+            self._folder,
+            journal,
+            learner,
+            self._labeller,
+            tell=reporter.tell,
+            check_stop=self.check_stop,
+            more_rounds=self._more_rounds,
+        )
+
+    def _failed_to_write(self, error: OSError) -> Failed:
+        where = error.filename or self._folder.path
+        return Failed(f"{where}: {error.strerror}", ExitCode.ENVIRONMENT)
+
+    def _noted(self, error: Exception) -> str:
+        """Put the traceback into the run's log; returns the line for the user."""
+        log = self._folder.path / "hero.log"
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        line = f"{type(error).__name__}: {reason}"
+        try:
+            with log.open("a", encoding="utf-8") as file:
+                traceback.print_exception(error, file=file)
+        except OSError:
+            return line
+        return f"{line} (traceback in {log})"

@@ -1,1 +1,0 @@
-"""How good a model has become, and at what speed: success, blind comparison, divergence, timing."""

@@ -1,0 +1,90 @@
+"""A new run that shares the first rounds of another one, and from there on is its own.
+
+The old one stays as it is. Pictures, latents and checkpoints are linked, not copied, where the
+file system can: a run's files are replaced, never changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.numbering import number, round_name, rounds_name
+from hero_engine.storage.atomic_files import flush_folder, make_folder
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import FIRST_LORA, RunDir, refuse_taken
+
+
+def branch(run: RunDir, round: int, path: Path | None = None) -> RunDir:
+    """A new run at the start of a round: those before it are the old run's, with their labels.
+
+    Any round may be chosen: where its checkpoint is not kept any more, the rounds since the one
+    before are learned again. path: a folder that is not there yet, or empty; else one beside the
+    run. HeroError where the run never came so far (exit code 2), is in use or damaged (4), or the
+    new one cannot be written (3).
+    """
+    if run.in_use():
+        raise HeroError(f"{run.path} is in use: stop it first", exit_code=ExitCode.RUN)
+    final = (path or _beside(run.path, round)).absolute()
+    refuse_taken(final)
+    unfinished = final.with_name(f".{final.name}.tmp")
+    try:
+        _fill(unfinished, run, round)
+        unfinished.rename(final)
+        flush_folder(final.parent)
+    except OSError as error:
+        raise HeroError(
+            f"cannot write {final}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return RunDir.open(final)
+
+
+def _fill(folder: Path, run: RunDir, round: int) -> None:
+    with Journal.reading(run.journal_path) as journal:
+        learned = [each.round for each in journal.rounds().values() if each.phase == "done"]
+        if round > len(learned):
+            raise HeroError(
+                f"{run.path} can begin again at {rounds_name(range(len(learned) + 1))}, not at "
+                f"{round_name(round)}: it has not come further"
+            )
+        origin = {"branched_from": str(run.path), "branched_at_round": round}
+        new = RunDir.create(folder, run.settings, run.task, **origin)
+        for source in _shared(run, round):
+            _link(source, folder / run.relative(source))
+        journal.copy(new.journal_path, round)
+
+
+def _shared(run: RunDir, round: int) -> Iterator[Path]:
+    """The files of the rounds before, the checkpoints up to the round, the first LoRA."""
+    yield from run.path.glob(FIRST_LORA)
+    for before in range(round):
+        yield from (run.path / "images" / f"r{before:03}").glob("*.png")
+        yield from (run.path / "rounds" / f"r{before:03}").glob("latents.safetensors")
+    for each in run.checkpoints.rounds():
+        if each <= round:
+            yield from run.checkpoints.path(each).iterdir()
+
+
+def _link(source: Path, target: Path) -> None:
+    make_folder(target.parent)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+    flush_folder(target.parent)
+
+
+def _beside(path: Path, round: int) -> Path:
+    """A name that nobody has; in it the round's number, as it was typed."""
+    first = name = f"{path.name}-from-{number(round)}"
+    count = 2
+    while path.with_name(name).exists():
+        name, count = f"{first}-{count}", count + 1
+    return path.with_name(name)

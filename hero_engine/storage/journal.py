@@ -1,0 +1,365 @@
+"""The journal of a run: every mark, undo and commit, durable the moment it is given.
+
+SQLite with a write-ahead log and ``synchronous = FULL``: when a method returns, what it wrote
+survives a crash of the process and of the machine. Marks are only ever added; the last one on a
+picture is its label. One ``Journal`` belongs to one thread; open another for another thread.
+
+SQLite notices damage to the form of its file, not to what is in it. So every row carries a seal, a
+digest of its values, and that of a mark goes over the mark before it too.
+
+Any method may raise HeroError: exit code 3 where the disk is full or cannot be written, 4 where
+the file is damaged or another process does not let go of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from hero_engine.core.errors import Damaged, ExitCode, HeroError
+from hero_engine.core.labels import Labels
+from hero_engine.core.numbering import round_name
+from hero_engine.storage.atomic_files import flush_folder
+from hero_engine.storage.path_safety import inside
+
+Value = Literal["good", "bad", "clear", "best", "unbest"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS rounds (
+    round INTEGER PRIMARY KEY, phase TEXT NOT NULL, submitted REAL, metrics TEXT,
+    seal TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS images (
+    round INTEGER, image INTEGER, path TEXT NOT NULL, seal TEXT NOT NULL,
+    PRIMARY KEY (round, image));
+CREATE TABLE IF NOT EXISTS marks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, round INTEGER NOT NULL, step INTEGER NOT NULL,
+    image INTEGER NOT NULL, value TEXT NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL,
+    time REAL NOT NULL, seal TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS limits (
+    step TEXT PRIMARY KEY, minibatch INTEGER NOT NULL, seal TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS marks_of_round ON marks (round, id);
+"""
+UNWRITABLE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN")
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One picture's new value.
+
+    "best" makes it good and the round's best; "unbest" takes best away and leaves it good; "clear"
+    makes it unlabelled.
+    """
+
+    image: int
+    value: Value
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """A mark as the journal keeps it; rows of one ``mark`` call share ``step``."""
+
+    id: int
+    step: int
+    image: int
+    value: Value
+    kind: str
+    source: str
+    time: float
+
+
+class Round(NamedTuple):
+    """A round as the journal keeps it: when its labels were complete, and its figures in JSON."""
+
+    round: int
+    phase: str
+    submitted: float | None = None
+    metrics: str | None = None
+
+
+class Journal:
+    """``journal.db`` of a run; made where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._told():
+            self._db = _open(path)
+            self._check_form()
+
+    @classmethod
+    def reading(cls, path: Path) -> Journal:
+        """A journal that is only looked at: nothing is written, and the folder may be read-only."""
+        if not path.exists():
+            raise Damaged(f"{path} is missing")
+        self = cls.__new__(cls)
+        self.path = path
+        with self._told():
+            self._db = _open_to_read(path)
+            self._check_form()
+        return self
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add_round(self, round: int) -> None:
+        """Begin a round, in the phase "sampling"; nothing happens where it has begun."""
+        row = Round(round, "sampling")
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO rounds VALUES (?, ?, ?, ?, ?)", (*row, _seal(row)))
+
+    def set_phase(self, round: int, phase: str) -> None:
+        """The round entered a phase."""
+        self._change(round, phase=phase)
+
+    def rounds(self) -> dict[int, Round]:
+        """Every round that was begun, in order."""
+        rows = self._sealed("SELECT round, phase, submitted, metrics, seal FROM rounds ORDER BY 1")
+        return {int(row[0]): Round(*row) for row in rows}
+
+    def current(self) -> tuple[int, str] | None:
+        """The round that was never learned from, else the last, and its phase; None before both.
+
+        One more may have begun after it: see the setting `ahead`.
+        """
+        return self._first(lambda row: row.metrics is None)
+
+    def at_hand(self) -> tuple[int, str] | None:
+        """The round to label: the first that was not handed in, else the last; likewise."""
+        return self._first(lambda row: row.submitted is None and row.metrics is None)
+
+    def _first(self, wanted: Callable[[Round], bool]) -> tuple[int, str] | None:
+        rows = list(self.rounds().values())
+        found = next(filter(wanted, rows), rows[-1] if rows else None)
+        return None if found is None else (found.round, found.phase)
+
+    def add_images(self, round: int, paths: Mapping[int, str]) -> None:
+        """Pictures of a round are on the disk: index -> path relative to the run."""
+        rows = [(round, image, path) for image, path in paths.items()]
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)",
+                [(*row, _seal(row)) for row in rows],
+            )
+
+    def images(self, round: int) -> dict[int, str]:
+        """The round's pictures so far, index -> path relative to the run, and inside of it."""
+        query = "SELECT round, image, path, seal FROM images WHERE round = ? ORDER BY image"
+        found = {int(image): str(path) for _, image, path in self._sealed(query, (round,))}
+        for path in found.values():
+            inside(self.path.parent, path)
+        return found
+
+    def mark(
+        self,
+        round: int,
+        changes: Sequence[Mark],
+        *,
+        source: str,
+        kind: str = "mark",
+        submit: bool = False,
+    ) -> None:
+        """Write these marks in one durable transaction; with `submit` the round is complete too.
+
+        source: who gave them ("person", "judge", a file's name). kind: "mark", "undo", "redo" or
+        "commit"; the labels do not depend on it. HeroError, exit code 2, where the round was
+        handed in: what was learned from its labels stays what they are.
+        """
+        now = float(time.time())
+        with self._transaction() as db:
+            if self.submitted(round):
+                raise HeroError(f"{round_name(round)} was handed in: its labels are final")
+            step = db.execute("SELECT COALESCE(MAX(step), 0) + 1 FROM marks").fetchone()[0]
+            last = "SELECT seal FROM marks WHERE round = ? ORDER BY id DESC LIMIT 1"
+            seal = (db.execute(last, (round,)).fetchone() or ("",))[0]
+            for each in changes:
+                row = (round, step, each.image, each.value, kind, source, now)
+                seal = _seal(row, seal)
+                db.execute(
+                    "INSERT INTO marks (round, step, image, value, kind, source, time, seal)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*row, seal),
+                )
+            if submit:
+                self._put(db, round, submitted=now)
+
+    def history(self, round: int) -> list[HistoryRow]:
+        """Every mark of the round, oldest first."""
+        query = (
+            "SELECT id, round, step, image, value, kind, source, time, seal FROM marks"
+            " WHERE round = ? ORDER BY id"
+        )
+        before, found = "", []
+        for id, *row, seal in self._rows(query, (round,)):
+            before = _seal(row, before)
+            if seal != before:
+                raise Damaged(f"{self.path} is damaged: mark {id} is not as it was given")
+            found.append(HistoryRow(id, *row[1:]))
+        return found
+
+    def labels(self, round: int, batch: int) -> Labels:
+        """What the marks of the round come to: the last on a picture counts."""
+        good: list[bool | None] = [None] * batch
+        best: int | None = None
+        for row in self.history(round):
+            if not 0 <= row.image < batch:
+                continue
+            good[row.image] = {"clear": None, "bad": False}.get(row.value, True)
+            if row.value == "best":
+                best = row.image
+            elif best == row.image and row.value != "good":
+                best = None
+        return Labels(tuple(good), best)
+
+    def first_good(self, round: int, batch: int) -> int | None:
+        """The good picture that was marked good first (ties by index); None without goods."""
+        goods = set(self.labels(round, batch).goods)
+        since: dict[int, int] = {}
+        for row in self.history(round):
+            if row.value in ("bad", "clear"):
+                since.pop(row.image, None)
+            elif row.image in goods:
+                since.setdefault(row.image, row.id)
+        return min(since, key=lambda image: (since[image], image)) if since else None
+
+    def submit(self, round: int) -> None:
+        """The round's labels are complete; training may begin."""
+        self._change(round, submitted=float(time.time()))
+
+    def submitted(self, round: int) -> bool:
+        """Whether the round's labels are complete."""
+        row = self.rounds().get(round)
+        return row is not None and row.submitted is not None
+
+    def finish_round(self, round: int, metrics: Mapping[str, Any]) -> None:
+        """The round is done, with these figures: both or neither."""
+        self._change(round, phase="done", metrics=json.dumps(metrics))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The figures of every finished round, oldest first."""
+        return [json.loads(row.metrics) for row in self.rounds().values() if row.metrics]
+
+    def limit(self, step: str, minibatch: int) -> None:
+        """From now on the device's memory holds only so many rows in this step of a round."""
+        row = (step, minibatch)
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO limits VALUES (?, ?, ?)", (*row, _seal(row)))
+
+    def limits(self) -> dict[str, int]:
+        """The steps of a round for which memory was short, and how many rows it holds."""
+        return {step: rows for step, rows in self._sealed("SELECT * FROM limits")}
+
+    def copy(self, path: Path, rounds: int) -> None:
+        """A new journal at `path` with the first so many rounds of this one, and the limits."""
+        with self._told(), closing(sqlite3.connect(path)) as other:
+            self._db.backup(other)
+            with other:
+                for table in ("rounds", "images", "marks"):
+                    other.execute(f"DELETE FROM {table} WHERE round >= ?", (rounds,))
+            other.execute("VACUUM")
+
+    def _change(self, round: int, **values: Any) -> None:
+        """Some columns of a round that was begun, durably."""
+        with self._transaction() as db:
+            self._put(db, round, **values)
+
+    def _put(self, db: sqlite3.Connection, round: int, **values: Any) -> None:
+        row = self.rounds().get(round)
+        if row is not None:
+            row = row._replace(**values)
+            db.execute("REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)", (*row, _seal(row)))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that the block writes, durably when it has ended, or nothing of it."""
+        with self._told(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._told():
+            return self._db.execute(query, values).fetchall()
+
+    def _sealed(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Rows whose last column is the seal of the others, without it."""
+        found = self._rows(query, values)
+        for *row, seal in found:
+            if seal != _seal(row):
+                raise Damaged(f"{self.path} is damaged: {row} is not what was written")
+        return [row[:-1] for row in found]
+
+    def _check_form(self) -> None:
+        """All of it is looked through: a run's journal is small."""
+        problem = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if problem != "ok":
+            self._db.close()
+            raise Damaged(f"{self.path} is damaged: {problem.splitlines()[-1]}")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """SQLite's errors in one line; mistakes of ours stay what they are."""
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise _refusal(self.path, error) from error
+
+
+def _refusal(path: Path, error: sqlite3.DatabaseError) -> HeroError:
+    name = getattr(error, "sqlite_errorname", None) or ""
+    if name.startswith(UNWRITABLE) and path.parent.is_dir():
+        return HeroError(f"cannot write {path}: {error}", exit_code=ExitCode.ENVIRONMENT)
+    if name.startswith(BUSY):
+        return HeroError(f"{path} is in use: {error}", exit_code=ExitCode.RUN)
+    return Damaged(f"{path} cannot be read: {error}")
+
+
+def _seal(row: Sequence[Any], before: str = "") -> str:
+    """A digest of a row's values; of what comes back from SQLite as of what went in."""
+    return hashlib.sha256(repr((before, *row)).encode()).hexdigest()[:16]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    new = not path.exists()
+    db = sqlite3.connect(path, timeout=10)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.executescript(SCHEMA)
+    if new:
+        flush_folder(path.parent)
+    return db
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Where nothing may be written not even SQLite's own lock, a journal at rest is taken as it is.
+
+    A journal that was only just made has no tables yet.
+    """
+    where, count = path.absolute().as_uri(), "SELECT COUNT(*) FROM sqlite_master"
+    try:
+        db = sqlite3.connect(f"{where}?mode=ro", uri=True, timeout=10)
+        tables = db.execute(count).fetchone()[0]
+    except sqlite3.OperationalError:
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        db = sqlite3.connect(f"{where}?immutable=1", uri=True)
+        tables = db.execute(count).fetchone()[0]
+    if tables == 0:
+        db = sqlite3.connect(":memory:")
+        db.executescript(SCHEMA)
+    return db

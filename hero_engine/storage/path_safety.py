@@ -1,0 +1,36 @@
+"""What a run's folder may lead to: only itself, whoever made it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hero_engine.core.errors import Damaged
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """A path that a file of the run names. Damaged where it leads out of the run's folder."""
+    path = Path(relative)
+    if path.is_absolute() or ".." in path.parts or "\0" in relative:
+        raise Damaged(f"{folder} names a file that is not its own: {relative!r}")
+    return folder / path
+
+
+def refuse_links(folder: Path) -> None:
+    """Damaged where anything in a run is no plain file or folder.
+
+    A link would have hero read, or write to, what somebody else chose; a pipe would have it wait.
+    What vanishes meanwhile, because the run is at work, is no matter.
+    """
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Damaged(f"cannot look into {folder}: {error.strerror}") from error
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            refuse_links(Path(entry.path))
+        elif not entry.is_file(follow_symlinks=False):
+            what = "a link" if entry.is_symlink() else "no plain file"
+            raise Damaged(f"{entry.path} is {what}: a run holds only files and folders")

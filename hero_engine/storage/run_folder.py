@@ -1,0 +1,352 @@
+"""A run on the disk: layout, settings, pictures, minibatches. Imports no torch until tensors are
+touched.
+
+::
+
+    RUN/
+      run.toml            frozen settings, the task, versions; the last line is their checksum
+      journal.db          rounds, images, every mark and undo, metrics
+      first-lora.safetensors   where the run was started from someone's LoRA
+      events.jsonl        the event stream
+      status.json         written atomically; what `hero status` reads
+      images/r000/000.png …
+      rounds/r000/        the round's noises and latents; until it is trained, its trajectories too
+      checkpoints/r001/   what round 1 starts from: see `checkpoints.py`
+
+Files and directories are written beside and renamed into place, so that a kill leaves the old one
+or the new. The rename of a checkpoint is the moment at which a round is done. The journal and
+run.toml are what cannot be made again; from them everything else can, and where it is damaged, is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import Task
+from hero_engine.core.errors import Damaged, ExitCode, HeroError
+from hero_engine.core.events import RunOpened
+from hero_engine.core.xdg import data_folder
+from hero_engine.storage.atomic_files import (
+    make_folder,
+    read_tensors,
+    write_atomically,
+    write_png,
+    write_tensors,
+)
+from hero_engine.storage.checkpoints import Checkpoint, Checkpoints, Parts, Tell
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.lock import is_locked, locked
+from hero_engine.storage.path_safety import refuse_links
+from hero_engine.storage.run_toml import read_run_toml, run_toml
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Parts", "RunDir", "find_run", "is_run", "new_run_path", "newest_run", "runs_root"]
+
+FIRST_LORA = "first-lora.safetensors"
+PRIVATE = 0o700
+
+
+class RunDir:
+    """One run's folder. Made by ``create`` or ``open``; ``lock`` it before writing to it."""
+
+    def __init__(self, path: Path, settings: Settings, task: Task) -> None:
+        self.path, self.settings, self.task = path.absolute(), settings, task
+        self.checkpoints = Checkpoints(self.path / "checkpoints", settings.checkpoints)
+
+    @classmethod
+    def create(cls, path: Path, settings: Settings, task: Task, **origin: Any) -> RunDir:
+        """A new run in a folder that does not exist yet, or is empty. HeroError, 4, otherwise.
+
+        origin: what else run.toml should say of where the run comes from.
+        """
+        try:
+            refuse_taken(path)
+            path.mkdir(PRIVATE, parents=True, exist_ok=True)
+            path.chmod(PRIVATE)
+            write_atomically(path / "run.toml", run_toml(settings, task, origin))
+        except OSError as error:
+            raise HeroError(
+                f"cannot write to {path}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+            ) from error
+        return cls(path, settings, task)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """An existing run. HeroError, exit code 4, where there is none or it is damaged."""
+        if not is_run(path):
+            raise HeroError(f"{path} is not a run: it has no run.toml", exit_code=ExitCode.RUN)
+        refuse_links(path)
+        run = cls(path, *read_run_toml(path / "run.toml"))
+        run._check_journal()
+        return run
+
+    def _check_journal(self) -> None:
+        """Pictures without a journal: their labels are gone, and no new file may hide that."""
+        with suppress(OSError):
+            if self.journal_path.stat().st_size:
+                return
+        if any((self.path / name).exists() for name in ("images", "rounds", "checkpoints")):
+            raise Damaged(
+                f"{self.journal_path} is missing or empty, and the labels are in it: put it back"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process. HeroError, exit code 4, where another one holds it."""
+        with locked(self.path):
+            yield
+
+    def in_use(self) -> bool:
+        """Whether some process holds the run at this moment."""
+        return is_locked(self.path)
+
+    @property
+    def journal_path(self) -> Path:
+        """The label journal."""
+        return self.path / "journal.db"
+
+    def opened(self) -> RunOpened:
+        """What is known of the run without its model: the event that introduces it."""
+        finished: list[dict[str, Any]] = []
+        round = 0
+        if self.journal_path.exists():
+            with Journal.reading(self.journal_path) as journal:
+                finished = journal.metrics()
+                at = journal.current()
+                round = 0 if at is None else at[0] + (at[1] == "done")
+        settings = self.settings
+        return RunOpened(
+            run=str(self.path),
+            task=self.task.name,
+            prompt=settings.prompt,
+            success=self.task.success,
+            model=settings.model,
+            update=settings.update,
+            preset=settings.preset,
+            batch=settings.batch,
+            budget=settings.rounds * settings.batch or settings.labels,
+            labels_used=finished[-1]["labels_total"] if finished else 0,
+            round=round,
+        )
+
+    def waiting(self) -> int | None:
+        """The round whose pictures are all there and whose labels are not complete, if it is so."""
+        if not self.journal_path.exists():
+            return None
+        with Journal.reading(self.journal_path) as journal:
+            at = journal.current()
+            if at is None or at[1] != "labelling" or journal.submitted(at[0]):
+                return None
+        return at[0]
+
+    def over(self) -> str:
+        """Why there is nothing left to do: see `why_over`; empty where there is.
+
+        A round that was begun is finished first, and a damaged last checkpoint made again.
+        """
+        if not self.journal_path.exists():
+            return ""
+        with Journal.reading(self.journal_path) as journal:
+            rounds, metrics = journal.rounds(), journal.metrics()
+        if any(each.phase != "done" for each in rounds.values()):
+            return ""
+        if not rounds or not self.checkpoints.is_whole(len(rounds)):
+            return ""
+        return why_over(self.settings, len(rounds), metrics[-1]["labels_total"])
+
+    def add_event(self, line: str) -> None:
+        """Append a line of JSON to events.jsonl; half a line that a crash left there is ended."""
+        with (self.path / "events.jsonl").open("ab+") as file:
+            half = file.tell() and file.seek(-1, os.SEEK_END) and file.read() != b"\n"
+            file.write(b"\n" * bool(half) + line.encode() + b"\n")
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Replace status.json."""
+        write_atomically(self.path / "status.json", json.dumps(status, indent=1))
+
+    def status(self) -> dict[str, Any]:
+        """What status.json says; empty before the engine has opened the run."""
+        try:
+            return dict(json.loads((self.path / "status.json").read_text("utf-8")))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, OSError) as error:
+            raise HeroError(
+                f"{self.path}/status.json cannot be read: {error}", exit_code=ExitCode.RUN
+            ) from error
+
+    def picture_path(self, round: int, image: int) -> Path:
+        """Where a picture is, or will be."""
+        return self.path / "images" / f"r{round:03}" / f"{image:03}.png"
+
+    def save_picture(self, round: int, image: int, pixels_H_W_3: Any) -> None:
+        """Write a uint8 picture as PNG, durably."""
+        write_png(self.picture_path(round, image), pixels_H_W_3)
+
+    def has_picture(self, round: int, image: int) -> bool:
+        """Whether the picture is on the disk as it was written, by the checksums in a PNG."""
+        from PIL import Image
+
+        try:
+            with Image.open(self.picture_path(round, image), formats=["PNG"]) as picture:
+                picture.verify()
+        except Exception:  # Pillow raises whatever the damage leads it to
+            return False
+        return True
+
+    def relative(self, path: Path) -> str:
+        """A path as the journal keeps it, so that the run can be moved."""
+        return str(path.relative_to(self.path))
+
+    def save_part(self, round: int, first: int, tensors: Mapping[str, Tensor]) -> None:
+        """A minibatch of a round, durably; ``first`` is the index of its first picture."""
+        folder = self._round_dir(round)
+        make_folder(folder)
+        write_tensors(folder / f"part-{first:05}.safetensors", tensors)
+
+    def load_parts(self, round: int, tell: Tell | None = None) -> dict[int, dict[str, Tensor]]:
+        """The round's minibatches so far, in order, by the index of their first picture.
+
+        A damaged one is left out after `tell` was told of it, in a line; without `tell`, Damaged.
+        """
+        parts = {}
+        for path in self._part_files(round):
+            try:
+                parts[_first(path)] = read_tensors(path)
+            except Damaged as error:
+                if tell is None:
+                    raise
+                tell(f"{error.message}: its pictures are made again")
+        return parts
+
+    def latents_file(self, round: int, image: int) -> tuple[str, int] | None:
+        """Where a picture's noise and latent are: a file, relative to the run, and a row of it."""
+        kept = self._round_dir(round) / "latents.safetensors"
+        if kept.exists():
+            return self.relative(kept), image
+        for path in reversed(self._part_files(round)):
+            if (first := _first(path)) <= image:
+                return self.relative(path), image - first
+        return None
+
+    def condense(self, round: int, tensors: Mapping[str, Tensor] | None) -> None:
+        """The round is trained: keep these tensors of it, and no minibatch.
+
+        Where they are kept already, a crash came while minibatches went, and those left are few.
+        """
+        if tensors is not None and self.condensed(round) is None:
+            write_tensors(self._round_dir(round) / "latents.safetensors", tensors)
+        for path in self._part_files(round):
+            path.unlink()
+
+    def condensed(self, round: int) -> dict[str, Tensor] | None:
+        """What `condense` kept; None where there is nothing whole."""
+        with suppress(Damaged):
+            return read_tensors(self._round_dir(round) / "latents.safetensors")
+        return None
+
+    def _round_dir(self, round: int) -> Path:
+        return self.path / "rounds" / f"r{round:03}"
+
+    def _part_files(self, round: int) -> list[Path]:
+        files = self._round_dir(round).glob("part-*.safetensors")
+        return sorted(path for path in files if path.stem.removeprefix("part-").isdecimal())
+
+    def save_first_lora(self, state: Mapping[str, Tensor]) -> None:
+        """The weights that the run begins with, in place of fresh ones."""
+        write_tensors(self.path / FIRST_LORA, state)
+
+    def first_lora(self) -> dict[str, Tensor] | None:
+        """What `save_first_lora` wrote; None where the weights begin fresh."""
+        return read_tensors(self.path / FIRST_LORA) if self.settings.lora.init else None
+
+    def save_checkpoint(
+        self, round: int, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+    ) -> None:
+        """Everything round ``round`` starts from, in one rename; old ones then go."""
+        self.checkpoints.save(round, parts, state)
+
+    def load_checkpoint(self, tell: Tell | None = None) -> Checkpoint | None:
+        """Parts and state of the newest checkpoint; None before the first.
+
+        See `Checkpoints.newest` for one that is damaged.
+        """
+        return self.checkpoints.newest(tell)
+
+
+def why_over(settings: Settings, rounds: int, labels: int) -> str:
+    """Why a run that did so many rounds has ended: "rounds" or "budget"; empty: it has not."""
+    if settings.rounds:
+        return "rounds" if rounds >= settings.rounds else ""
+    return "budget" if labels >= settings.labels else ""
+
+
+def refuse_taken(path: Path) -> None:
+    """HeroError, exit code 4, where a folder for a new run holds something already."""
+    if path.exists() and (not path.is_dir() or {*path.iterdir()} - {path / "run.toml.tmp"}):
+        hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
+        raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
+
+
+def _first(part: Path) -> int:
+    """Index of a minibatch's first picture."""
+    return int(part.stem.removeprefix("part-"))
+
+
+def is_run(path: Path) -> bool:
+    """Whether the folder holds a run."""
+    return (path / "run.toml").is_file()
+
+
+def runs_root() -> Path:
+    """Where runs go without ``--dir``: $HERO_RUNS, else the XDG data folder."""
+    if chosen := os.environ.get("HERO_RUNS"):
+        return Path(chosen).expanduser()
+    return data_folder() / "runs"
+
+
+def new_run_path(task: str) -> Path:
+    """A folder for a new run: task, date, time; counted up where that is taken."""
+    base = runs_root() / f"{task}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, count = base, 2
+    while path.exists():
+        path, count = base.with_name(f"{base.name}-{count}"), count + 1
+    return path
+
+
+def find_run(name: str | None) -> Path:
+    """A run by its path, by its name in ``runs_root()``, or the newest. HeroError, 4, if none."""
+    if name is None:
+        return newest_run()
+    path = Path(name).expanduser()
+    return path if is_run(path) or not is_run(runs_root() / name) else runs_root() / name
+
+
+def newest_run() -> Path:
+    """The run that was worked on last. HeroError, exit code 4, where there is none."""
+    root = runs_root()
+    found = [path for path in root.glob("*") if is_run(path)]
+    if not found:
+        raise HeroError(
+            f"there is no run in {root}; start one with: hero run --task hands",
+            exit_code=ExitCode.RUN,
+        )
+    return max(found, key=_touched)
+
+
+def _touched(path: Path) -> float:
+    """When it was last written to. Files may vanish meanwhile: SQLite's log, when a run ends."""
+    times = [0.0]
+    for name in ("run.toml", "status.json", "journal.db", "journal.db-wal"):
+        with suppress(FileNotFoundError):
+            times.append((path / name).stat().st_mtime)
+    return max(times)

@@ -1,0 +1,72 @@
+"""run.toml: what a run is made of, frozen when it starts.
+
+Its last line is a comment with the SHA-256 of all above it. A setting that was changed later, by a
+hand or a fault of the disk, would make another run of it half way.
+"""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from hero_engine import __version__
+from hero_engine.config.settings import Settings, from_toml, to_toml
+from hero_engine.config.tasks import Task
+from hero_engine.core.errors import Damaged, HeroError
+from hero_engine.storage.atomic_files import sha256
+
+FORMAT = 2
+"""Of a run's folder. 1, which nobody goes on with, had no checksums."""
+SEAL = "# Not to be edited: settings are frozen when a run starts. sha256 "
+
+
+class OtherFormatError(ValueError):
+    """A run of another format than this version of hero makes."""
+
+
+def run_toml(settings: Settings, task: Task, origin: Mapping[str, Any]) -> str:
+    """The text of the file. origin: what else it should say of where the run comes from."""
+    created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    tables = {
+        "hero": {"format": FORMAT, "version": __version__, "created": created, **origin},
+        "task": {name: value for name, value in asdict(task).items() if value is not None},
+        "settings": tomllib.loads(to_toml(settings)),
+    }
+    text = tomli_w.dumps(tables)
+    return f"{text}\n{SEAL}{sha256(text.encode())}\n"
+
+
+def read_run_toml(path: Path) -> tuple[Settings, Task]:
+    """What `run_toml` made the text of. Damaged where it is not that, or of another format."""
+    try:
+        tables = _unsealed(path.read_bytes())
+        task = {**tables["task"]}
+        task["transfer_prompts"] = tuple(task.get("transfer_prompts", ()))
+        return from_toml(tomli_w.dumps(tables["settings"])), Task(**task)
+    except OtherFormatError as error:
+        raise Damaged(f"{path.parent} {error}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, HeroError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise Damaged(f"{path} is damaged: {reason}") from error
+
+
+def _unsealed(data: bytes) -> dict[str, Any]:
+    """The tables. ValueError where they are not as they were written."""
+    text, seal, checksum = data.partition(f"\n{SEAL}".encode())
+    tables = tomllib.loads(text.decode())
+    made_by, found = tables["hero"]["version"], tables["hero"].get("format", 1)
+    if found != FORMAT:
+        age = "an older" if found < FORMAT else "a newer"
+        raise OtherFormatError(
+            f"was made by {age} hero ({made_by}, format {found}), which has to go on with it; "
+            f"this one has format {FORMAT}"
+        )
+    if not seal or checksum.decode().strip() != sha256(text):
+        raise ValueError("it was changed after the run was made")
+    return tables

@@ -1,0 +1,1 @@
+"""Algorithm 1 (`loop.py`), its state, and what wraps it."""

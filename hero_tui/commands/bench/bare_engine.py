@@ -1,0 +1,38 @@
+"""The engine without the app, a round at a time.
+
+`python -m hero_tui.commands.bench.bare_engine RUN`.
+
+It labels and learns from a round, and samples the next, whenever a line comes on stdin.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hero_engine.core.errors import StopRequested
+from hero_engine.labelling.annotators import Pictures
+from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.run_folder import RunDir
+
+
+class InTurn:
+    """Labels every other picture good, the first best, when it is told to."""
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Wait for a line; StopRequested at the end of stdin."""
+        if not sys.stdin.readline():
+            raise StopRequested
+        marks = [Mark(image, "bad" if image % 2 else "good") for image in pictures]
+        journal.mark(round, [*marks, Mark(0, "best")], source="bench")
+        journal.submit(round)
+
+
+def main(folder: Path) -> None:
+    """Work until stdin ends."""
+    EngineWorker(RunDir.open(folder), lambda event: None, labeller=InTurn()).run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,107 @@
+"""`hero bench speed`: what sampling and training take above the network calls they need."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import load_task, settings_for
+from hero_engine.core.errors import HeroError
+from hero_tui.commands.start_run import changes_of
+from hero_tui.graphics.choose_painter import choose_painter
+from hero_tui.graphics.detect_terminal import Terminal
+from hero_tui.graphics.painter import Box
+from hero_tui.output_streams import data_json, say, talk
+
+if TYPE_CHECKING:
+    from hero_engine.evaluation.engine_speed import Pixels
+
+TURNS, QUICK_TURNS = 5, 1
+SAMPLING, UPDATE, EMBEDDING, THUMBNAILS = 1.10, 1.20, 3.0, 0.02
+TILE = Box(16, 8)
+"""128 pixels square, at the usual size of a cell."""
+
+Row = tuple[str, str, str, bool]
+"""What, measured, wanted, and whether it is so."""
+
+
+def bench_speed(settings: Settings, *, quick: bool, as_json: bool) -> None:
+    """Measure and print."""
+    talk(f"opening {settings.model}")
+    found = measure(settings, QUICK_TURNS if quick else TURNS)
+    if as_json:
+        data_json(found)
+        return
+    say(
+        f"{settings.model}, update {settings.update}, {settings.batch} pictures a round; "
+        f"{found['device']}, {found['cores']} cores, {found['threads']} threads, "
+        f"load {found['load']:.1f}"
+    )
+    for what, measured, wanted, holds in rows(found):
+        say(f"{what:<32} {measured:>8}   {wanted:<8} {'yes' if holds else 'NO'}")
+
+
+def settings_to_measure(
+    model: str, update: str | None, batch: int | None, changes: Sequence[str]
+) -> Settings:
+    """A model's preset with these changes. HeroError where the update is another one."""
+    every = changes_of(changes, update=update, batch=batch)
+    settings = settings_for(load_task("hands"), model, None, every)
+    if settings.update not in ("forward", "ddpo"):
+        raise HeroError(f"--update {settings.update}: choose forward or ddpo")
+    return settings
+
+
+def measure(settings: Settings, turns: int) -> dict[str, Any]:
+    """All figures, as JSON values: seconds and ratios."""
+    from hero_engine.evaluation.engine_speed import Race
+
+    load, race = os.getloadavg()[0], Race(settings)
+    sampling, update = race.sampling(turns), race.update(turns)
+    pictures = race.pictures()
+    return {
+        "device": race.device_name,
+        "cores": os.cpu_count(),
+        "threads": race.threads,
+        "load": load,
+        "sampling": asdict(sampling) | {"ratio": sampling.ratio},
+        "update": asdict(update) | {"ratio": update.ratio},
+        "embedding": race.embedding(),
+        "decoding": race.decoding(),
+        "thumbnails": {kind: thumbnails(kind, pictures) for kind in ("kitty", "sixel")},
+    }
+
+
+def thumbnails(kind: str, pictures: Pixels) -> float:
+    """Seconds of encoding the pictures for a terminal."""
+    from PIL import Image
+
+    painter = choose_painter(kind, Terminal())
+    begun = time.perf_counter()
+    for pixels in pictures:
+        painter.paint(Image.fromarray(pixels), TILE)
+    return time.perf_counter() - begun
+
+
+def rows(found: dict[str, Any]) -> Iterator[Row]:
+    """The table's rows."""
+    for name, limit in (("sampling", SAMPLING), ("update", UPDATE)):
+        ratio = found[name]["ratio"]
+        yield f"{name} over bare calls", f"{ratio:.3f}", f"≤ {limit:.2f}", ratio <= limit
+    spent = found["embedding"]
+    yield "representation, a round", f"{spent:.2f} s", f"≤ {EMBEDDING:.0f} s", spent <= EMBEDDING
+    whole = seconds_of_round(found)
+    for kind, seconds in found["thumbnails"].items():
+        share = seconds / whole
+        wanted = f"≤ {THUMBNAILS:.0%}"
+        yield f"thumbnails of a round, {kind}", f"{share:.1%}", wanted, share <= THUMBNAILS
+
+
+def seconds_of_round(found: dict[str, Any]) -> float:
+    """What a round's computing takes."""
+    paces = sum(min(found[name]["ours"]) for name in ("sampling", "update"))
+    return float(paces + found["embedding"] + found["decoding"])

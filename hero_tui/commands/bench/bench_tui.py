@@ -1,0 +1,109 @@
+"""`hero bench tui`: what the app costs the person, the link and the engine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hero_engine.config.tasks import load_task, settings_for
+from hero_tui.commands.bench.bytes_sent import SLOW_LINK, Sent, first_key, sent
+from hero_tui.commands.bench.key_latency import Busy, busy
+from hero_tui.output_streams import data_json, say, talk
+
+KEYS, TURNS = 500, 5
+QUICK_KEYS, QUICK_TURNS = 60, 1
+KINDS = {"kitty": 400_000, "sixel": 500_000}
+"""Kinds of terminal, and the bytes a first paint may take."""
+
+CHANGES: dict[str, Any] = {
+    "seed": 0,
+    "labels": 1_000_000,
+    "same_noise": 0,
+    "forward": {"steps": 8},
+}
+"""The preset with shorter rounds of the same work, and without the gallery's pictures,
+which one run would make in the other's turn."""
+
+MARK, FIRST_KEY = 250, 0.1
+P50, P99, SLOWDOWN = 0.020, 0.050, 0.05
+
+Row = tuple[str, str, str, bool]
+"""What, measured, wanted, and whether it is so."""
+
+
+def measure(*, quick: bool) -> dict[str, Any]:
+    """All figures, as JSON values: seconds, bytes, shares."""
+    keys, turns = (QUICK_KEYS, QUICK_TURNS) if quick else (KEYS, TURNS)
+    wires, waits = {}, {}
+    for kind in KINDS:
+        talk(f"bytes and a slow link: {kind}")
+        wires[kind] = sent(kind)
+        waits[kind] = max(first_key(kind) for _ in range(1 if quick else 3))
+    talk(f"{keys} keys while the engine works, and the engine alone, in turns")
+    task = load_task("hands")
+    settings = settings_for(task, "embedded", "embedded", CHANGES)
+    with tempfile.TemporaryDirectory() as folder:
+        work = busy(Path(folder), settings, task, keys=keys, turns=turns)
+    return facts(work, wires, waits)
+
+
+def facts(work: Busy, wires: dict[str, Sent], waits: dict[str, float]) -> dict[str, Any]:
+    """The measured as JSON values."""
+    return {
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "keys": len(work.seconds),
+        "unanswered": work.unanswered,
+        "p50": work.percentile(50),
+        "p99": work.percentile(99),
+        "slowest": max(work.seconds),
+        "in_app": work.in_app,
+        "alone": work.alone,
+        "slowdown": work.slowdown,
+        "sent": {kind: asdict(wire) for kind, wire in wires.items()},
+        "first_key": waits,
+    }
+
+
+def rows(found: dict[str, Any]) -> Iterator[Row]:
+    """The table's rows."""
+    for name, limit in (("p50", P50), ("p99", P99)):
+        value = found[name]
+        yield f"key to first byte, {name}", ms(value), f"≤ {ms(limit)}", value <= limit
+    slower = found["slowdown"]
+    yield "engine's slowdown by the app", f"{slower:.1%}", f"≤ {SLOWDOWN:.0%}", slower <= SLOWDOWN
+    for kind, limit in KINDS.items():
+        wire, wait = found["sent"][kind], found["first_key"][kind]
+        paint, mark, replace = wire["first_paint"], wire["mark"], wire["replace"]
+        yield f"first paint, {kind}", kb(paint), f"≤ {kb(limit)}", paint <= limit
+        few = mark <= MARK and not wire["mark_pictures"]
+        yield f"a mark, {kind}", f"{mark} B", f"≤ {MARK} B, no picture", few
+        one = wire["replace_pictures"] == 1
+        yield f"another picture, {kind}", kb(replace), "one picture sent", one
+        link = f"≤ {ms(FIRST_KEY)}"
+        yield f"first key at {kb(SLOW_LINK)}/s, {kind}", ms(wait), link, wait <= FIRST_KEY
+
+
+def ms(seconds: float) -> str:
+    """Seconds as milliseconds."""
+    return f"{seconds * 1000:.0f} ms"
+
+
+def kb(count: float) -> str:
+    """Bytes as kilobytes."""
+    return f"{count / 1000:.0f} KB"
+
+
+def bench_tui(*, quick: bool, as_json: bool) -> None:
+    """Measure and print."""
+    found = measure(quick=quick)
+    if as_json:
+        data_json(found)
+        return
+    say(f"{found['keys']} keys, {found['cores']} cores, load {found['load']:.1f}, 150 x 48 cells")
+    for what, measured, wanted, holds in rows(found):
+        say(f"{what:<32} {measured:>8}   {wanted:<20} {'yes' if holds else 'NO'}")

@@ -1,0 +1,119 @@
+"""`hero bench waiting`: the share of a session in which a person has nothing to label."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from typing import Any
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import load_task, settings_for
+from hero_engine.study.report import Table
+from hero_tui.commands.bench.simulated_user import TAKING_BACK, Sitting, Tempo
+from hero_tui.commands.bench.tables import show_tables
+from hero_tui.commands.bench.timed_session import sit
+from hero_tui.output_streams import data_json, say, talk
+
+ROUNDS, QUICK_ROUNDS, QUICK_BATCH = 3, 2, 16
+MODES = {"off": False, "on": True}
+"""Values of the setting `ahead`."""
+
+CAUSES = ("sampling", "representation", "update", TAKING_BACK)
+"""What is waited for, as the table tells it; the rest is milliseconds."""
+
+WAITING = 0.05
+"""Share of a session that may be waited, with `ahead`."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options as they were typed."""
+
+    tempo: Tempo
+    rounds: int | None
+    batch: int | None
+    update: str | None
+    preset: str | None
+    quick: bool
+    real_time: bool
+
+    def settings(self) -> Settings:
+        """Of the runs. HeroError for what cannot be."""
+        rounds = self.rounds or (QUICK_ROUNDS if self.quick else ROUNDS)
+        batch = self.batch or (QUICK_BATCH if self.quick else None)
+        wanted = {"update": self.update, "batch": batch, "rounds": rounds}
+        changes = {name: value for name, value in wanted.items() if value is not None}
+        return settings_for(load_task("hands"), "embedded", self.preset, changes)
+
+
+def bench_waiting(wish: Wish, *, as_json: bool) -> None:
+    """Measure and print."""
+    settings = wish.settings()
+    found = measure(settings, wish.tempo, real_time=wish.real_time)
+    if as_json:
+        data_json(found)
+        return
+    say(
+        f"{settings.model}, update {settings.update}, {settings.rounds} rounds of "
+        f"{settings.batch} at {wish.tempo.a_picture:g} s a picture; {found['cores']} cores, "
+        f"load {found['load']:.1f}"
+    )
+    show_tables([Table("Waiting", ("", "without", "--ahead", "wanted"), list(rows(found)))])
+
+
+def measure(settings: Settings, tempo: Tempo, *, real_time: bool = False) -> dict[str, Any]:
+    """A session without and one with `ahead`, each in a process of its own; as JSON values."""
+    found: dict[str, Any] = {
+        "rounds": settings.rounds,
+        "batch": settings.batch,
+        "tempo": asdict(tempo),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+    task = load_task(settings.task)
+    for name, ahead in MODES.items():
+        talk(f"{settings.rounds} rounds of {settings.batch}, ahead {name}")
+        mode = replace(settings, ahead=ahead)
+        with fresh_process() as fresh:
+            found[name] = facts(fresh.submit(sit, mode, task, tempo, real_time=real_time).result())
+    return found
+
+
+def fresh_process() -> Executor:
+    """One in which nothing is loaded yet, as when a person starts hero."""
+    return ProcessPoolExecutor(1, get_context("spawn"))
+
+
+def facts(sitting: Sitting) -> dict[str, Any]:
+    """A session as JSON values: seconds, and shares."""
+    return {
+        "first": sitting.first,
+        "session": sitting.session,
+        "waited": sitting.waited,
+        "share": sitting.share,
+        "share_with_first": sitting.share_with_first,
+        "split": sitting.split(),
+    }
+
+
+def rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The table's rows."""
+    modes = [found[name] for name in MODES]
+    holds = "yes" if found["on"]["share"] <= WAITING else "NO"
+    share, first = (
+        [f"{mode[name]:.1%}" for mode in modes] for name in ("share", "share_with_first")
+    )
+    yield "waited, of the session", *share, f"≤ {WAITING:.0%}: {holds}"
+    for cause in CAUSES:
+        yield f"... {cause}", *(seconds(mode["split"].get(cause, 0.0)) for mode in modes), ""
+    yield "the session", *(seconds(mode["session"]) for mode in modes), ""
+    yield "before the first picture", *(seconds(mode["first"]) for mode in modes), ""
+    yield "waited, with that", *first, ""
+
+
+def seconds(value: float) -> str:
+    """ "6.4 s"."""
+    return f"{value:.1f} s"

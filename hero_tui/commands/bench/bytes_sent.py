@@ -1,0 +1,102 @@
+"""What the app sends: bytes for a first paint, a mark, a replaced picture; and a slow link."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_tui.commands.bench.fake_engine_app import PICTURES, prepare
+from hero_tui.commands.bench.pty_terminal import PtyTerminal
+
+START = 60.0
+"""Seconds an app may take to paint its first page."""
+
+SLOW_LINK = 300_000.0
+"""Bytes a second."""
+
+TOUCHED = rb" w  "
+"""How a caption of the tile w that is painted again can be told from everything else."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Bytes and pictures that a kind of terminal was sent, 32 pictures of 128 pixels at 150x48."""
+
+    first_paint: int
+    pictures: int
+    mark: int
+    mark_pictures: int
+    replace: int
+    replace_pictures: int
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What a process on a measuring terminal finds: true colour, and nothing of another terminal.
+
+    COLUMNS and LINES would have a page painted in their size before it is in the terminal's own.
+    """
+    others = ("TMUX", "NO_COLOR", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if name not in others}
+    return kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | more
+
+
+@contextmanager
+def exhibition(kind: str, rate: float | None = None) -> Iterator[tuple[PtyTerminal, Path]]:
+    """The app on a measuring terminal, and the folder of its pictures."""
+    with tempfile.TemporaryDirectory() as folder, PtyTerminal(kind, rate=rate) as terminal:
+        prepare(Path(folder))
+        command = [sys.executable, "-m", "hero_tui.commands.bench.fake_engine_app", folder]
+        terminal.start(command, environment())
+        yield terminal, Path(folder)
+
+
+def sent(kind: str) -> Sent:
+    """Measure one kind of terminal, "kitty" or "sixel"."""
+    with exhibition(kind) as (terminal, folder):
+        await_pictures(terminal, PICTURES)
+        terminal.settle()
+        first = len(terminal.heard), terminal.pictures()
+        at = terminal.type("w")
+        seen(terminal, TOUCHED, at)
+        terminal.settle()
+        mark = len(terminal.heard) - at, terminal.pictures(at)
+        at = len(terminal.heard)
+        (folder / "replace").touch()
+        await_pictures(terminal, PICTURES + 1)
+        terminal.settle()
+        return Sent(*first, *mark, len(terminal.heard) - at, terminal.pictures(at))
+
+
+def first_key(kind: str, rate: float = SLOW_LINK) -> float:
+    """Seconds until a key pressed during the first upload over a slow link is answered."""
+    with exhibition(kind, rate) as (terminal, _):
+        await_pictures(terminal, 2)
+        pressed = monotonic()
+        return seen(terminal, TOUCHED, terminal.type("w")) - pressed
+
+
+def await_pictures(terminal: PtyTerminal, count: int) -> None:
+    """Listen until so many pictures came. HeroError, exit code 1, where they do not."""
+    until = monotonic() + START
+    while terminal.pictures() < count:
+        if terminal.ended() or monotonic() > until:
+            raise HeroError(
+                f"the app showed {terminal.pictures()} of {count} pictures",
+                exit_code=ExitCode.FAILED,
+            )
+        terminal.listen(0.1)
+
+
+def seen(terminal: PtyTerminal, pattern: bytes, since: int) -> float:
+    """When a key's answer came. HeroError, exit code 1, where it did not."""
+    at = terminal.answer(pattern, since)
+    if at is None:
+        raise HeroError(f"the app did not answer a key with {pattern!r}", exit_code=ExitCode.FAILED)
+    return at

@@ -1,0 +1,201 @@
+"""A person's sitting at the real engine, on a clock that skips what nobody has to sit through.
+
+While the engine does nothing but wait for labels, it is all the same to it how that time passes:
+the clock goes on to the person's next deed. While the engine works, the clock is the machine's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import Task
+from hero_engine.core.errors import ExitCode, HeroError, StopRequested
+from hero_engine.core.events import (
+    Event,
+    Failed,
+    Finished,
+    ImagesReady,
+    PhaseStarted,
+    Progress,
+    Stop,
+)
+from hero_engine.labelling.annotators import Pictures, judged, read_pictures
+from hero_engine.labelling.simulated import criterion
+from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir
+from hero_tui.commands.bench.simulated_user import Person, Sitting, Tempo, Verdict
+from hero_tui.session.labelling_round import Desk
+
+if TYPE_CHECKING:
+    from hero_engine.embedded.judge import Judge
+
+PHASES = {"training": "representation"}
+"""What the engine does first in a phase, where it is not called as the phase is."""
+
+
+class EngineRoom:
+    """What an engine's thread and a person tell each other, and the clock that both go by.
+
+    To the engine it is a labeller, whose labels come from the person. on_pictures: called with new
+    pictures, in the engine's thread. real_time: nothing is skipped.
+    """
+
+    def __init__(
+        self,
+        on_pictures: Callable[[Sequence[Path]], None] = lambda paths: None,
+        *,
+        real_time: bool = False,
+    ) -> None:
+        self._on_pictures = on_pictures
+        self.doings: list[tuple[float, str]] = [(0.0, "opening")]
+        self._told = threading.Condition()
+        self._pictures: dict[tuple[int, int], Path] = {}
+        self._handed_in: set[int] = set()
+        self._last: Failed | Finished | None = None
+        self._idle, self._leaving, self._real_time = False, False, real_time
+        self._begun = time.monotonic()
+
+    # -- the engine's side --
+
+    def hear(self, event: Event) -> None:
+        """Take an event in."""
+        paths = [Path(path) for path in event.paths] if isinstance(event, ImagesReady) else []
+        if paths:
+            self._on_pictures(paths)
+        with self._told:
+            match event:
+                case ImagesReady(round=round, indices=indices):
+                    places = [(round, image) for image in indices]
+                    self._pictures |= dict(zip(places, paths, strict=True))
+                case Failed() | Finished():
+                    self._last = event
+            if (doing := begins(event)) not in (None, self.doings[-1][1]):
+                self.doings.append((self.now(), str(doing)))
+            self._told.notify_all()
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Wait until the person hands the round in; StopRequested when they leave."""
+        with self._told:
+            self._idle = True
+            self._told.notify_all()
+            self._told.wait_for(lambda: round in self._handed_in or self._leaving)
+            self._idle = False
+            if self._leaving:
+                raise StopRequested
+
+    # -- the person's side --
+
+    def now(self) -> float:
+        """Seconds since the room was opened, with those that were skipped."""
+        return time.monotonic() - self._begun
+
+    def picture(self, round: int, image: int) -> Path:
+        """The picture, as soon as it is there. HeroError where the engine ends before."""
+        with self._told:
+            self._told.wait_for(lambda: (round, image) in self._pictures or self._last)
+            if (round, image) in self._pictures:
+                return self._pictures[round, image]
+        raise ended_early(self._last)
+
+    def spend(self, until: float) -> None:
+        """Let time pass until then; skip what is left of it once the engine only waits."""
+        with self._told:
+            self._told.wait_for(self._skips, timeout=max(0.0, until - self.now()))
+            if self._skips():
+                self._begun -= max(0.0, until - self.now())
+
+    def hand_in(self, round: int) -> None:
+        """Tell the engine that the round's labels are in the journal, complete."""
+        with self._told:
+            self._handed_in.add(round)
+            self._idle = False
+            self._told.notify_all()
+
+    def leave(self) -> None:
+        """Nothing more will be handed in."""
+        with self._told:
+            self._leaving = True
+            self._told.notify_all()
+
+    def _skips(self) -> bool:
+        return self._idle and not self._real_time
+
+
+def ended_early(last: Failed | Finished | None) -> HeroError:
+    """Why there are no more pictures."""
+    if isinstance(last, Failed):
+        return HeroError(last.message, exit_code=last.exit_code)
+    return HeroError("the engine ended before the session", exit_code=ExitCode.FAILED)
+
+
+class Eyes:
+    """What the labelling judge makes of pictures; it is opened for the first of them.
+
+    It reads them in the engine's thread, as they come: a second thread that calls torch would
+    halve the engine's speed, since OpenMP then puts its threads to sleep between any two loops.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._name = task, judged(task)
+        self._verdicts: dict[Path, Verdict] = {}
+
+    def read(self, paths: Sequence[Path]) -> None:
+        """See these pictures."""
+        images, wanted = read_pictures(dict(enumerate(paths))), criterion(self._task)
+        goods = self._judge.success(self._name, images, wanted)
+        chances = self._judge.success_probability(self._name, images, wanted)
+        seen = zip(paths, goods, chances, strict=True)
+        self._verdicts |= {path: (bool(good), float(chance)) for path, good, chance in seen}
+
+    def verdict(self, path: Path) -> Verdict:
+        """What was made of a picture."""
+        return self._verdicts[path]
+
+    @cached_property
+    def _judge(self) -> Judge:
+        from hero_engine.embedded.judge import Judge
+
+        return Judge.open("labeller")
+
+
+def begins(event: Event) -> str | None:
+    """What the engine begins to do, where an event says so."""
+    match event:
+        case PhaseStarted(phase=phase):
+            return PHASES.get(phase, phase)
+        case Progress(step="embed", done=done, total=total) if done == total:
+            return "update"
+        case Progress(step="update" | "unlabelled"):
+            return "update"
+    return None
+
+
+def sit(settings: Settings, task: Task, tempo: Tempo, *, real_time: bool = False) -> Sitting:
+    """A run of `settings.rounds` rounds that a person labels as the judge sees them.
+
+    HeroError where the engine fails.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        run = RunDir.create(Path(folder) / "run", settings, task)
+        eyes = Eyes(task)
+        room = EngineRoom(eyes.read, real_time=real_time)
+        worker = EngineWorker(run, room.hear, labeller=room)
+        with Journal(run.journal_path) as journal:
+            person = Person(Desk(journal, run.path), room, eyes.verdict, tempo)
+            worker.start()
+            try:
+                person.sit(settings.rounds, settings.batch)
+            finally:
+                room.leave()
+                worker.send(Stop())
+                worker.join()
+        person.sitting.doings = room.doings
+        return person.sitting

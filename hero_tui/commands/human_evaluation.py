@@ -1,0 +1,71 @@
+"""`hero eval --human`: a person judges the tuned model against its base, blind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.xdg import private
+from hero_engine.evaluation.blind_comparison import Comparison
+from hero_tui.commands.find_run import open_run
+from hero_tui.output_streams import data_json, say
+
+
+@private()
+def compare(
+    name: str, images: int, noise: str, *, prompt: str | None, graphics: str | None, as_json: bool
+) -> int:
+    """Let a person judge, go on with a comparison, or print what came out; returns the exit code.
+
+    HeroError where there is no terminal for what is left to judge.
+    """
+    if noise != "fresh":
+        raise HeroError("--human compares on fresh noises; leave --noise out")
+    comparison = Comparison.open(open_run(name), images, prompt)
+    if not comparison.judged:
+        code = judge(comparison, name, graphics)
+        if code != ExitCode.DONE or not comparison.judged:
+            return code
+    if as_json:
+        data_json(comparison.result())
+    else:
+        print_result(comparison.result())
+    return ExitCode.DONE
+
+
+def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
+    """The app on the mixed pictures; returns its exit code."""
+    from hero_engine.evaluation.blind_thread import BlindWorker
+    from hero_tui.launch import require_terminal, run_on_terminal
+    from hero_tui.preferences.ui_preferences import read_preferences
+
+    require_terminal(otherwise="")
+    nice = read_preferences().ui.engine_nice
+    comparison.begin()
+    return run_on_terminal(
+        comparison.folder.path,
+        lambda deliver: BlindWorker(comparison, deliver, nice=nice),
+        graphics=graphics,
+        opened=comparison.folder.opened(),
+        blind=True,
+        go_on=f"hero eval {name} --human --images {comparison.pairs}",
+    )
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """A comparison as text."""
+    say(f"“{result['prompt']}”, judged blind; 95% intervals")
+    for name, prefix in (("tuned", ""), ("base", "base_")):
+        judged = result[f"{prefix}judged"]
+        share = _between(result[f"{prefix}success_rate"], result[f"{prefix}interval"])
+        say(f"{name:<11} good {share}, {judged} pictures judged")
+    difference = _between(result["difference"], result["difference_interval"], "+")
+    alone = f"only tuned good {result['only_tuned']}, only base {result['only_base']}"
+    say(f"difference  {difference}, {result['pairs']} pairs: {alone}")
+
+
+def _between(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:
+    if value is None or interval is None:
+        return "unknown"
+    low, high = interval
+    return f"{value:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"

@@ -1,0 +1,197 @@
+"""`hero tasks`, `hero status`, `hero show`: looking, without torch."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hero_engine.config.tasks import list_tasks
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.events import RoundFinished
+from hero_engine.core.labels import Labels
+from hero_engine.core.numbering import number, round_name, rounds_name
+from hero_engine.labelling.annotators import template_path
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.png import read_png
+from hero_engine.storage.run_folder import RunDir
+from hero_tui.commands.find_run import open_run
+from hero_tui.output_streams import data, data_json, say
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TILE_COLUMNS = 18
+"""Cells of a picture's width in `hero show`, its gap included."""
+
+SHEET_TILE = 128
+GAP = 4
+
+
+def tasks(as_json: bool) -> None:
+    """The tasks that ship."""
+    found = list_tasks()
+    if as_json:
+        data_json([asdict(task) for task in found])
+        return
+    width = max(len(task.name) for task in found)
+    for task in found:
+        say(f"{task.name:<{width}}  “{task.prompt}”\n{'':<{width}}  good: {task.success}")
+
+
+def status(name: str | None, as_json: bool) -> None:
+    """Where a run stands, and its rounds so far."""
+    facts = run_facts(open_run(name))
+    if as_json:
+        data_json(facts)
+        return
+    say(f"{facts['run']}")
+    say(f"“{facts['prompt']}” with {facts['model']}")
+    say(f"{facts['state']}{_where(facts)}; {facts['labels']} of {facts['budget']} labels used")
+    if facts["rounds"]:
+        say("\nround  labels  good  reward  note")
+    for each in facts["rounds"]:
+        round, good = number(each["round"]), _percent(each["good_share"])
+        reward = _decimal(each["reward_mean"])
+        row = f"{round:>5}  {each['labels']:>6}  {good:>4}  {reward:>6}  {each['note']}"
+        say(row.rstrip())
+
+
+def _where(facts: dict[str, Any]) -> str:
+    if facts["state"] in ("new", "finished") or facts["phase"] == "done":
+        return ""
+    done = f", {facts['labelled_in_round']} labelled" if facts["phase"] == "labelling" else ""
+    ahead = f", {facts['pictures_ahead']} drawn ahead" if facts.get("pictures_ahead") else ""
+    return f" in {round_name(facts['round'])} ({facts['phase']}{done}{ahead})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _decimal(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3f}"
+
+
+def run_facts(run: RunDir) -> dict[str, Any]:
+    """status.json, and what the journal and the lock say now.
+
+    rounds: each finished one's labels, share of good, mean reward and note.
+    labels_file: the template of the round that waits for labels from elsewhere, if one does.
+    state: "new", "running", "waiting" (for labels), "stopped", "interrupted" (its process is gone),
+    "finished", "failed".
+    """
+    seen = run.opened()
+    facts: dict[str, Any] = {
+        **{name: getattr(seen, name) for name in ("run", "task", "prompt", "model", "budget")},
+        "state": "new",
+        "round": seen.round,
+        "phase": "sampling",
+        "labels": seen.labels_used,
+        **run.status(),
+    }
+    facts["run"] = str(run.path)
+    facts["labelled_in_round"] = labels_of(run, facts["round"]).labelled
+    facts["labels_file"] = _labels_file(run)
+    facts["rounds"] = rounds_of(run)
+    if run.in_use():
+        facts["state"] = "running"
+    elif facts["state"] == "running":
+        facts["state"] = "interrupted"
+    return facts
+
+
+def _labels_file(run: RunDir) -> str | None:
+    """The template that the run waits for, filled in."""
+    round = run.waiting()
+    path = None if round is None else template_path(run, round)
+    return str(path) if path is not None and path.exists() else None
+
+
+def rounds_of(run: RunDir) -> list[dict[str, Any]]:
+    """The finished rounds. HeroError, exit code 4, where the journal cannot be read."""
+    if not run.journal_path.exists():
+        return []
+    with reading(run) as journal:
+        found = journal.metrics()
+    keep = ("round", "labels", "good", "reward_mean", "note")
+    return [
+        {name: each[name] for name in keep} | {"good_share": RoundFinished(**each).good_share}
+        for each in found
+    ]
+
+
+def labels_of(run: RunDir, round: int) -> Labels:
+    """A round's labels so far. HeroError, exit code 4, where the journal cannot be read."""
+    batch = run.settings.batch
+    if not run.journal_path.exists():
+        return Labels((None,) * batch)
+    with reading(run) as journal:
+        return journal.labels(round, batch)
+
+
+def reading(run: RunDir) -> Journal:
+    """The run's journal, only to look at. HeroError, exit code 4, where it cannot be read."""
+    return Journal.reading(run.journal_path)
+
+
+def show(name: str | None, round: int | None) -> None:
+    """Print a round's pictures with their labels, a row at a time."""
+    run = open_run(name)
+    if run.journal_path.exists():
+        with reading(run) as journal:
+            at = journal.current()
+            chosen = round if round is not None else at[0] if at else 0
+            pictures = journal.images(chosen)
+            drawn = [each for each in journal.rounds() if journal.images(each)]
+    else:
+        chosen, pictures, drawn = round or 0, {}, []
+    if not pictures:
+        only = f", only of {rounds_name(drawn)}" if drawn else ""
+        raise HeroError(
+            f"{run.path} has no pictures of {round_name(chosen)}{only}", exit_code=ExitCode.RUN
+        )
+    labels = labels_of(run, chosen)
+    columns = shutil.get_terminal_size().columns
+    per_row = max(1, columns // TILE_COLUMNS)
+    say(f"{round_name(chosen)}: {len(labels.goods)} good of {labels.labelled} labelled")
+    indices = list(pictures)
+    for start in range(0, len(indices), per_row):
+        row = indices[start : start + per_row]
+        print_picture(
+            _sheet([run.path / pictures[index] for index in row]), len(row) * TILE_COLUMNS
+        )
+        say("".join(f"{caption(labels, index):<{TILE_COLUMNS}}" for index in row).rstrip())
+
+
+def caption(labels: Labels, index: int) -> str:
+    """A picture's number, as the app has it, and its label."""
+    words = {True: "good", False: "bad", None: "-"}
+    return f"{number(index)} {'best' if labels.best == index else words[labels.good[index]]}"
+
+
+def _sheet(paths: list[Path]) -> Image:
+    """Pictures side by side."""
+    from PIL import Image
+
+    sheet = Image.new("RGB", (len(paths) * SHEET_TILE, SHEET_TILE))
+    for place, path in enumerate(paths):
+        small = read_png(path).resize((SHEET_TILE - GAP, SHEET_TILE - GAP))
+        sheet.paste(small, (place * SHEET_TILE, 0))
+    return sheet
+
+
+def print_picture(picture: Image, columns: int) -> None:
+    """As wide as so many cells, in graphics or characters.
+
+    term-image probes the terminal when it is imported, so that happens here and nowhere else.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from term_image.image import AutoImage, BlockImage
+
+    kind = AutoImage if sys.stdout.isatty() else BlockImage
+    data(str(kind(picture, width=columns)))

@@ -1,0 +1,207 @@
+"""`hero run` and `hero resume`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import Task
+from hero_engine.config.validation import merge
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.numbering import round_name
+from hero_engine.core.xdg import private
+from hero_engine.distributed.launcher import Launched, check_processes
+from hero_engine.labelling.simulated import is_judge
+from hero_engine.models.model_sources import model_family
+from hero_engine.storage.branch_run import branch
+from hero_engine.storage.run_folder import RunDir, new_run_path
+from hero_tui.commands.find_run import open_run
+from hero_tui.output_streams import data, talk
+from hero_tui.preferences.settings_sources import choose, layers, nested, parsed, use_runs_folder
+
+if TYPE_CHECKING:
+    from hero_engine.models.initial_lora import FirstLora
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a run is worked on: in the app, or headless with labels from somewhere.
+
+    force: use labels that were given for other pictures. max_seconds, max_rounds: stop then,
+    resumable. processes: how many share the computing, this one included.
+    """
+
+    graphics: str | None = None
+    headless: bool = False
+    labels: str | None = None
+    force: bool = False
+    max_seconds: float | None = None
+    max_rounds: int | None = None
+    processes: int = 1
+
+    def check(self) -> None:
+        """HeroError for options that do not go together, or without a terminal for the app."""
+        from hero_tui.graphics.choose_painter import MODES
+
+        if self.graphics is not None and self.graphics not in MODES:
+            raise HeroError(f"--graphics {self.graphics}: choose one of {', '.join(MODES)}")
+        if self.force and (self.labels in (None, "none") or is_judge(str(self.labels))):
+            raise HeroError("--force goes with --labels FILE.jsonl")
+        check_processes(self.processes)
+        if self.headless:
+            return
+        if self.labels is not None:
+            raise HeroError("--labels goes with --headless; in the app the labels are yours")
+        if self.max_seconds is not None or self.max_rounds is not None:
+            raise HeroError("--max-seconds and --max-rounds go with --headless")
+
+
+@private()
+def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
+    """Start a run; returns the exit code. One whose model cannot be opened leaves no folder."""
+    if (code := followed()) is not None:
+        return code
+    way.check()
+    use_runs_folder()
+    task, settings = choose(layers(), flags)
+    model_family(settings.model, settings.model_config)
+    go = prepare(way, task, settings.batch)
+    first = first_lora(settings, flags) if settings.lora.init else None
+    settings = first.settings if first else settings
+    run = RunDir.create(folder or new_run_path(task.name), settings, task)
+    if first:
+        first.save(run)
+    code = go(run, None)
+    if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
+        shutil.rmtree(run.path, ignore_errors=True)
+    return code
+
+
+def followed() -> int | None:
+    """Where a launcher started this command several times: all but the first follow that one.
+
+    Their exit code; None for the first, and where there is no launcher.
+    """
+    launched = Launched.here()
+    if launched is None or launched.rank == 0:
+        return None
+    from hero_engine.distributed.follower import work
+
+    return work()
+
+
+def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
+    """Someone's LoRA, which the run starts from. HeroError where it does not fit the model."""
+    from hero_engine.models.initial_lora import FirstLora
+
+    if said := sorted({"rank", "alpha", "targets", "within"} & flags.get("lora", {}).keys()):
+        raise HeroError(f"lora.{said[0]} comes from the file of --init-lora: leave it out")
+    first = FirstLora.of(settings)
+    talk(first.told())
+    return first
+
+
+@private()
+def resume(
+    name: str | None,
+    *,
+    way: Way,
+    more_rounds: int | None,
+    from_round: int | None = None,
+    folder: Path | None = None,
+) -> int:
+    """Go on with a run; returns the exit code. A finished run says so, and 0.
+
+    from_round: leave the run as it is, and go on from the start of this round in a new one, in
+    `folder` or beside it.
+    """
+    if (code := followed()) is not None:
+        return code
+    way.check()
+    if folder is not None and from_round is None:
+        raise HeroError("--dir goes with --from-round: a run stays in its own folder")
+    run = open_run(name)
+    if from_round is not None:
+        prepare(way, run.task, run.settings.batch)  # refuses before anything is written
+        run = branch(run, from_round, folder)
+        talk(f"{round_name(from_round)} begins again in {run.path}")
+    if run.in_use():
+        with run.lock():
+            pass
+    if more_rounds is None and run.over():
+        return say_over(run, way)
+    go = prepare(way, run.task, run.settings.batch)
+    if way.headless and way.labels in (None, "none"):
+        from hero_tui.commands.headless import wait_for_labels
+
+        if (code := wait_for_labels(run)) is not None:
+            return code
+    return go(run, more_rounds)
+
+
+def say_over(run: RunDir, way: Way) -> int:
+    """Tell that there is nothing left to do."""
+    seen = run.opened()
+    talk(f"finished already: {seen.labels_used} labels in {seen.round} rounds: {run.path}")
+    if way.headless:
+        from hero_engine.core.events import Finished
+
+        data(Finished(seen.run, seen.round, seen.labels_used, run.over()).to_json())
+    return ExitCode.DONE
+
+
+def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], int]:
+    """What runs the loop in this way, and returns the exit code.
+
+    HeroError where it cannot work, before anything is written.
+    """
+    if not way.headless:
+        from hero_tui.launch import require_terminal
+        from hero_tui.preferences.ui_preferences import read_preferences
+
+        require_terminal()
+        nice = read_preferences().ui.engine_nice
+        return partial(_in_app, way=way, nice=nice)
+    from hero_tui.commands.headless import Limits, labeller_for, run_headless
+
+    make = labeller_for(way.labels, task, batch, force=way.force)
+    limits = Limits(way.max_seconds, way.max_rounds)
+    return lambda run, more_rounds: run_headless(
+        run, make, limits, more_rounds, processes=way.processes
+    )
+
+
+def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int:
+    from hero_engine.runtime.engine_thread import EngineWorker
+    from hero_tui.launch import run_on_terminal
+
+    return run_on_terminal(
+        run.path,
+        lambda deliver: EngineWorker(
+            run, deliver, more_rounds=more_rounds, processes=way.processes, nice=nice
+        ),
+        graphics=way.graphics,
+        opened=run.opened(),
+    )
+
+
+def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:
+    """Changes of settings: "KEY=VALUE" texts (VALUE in TOML, or plain text), and those not None.
+
+    "ddpo.clip_range=1e-3" becomes {"ddpo": {"clip_range": 0.001}}.
+    """
+    changes: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key or not equals:
+            raise HeroError(f"--set {text}: write KEY=VALUE, such as sampler.steps=20")
+        table = key.partition(".")[0]
+        if "." in key and not isinstance(changes.get(table, {}), dict):
+            raise HeroError(f"--set {text}: another --set gives {table} a single value")
+        changes = merge(changes, nested(key, parsed(key, value)))
+    return merge(changes, {name: value for name, value in named.items() if value is not None})

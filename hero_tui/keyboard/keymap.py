@@ -1,0 +1,252 @@
+"""The one registry of keys: bindings, footer, help screen and the README's table come from here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from textual.binding import Binding, BindingsMap
+
+from hero_engine.config.validation import known_instead
+from hero_engine.core.errors import HeroError
+from hero_tui.keyboard.key_names import key_name, readable, short
+from hero_tui.keyboard.tile_keys import TileKeys, tile_keys
+
+PAGE, LETTERS, CURSOR = "page", "letters", "cursor"
+ZOOM, COMPARE, PROGRESS, GALLERY = "zoom", "compare", "progress", "gallery"
+HELP, EVERYWHERE = "help", "everywhere"
+
+SCREENS: dict[str, tuple[str, ...]] = {
+    LETTERS: (LETTERS, PAGE, EVERYWHERE),
+    CURSOR: (CURSOR, PAGE, EVERYWHERE),
+    ZOOM: (ZOOM, EVERYWHERE),
+    COMPARE: (COMPARE, EVERYWHERE),
+    PROGRESS: (PROGRESS, EVERYWHERE),
+    GALLERY: (GALLERY, EVERYWHERE),
+    HELP: (HELP, EVERYWHERE),
+}
+"""What may be typed where: a key means one thing within each."""
+
+HEADINGS = {
+    LETTERS: "On the page, by letters",
+    CURSOR: "On the page, with a cursor",
+    PAGE: "On the page",
+    ZOOM: "In the zoom",
+    COMPARE: "Comparing for the best",
+    PROGRESS: "Progress",
+    GALLERY: "Gallery",
+    HELP: "Help",
+    EVERYWHERE: "Everywhere",
+}
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something a key does.
+
+    `keys` are Textual key names; `where` is the part of the app it works in; `footer` names it in
+    the footer, or is empty where only the help tells of it; `does` is the method, `id` if empty.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    description: str
+    where: str
+    footer: str = ""
+    does: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Its keys as a person reads them."""
+        return TILE_ACTIONS.get(self.id) or ", ".join(map(readable, self.keys)) or "-"
+
+
+TILE_ACTIONS = {"good": "letter", "best": "Shift+letter"}
+"""Actions of the tiles' own keys, which `keys.tiles` sets."""
+
+IN_FOOTER = {"good": "letter", "best": "LETTER"}
+
+ACTIONS = (
+    Action("good", (), "mark the tile good, or take that back", LETTERS, "good"),
+    Action("best", (), "make the tile the best (and good)", LETTERS, "best"),
+    Action("zoom", ("space",), "look closely at the last tile", LETTERS, "zoom"),
+    Action("previous_page", ("left",), "page back", LETTERS),
+    Action("next_page", ("right",), "page on", LETTERS),
+    Action("left", ("h", "left"), "the picture before", CURSOR),
+    Action("down", ("j", "down"), "the picture below", CURSOR),
+    Action("up", ("k", "up"), "the picture above", CURSOR),
+    Action("right", ("l", "right"), "the next picture", CURSOR),
+    Action(
+        "cursor_good", ("space", "x"), "good, or take that back", CURSOR, "good", does="mark_good"
+    ),
+    Action("cursor_best", ("b",), "make it the best (and good)", CURSOR, "best", does="mark_best"),
+    Action("cursor_zoom", ("z",), "look closely", CURSOR, "zoom", does="zoom"),
+    Action("cursor_skip", ("s",), "leave it without a label", CURSOR, does="skip"),
+    Action("cursor_range", ("r",), "like the last mark, from there to here", CURSOR, does="range"),
+    Action("cursor_invert", ("i",), "good for not good on the page", CURSOR, does="invert"),
+    Action("cursor_compare", ("c",), "find the best among the good", CURSOR, does="compare"),
+    Action("commit", ("enter",), "commit the page: unmarked is bad", PAGE, "commit"),
+    Action("mode", ("tab",), "letters or a cursor", PAGE),
+    Action("page_back", ("pageup",), "page back", PAGE, does="previous_page"),
+    Action("page_on", ("pagedown",), "page on", PAGE, does="next_page"),
+    Action("skip", ("ctrl+d", "delete"), "leave the last tile without a label", PAGE),
+    Action("skip_page", ("ctrl+l",), "commit the page: unmarked has no label", PAGE),
+    Action("range", ("ctrl+r",), "like the last mark, from there to the next letter", PAGE),
+    Action("invert", ("ctrl+e",), "good for not good on the page", PAGE),
+    Action("compare", ("ctrl+k",), "find the best among the good, two at a time", PAGE),
+    Action("zoom_previous", ("left", "h"), "the picture before", ZOOM, "previous", "previous"),
+    Action("zoom_next", ("right", "l"), "the next picture", ZOOM, "next", "next"),
+    Action("zoom_good", ("g", "up", "k"), "good, and the next picture", ZOOM, "good"),
+    Action("zoom_bad", ("x", "down", "j"), "bad, and the next picture", ZOOM, "bad"),
+    Action("zoom_best", ("b",), "make it the best (and good), and the next picture", ZOOM, "best"),
+    Action("zoom_skip", ("s",), "leave it without a label, and the next picture", ZOOM),
+    Action("advance", ("a",), "stay on the picture after a verdict, or go on", ZOOM),
+    Action(
+        "zoom_leave", ("escape", "space", "z", "enter"), "back to the page", ZOOM, "back", "leave"
+    ),
+    Action("keep", ("left", "h", "1"), "the left one, the best so far", COMPARE, "keep"),
+    Action("replace", ("right", "l", "2"), "the right one is better", COMPARE, "replace"),
+    Action("compare_back", ("up", "k"), "decide the last pair again", COMPARE, "again", "back"),
+    Action("compare_leave", ("escape", "enter"), "back to the page", COMPARE, "page", "leave"),
+    Action("progress_leave", ("escape", "enter", "space"), "back", PROGRESS, "back", "leave"),
+    Action("gallery_back", ("left", "h", "pageup"), "earlier rounds", GALLERY, "earlier", "back"),
+    Action("gallery_on", ("right", "l", "pagedown"), "later rounds", GALLERY, "later", "on"),
+    Action(
+        "gallery_noise", ("down", "j"), "the next of the noises", GALLERY, "noise", "next_noise"
+    ),
+    Action("gallery_leave", ("escape", "enter", "space"), "back", GALLERY, "back", "leave"),
+    Action("help_leave", ("escape", "enter", "space", "q"), "back", HELP, "back", "leave"),
+    Action("undo", ("ctrl+z", "backspace"), "undo", EVERYWHERE, "undo"),
+    Action("redo", ("ctrl+y",), "redo", EVERYWHERE),
+    Action("help", ("question_mark", "f1"), "this help", EVERYWHERE, "help"),
+    Action("leave_hero", ("ctrl+q", "ctrl+c"), "quit; the run can be resumed", EVERYWHERE, "quit"),
+    Action("progress", ("f2",), "charts of the run so far", EVERYWHERE, "charts"),
+    Action(
+        "gallery",
+        ("f3",),
+        "the best of each round, and what training changed",
+        EVERYWHERE,
+        "gallery",
+    ),
+    Action("theme", ("f4",), "another theme", EVERYWHERE),
+    Action("redraw", ("f5",), "send the screen and its pictures again", EVERYWHERE),
+)
+
+
+@dataclass(frozen=True)
+class Keymap:
+    """The actions with the keys a person chose, and the tiles' keys."""
+
+    tiles: TileKeys = field(default_factory=lambda: tile_keys("qwerty"))
+    actions: tuple[Action, ...] = ACTIONS
+
+    def bindings(self, screen: str) -> BindingsMap:
+        """Textual's bindings for a screen of `SCREENS`, or the app's own, for `EVERYWHERE`."""
+        own = [place for place in SCREENS.get(screen, ()) if place != EVERYWHERE] or [screen]
+        return BindingsMap(
+            Binding(key, action.does or action.id, action.description, show=False)
+            for action in self.actions
+            if action.where in own
+            for key in action.keys
+        )
+
+    def footer(self, screen: str) -> list[tuple[str, str]]:
+        """(key, name) pairs for the footer of a screen."""
+        return [
+            (IN_FOOTER.get(action.id) or short(action.keys[0]), action.footer)
+            for action in self.actions
+            if action.footer
+            and action.where in SCREENS[screen]
+            and (action.keys or action.id in IN_FOOTER)
+        ]
+
+    def conflicts(self) -> list[str]:
+        """One line for every key that two actions of one screen claim, tiles included."""
+        return [
+            f"{readable(key)} is both {' and '.join(ids)} ({HEADINGS[screen].lower()})"
+            for screen, clashes in self.clashes().items()
+            for key, ids in clashes.items()
+        ]
+
+    def clashes(self) -> dict[str, dict[str, list[str]]]:
+        """Screen -> key -> ids, for every key with two meanings there."""
+        return {
+            screen: {key: ids for key, ids in self._claims(screen).items() if len(ids) > 1}
+            for screen in SCREENS
+        }
+
+    def _claims(self, screen: str) -> dict[str, list[str]]:
+        """Key -> ids of what it would do on a screen."""
+        claims: dict[str, list[str]] = defaultdict(list)
+        for action in self.actions:
+            if action.where in SCREENS[screen]:
+                for key in action.keys:
+                    claims[key].append(action.id)
+        if screen == LETTERS:
+            for key in self._tile_key_names():
+                claims[key].append("a tile")
+        return claims
+
+    def _tile_key_names(self) -> list[str]:
+        keys = "".join(self.tiles.rows)
+        return [key_name(sign) for sign in [*keys, *map(self.tiles.shifted, keys)]]
+
+    def readme_table(self) -> str:
+        """The keys as a Markdown table, with the ids that settings files know them by."""
+        rows = [
+            f"| {each.where} | {each.shown} | {each.description} | {self._id_shown(each)} |"
+            for each in self.actions
+        ]
+        return "\n".join(["| where | key | what it does | id |", "|---|---|---|---|", *rows])
+
+    def _id_shown(self, action: Action) -> str:
+        return "" if action.id in TILE_ACTIONS else f"`{action.id}`"
+
+
+def keymap(chosen: Mapping[str, Sequence[str]], tiles: TileKeys | None = None) -> Keymap:
+    """The registry with other keys for some actions, by id; no keys at all unbind an action.
+
+    A default key gives way to a chosen one, or to a tile's, where its action has another. HeroError
+    where an id or a key is unknown, or two things of one screen still have the same key.
+    """
+    known = {action.id for action in ACTIONS} - TILE_ACTIONS.keys()
+    if unknown := sorted(chosen.keys() - known):
+        instead = known_instead(unknown[0], known)
+        raise HeroError(f"keys.{unknown[0]}: no such action; {instead}")
+    actions = tuple(
+        replace(action, keys=_names(action.id, chosen[action.id]))
+        if action.id in chosen
+        else action
+        for action in ACTIONS
+    )
+    wanted = Keymap(tiles or tile_keys("qwerty"), actions)
+    clashes = wanted.clashes()
+    result = replace(
+        wanted,
+        actions=tuple(each if each.id in chosen else _yielding(each, clashes) for each in actions),
+    )
+    if found := result.conflicts():
+        raise HeroError(f"keys: {found[0]}; give one of them another key")
+    return result
+
+
+def _names(action: str, keys: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(map(key_name, keys))
+    except ValueError as error:
+        raise HeroError(f"keys.{action}: {error}") from error
+
+
+def _yielding(action: Action, clashes: Mapping[str, Mapping[str, list[str]]]) -> Action:
+    """The action without the default keys that something else claims, unless none would be left."""
+    taken = {
+        key for screen, keys in clashes.items() if action.where in SCREENS[screen] for key in keys
+    }
+    free = tuple(key for key in action.keys if key not in taken)
+    return replace(action, keys=free) if free else action
+
+
+def readme_table() -> str:
+    """The default keys as a Markdown table, for the README."""
+    return Keymap().readme_table()

@@ -1,0 +1,1 @@
+"""Settings from files, variables and options, and what a person prefers."""

@@ -1,0 +1,126 @@
+"""Past rounds: the best of each side by side, and what the same noises became in each."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.events import Resize
+from textual.screen import Screen
+
+from hero_tui.graphics.grid_geometry import square_box
+from hero_tui.graphics.painter import Box
+from hero_tui.keyboard import keymap
+from hero_tui.keyboard.keymap import Keymap
+from hero_tui.session.past_rounds import Column, picture_of, rows_shown, window
+from hero_tui.widgets.key_footer import KeyFooter
+from hero_tui.widgets.static_widgets import Still
+from hero_tui.widgets.text_line import Line
+from hero_tui.widgets.tile import Picture
+from hero_tui.widgets.upload_queue import Easel
+
+READABLE_ROWS = 7
+"""Rows of cells that a picture needs here at least."""
+
+HEAD = 9
+"""Cells of a row's name."""
+
+
+class GalleryScreen(Screen[None], Still, inherit_bindings=False):
+    """Columns are rounds; the first stays at the left, to compare with."""
+
+    place = keymap.GALLERY
+
+    def __init__(
+        self, columns: list[Column], easel: Easel, keys: Keymap, cell: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self._bindings = keys.bindings(keymap.GALLERY)
+        self._columns, self._easel, self._keys, self._cell = columns, easel, keys, cell
+        self._noises = max((len(column.same) for column in columns), default=0)
+        self.back, self.noise = 0, 0
+
+    def compose(self) -> ComposeResult:
+        """A title, rows of pictures, the keys."""
+        yield Line(id="gallery-title")
+        yield Vertical(id="gallery")
+        yield KeyFooter(self._keys.footer(keymap.GALLERY), id="keys")
+
+    def on_resize(self, event: Resize) -> None:
+        """Other room, other sizes."""
+        self.call_after_refresh(self.refresh_page)
+
+    def action_back(self) -> None:
+        """Earlier rounds."""
+        self._turn(self.back + 1)
+
+    def action_on(self) -> None:
+        """Later rounds."""
+        self._turn(self.back - 1)
+
+    def action_next_noise(self) -> None:
+        """The next of the same noises, around the end."""
+        self.noise = (self.noise + 1) % max(1, self._noises)
+        self.refresh_page()
+
+    def action_leave(self) -> None:
+        """Back to where it was asked for."""
+        self.dismiss()
+
+    def _turn(self, back: int) -> None:
+        hidden = len(self._columns) - len(self.shown)
+        self.back = max(0, min(back, hidden))
+        self.refresh_page()
+
+    @property
+    def rows(self) -> list[int]:
+        """Which rows there is room for: the best, and noises from the chosen one on."""
+        room = self.query_one("#gallery").content_size.height
+        count = rows_shown(room, self._noises, READABLE_ROWS) if self._noises else 1
+        noises = [(self.noise + step) % max(1, self._noises) for step in range(count - 1)]
+        return [0, *(1 + noise for noise in noises)]
+
+    @property
+    def box(self) -> Box:
+        """A picture's size."""
+        room = self.query_one("#gallery").content_size
+        return square_box(room.width - HEAD, room.height // len(self.rows) - 1, self._cell)
+
+    @property
+    def shown(self) -> list[Column]:
+        """The rounds there is room for."""
+        width = self.query_one("#gallery").content_size.width - HEAD
+        room = max(1, width // (max(self.box.columns, 10) + 1))
+        return [self._columns[i] for i in window(len(self._columns), room, self.back)]
+
+    def refresh_page(self) -> None:
+        """Titles and pictures anew."""
+        title = "The best of each round, and what the same noises became"
+        if not self._columns:
+            title = "The gallery begins with the first round."
+        self.query_one("#gallery-title", Line).show(Content.assemble((title, "bold $accent")))
+        gallery = self.query_one("#gallery")
+        for picture in gallery.query(Picture):
+            picture.want(None, self.box)
+        gallery.remove_children()
+        if self._columns:
+            gallery.mount(*(self._row(row, self.box) for row in self.rows))
+
+    def _row(self, row: int, box: Box) -> Horizontal:
+        head = Line(classes="gallery-head")
+        head.show(Content.assemble(("★ best", "$warning") if row == 0 else f"noise {row}"))
+        head.styles.width = HEAD
+        line = Horizontal(head, *(self._cell_of(column, row, box) for column in self.shown))
+        line.styles.height = box.rows + 1
+        return line
+
+    def _cell_of(self, column: Column, row: int, box: Box) -> Vertical:
+        """A picture under its round's title; titles stand over the first row only."""
+        title, picture, path = Line(), Picture(), picture_of(column, row)
+        title.show(Content.assemble((column.title if row == 0 else "", "$quiet")))
+        picture.styles.width, picture.styles.height = box.columns, box.rows
+        picture.set_class(path is None, "missing")
+        self._easel.want(picture, path, box)
+        cell = Vertical(title, picture, classes="gallery-cell")
+        cell.styles.width = max(box.columns, 10) + 1
+        return cell

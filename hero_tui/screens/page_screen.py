@@ -1,0 +1,177 @@
+"""The page of pictures with the lines around it: laying it out and showing what is so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.events import Resize
+from textual.screen import Screen
+
+from hero_tui.graphics.grid_geometry import Grid, choose_grid
+from hero_tui.keyboard import keymap
+from hero_tui.keyboard.keymap import Keymap
+from hero_tui.session.labelling_round import Desk
+from hero_tui.session.pages import Pages
+from hero_tui.session.run_state import RunState
+from hero_tui.widgets import status_line as status
+from hero_tui.widgets.key_footer import KeyFooter
+from hero_tui.widgets.static_widgets import Still
+from hero_tui.widgets.text_line import Line
+from hero_tui.widgets.tile_grid import Table, TileGrid
+from hero_tui.widgets.upload_queue import Easel
+
+POINTER = "▸"
+"""Stands before the picture under the cursor, where letters are not in use."""
+
+
+class PageScreen(Screen[None], Still, inherit_bindings=False):
+    """Shows one page of the desk's round.
+
+    cell: a cell's width and height in pixels. symbols: pictures are drawn with characters.
+    """
+
+    def __init__(
+        self, desk: Desk, easel: Easel, keys: Keymap, cell: tuple[int, int], *, symbols: bool
+    ) -> None:
+        super().__init__()
+        self.desk = desk
+        self.keys = keys
+        self.cell = cell
+        self.pages = Pages(Grid.single(cell), 0)
+        self.tiles: TileGrid | None = None
+        self.cursor = False
+        self.per_minute: float | None = None
+        self._easel = easel
+        self._symbols = symbols
+        self._state = RunState()
+        self._notice = ""
+
+    def compose(self) -> ComposeResult:
+        """Two lines above the pictures, two below."""
+        yield Line(id="status")
+        yield Line(id="criterion")
+        yield Table(id="table")
+        with Horizontal(id="standing"):
+            yield Line(id="notice")
+            yield Line(id="tally")
+        yield KeyFooter(self.keys.footer(keymap.LETTERS), id="keys")
+
+    # -- what the app tells --
+
+    def show_state(self, state: RunState) -> None:
+        """The run went on: rewrite the lines."""
+        self._state = state
+        self.refresh_lines()
+
+    def show_ready(self, indices: Sequence[int]) -> None:
+        """Pictures came in; only those of this page are drawn."""
+        if set(indices) & set(self.images):
+            self.refresh_page()
+        self.refresh_lines()
+
+    def say(self, text: str) -> None:
+        """One line for the person, until the next one."""
+        self._notice = text
+        self.refresh_lines()
+
+    # -- geometry --
+
+    @property
+    def images(self) -> range:
+        """The pictures of this page."""
+        return self.pages.images
+
+    @property
+    def page(self) -> int:
+        """The page on the screen."""
+        return self.pages.page
+
+    def on_resize(self, event: Resize) -> None:
+        """Another size, another grid."""
+        pixels, cells = event.pixel_size, event.size
+        if pixels is not None and cells and pixels.width >= cells.width:
+            self.cell = pixels.width // cells.width, pixels.height // cells.height
+        self.call_after_refresh(self.lay_out)
+
+    def lay_out(self) -> None:
+        """Make the grid for the room there is, and keep the current picture on the page."""
+        room, keys = self.query_one("#table").content_size, self.keys.tiles
+        grid = choose_grid(
+            room.width,
+            room.height,
+            self.cell,
+            max(1, self.desk.count),
+            symbols=self._symbols,
+            most=(keys.columns, len(keys.rows)),
+        )
+        if self.tiles is None or self.tiles.grid != grid:
+            if self.tiles is not None:
+                self.tiles.put_away()
+            self.tiles = TileGrid(grid)
+            self.query_one("#table").mount(self.tiles)
+        self.pages = Pages(grid, self.desk.count, self.pages.here)
+        self.refresh_page()
+
+    def page_keys(self) -> list[str]:
+        """The key of every tile of the page."""
+        grid = self.pages.grid
+        return self.keys.tiles.page(grid.rows, grid.columns)
+
+    # -- showing --
+
+    def turn_to(self, page: int) -> None:
+        """Put a page on the screen, around the ends."""
+        if page % self.pages.pages != self.page:
+            self._notice = ""
+            self.pages.turn_to(page)
+        self.refresh_page()
+
+    def go_to(self, image: int) -> None:
+        """Make a picture the current one, on whatever page it is."""
+        page, before = self.page, self.pages.here
+        self.pages.here = image
+        if self.page != page:
+            self.refresh_page()
+        elif self.cursor:
+            self.refresh_captions([before, image])
+
+    def refresh_page(self) -> None:
+        """Pictures, captions and lines of the page; what did not change is not repainted."""
+        if self.tiles is None:
+            return
+        for place, tile in enumerate(self.tiles.tiles):
+            image = self.pages.at(place)
+            path = None if image is None else self.desk.pictures.get(image)
+            tile.set_class(image is None, "empty")
+            self._easel.want(tile.picture, path, self.tiles.grid.box)
+        self.refresh_captions(self.images)
+
+    def refresh_captions(self, images: Sequence[int]) -> None:
+        """Captions of those of the images that are on this page, and the lines."""
+        if self.tiles is None:
+            return
+        keys, here = self.page_keys(), self.images
+        for image in images:
+            if image in here:
+                place = image - here.start
+                pointed = self.cursor and image == self.pages.here
+                key = keys[place] if not self.cursor else POINTER if pointed else ""
+                caption = self.tiles.tiles[place].caption
+                caption.show(key, self.desk.look(image), pointed=pointed)
+        self.refresh_lines()
+
+    def refresh_lines(self) -> None:
+        """Everything that is text around the pictures."""
+        if not self.is_mounted:
+            return
+        state, desk = self._state, self.desk
+        place = status.place(state, self.page, self.pages.pages)
+        notice = Content(self._notice) if self._notice else status.advice(state, desk)
+        standing = status.status_line(state, self.per_minute, self.size.width - 2)
+        self.query_one("#status", Line).show(standing)
+        self.query_one("#criterion", Line).show(status.criterion(state), place)
+        self.query_one("#notice", Line).show(notice)
+        self.query_one("#tally", Line).show(Content(""), status.tally(desk))

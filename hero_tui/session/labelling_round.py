@@ -1,0 +1,109 @@
+"""The round on the desk.
+
+Its pictures, its session, and what may still be changed. No terminal in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hero_engine.core.errors import HeroError
+from hero_engine.storage.journal import Journal, Mark
+from hero_tui.session.label_session import Kind, NotRecorded, Session
+from hero_tui.session.label_style import Look
+
+SOURCE = "person"
+"""Who gave the labels, as the journal keeps it."""
+
+FIRST_GOOD = "first good"
+"""Source of a best that nobody named."""
+
+
+class Desk:
+    """One round's pictures and marks; every change is in the journal before a method returns.
+
+    `pictures` maps the index of a ready picture to its PNG. `best_wanted`: whether a round with
+    goods needs a best. What cannot be written (the disk is full) does not happen; `say` is told
+    why.
+    """
+
+    def __init__(self, journal: Journal, run_dir: Path, *, best_wanted: bool = True) -> None:
+        self._journal = journal
+        self._best_wanted = best_wanted
+        self._run_dir = run_dir
+        self._source = SOURCE
+        self.say: Callable[[str], None] = lambda text: None
+        self.round = -1
+        self.count = 0
+        self.pictures: dict[int, Path] = {}
+        self.session = Session(0, self._record)
+        self.submitted = False
+        self.best_carried = False
+
+    def open_round(self, round: int, count: int) -> None:
+        """Take up a round where the journal left it."""
+        self.round, self.count = round, count
+        self.session = Session.resumed(count, self._record, self._journal.history(round))
+        self.submitted = self._journal.submitted(round)
+        self.best_carried = any(metrics.get("good") for metrics in self._journal.metrics())
+        self.pictures = {}
+        for index, path in self._journal.images(round).items():
+            self.add(index, self._run_dir / path)
+
+    def add(self, index: int, path: Path) -> None:
+        """A picture became ready.
+
+        An index beyond the batch is refused: no mark could ever reach it.
+        """
+        if not 0 <= index < self.count:
+            raise IndexError(f"image {index} in a round of {self.count}")
+        self.pictures[index] = path
+
+    def ready(self, images: Sequence[int]) -> list[int]:
+        """Those of the images that can be seen and labelled."""
+        return [image for image in images if image in self.pictures]
+
+    def open(self, images: Sequence[int]) -> list[int]:
+        """Those of the images that are ready and not on a committed page."""
+        return [image for image in self.ready(images) if image not in self.session.marks.committed]
+
+    def look(self, image: int) -> Look:
+        """How the picture's caption should look."""
+        if image not in self.pictures:
+            return Look.PENDING
+        if self.session.marks.best == image:
+            return Look.BEST
+        if image in self.session.marks.skipped:
+            return Look.SKIPPED
+        label = self.session.label(image)
+        return Look.OPEN if label is None else Look.GOOD if label else Look.BAD
+
+    @property
+    def best_missing(self) -> bool:
+        """Whether there are goods, none of them named best, and no earlier best to carry over."""
+        marks = self.session.marks
+        known = marks.best is not None or self.best_carried
+        return self._best_wanted and bool(marks.goods) and not known
+
+    def submit(self) -> None:
+        """Close the round for good; a missing best becomes the first that was marked good."""
+        if self.best_missing:
+            self._source = FIRST_GOOD
+            self.session.name_first_good()
+            self._source = SOURCE
+            if self.best_missing:
+                return
+        try:
+            self._journal.submit(self.round)
+        except HeroError as error:
+            self.say(f"Not handed in: {error.message}")
+            return
+        self.submitted = True
+
+    def _record(self, marks: Sequence[Mark], kind: Kind) -> None:
+        try:
+            self._journal.mark(self.round, marks, source=self._source, kind=kind)
+        except HeroError as error:
+            self.say(f"Not marked: {error.message}")
+            raise NotRecorded from error

@@ -1,0 +1,71 @@
+"""What the gallery shows: for every round its best picture, and what the same noises became."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hero_engine.core.numbering import round_name
+from hero_engine.storage.journal import Journal
+from hero_engine.training.fixed_noise import same_noise_pictures
+
+
+@dataclass(frozen=True)
+class Column:
+    """A round as the gallery shows it: all of its pictures come from the weights it began with.
+
+    best: None where none was named. same: pictures of the fixed noises, in their order.
+    """
+
+    round: int
+    best: Path | None
+    same: tuple[Path, ...]
+
+    @property
+    def title(self) -> str:
+        """The round; the first one shows the model as it was."""
+        return round_name(self.round) if self.round else "untrained"
+
+
+def columns(journal: Journal, run_dir: Path, batch: int) -> list[Column]:
+    """Rounds with something to show, oldest first; one more after the last where it has pictures.
+
+    batch: pictures a round.
+    """
+    same = same_noise_pictures(run_dir)
+    last = max([-1, *journal.rounds(), *same])
+    found = [
+        Column(round, _best(journal, run_dir, round, batch), tuple(same.get(round, ())))
+        for round in range(last + 1)
+    ]
+    return [each for each in found if each.best or each.same]
+
+
+def _best(journal: Journal, run_dir: Path, round: int, batch: int) -> Path | None:
+    best = journal.labels(round, batch).best
+    path = None if best is None else journal.images(round).get(best)
+    return None if path is None else run_dir / path
+
+
+def window(count: int, room: int, back: int) -> list[int]:
+    """Which of `count` columns a screen with room for `room` shows: the first, for comparison, and
+    the newest, or `back` columns before them. Indices rising, without repeats.
+    """
+    if count <= room:
+        return list(range(count))
+    end = max(min(room, count), count - max(0, back))
+    if room < 2:
+        return [end - 1]
+    return [0, *range(end - room + 1, end)]
+
+
+def rows_shown(room: int, noises: int, readable: int) -> int:
+    """Rows of pictures, the best's included, for `room` rows of cells; one of noises at least."""
+    return min(1 + noises, max(2, room // readable))
+
+
+def picture_of(column: Column, row: int) -> Path | None:
+    """The picture in a row: 0 is the best, 1 the first noise; None where there is none."""
+    pictures: Sequence[Path | None] = (column.best, *column.same)
+    return pictures[row] if row < len(pictures) else None

@@ -1,0 +1,108 @@
+"""What is known about the run, folded from the engine's events; no terminal in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hero_engine.core.events import (
+    Event,
+    Failed,
+    Finished,
+    PhaseStarted,
+    Progress,
+    RoundFinished,
+    RunOpened,
+)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The run as the status line tells it.
+
+    `rounds` are the finished rounds, oldest first; `labels` counts their labels. `round` is the
+    one on the desk, `engine_round` the one that `phase` is about.
+    """
+
+    opened: RunOpened | None = None
+    round: int = 0
+    engine_round: int = 0
+    phase: str = "opening"
+    progress: Progress | None = None
+    rounds: tuple[RoundFinished, ...] = ()
+    labels: int = 0
+    note: str = ""
+    finished: Finished | None = None
+    failed: Failed | None = None
+    stopping: bool = False
+
+    def after(self, event: Event) -> RunState:
+        """The state once this event has happened."""
+        if isinstance(event, RoundFinished):
+            return self.after_round(event)
+        return replace(self, **_changes(event))
+
+    def after_round(self, event: RoundFinished) -> RunState:
+        """The state once a round is done; a round told twice (a resume) counts once."""
+        if event.round < len(self.rounds):
+            return self
+        return replace(
+            self,
+            rounds=(*self.rounds, event),
+            labels=event.labels_total,
+            note=event.note,
+            progress=None,
+        )
+
+    def remembering(self, metrics: Sequence[Mapping[str, Any]]) -> RunState:
+        """The state with the rounds that the journal remembers (RoundFinished as dicts)."""
+        if not metrics:
+            return self
+        rounds = tuple(RoundFinished(**row) for row in metrics)
+        return replace(self, rounds=rounds, labels=rounds[-1].labels_total)
+
+    @property
+    def shares(self) -> tuple[float | None, ...]:
+        """The share of good of every finished round; None where it is not known."""
+        return tuple(event.good_share for event in self.rounds)
+
+    @property
+    def budget(self) -> int:
+        """Labels the run may use; 0 while unknown."""
+        return self.opened.budget if self.opened else 0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the engine is at another round than the person: she need not wait for it."""
+        return self.engine_round != self.round
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine computes, so that progress means something."""
+        return self.phase in {"sampling", "training"}
+
+
+def _at(round: int) -> dict[str, Any]:
+    return {"round": round, "engine_round": round}
+
+
+def _changes(event: Event) -> dict[str, Any]:
+    """What an event other than RoundFinished says about the run, by field."""
+    changes: dict[str, Any]
+    match event:
+        case RunOpened():
+            changes = {"opened": event, **_at(event.round), "labels": event.labels_used}
+        case PhaseStarted():
+            changes = {**_at(event.round), "phase": event.phase, "progress": None}
+        case Progress():
+            changes = {"progress": event}
+        case Finished(reason="stopped"):
+            changes = {"finished": event, "progress": None}
+        case Finished():
+            changes = {"finished": event, "phase": "finished", "progress": None}
+        case Failed():
+            changes = {"failed": event, "phase": "failed", "progress": None}
+        case _:
+            changes = {}
+    return changes

@@ -1,0 +1,168 @@
+"""Hands drawings to pictures at the terminal's pace, so that keys are answered in between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from textual.app import App
+
+from hero_engine.core.errors import HeroError
+from hero_tui.graphics.painter import Box, Drawing, Painter
+from hero_tui.graphics.picture_encoder import Studio
+from hero_tui.terminal.driver import HeroDriver
+from hero_tui.widgets.tile import Picture
+
+DELAY = 0.05
+"""Seconds that a key may have to wait behind the pictures that are on their way."""
+
+FLIGHT, LARGEST_FLIGHT = 16_000, 128_000
+"""Bytes on their way at a time, or one picture; then the terminal must have answered that it drew
+them. At first what a link of 300 KB/s takes in DELAY; more on one that proves to be quicker."""
+
+PATIENCE = 1.0
+"""Seconds to wait for that answer."""
+
+TOGETHER = 16
+"""Pictures encoded in one go, and drawn at once where they fit into one flight."""
+
+LAYOUT_POLL, LAYOUT_POLLS = 0.01, 100
+"""Seconds between looks whether a picture has its place, and looks before it is drawn anyway."""
+
+Want = tuple[Picture, Path, Box]
+
+
+class Easel:
+    """A queue of pictures to draw, one after another, the first asked first drawn."""
+
+    def __init__(self, app: App[int], painter: Painter) -> None:
+        self._app = app
+        self._studio = Studio(painter, self.forget)
+        self._queue: asyncio.Queue[Want] = asyncio.Queue()
+        self._sent: set[str] = set()
+        self._answered = asyncio.Event()
+        self._answers = True
+        self._in_flight, self._flight = 0, FLIGHT
+        self._began = 0.0
+
+    def want(self, picture: Picture, path: Path | None, box: Box) -> None:
+        """Have the PNG drawn into the widget, soon; None empties it.
+
+        One that the terminal holds already is drawn at once, with the page it is on.
+        """
+        if not picture.want(path, box) or path is None:
+            return
+        known = self._studio.known(path, box)
+        if known is not None and self._is_sent(known):
+            picture.show(known)
+        else:
+            self._queue.put_nowait((picture, path, box))
+
+    def send_again(self) -> None:
+        """Send every picture that is shown once more, as to a terminal that has none of them."""
+        self._sent.clear()
+        for screen in self._app.screen_stack:
+            for picture in screen.query(Picture):
+                if picture.wanted is not None:
+                    self._queue.put_nowait((picture, *picture.wanted))
+
+    def drawn(self) -> None:
+        """The terminal took in all that was sent (called on the event loop)."""
+        self._answers = True
+        self._answered.set()
+
+    def forget(self, drawing: Drawing) -> None:
+        """Free what a drawing left in the terminal."""
+        if self._is_sent(drawing):
+            self._sent.discard(drawing.upload)
+            self._write(drawing.forget)
+
+    def farewell(self) -> str:
+        """What frees everything, for the end of the app."""
+        return "".join(drawing.forget for drawing in self._studio.held())
+
+    def close(self) -> None:
+        """Draw nothing more."""
+        self._studio.close()
+
+    async def idle(self) -> None:
+        """Wait until everything wanted so far is drawn."""
+        await self._queue.join()
+
+    async def work(self) -> None:
+        """Draw for as long as the app runs.
+
+        What was painted before the first of several pictures, such as an empty page, is on its way
+        too: it lands first.
+        """
+        while True:
+            rested = self._queue.empty()
+            wants = [await self._queue.get()]
+            while len(wants) < TOGETHER and not self._queue.empty():
+                wants.append(self._queue.get_nowait())
+            there = [want for want in wants if await self._has_room(*want)]
+            if there and rested:
+                await self._landed()
+            await self._draw(there)
+            for _ in wants:
+                self._queue.task_done()
+
+    async def _has_room(self, picture: Picture, path: Path, box: Box) -> bool:
+        """Wait until the picture has been laid out; False when it is not wanted any more."""
+        for _ in range(LAYOUT_POLLS):
+            if picture.wanted != (path, box) or picture.size == (box.columns, box.rows):
+                break
+            await asyncio.sleep(LAYOUT_POLL)
+        return picture.wanted == (path, box)
+
+    async def _draw(self, wants: list[Want]) -> None:
+        drawings = await self._studio.drawings([(path, box) for _, path, box in wants])
+        for (picture, path, box), drawing in zip(wants, drawings, strict=True):
+            if isinstance(drawing, HeroError):
+                self._app.log.warning(drawing.message)
+            elif picture.wanted == (path, box):
+                await self._send(picture, drawing)
+        if self._queue.empty():
+            await self._landed()
+
+    async def _send(self, picture: Picture, drawing: Drawing) -> None:
+        wanted = picture.wanted
+        if self._in_flight and self._in_flight + drawing.size > self._flight:
+            await self._landed()
+        if picture.wanted == wanted:
+            self._began = self._began if self._in_flight else time.monotonic()
+            self._in_flight += drawing.size
+            self._upload(drawing)
+            picture.show(drawing)
+
+    def _is_sent(self, drawing: Drawing) -> bool:
+        return drawing.upload in self._sent
+
+    def _upload(self, drawing: Drawing) -> None:
+        if drawing.upload and not self._is_sent(drawing):
+            self._sent.add(drawing.upload)
+            self._write(drawing.upload)
+
+    def _write(self, text: str) -> None:
+        driver = self._app._driver
+        if text and driver is not None:
+            driver.write(text)
+
+    async def _landed(self) -> None:
+        """Wait until the terminal answers that it drew everything.
+
+        A mute one is asked only once.
+        """
+        driver, sent, self._in_flight = self._app._driver, self._in_flight, 0
+        if not self._answers or not isinstance(driver, HeroDriver):
+            return
+        self._answered.clear()
+        self._app.screen.call_after_refresh(driver.ask_drawn)
+        try:
+            await asyncio.wait_for(self._answered.wait(), PATIENCE)
+        except TimeoutError:
+            self._answers = False
+        if sent >= FLIGHT / 2:
+            pace = sent / (time.monotonic() - self._began)
+            self._flight = min(max(FLIGHT, round(pace * DELAY)), LARGEST_FLIGHT)

@@ -1,0 +1,142 @@
+"""How the packages lie on each other: each imports only packages below it, and names are unique."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+ENGINE_FLOORS = (
+    "core",
+    "config",
+    "storage",
+    "embedded",
+    "models",
+    "distributed",
+    "policy",
+    "reward",
+    "updates",
+    "labelling",
+    "training",
+    "runtime",
+    "evaluation",
+    "study",
+    "embedded.training_scripts",
+)
+"""From the ground up. A package may import itself and those before it."""
+
+APP_FLOORS = (
+    "output_streams",
+    "theme",
+    "keyboard",
+    "preferences",
+    "graphics",
+    "session",
+    "terminal",
+    "widgets",
+    "screens",
+    "app",
+    "launch",
+    "commands",
+    "cli",
+)
+
+SPLIT_FLOORS = {"hero_engine.distributed.follower", "hero_engine.distributed.sharding"}
+"""Their protocol drives sampling and updates, which lie above the collectives they use."""
+
+
+def files(package: str) -> list[Path]:
+    """Every Python file of a package."""
+    found = sorted((PROJECT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+def room(module: str, floors: tuple[str, ...]) -> str:
+    """The floor a module lies on: the longest that its dotted name begins with; "" for none."""
+    inner = module.partition(".")[2]
+    homes = [each for each in floors if inner == each or inner.startswith(f"{each}.")]
+    return max(homes, key=len, default="")
+
+
+def module_name(path: Path) -> str:
+    """`hero_engine/core/errors.py` -> `hero_engine.core.errors`."""
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str) -> Iterator[tuple[str, list[str]]]:
+    """Every import of a source: the module, and the names taken from it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, [name.name for name in node.names]
+        elif isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, []
+
+
+def upward(package: str, floors: tuple[str, ...], module: str, source: str) -> list[str]:
+    """The imports of a module that lead to a floor above its own."""
+    home = room(module, floors)
+    if not home:
+        return []
+    found = []
+    for target, names in imports(source):
+        if target.split(".")[0] != package:
+            continue
+        for full in (target, *(f"{target}.{name}" for name in names)):
+            there = room(full, floors)
+            if there and floors.index(there) > floors.index(home):
+                found.append(f"{module} imports {full}")
+                break
+    return found
+
+
+@pytest.mark.parametrize("path", files("hero_engine"), ids=module_name)
+def test_the_engine_imports_downwards(path: Path) -> None:
+    if module_name(path) in SPLIT_FLOORS:
+        return
+    assert not upward("hero_engine", ENGINE_FLOORS, module_name(path), path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", files("hero_tui"), ids=module_name)
+def test_the_app_imports_downwards(path: Path) -> None:
+    assert not upward("hero_tui", APP_FLOORS, module_name(path), path.read_text("utf-8"))
+
+
+def test_an_upward_import_would_be_seen() -> None:
+    source = "from hero_engine.training import loop\n"
+    assert upward("hero_engine", ENGINE_FLOORS, "hero_engine.core.labels", source)
+    assert not upward("hero_engine", ENGINE_FLOORS, "hero_engine.study.cell", source)
+
+
+def test_every_engine_module_has_a_floor() -> None:
+    homeless = {module_name(path) for path in files("hero_engine")} - {"hero_engine"}
+    assert not [module for module in homeless if not room(module, ENGINE_FLOORS)]
+
+
+def test_no_module_name_occurs_twice() -> None:
+    names = Counter(
+        path.stem
+        for package in ("hero_engine", "hero_tui")
+        for path in files(package)
+        if path.stem != "__init__"
+    )
+    assert not [name for name, count in names.items() if count > 1]
+
+
+@pytest.mark.parametrize("path", [*files("hero_engine"), *files("hero_tui")], ids=module_name)
+def test_nothing_private_is_imported(path: Path) -> None:
+    private = [
+        f"{target}.{name}"
+        for target, names in imports(path.read_text("utf-8"))
+        if target.startswith(("hero_engine", "hero_tui"))
+        for name in names
+        if name.startswith("_") and not name.startswith("__")
+    ]
+    assert not private

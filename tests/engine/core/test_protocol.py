@@ -1,0 +1,67 @@
+"""Every event survives its JSON form; what is no event is refused."""
+
+import json
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hero_engine.core.events import EVENTS, Event, Finished, PhaseStarted, Progress, from_json
+
+finite = st.floats(allow_nan=False)
+numbers = st.integers(0, 2**40)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "int": numbers,
+    "str": st.text(),
+    "bool": st.booleans(),
+    "float | None": st.none() | finite,
+    "tuple[int, ...]": st.lists(numbers).map(tuple),
+    "tuple[str, ...]": st.lists(st.text()).map(tuple),
+    "dict[str, float]": st.dictionaries(st.text(), finite),
+}
+
+
+def any_of(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Events of one kind, each field of any value of its type."""
+    fields = {k: FIELDS[v] for k, v in kind.__annotations__.items() if k != "event"}
+    return st.builds(kind, **fields)
+
+
+@given(st.one_of([any_of(kind) for kind in EVENTS]))
+def test_every_event_survives_its_json_form(event: Event) -> None:
+    line = event.to_json()
+    assert from_json(line) == event
+    assert "\n" not in line and next(iter(json.loads(line))) == "event"
+
+
+def test_every_event_is_known_by_one_name() -> None:
+    assert set(EVENTS) == set(get_args(Event))
+    assert len({kind.event for kind in EVENTS}) == len(EVENTS)
+
+
+def test_what_has_a_default_may_be_left_out() -> None:
+    line = '{"event": "progress", "round": 1, "phase": "sampling", "step": "sample",'
+    assert from_json(line + ' "done": 2, "total": 4}') == Progress(1, "sampling", "sample", 2, 4)
+    line = '{"event": "finished", "run": "/r", "rounds": 1, "labels": 2, "reason": "budget"}'
+    assert from_json(line) == Finished("/r", 1, 2, "budget", "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "round 0",
+        PhaseStarted(0, "sampling").to_json()[:-3],
+        "null",
+        '["phase"]',
+        "{}",
+        '{"event": "picnic"}',
+        '{"event": ["phase"], "round": 0, "phase": "sampling"}',
+        '{"event": "phase", "round": 0}',
+        '{"event": "phase", "round": 0, "phase": "sampling", "colour": "red"}',
+    ],
+)
+def test_what_is_no_event_is_refused(line: str) -> None:
+    with pytest.raises(ValueError):
+        from_json(line)

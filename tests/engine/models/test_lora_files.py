@@ -1,0 +1,183 @@
+"""LoRA files: kohya's names, files in the hands of diffusers, files of others coming in."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_pipelines import Folders, opened
+from torch import Tensor
+
+from hero_engine.config.settings import LoraSettings
+from hero_engine.core.errors import HeroError
+from hero_engine.models.families import family_of
+from hero_engine.models.families.sdxl import stability_name
+from hero_engine.models.lora import targets_of
+from hero_engine.models.lora_files import diffusers_lora, kohya_lora, read_lora
+from hero_engine.models.pipeline import Model, bare_network, open_model
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+EVERYTHING = (*ATTENTION, "conv", "ff", "time", "proj_in", "conv_shortcut")
+UNETS = ["sd2", "sdxl"]
+
+
+def stirred(folder: Path, lora: LoraSettings) -> Model:
+    """A model whose LoRA has an effect."""
+    model = open_model(str(folder), lora, "cpu")
+    random = torch.Generator().manual_seed(2)
+    for weight in model.lora_parameters():
+        weight.data = 0.3 * torch.randn(weight.shape, generator=random)
+    return model
+
+
+def outputs(model: Model) -> Tensor:
+    x = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return model.predict(x, torch.tensor([900, 100]), model.encode_prompt("a hand"))
+
+
+def saved(model: Model, layout: str, path: Path) -> Path:
+    state, lora = model.lora_state(), model.lora
+    if layout == "kohya":
+        save_file(kohya_lora(state, lora, model.family), path)
+    else:
+        save_file(diffusers_lora(state, lora, model.family.network), path)
+    return path
+
+
+def found(path: Path, folder: Path) -> Any:
+    return read_lora(path, *bare_network(str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        ("down_blocks.1.attentions.0.proj_in", "input_blocks.4.1.proj_in"),
+        ("down_blocks.0.resnets.0.conv1", "input_blocks.1.0.in_layers.2"),
+        ("down_blocks.2.resnets.1.time_emb_proj", "input_blocks.8.0.emb_layers.1"),
+        ("down_blocks.1.downsamplers.0.conv", "input_blocks.6.0.op"),
+        ("mid_block.attentions.0.proj_out", "middle_block.1.proj_out"),
+        ("mid_block.resnets.1.conv2", "middle_block.2.out_layers.3"),
+        ("up_blocks.0.resnets.2.conv_shortcut", "output_blocks.2.0.skip_connection"),
+        ("up_blocks.1.attentions.2.proj_out", "output_blocks.5.1.proj_out"),
+        ("up_blocks.0.upsamplers.0.conv", "output_blocks.2.2.conv"),
+        ("conv_in", "conv_in"),
+    ],
+)
+def test_stabilitys_names(layer: str, name: str) -> None:
+    """As kohya-ss/sd-scripts' networks/lora_diffusers.py has them."""
+    assert stability_name(layer) == name
+
+
+def test_kohyas_keys(folders: Folders) -> None:
+    """Literally, and with alpha unfolded; as A1111's and ComfyUI's readers look them up."""
+    layer = "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    names = {
+        "sd2": f"lora_unet_{layer}",
+        "sdxl": "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q",
+    }
+    for kind, name in names.items():
+        model = stirred(folders(kind), LoraSettings(rank=2, alpha=3, targets=("to_q",)))
+        made = kohya_lora(model.lora_state(), model.lora, model.family)
+        ends = ("lora_down.weight", "lora_up.weight", "alpha")
+        assert {key for key in made if key.startswith(name)} == {f"{name}.{end}" for end in ends}
+        assert made[f"{name}.alpha"].shape == () and float(made[f"{name}.alpha"]) == 3
+        assert made[f"{name}.lora_down.weight"].shape[0] == 2
+        assert made[f"{name}.lora_up.weight"].shape[1] == 2
+
+
+@pytest.mark.parametrize("layout", ["kohya", "diffusers"])
+@pytest.mark.parametrize("kind", UNETS)
+def test_diffusers_reads_it(folders: Folders, kind: str, layout: str, tmp_path: Path) -> None:
+    """Every kind of layer of the UNet; the same predictions, and none of the weights unused."""
+    model = stirred(folders(kind), LoraSettings(rank=2, alpha=3, targets=EVERYTHING))
+    pipeline = opened(folders(kind))
+    pipeline.load_lora_weights(saved(model, layout, tmp_path / "lora.safetensors"))
+    loaded = [name for name, _ in pipeline.unet.named_parameters() if ".lora_" in name]
+    assert len(loaded) == len(model.lora_parameters())
+    want = outputs(model)
+    with model.base():
+        assert not torch.allclose(outputs(model), want, atol=1e-2)
+    model.network = pipeline.unet
+    assert torch.allclose(outputs(model), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["kohya", "diffusers"])
+@pytest.mark.parametrize("kind", ["sd2", "sdxl", "sd3", "flux"])
+def test_it_comes_back_in(folders: Folders, kind: str, layout: str, tmp_path: Path) -> None:
+    """With rank and targets found in the file, and its scale in the weights."""
+    targets = (*ATTENTION, "ff.net.2")
+    model = stirred(folders(kind), LoraSettings(rank=2, alpha=3, targets=targets))
+    if layout == "kohya" and kind not in UNETS:
+        with pytest.raises(HeroError, match="no such layout is documented for"):
+            saved(model, layout, tmp_path / "lora.safetensors")
+        return
+    given = found(saved(model, layout, tmp_path / "lora.safetensors"), folders(kind))
+    assert (given.lora.rank, given.lora.alpha, given.left_out) == (2, 2, 0)
+    again = open_model(str(folders(kind)), given.lora, "cpu")
+    again.load_lora_state(given.state)  # which refuses other layers
+    assert torch.allclose(outputs(again), outputs(model), atol=1e-5)
+
+
+def test_what_diffusers_itself_saves(folders: Folders, tmp_path: Path) -> None:
+    """Its metadata tells alpha, which the weights do not have in them."""
+    from diffusers import StableDiffusionPipeline
+    from peft.utils import get_peft_model_state_dict
+
+    model = stirred(folders("sd2"), LoraSettings(rank=2, alpha=6, targets=("to_q",)))
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path,
+        unet_lora_layers=get_peft_model_state_dict(model.network),
+        unet_lora_adapter_metadata={"r": 2, "lora_alpha": 6},
+        weight_name="lora.safetensors",
+    )
+    given = found(tmp_path / "lora.safetensors", folders("sd2"))
+    again = open_model(str(folders("sd2")), given.lora, "cpu")
+    again.load_lora_state(given.state)
+    assert torch.allclose(outputs(again), outputs(model), atol=1e-5)
+
+
+def test_text_encoders_weights_are_left_out(folders: Folders, tmp_path: Path) -> None:
+    model = stirred(folders("sd2"), LoraSettings(rank=2, targets=("to_q",)))
+    path = saved(model, "kohya", tmp_path / "lora.safetensors")
+    name = "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight"
+    save_file(load_file(path) | {name: torch.zeros(2, 8)}, path)
+    assert found(path, folders("sd2")).left_out == 1
+
+
+def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
+    """One line each, which names the file."""
+    path = tmp_path / "lora.safetensors"
+    model = stirred(folders("sd2"), LoraSettings(rank=2, targets=("to_q",)))
+    good = load_file(saved(model, "diffusers", path))
+    first = min(name for name in good if "lora_A" in name)
+    wide = {first: torch.zeros(3, good[first].shape[1])}
+    wide[first.replace("_A", "_B")] = torch.zeros(len(good[first.replace("_A", "_B")]), 3)
+    for tensors, said in (
+        ({**good, "unet.nowhere.lora_A.weight": torch.zeros(1)}, "it has unet.nowhere"),
+        ({"x": torch.zeros(1)}, "is no LoRA for this model"),
+        ({**good, first: torch.zeros(2, 99)}, "a LoRA for another model: its down_blocks"),
+        ({**good, **wide}, "has ranks 2 and 3"),
+    ):
+        save_file(tensors, path)
+        with pytest.raises(HeroError, match=said) as error:
+            found(path, folders("sd2"))
+        assert error.value.exit_code == 2 and str(path) in error.value.message
+        assert "\n" not in error.value.message
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(HeroError, match="cannot read the LoRA"):
+        found(path, folders("sd2"))
+
+
+def test_shortest_targets(folders: Folders) -> None:
+    family, network = bare_network(str(folders("sd2")))
+    assert family is family_of("StableDiffusionPipeline")
+    names = [name for name, _ in network.named_modules()]
+    queries = [name for name in names if name.endswith("to_q")]
+    assert targets_of(queries, network) == ("to_q",)
+    mine = [name for name in queries if name.startswith("mid_block") or "attn2" in name]
+    few = targets_of(mine, network)
+    assert "attn2.to_q" in few and len(few) == 2
+    assert {name for name in names if any(name.endswith(target) for target in few)} == set(mine)
+    assert all(weight.is_meta for weight in network.parameters())

@@ -1,0 +1,113 @@
+"""Each method is the settings its paper names, over the preset; contenders as they are typed."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from refusals import refused
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import load_task, settings_for
+from hero_engine.config.validation import flat
+from hero_engine.core.errors import ExitCode
+from hero_engine.study.methods import ABLATIONS, ALIASES, METHODS, read_contender, read_contenders
+
+
+def settings(name: str, preset: str = "paper") -> Settings:
+    return settings_for(load_task("hands"), "embedded", preset, read_contender(name).changes)
+
+
+def differs(name: str, other: str) -> dict[str, Any]:
+    """What the first sets otherwise than the second, under the paper's preset."""
+    one, two = flat(asdict(settings(name))), flat(asdict(settings(other)))
+    return {key: one[key] for key in one if one[key] != two[key]}
+
+
+def test_hero_is_the_papers_preset() -> None:
+    assert settings("hero") == settings_for(load_task("hands"), "embedded", "paper")
+    embedded = settings("hero", "embedded")
+    assert (embedded.update, embedded.reward.kind, embedded.noise.fresh_share) == (
+        "ddpo",
+        "best",
+        0,
+    )
+    assert (embedded.noise.best_share, embedded.noise.perturbation) == (0.5, 0.1)
+
+
+def test_forward_is_the_embedded_preset() -> None:
+    want = settings_for(load_task("hands"), "embedded", "embedded")
+    assert settings("hero-forward", "embedded") == want and want.update == "forward"
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("hero-labels", {"reward.kind": "labels", "embedding.epochs": 0}),
+        ("hero-positives", {"reward.kind": "positives"}),
+        ("hero-fresh", {"noise.fresh_share": 1.0}),
+        ("hero-beta-0", {"noise.best_share": 0.0}),
+        ("hero-beta-1", {"noise.best_share": 1.0}),
+        ("hero-eps-0.05", {"noise.perturbation": 0.05}),
+        ("hero-eps-0.3", {"noise.perturbation": 0.3}),
+        ("hero-probability", {"reward.kind": "probability"}),
+        ("hero-recent", {"embedding.history": "all", "embedding.half_life": 64.0}),
+    ],
+)
+def test_a_variant_changes_one_thing(name: str, changed: dict[str, Any]) -> None:
+    assert differs(name, "hero") == changed
+
+
+@pytest.mark.parametrize("name", ["ddpo", "d3po", "sft"])
+def test_baselines_have_neither_representation_nor_guided_noise(name: str) -> None:
+    plain = {"reward.kind": "labels", "embedding.epochs": 0, "noise.fresh_share": 1.0}
+    update = {} if name == "ddpo" else {"update": name}
+    assert differs(name, "hero") == plain | update
+
+
+def test_methods_share_all_else() -> None:
+    """Where the preset does not depend on the update; the embedded one has two ways of sampling."""
+    both = [settings(name) for name in METHODS]
+    names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo")
+    assert all(len({getattr(each, name) for each in both}) == 1 for name in names)
+    usual = settings("hero").forward
+    assert {name for name in METHODS if settings(name).forward != usual} == {"hero+"}
+    ours = asdict(settings("hero+").forward)
+    assert asdict(usual) | METHODS["hero+"].changes["forward"] == ours
+    ours = [settings(name, "embedded") for name in METHODS]
+    stepwise = ("ddpo", "d3po")
+    assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
+
+
+def test_contenders() -> None:
+    [hero, ddpo, d3po] = read_contenders("hero,ddpo@2048,d3po:d3po.learning_rate=1e-3@64")
+    assert (hero.name, hero.labels) == ("hero", None)
+    assert (ddpo.name, ddpo.labels) == ("ddpo", 2048)
+    assert (d3po.name, d3po.labels) == ("d3po:d3po.learning_rate=1e-3", 64)
+    assert d3po.changes["d3po"] == {"learning_rate": 1e-3} and d3po.changes["update"] == "d3po"
+    assert read_contender('sft:lora.targets=["conv"]').changes["lora"] == {"targets": ["conv"]}
+    assert read_contender("sft:sft.history=round").changes["sft"] == {"history": "round"}
+    both = read_contenders("ddpo:ddpo.window=[0.0,0.5]:ddpo.minibatch=4,sft")
+    assert both[0].changes["ddpo"] == {"window": [0.0, 0.5], "minibatch": 4} and len(both) == 2
+    assert METHODS["d3po"].changes.get("d3po") is None  # nothing was changed in place
+
+
+def test_ablations_and_aliases() -> None:
+    assert [each.name for each in read_contenders("ablations,sft")] == [*ABLATIONS, "sft"]
+    assert {read_contender(name).name for name in ALIASES} == {"hero"}
+    assert [each.name for each in read_contenders("hero,hero-eps-0.1,hero")] == ["hero"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hreo", "no method is called 'hreo'; did you mean 'hero'?"),
+        ("", "no method is called ''"),
+        ("ddpo@", "after @ comes a number of labels"),
+        ("ddpo@0", "after @ comes a number of labels"),
+        ("ddpo@many", "after @ comes a number of labels"),
+        ("ddpo:seed", "written KEY=VALUE, not 'seed'"),
+    ],
+)
+def test_unknown_contenders_are_refused(text: str, said: str) -> None:
+    with refused(ExitCode.USAGE, said):
+        read_contenders(text)

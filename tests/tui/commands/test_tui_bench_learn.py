@@ -1,0 +1,94 @@
+"""`hero bench learn` from its options to its plan, what it refuses, and what it tells."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hero_engine.core.errors import HeroError
+from hero_engine.study.methods import HEADLINE, METHODS
+from hero_engine.study.plan import Plan
+from hero_tui.cli import run_command
+from hero_tui.commands.bench.bench_learn import Choice, Estimate, point_line, read_seeds
+
+NOTHING = Choice(False, None, None, None, "judge", None, None, None, [], None)
+
+
+def names(plan: Plan) -> list[str]:
+    return [each.name for each in plan.contenders]
+
+
+def test_the_full_study_is_six_tasks_six_methods_five_seeds() -> None:
+    plan = NOTHING.plan()
+    assert len(plan.tasks) == 6 and names(plan) == list(HEADLINE) and plan.seeds == (3, 4, 5, 6, 7)
+    assert (plan.labels, plan.every, plan.images, plan.labeller) == (512, 64, 128, "judge")
+    assert len(list(plan.cells())) == 180
+    assert NOTHING.command() == "hero bench learn"
+
+
+def test_quick_is_one_task_and_one_seed() -> None:
+    plan = Choice(True, None, None, None, "judge", None, None, None, [], None).plan()
+    assert (plan.tasks, names(plan)) == (("hands",), ["hero", "hero+", "sft", "ddpo"])
+    assert (plan.seeds, plan.labels, plan.every) == ((3,), 256, 128)
+
+
+def test_options_say_otherwise_and_the_command_repeats_them() -> None:
+    chosen = Choice(
+        True, "mountain", "sft@64", "1-2,5", "judge:lazy=5", 128, 32, 9, ["minibatch=4"], Path("x")
+    )
+    plan = chosen.plan()
+    assert (plan.tasks, names(plan), plan.seeds) == (("mountain",), ["sft"], (1, 2, 5))
+    assert (plan.labels, plan.every, plan.images, plan.out) == (128, 32, 9, Path("x"))
+    assert [cell.settings().minibatch for cell in plan.cells()] == [4, 4, 4]
+    assert chosen.command() == (
+        "hero bench learn --quick --tasks mountain --methods sft@64 --seeds 1-2,5 "
+        "--labeller judge:lazy=5 --labels 128 --every 32 --images 9 --set minibatch=4"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "x", "1-", "-1", "1,,2", "0-x"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(HeroError, match="write 0,1,2 or 0-4"):
+        read_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--methods", "hreo"], "did you mean 'hero'?"),
+        (["--tasks", "feet"], "no task is called 'feet'"),
+        (["--labeller", "mine.jsonl"], "only a judge labels here"),
+        (["--set", "minibatch=0"], "minibatch is 0"),
+    ],
+)
+def test_refusals_leave_no_folder(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["bench", "learn", "--out", str(tmp_path / "out"), *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["bench", "learn", "--methods", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(METHODS)
+
+
+def test_a_point_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("hero_tui.commands.bench.bench_learn.time.monotonic", lambda: now[0])
+    estimate = Estimate()
+    estimate.at(0, 400)
+    assert estimate.text() == "beginning"
+    now[0] = 3600
+    estimate.at(100, 400)
+    assert estimate.text() == "25%, about 3 h 0 min left"
+    now[0] = 4000
+    estimate.at(390, 400)
+    assert estimate.text() == "98%, about 2 min left"
+    cell = next(iter(NOTHING.plan().cells()))
+    point: dict[str, Any] = {"labels": 64, "fresh": {"rate": 0.5}, "guided": None}
+    told = "black-cat hero seed 3: 64 labels, fresh 0.500"
+    assert point_line(cell, point) == told
+    assert point_line(cell, point | {"guided": {"rate": 0.75}}) == f"{told}, guided 0.750"

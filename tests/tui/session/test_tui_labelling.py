@@ -1,0 +1,369 @@
+"""The screen under keys, with an engine that does what the test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine, open_journal, opened
+from rich.color import Color
+from textual.geometry import Region
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from hero_engine.core.events import Failed, Finished, Stop, SubmitLabels
+from hero_engine.core.labels import Labels
+from hero_tui.app import HeroApp
+from hero_tui.graphics.symbols import SymbolPainter
+from hero_tui.preferences.settings_sources import UiSettings
+from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.screens.zoom_screen import ZoomScreen
+from hero_tui.session.label_style import Look
+from hero_tui.widgets.text_line import Line
+
+BATCH = 16
+
+
+@asynccontextmanager
+async def labelling(
+    run_dir: Path,
+    *,
+    batch: int = BATCH,
+    size: tuple[int, int] = (80, 24),
+    preferences: Preferences | None = None,
+) -> AsyncIterator[tuple[HeroApp, FakeEngine, Pilot[int]]]:
+    engine = FakeEngine(run_dir, batch)
+    app = HeroApp(
+        run_dir,
+        engine,
+        SymbolPainter(),
+        opened=opened(run_dir, batch=batch),
+        preferences=preferences or Preferences(UiSettings(grace=0)),
+    )
+    app.labelling.held_down = 0.0
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield app, engine, pilot
+
+
+async def sampled(engine: FakeEngine, pilot: Pilot[int], round: int = 0) -> None:
+    engine.open(round)
+    engine.phase(round, "sampling")
+    engine.images(round, range(engine.batch))
+    engine.phase(round, "labelling")
+    await pilot.pause()
+
+
+def looks(app: HeroApp) -> list[Look]:
+    assert app.labelling.tiles is not None
+    return [tile.caption.look for tile in app.labelling.tiles.tiles]
+
+
+def line(app: HeroApp, name: str) -> str:
+    return app.labelling.query_one(f"#{name}", Line).text
+
+
+def journalled(run_dir: Path, round: int = 0, batch: int = BATCH) -> Labels:
+    with open_journal(run_dir) as book:
+        return book.labels(round, batch)
+
+
+async def test_two_pages_are_labelled_committed_and_handed_in(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("w", "S")
+        assert looks(app)[:6] == [Look.OPEN, Look.GOOD, *[Look.OPEN] * 3, Look.BEST]
+        await pilot.press("enter")
+        assert app.labelling.page == 1
+        assert looks(app) == [Look.OPEN] * 8
+        assert engine.commands == []
+        await pilot.press("f", "enter")
+        assert engine.commands == [SubmitLabels(0)]
+    good = [False] * BATCH
+    good[1] = good[5] = good[15] = True
+    assert journalled(tmp_path) == Labels(good=tuple(good), best=5)
+    with open_journal(tmp_path) as book:
+        assert book.submitted(0)
+        assert {row.source for row in book.history(0)} == {"person"}
+
+
+async def test_pictures_that_were_there_before_the_screen_are_drawn(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (_, engine, pilot):
+        await sampled(engine, pilot)
+    async with labelling(tmp_path) as (app, _, pilot):
+        await app.easel.idle()
+        assert app.labelling.tiles is not None
+        assert all(tile.picture.drawing is not None for tile in app.labelling.tiles.tiles)
+
+
+async def test_a_mark_is_in_the_journal_when_the_caption_shows_it(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("e")
+        assert looks(app)[2] is Look.GOOD
+        assert journalled(tmp_path).good[2] is True
+        await pilot.press("e")
+        assert looks(app)[2] is Look.OPEN
+        assert journalled(tmp_path).good[2] is None
+
+
+async def test_undo_and_redo_go_across_pages_and_turn_to_them(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("q", "enter", "ctrl+z")
+        assert app.labelling.page == 0
+        assert looks(app) == [Look.GOOD] + [Look.OPEN] * 7
+        await pilot.press("backspace")
+        assert looks(app) == [Look.OPEN] * 8
+        await pilot.press("backspace")
+        assert "Nothing to undo" in line(app, "notice")
+        await pilot.press("ctrl+y", "ctrl+y")
+        assert looks(app) == [Look.GOOD] + [Look.BAD] * 7
+
+
+async def test_pictures_can_be_labelled_while_others_are_still_drawn(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        engine.open()
+        engine.phase(0, "sampling")
+        engine.images(0, range(4))
+        engine.progress(0, "sample", 4, BATCH)
+        await pilot.pause()
+        assert looks(app) == [Look.OPEN] * 4 + [Look.PENDING] * 4
+        await pilot.press("a", "w", "enter")
+        assert looks(app) == [Look.BAD, Look.GOOD, Look.BAD, Look.BAD] + [Look.PENDING] * 4
+        assert "being drawn" in line(app, "notice")
+        assert "4/16" in line(app, "criterion")
+        engine.images(0, range(4, BATCH))
+        await pilot.pause()
+        assert looks(app)[4:] == [Look.OPEN] * 4
+        assert "being drawn" not in line(app, "notice")
+        await pilot.press("enter", "enter", "enter")
+        assert engine.commands == [SubmitLabels(0)]
+    assert journalled(tmp_path).good == (False, True, *[False] * 14)
+
+
+async def test_a_missing_best_is_asked_for_once(tmp_path: Path) -> None:
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("d", "w", "enter")
+        assert engine.commands == []
+        assert "Which is the best?" in line(app, "notice")
+        await pilot.press("enter")
+        assert engine.commands == [SubmitLabels(0)]
+        assert looks(app)[6] is Look.BEST
+    assert journalled(tmp_path, batch=8).best == 6
+
+
+async def test_an_earlier_good_round_carries_its_best_so_nothing_is_asked(tmp_path: Path) -> None:
+    async with labelling(tmp_path, batch=8) as (_, engine, pilot):
+        engine.finish_round(0, good=3)
+        await sampled(engine, pilot, round=1)
+        await pilot.press("d", "enter")
+        assert engine.commands == [SubmitLabels(1)]
+    assert journalled(tmp_path, round=1, batch=8).best is None
+
+
+async def test_keys_answer_while_the_model_learns_and_labels_are_final(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("Q", "enter", "enter")
+        engine.phase(0, "training")
+        engine.progress(0, "update", 3, 10)
+        await pilot.press("w")
+        assert "handed in" in line(app, "notice")
+        assert "3/10" in line(app, "criterion")
+        await pilot.press("ctrl+z")
+        assert "final" in line(app, "notice")
+        await pilot.press("pageup")
+        assert app.labelling.page == 0
+        assert looks(app) == [Look.BEST] + [Look.BAD] * 7
+        await pilot.press("space")
+        assert isinstance(app.screen, ZoomScreen)
+    assert journalled(tmp_path).best == 0
+
+
+async def test_the_next_round_takes_the_desk_even_from_the_zoom(tmp_path: Path) -> None:
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("Q", "enter", "space", "?")
+        engine.finish_round(0, good=1)
+        await sampled(engine, pilot, round=1)
+        assert app.screen is app.labelling
+        assert looks(app) == [Look.OPEN] * 8
+        assert "round 2" in line(app, "status")
+        assert "12%" in line(app, "status")
+
+
+async def test_zoom_marks_its_own_picture_and_leaves_to_its_page(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("f", "space", "right", "right", "b", "escape")
+        assert app.labelling.page == 1
+        assert looks(app)[1] is Look.BEST
+        await pilot.press("ctrl+z", "ctrl+z")
+        assert app.labelling.page == 0
+    assert journalled(tmp_path).good == (None,) * BATCH
+
+
+async def test_a_resumed_app_shows_the_same_pictures_and_marks_and_can_undo_them(
+    tmp_path: Path,
+) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("w", "E", "enter", "a", "?", "ctrl+q")
+        assert engine.commands == [Stop()]
+    assert app.return_value == 75
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await pilot.pause()
+        assert app.labelling.page == 1
+        assert looks(app)[4] is Look.GOOD
+        await pilot.press("left")
+        assert looks(app)[:4] == [Look.BAD, Look.GOOD, Look.BEST, Look.BAD]
+        await pilot.press("ctrl+z", "ctrl+z")
+        assert app.labelling.page == 0
+        assert looks(app)[:4] == [Look.OPEN, Look.GOOD, Look.BEST, Look.OPEN]
+
+
+async def test_a_round_that_was_handed_in_stays_handed_in_after_a_resume(tmp_path: Path) -> None:
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("Q", "enter", "ctrl+c")
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        await pilot.press("w")
+        assert "handed in" in line(app, "notice")
+    assert journalled(tmp_path, batch=8).good[1] is False
+
+
+async def test_a_key_held_down_commits_one_page_only(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        app.labelling.held_down = 60.0
+        await pilot.press(*["enter"] * 9)
+        assert app.labelling.page == 1
+        assert journalled(tmp_path).labelled == 8
+
+
+async def test_a_mark_between_two_enters_says_that_the_key_was_let_go(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        app.labelling.held_down = 60.0
+        await pilot.press("enter", "w", "enter", "enter")
+        assert journalled(tmp_path).labelled == BATCH
+        assert "Which is the best" in line(app, "notice")
+
+
+async def test_a_flood_of_any_keys_is_harmless(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        engine.open()
+        await pilot.press("q", "enter", "ctrl+z", "space", "right", "Q")
+        await sampled(engine, pilot)
+        await pilot.press(
+            "p", "[", "f5", "home", "ctrl+x", "é", "1", "!", "escape", "down", "insert"
+        )
+        assert looks(app) == [Look.OPEN] * 8
+        await pilot.press(*["w"] * 15)
+        assert looks(app)[1] is Look.GOOD
+        await pilot.press("?", "w", "escape")
+        assert looks(app)[1] is Look.GOOD
+
+
+async def test_a_smaller_terminal_keeps_the_picture_touched_last_in_sight(tmp_path: Path) -> None:
+    async with labelling(tmp_path, size=(150, 48)) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("f")
+        marked = app.desk.session.marks.goods[0]
+        await pilot.resize_terminal(60, 20)
+        await pilot.pause()
+        await pilot.pause()
+        images = app.labelling.images
+        assert marked in images
+        assert looks(app)[marked - images.start] is Look.GOOD
+
+
+@pytest.mark.parametrize("reason", ["budget", "rounds"])
+async def test_a_finished_run_says_so_and_waits_for_a_key(tmp_path: Path, reason: str) -> None:
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("Q", "enter")
+        engine.finish_round(0, good=1)
+        engine.deliver(Finished(str(tmp_path), 1, 8, reason))
+        await pilot.pause()
+        assert "finished" in line(app, "status")
+        assert "Enter or Ctrl+Q leaves" in line(app, "notice")
+        await pilot.press("enter")
+    assert app.return_value == 0
+
+
+async def test_a_finished_run_opened_again_still_shows_its_last_round(tmp_path: Path) -> None:
+    async with labelling(tmp_path, batch=8) as (_, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("Q", "enter")
+        engine.finish_round(0, good=1)
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        engine.open(1)
+        engine.deliver(Finished(str(tmp_path), 1, 8, "budget"))
+        await pilot.pause()
+        assert looks(app) == [Look.BEST] + [Look.BAD] * 7
+
+
+async def test_a_failed_engine_ends_the_app_with_its_code(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        engine.deliver(Failed("the model folder has no unet", 5))
+        await pilot.pause()
+    assert app.return_value == 5
+    assert app.state.failed is not None
+
+
+async def test_without_colour_marks_are_grey_and_pictures_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("w")
+        await app.easel.idle()
+        assert app.labelling.tiles is not None
+        tile = app.labelling.tiles.tiles[1]
+        assert "● good" in grounds(tile.caption)[0]
+        assert not any(colourful for _, colourful in grounds(tile.caption)[1])
+        assert any(colourful for _, colourful in grounds(tile.picture)[1])
+
+
+def grounds(widget: Widget) -> tuple[str, list[tuple[str, bool]]]:
+    """A widget's text, and for each piece of it whether its background has a hue."""
+    strips = widget.render_lines(Region(0, 0, widget.size.width, widget.size.height))
+    pieces = [
+        (text, style is not None and style.bgcolor is not None and has_hue(style.bgcolor))
+        for strip in strips
+        for text, style, _ in strip
+    ]
+    return "".join(text for text, _ in pieces), pieces
+
+
+def has_hue(colour: Color) -> bool:
+    return colour.triplet is not None and len(set(colour.triplet)) > 1
+
+
+async def test_clicks_do_what_the_keys_do(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        assert app.labelling.tiles is not None
+        await pilot.click(app.labelling.tiles.tiles[3])
+        await pilot.click(app.labelling.tiles.tiles[2], button=3)
+        assert looks(app)[2:4] == [Look.BEST, Look.GOOD]
+
+
+async def test_leaving_while_the_model_is_opened_waits_for_nothing(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        engine.send = lambda command: None  # type: ignore[method-assign]
+        app.bridge.stopped = never  # type: ignore[method-assign]
+        assert app.state.phase == "opening"
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+    assert app.return_value == 75
+
+
+async def never(seconds: float) -> bool:
+    raise AssertionError("it waited")

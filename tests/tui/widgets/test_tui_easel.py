@@ -1,0 +1,178 @@
+"""Pictures are encoded off the event loop, cost so many bytes, and go at the terminal's pace."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, opened
+from PIL import Image
+
+from hero_tui.app import HeroApp
+from hero_tui.graphics.byte_budget import PNG_BYTES, SIXEL_BYTES, allowance, palette_png
+from hero_tui.graphics.iterm import ItermPainter
+from hero_tui.graphics.kitty import KittyPainter
+from hero_tui.graphics.painter import Box, Drawing, blank
+from hero_tui.graphics.sixel import SixelPainter
+from hero_tui.graphics.symbols import SymbolPainter
+from hero_tui.terminal.driver import HeroDriver
+from hero_tui.widgets.tile import Picture
+from hero_tui.widgets.upload_queue import FLIGHT, LARGEST_FLIGHT, Easel
+
+BOX = Box(17, 9)
+UPLOAD = 5_000
+
+
+class CuriousPainter(SymbolPainter):
+    """Notes the threads it paints in."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def paint(self, picture: Image.Image, box: Box) -> Drawing:
+        self.threads.add(threading.get_ident())
+        return super().paint(picture, box)
+
+
+async def test_no_picture_is_encoded_on_the_event_loop(tmp_path: Path) -> None:
+    engine, painter = FakeEngine(tmp_path, 16), CuriousPainter()
+    app = HeroApp(tmp_path, engine, painter, opened=opened(tmp_path, batch=16))
+    async with app.run_test(size=(120, 40)) as pilot:
+        engine.open(0)
+        engine.phase(0, "sampling")
+        engine.images(0, range(16))
+        await pilot.pause()
+        await app.easel.idle()
+        await pilot.press("space")
+        await app.easel.idle()
+    assert len(painter.threads) == 1
+    assert threading.get_ident() not in painter.threads
+
+
+class SlowDriver(HeroDriver):
+    """Counts what is on its way over a link of so many bytes a second."""
+
+    def __init__(self, easel: Easel, pace: float) -> None:
+        self.easel, self.pace = easel, pace
+        self.on_the_way, self.most, self.sent = 0, 0, 0
+
+    def write(self, data: str) -> None:
+        self.sent += 1
+        self.on_the_way += len(data)
+        self.most = max(self.most, self.on_the_way)
+
+    def ask_drawn(self) -> None:
+        asyncio.get_running_loop().call_later(self.on_the_way / self.pace, self._answer)
+
+    def _answer(self) -> None:
+        self.on_the_way = 0
+        self.easel.drawn()
+
+
+class HeavyPainter:
+    """Every picture is an upload of the same size."""
+
+    name = "heavy"
+
+    def __init__(self) -> None:
+        self.painted = 0
+
+    def paint(self, picture: Image.Image, box: Box) -> Drawing:
+        self.painted += 1
+        upload = f"{self.painted:08}".ljust(UPLOAD, ".")
+        return Drawing(box, ((blank(box.columns),),) * box.rows, upload=upload, forget="x")
+
+
+class StandIn:
+    """As much of an app as an easel needs."""
+
+    def __init__(self) -> None:
+        self._driver: SlowDriver | None = None
+        self.screen = self
+        self.log = logging.getLogger("stand-in")
+
+    def call_after_refresh(self, call: object) -> None:
+        call()  # type: ignore[operator]
+
+
+class Placed(Picture):
+    """A picture that has its place already."""
+
+    size = property(lambda self: self.wanted_size)  # type: ignore[assignment]
+    wanted_size = type("Size", (tuple,), {})((BOX.columns, BOX.rows))
+
+    def show(self, drawing: Drawing | None) -> None:
+        self.drawing = drawing
+
+
+@pytest.mark.parametrize(
+    ("pace", "least", "most"),
+    [(300_000, UPLOAD + 1, FLIGHT), (5_000_000, 2 * FLIGHT, LARGEST_FLIGHT)],
+    ids=["300 KB/s", "5 MB/s"],
+)
+async def test_only_so_many_bytes_are_on_their_way(
+    tmp_path: Path, pace: float, least: int, most: int
+) -> None:
+    app = StandIn()
+    easel = Easel(app, HeavyPainter())  # type: ignore[arg-type]
+    driver = app._driver = SlowDriver(easel, pace)
+    pictures = [Placed() for _ in range(20)]
+    for index, picture in enumerate(pictures):
+        path = tmp_path / f"{index}.png"
+        Image.new("RGB", (8, 8)).save(path)
+        easel.want(picture, path, BOX)
+    work = asyncio.create_task(easel.work())
+    await asyncio.wait_for(easel.idle(), 20)
+    work.cancel()
+    assert driver.sent == len(pictures)
+    assert least <= driver.most <= most
+    assert all(picture.drawing is not None for picture in pictures)
+
+
+async def test_a_file_that_is_no_picture_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    app = StandIn()
+    easel = Easel(app, HeavyPainter())  # type: ignore[arg-type]
+    pictures = [Placed(), Placed()]
+    (tmp_path / "0.png").write_text("not a picture")
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    for index, picture in enumerate(pictures):
+        easel.want(picture, tmp_path / f"{index}.png", BOX)
+    work = asyncio.create_task(easel.work())
+    await asyncio.wait_for(easel.idle(), 20)
+    work.cancel()
+    assert [picture.drawing is None for picture in pictures] == [True, False]
+
+
+def noise(side: int) -> Image.Image:
+    """A picture that nothing compresses."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("painter", "rate"),
+    [(KittyPainter(), PNG_BYTES), (ItermPainter(), PNG_BYTES), (SixelPainter(), SIXEL_BYTES)],
+    ids=["kitty", "iterm", "sixel"],
+)
+@pytest.mark.parametrize("side", [64, 128, 512])
+def test_even_noise_costs_no_more_than_its_allowance(
+    painter: KittyPainter | ItermPainter | SixelPainter, rate: float, side: int
+) -> None:
+    text = BOX.columns * BOX.rows * 6 + 500
+    assert painter.paint(noise(side), BOX).size <= allowance((136, 136), rate) + text
+
+
+def test_a_busy_picture_is_sent_smaller_and_a_plain_one_as_it_is() -> None:
+    plain, busy = Image.new("RGB", (128, 128), "navy"), noise(128)
+    sizes = []
+    for picture in (plain, busy):
+        data = base64.standard_b64decode(palette_png(picture, (136, 136)))
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as sent:
+            sizes.append(sent.width)
+    assert sizes[0] == 128
+    assert 64 <= sizes[1] < 128
