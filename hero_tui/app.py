@@ -1,4 +1,4 @@
-"""The app a person labels in: connects the engine's events, the desk and the screens."""
+"""The app a person labels in: connects engine events, the labelling round and screens."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from hero_tui.screens.help_screen import HelpScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
 from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
-from hero_tui.session.engine_bridge import Bridge, EngineReport, MakeEngine
-from hero_tui.session.labelling_round import Desk
-from hero_tui.session.past_rounds import columns
+from hero_tui.session.engine_bridge import EngineBridge, EngineReport, MakeEngine
+from hero_tui.session.labelling_round import LabellingRound
+from hero_tui.session.past_rounds import past_rounds
 from hero_tui.session.run_state import RunState
 from hero_tui.terminal.attention import Attention
 from hero_tui.terminal.driver import GRACE
 from hero_tui.theme import HERO
-from hero_tui.widgets.upload_queue import Easel
+from hero_tui.widgets.upload_queue import UploadQueue
 
 PATIENCE = 15.0
 """Seconds a quitting person waits for the engine's safe point; quitting again does not wait."""
@@ -45,7 +45,7 @@ SIGNAL_PATIENCE = GRACE - 0.8
 
 
 class HeroApp(App[int], inherit_bindings=False):
-    """Its return value is the exit code; `state` and `desk` say afterwards how far it came.
+    """Its return value is the exit code; `state` and `labelling_round` stay readable after it.
 
     `opened` is what is known of the run before the engine has said it; `blind`: the pictures
     are two models', mixed and only judged; no best is wanted, and the app ends with the verdicts.
@@ -77,13 +77,13 @@ class HeroApp(App[int], inherit_bindings=False):
         terminal = terminal or Terminal()
         self.state = RunState(opened=None if opened is None else shown(opened))
         self._journal = Journal(run_dir / "journal.db")
-        self.desk = Desk(self._journal, run_dir, best_wanted=not blind)
-        self.easel = Easel(self, painter)
+        self.labelling_round = LabellingRound(self._journal, run_dir, best_wanted=not blind)
+        self.uploads = UploadQueue(self, painter)
         self.attention = Attention(self._write, bell=self.preferences.ui.bell)
-        self.bridge = Bridge(self, make_engine)
+        self.bridge = EngineBridge(self, make_engine)
         self.labelling = LabellingScreen(
-            self.desk,
-            self.easel,
+            self.labelling_round,
+            self.uploads,
             self.preferences,
             terminal.cell,
             symbols=painter.name == "symbols",
@@ -91,7 +91,7 @@ class HeroApp(App[int], inherit_bindings=False):
         )
         self._hint = terminal.hint
         self._in_tmux = terminal.tmux and painter.name == "kitty"
-        self.desk.say = self.labelling.say
+        self.labelling_round.say = self.labelling.say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._called_for = -1
 
@@ -108,7 +108,7 @@ class HeroApp(App[int], inherit_bindings=False):
         """Show what the journal already holds, then wake the engine."""
         self._loop = asyncio.get_running_loop()
         await self.push_screen(self.labelling)
-        self.run_worker(self.easel.work(), name="easel")
+        self.run_worker(self.uploads.work(), name="uploads")
         if self._in_tmux:
             self.run_worker(watch_clients(os.environ, self._attached), name="tmux")
         self.labelling.call_after_refresh(self._begin)
@@ -127,16 +127,16 @@ class HeroApp(App[int], inherit_bindings=False):
         """Fold the event into the state, then show what it changed."""
         event = shown(report.event)
         self.state = self.state.after(event)
-        if self.desk.round >= 0:
-            self.state = replace(self.state, round=self.desk.round)
+        if self.labelling_round.round >= 0:
+            self.state = replace(self.state, round=self.labelling_round.round)
         match event:
             case PhaseStarted():
                 self._open_round()
-                if event.phase == "labelling" and event.round == self.desk.round:
+                if event.phase == "labelling" and event.round == self.labelling_round.round:
                     self._call()
-            case ImagesReady() if event.round == self.desk.round:
+            case ImagesReady() if event.round == self.labelling_round.round:
                 for index, path in zip(event.indices, event.paths, strict=True):
-                    self.desk.add(index, Path(path))
+                    self.labelling_round.add(index, Path(path))
                 self.labelling.show_ready(event.indices)
             case Notice():
                 self._hint = event.message
@@ -161,16 +161,16 @@ class HeroApp(App[int], inherit_bindings=False):
     def _attached(self, terminal: str) -> None:
         """Another terminal shows this tmux session now."""
         if draws_placeholders(terminal):
-            self.easel.send_again()
+            self.uploads.send_again()
         else:
             self.labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
 
     def farewell(self) -> str:
         """What leaves the terminal as it was: no picture of ours in it, and its own title."""
-        return self.easel.farewell() + self.attention.farewell()
+        return self.uploads.farewell() + self.attention.farewell()
 
     def _open_round(self) -> None:
-        """Put the round to label on the desk, unless it is there; a zoom into another one closes.
+        """Open the round to label, unless it is open; close a zoom into another round.
 
         The engine may be at the one before still, or at the next already.
         """
@@ -179,11 +179,11 @@ class HeroApp(App[int], inherit_bindings=False):
             return
         round, _ = at_hand
         self.state = replace(self.state, round=round)
-        if self.desk.round == round:
+        if self.labelling_round.round == round:
             return
         if any(isinstance(screen, ZoomScreen | CompareScreen) for screen in self.screen_stack):
             self._uncover()
-        self.desk.open_round(round, opened.batch)
+        self.labelling_round.open_round(round, opened.batch)
         self.labelling.show_round()
         if self._hint:
             self.labelling.say(self._hint)
@@ -191,9 +191,12 @@ class HeroApp(App[int], inherit_bindings=False):
 
     def _call(self) -> None:
         """Ring once for a round that is there, unless the person is at it already."""
-        if self._called_for != self.desk.round and not self.desk.session.marks.goods:
+        if (
+            self._called_for != self.labelling_round.round
+            and not self.labelling_round.session.marks.goods
+        ):
             self.attention.ring()
-        self._called_for = self.desk.round
+        self._called_for = self.labelling_round.round
 
     def _uncover(self) -> None:
         """Bring the labelling screen to the top."""
@@ -201,10 +204,13 @@ class HeroApp(App[int], inherit_bindings=False):
             self.pop_screen()
 
     def _submit(self) -> None:
-        self.bridge.submit(self.desk.round)
+        self.bridge.submit(self.labelling_round.round)
         self._open_round()
-        if len(self.desk.pictures) == self.desk.count and not self.desk.submitted:
-            self._called_for = self.desk.round
+        if (
+            len(self.labelling_round.pictures) == self.labelling_round.count
+            and not self.labelling_round.submitted
+        ):
+            self._called_for = self.labelling_round.round
         self.labelling.show_state(self.state)
 
     # -- keys that work everywhere --
@@ -218,11 +224,11 @@ class HeroApp(App[int], inherit_bindings=False):
         self._travel("redo", "Nothing to redo.")
 
     def _travel(self, direction: str, nothing: str) -> None:
-        if self.desk.submitted:
+        if self.labelling_round.submitted:
             self.labelling.say("This round was handed in; its labels are final.")
             return
         self.labelling.reopen()
-        session = self.desk.session
+        session = self.labelling_round.session
         touched = session.undo() if direction == "undo" else session.redo()
         if touched is None:
             self.labelling.say(nothing)
@@ -237,7 +243,7 @@ class HeroApp(App[int], inherit_bindings=False):
     def _described(self, images: tuple[int, ...]) -> str:
         if len(images) > 1:
             return f"{len(images)} pictures changed"
-        words = self.desk.look(images[0]).words or "not labelled"
+        words = self.labelling_round.style_of(images[0]).words or "not labelled"
         return f"{picture_name(images[0])} is {words} again"
 
     def action_help(self) -> None:
@@ -252,13 +258,13 @@ class HeroApp(App[int], inherit_bindings=False):
     def action_gallery(self) -> None:
         """Past rounds, and what training changed."""
         batch = self.state.opened.batch if self.state.opened else 0
-        found = columns(self._journal, self._run_dir, batch)
+        found = past_rounds(self._journal, self._run_dir, batch)
         keys, cell = self.preferences.keymap, self.labelling.cell
-        self._cover(GalleryScreen(found, self.easel, keys, cell))
+        self._cover(GalleryScreen(found, self.uploads, keys, cell))
 
     def action_redraw(self) -> None:
         """Everything again, for a terminal that something else wrote on."""
-        self.easel.send_again()
+        self.uploads.send_again()
         self.screen.refresh()
 
     def action_theme(self) -> None:
@@ -291,7 +297,7 @@ class HeroApp(App[int], inherit_bindings=False):
             self.exit(self._leaving())
             return
         if self.labelling.closing:
-            self.desk.submit()
+            self.labelling_round.submit()
         self._stop("Stopping at the next safe point. Ctrl+Q again leaves at once.")
         self.run_worker(self._leave_when_stopped(PATIENCE), name="leave")
 
@@ -324,5 +330,5 @@ class HeroApp(App[int], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         """Let go of threads and files."""
-        self.easel.close()
+        self.uploads.close()
         self._journal.close()

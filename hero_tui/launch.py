@@ -53,7 +53,7 @@ def run_on_terminal(
             preferences=preferences,
             blind=blind,
         )
-        app.driver_class = driver_for(tty, terminal.typed, app.farewell, app.easel.drawn)
+        app.driver_class = driver_for(tty, terminal.typed, app.farewell, app.uploads.drawn)
         seen: list[int] = []
         stack.enter_context(signals_call(lambda number: _leave(app, tty, number, seen)))
         code = app.run()

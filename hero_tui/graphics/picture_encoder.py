@@ -21,7 +21,7 @@ The pages of a round and a few zooms. Below kitty's 240 ids, so none is reused e
 Key = tuple[Path, Box]
 
 
-class Studio:
+class PictureEncoder:
     """One encoding thread (the engine needs the other core) and a least-recently-used cache.
 
     `forgotten` is called on the event loop with a drawing that left the cache.
@@ -31,7 +31,7 @@ class Studio:
         self.painter = painter
         self._forgotten = forgotten
         self._drawings: OrderedDict[Key, Drawing] = OrderedDict()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hero-studio")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hero-encoder")
 
     async def drawings(self, keys: Sequence[Key]) -> list[Drawing | HeroError]:
         """These pictures for these boxes, from the cache or encoded in the thread, all in one go:

@@ -12,16 +12,16 @@ from hero_engine.core.numbering import picture_name
 from hero_tui.graphics.grid_geometry import square_box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
-from hero_tui.session.labelling_round import Desk
+from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.pairwise_best import Tournament
 from hero_tui.widgets.key_footer import KeyFooter
-from hero_tui.widgets.static_widgets import Still
-from hero_tui.widgets.text_line import Line
+from hero_tui.widgets.static_widgets import StaticWidget
+from hero_tui.widgets.text_line import TextLine
 from hero_tui.widgets.tile import Picture
-from hero_tui.widgets.upload_queue import Easel
+from hero_tui.widgets.upload_queue import UploadQueue
 
 
-class CompareScreen(Screen[int], Still, inherit_bindings=False):
+class CompareScreen(Screen[int], StaticWidget, inherit_bindings=False):
     """The best so far at the left, every other good picture in turn at the right.
 
     The best is recorded with every decision. Leaving gives its index.
@@ -29,22 +29,33 @@ class CompareScreen(Screen[int], Still, inherit_bindings=False):
 
     place = keymap.COMPARE
 
-    def __init__(self, desk: Desk, easel: Easel, keys: Keymap, cell: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        labelling_round: LabellingRound,
+        uploads: UploadQueue,
+        keys: Keymap,
+        cell: tuple[int, int],
+    ) -> None:
         super().__init__()
         self._bindings = keys.bindings(keymap.COMPARE)
-        marks = desk.session.marks
+        marks = labelling_round.session.marks
         self.tournament = Tournament(marks.goods, marks.best)
         self._steps: list[bool] = []
-        self._desk, self._easel, self._keys, self._cell = desk, easel, keys, cell
+        self._labelling_round, self._uploads, self._keys, self._cell = (
+            labelling_round,
+            uploads,
+            keys,
+            cell,
+        )
 
     def compose(self) -> ComposeResult:
         """Two pictures with a caption each, where it stands, the keys."""
-        yield Line(id="compare-title")
+        yield TextLine(id="compare-title")
         with Horizontal(id="pair"):
             for side in ("left", "right"):
                 with Container(classes="side"):
                     yield Picture(id=f"{side}-picture")
-                    yield Line(id=f"{side}-caption")
+                    yield TextLine(id=f"{side}-caption")
         yield KeyFooter(self._keys.footer(keymap.COMPARE), id="keys")
 
     def on_resize(self, event: Resize) -> None:
@@ -67,7 +78,7 @@ class CompareScreen(Screen[int], Still, inherit_bindings=False):
     def action_back(self) -> None:
         """Decide the last pair again."""
         if self.tournament.back() and self._steps.pop():
-            self._desk.session.undo()
+            self._labelling_round.session.undo()
         self.refresh_page()
 
     def action_leave(self) -> None:
@@ -76,7 +87,7 @@ class CompareScreen(Screen[int], Still, inherit_bindings=False):
 
     def show_touched(self, images: tuple[int, ...]) -> None:
         """Undo or redo elsewhere: who is good may have changed, so begin again."""
-        marks = self._desk.session.marks
+        marks = self._labelling_round.session.marks
         if len(marks.goods) < 2:
             self.dismiss(images[0])
             return
@@ -84,11 +95,11 @@ class CompareScreen(Screen[int], Still, inherit_bindings=False):
         self.refresh_page()
 
     def _decide(self, *, replace: bool) -> None:
-        if self._desk.submitted or self.tournament.challenger is None:
+        if self._labelling_round.submitted or self.tournament.challenger is None:
             self.action_leave()
             return
         self.tournament.decide(replace=replace)
-        self._steps.append(bool(self._desk.session.name_best(self.tournament.best)))
+        self._steps.append(bool(self._labelling_round.session.name_best(self.tournament.best)))
         if self.tournament.challenger is None:
             self.action_leave()
         else:
@@ -98,7 +109,7 @@ class CompareScreen(Screen[int], Still, inherit_bindings=False):
         """Pictures and captions."""
         here, total = self.tournament.decided + 1, len(self.tournament.challengers)
         question = Content.assemble(("Which is better?", "bold"), f"  {here} of {total}")
-        self.query_one("#compare-title", Line).show(question)
+        self.query_one("#compare-title", TextLine).show(question)
         self._show("left", self.tournament.best, "★ best so far", "$warning")
         self._show("right", self.tournament.challenger, "● good", "$success")
 
@@ -107,7 +118,9 @@ class CompareScreen(Screen[int], Still, inherit_bindings=False):
         room = self.query_one("#pair").content_size
         box = square_box(room.width // 2 - 1, room.height - 1, self._cell)
         picture.styles.width, picture.styles.height = box.columns, box.rows
-        self._easel.want(picture, None if image is None else self._desk.pictures[image], box)
+        self._uploads.want(
+            picture, None if image is None else self._labelling_round.pictures[image], box
+        )
         number = "" if image is None else f"  {picture_name(image)}"
         caption = Content.assemble((words, f"bold {colour}"), (number, "$quiet"))
-        self.query_one(f"#{side}-caption", Line).show(caption)
+        self.query_one(f"#{side}-caption", TextLine).show(caption)

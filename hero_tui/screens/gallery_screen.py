@@ -12,12 +12,12 @@ from hero_tui.graphics.grid_geometry import square_box
 from hero_tui.graphics.painter import Box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
-from hero_tui.session.past_rounds import Column, picture_of, rows_shown, window
+from hero_tui.session.past_rounds import PastRound, picture_of, rows_shown, window
 from hero_tui.widgets.key_footer import KeyFooter
-from hero_tui.widgets.static_widgets import Still
-from hero_tui.widgets.text_line import Line
+from hero_tui.widgets.static_widgets import StaticWidget
+from hero_tui.widgets.text_line import TextLine
 from hero_tui.widgets.tile import Picture
-from hero_tui.widgets.upload_queue import Easel
+from hero_tui.widgets.upload_queue import UploadQueue
 
 READABLE_ROWS = 7
 """Rows of cells that a picture needs here at least."""
@@ -26,23 +26,23 @@ HEAD = 9
 """Cells of a row's name."""
 
 
-class GalleryScreen(Screen[None], Still, inherit_bindings=False):
+class GalleryScreen(Screen[None], StaticWidget, inherit_bindings=False):
     """Columns are rounds; the first stays at the left, to compare with."""
 
     place = keymap.GALLERY
 
     def __init__(
-        self, columns: list[Column], easel: Easel, keys: Keymap, cell: tuple[int, int]
+        self, columns: list[PastRound], uploads: UploadQueue, keys: Keymap, cell: tuple[int, int]
     ) -> None:
         super().__init__()
         self._bindings = keys.bindings(keymap.GALLERY)
-        self._columns, self._easel, self._keys, self._cell = columns, easel, keys, cell
+        self._columns, self._uploads, self._keys, self._cell = columns, uploads, keys, cell
         self._noises = max((len(column.same) for column in columns), default=0)
         self.back, self.noise = 0, 0
 
     def compose(self) -> ComposeResult:
         """A title, rows of pictures, the keys."""
-        yield Line(id="gallery-title")
+        yield TextLine(id="gallery-title")
         yield Vertical(id="gallery")
         yield KeyFooter(self._keys.footer(keymap.GALLERY), id="keys")
 
@@ -87,7 +87,7 @@ class GalleryScreen(Screen[None], Still, inherit_bindings=False):
         return square_box(room.width - HEAD, room.height // len(self.rows) - 1, self._cell)
 
     @property
-    def shown(self) -> list[Column]:
+    def shown(self) -> list[PastRound]:
         """The rounds there is room for."""
         width = self.query_one("#gallery").content_size.width - HEAD
         room = max(1, width // (max(self.box.columns, 10) + 1))
@@ -98,7 +98,7 @@ class GalleryScreen(Screen[None], Still, inherit_bindings=False):
         title = "The best of each round, and what the same noises became"
         if not self._columns:
             title = "The gallery begins with the first round."
-        self.query_one("#gallery-title", Line).show(Content.assemble((title, "bold $accent")))
+        self.query_one("#gallery-title", TextLine).show(Content.assemble((title, "bold $accent")))
         gallery = self.query_one("#gallery")
         for picture in gallery.query(Picture):
             picture.want(None, self.box)
@@ -107,20 +107,20 @@ class GalleryScreen(Screen[None], Still, inherit_bindings=False):
             gallery.mount(*(self._row(row, self.box) for row in self.rows))
 
     def _row(self, row: int, box: Box) -> Horizontal:
-        head = Line(classes="gallery-head")
+        head = TextLine(classes="gallery-head")
         head.show(Content.assemble(("★ best", "$warning") if row == 0 else f"noise {row}"))
         head.styles.width = HEAD
         line = Horizontal(head, *(self._cell_of(column, row, box) for column in self.shown))
         line.styles.height = box.rows + 1
         return line
 
-    def _cell_of(self, column: Column, row: int, box: Box) -> Vertical:
+    def _cell_of(self, column: PastRound, row: int, box: Box) -> Vertical:
         """A picture under its round's title; titles stand over the first row only."""
-        title, picture, path = Line(), Picture(), picture_of(column, row)
+        title, picture, path = TextLine(), Picture(), picture_of(column, row)
         title.show(Content.assemble((column.title if row == 0 else "", "$quiet")))
         picture.styles.width, picture.styles.height = box.columns, box.rows
         picture.set_class(path is None, "missing")
-        self._easel.want(picture, path, box)
+        self._uploads.want(picture, path, box)
         cell = Vertical(title, picture, classes="gallery-cell")
         cell.styles.width = max(box.columns, 10) + 1
         return cell

@@ -13,11 +13,11 @@ from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.page_screen import PageScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
-from hero_tui.session.labelling_pace import Pace
-from hero_tui.session.labelling_round import Desk
+from hero_tui.session.labelling_rate import LabellingRate
+from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.tile import Tile
-from hero_tui.widgets.upload_queue import Easel
+from hero_tui.widgets.upload_queue import UploadQueue
 
 HELD_DOWN = 0.06
 """Seconds; Enter again sooner than this, with no mark in between, is a key held down, and must not
@@ -29,15 +29,15 @@ NEXT_NOT_DRAWN = "The next pictures are being drawn."
 
 
 class LabellingScreen(PageScreen, inherit_bindings=False):
-    """Turns keys into marks on the desk's round.
+    """Turns keys into marks on the labelling round.
 
-    `submit` is called when the person is done with the round and the desk has closed it.
+    `submit` is called once the person has handed the round in.
     """
 
     def __init__(
         self,
-        desk: Desk,
-        easel: Easel,
+        labelling_round: LabellingRound,
+        uploads: UploadQueue,
         preferences: Preferences,
         cell: tuple[int, int],
         *,
@@ -45,29 +45,29 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         submit: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(desk, easel, preferences.keymap, cell, symbols=symbols)
+        super().__init__(labelling_round, uploads, preferences.keymap, cell, symbols=symbols)
         self._bindings = self.keys.bindings(keymap.LETTERS)
         self._preferences = preferences
         self._submit = submit
         self._clock = clock
-        self.pace = Pace(clock)
+        self.rate = LabellingRate(clock)
         self.held_down = HELD_DOWN
         self.grace = preferences.ui.grace
-        self._entered = float("-inf"), desk.session.marks
+        self._entered = float("-inf"), labelling_round.session.marks
         self._asked_for_best = False
         self._range_from: int | None = None
         self._last_mark: int | None = None
         self._waiting: Timer | None = None
-        self._handed = desk.session.marks
+        self._handed = labelling_round.session.marks
 
     # -- what the app tells --
 
     def show_round(self) -> None:
-        """Another round is on the desk: turn to its first page with something to label."""
+        """Another round is open: turn to its first page with something to label."""
         self._asked_for_best, self._range_from, self._last_mark = False, None, None
         self.reopen()
         self._notice, self.pages.here = "", 0
-        self.pace.rest()
+        self.rate.rest()
         self.lay_out()
         self.turn_to(self._next_open_page(0) or 0)
 
@@ -130,19 +130,19 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
 
     def action_mark_good(self) -> None:
         """Good, or take that back, for the picture under the cursor."""
-        self._mark(self.pages.here, self.desk.session.toggle_good)
+        self._mark(self.pages.here, self.labelling_round.session.toggle_good)
 
     def action_mark_best(self) -> None:
         """Best, or take that back, for the picture under the cursor."""
-        self._mark(self.pages.here, self.desk.session.toggle_best)
+        self._mark(self.pages.here, self.labelling_round.session.toggle_best)
 
     def action_skip(self) -> None:
         """Leave the current picture without a label, or take that back."""
-        self._mark(self.pages.here, self.desk.session.toggle_skip)
+        self._mark(self.pages.here, self.labelling_round.session.toggle_skip)
 
     def action_invert(self) -> None:
         """Good for not good, for every picture of the page."""
-        self._change(self.desk.ready(self.images), self.desk.session.invert)
+        self._change(self.labelling_round.ready(self.images), self.labelling_round.session.invert)
 
     def action_range(self) -> None:
         """Mark everything from the last mark to here as that was; by letters, the next one says
@@ -156,22 +156,22 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
             self.say("A range: the next letter is its end.")
 
     def action_zoom(self) -> None:
-        """Look at the current picture, or the first of the page."""
-        here = self.desk.ready(self.images)
+        """LabelStyle at the current picture, or the first of the page."""
+        here = self.labelling_round.ready(self.images)
         if not here:
             self.say("No picture here yet.")
             return
         image = self.pages.here if self.pages.here in here else here[0]
-        zoom = ZoomScreen(self.desk, self._easel, self._preferences, image, self.cell)
+        zoom = ZoomScreen(self.labelling_round, self._uploads, self._preferences, image, self.cell)
         self.app.push_screen(zoom, self._looked)
 
     def action_compare(self) -> None:
         """Find the best among the good, two at a time."""
-        goods = self.desk.session.marks.goods
+        goods = self.labelling_round.session.marks.goods
         if len(goods) < 2:
             self.say("Comparing needs two good pictures or more.")
         elif not self._refused():
-            compare = CompareScreen(self.desk, self._easel, self.keys, self.cell)
+            compare = CompareScreen(self.labelling_round, self._uploads, self.keys, self.cell)
             self.app.push_screen(compare, self._looked)
 
     def action_next_page(self) -> None:
@@ -183,7 +183,7 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         self.turn_to(self.page - 1)
 
     def _looked(self, image: int | None) -> None:
-        if self.desk.session.marks != self._handed:
+        if self.labelling_round.session.marks != self._handed:
             self.reopen()
         self.show_touched([self.pages.here if image is None else image])
 
@@ -204,21 +204,21 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         if start is not None:
             self._mark_range(start)
         else:
-            session = self.desk.session
+            session = self.labelling_round.session
             self._mark(image, session.toggle_best if best else session.toggle_good)
 
     def _mark(self, image: int, change: Callable[[int], tuple[int, ...]]) -> None:
         """Change one picture's mark, if it is there."""
-        if image not in self.desk.pictures:
+        if image not in self.labelling_round.pictures:
             self.say(NOT_DRAWN)
         elif not self._refused():
             self._last_mark = image
             self._changed(change(image))
 
     def _mark_range(self, start: int) -> None:
-        images = self.desk.ready(self.pages.span(start))
-        good = bool(self.desk.session.label(start))
-        self._change(images, lambda those: self.desk.session.mark_all(those, good=good))
+        images = self.labelling_round.ready(self.pages.span(start))
+        good = bool(self.labelling_round.session.label(start))
+        self._change(images, lambda those: self.labelling_round.session.mark_all(those, good=good))
 
     def _change(
         self, images: Sequence[int], change: Callable[[Sequence[int]], tuple[int, ...]]
@@ -229,15 +229,15 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
     def _changed(self, touched: Sequence[int]) -> None:
         if not touched:
             return
-        self.pace.worked()
+        self.rate.worked()
         self.reopen()
         self._asked_for_best, self._notice = False, ""
         self.refresh_captions(touched)
 
     def _refused(self) -> bool:
-        if self.desk.submitted:
+        if self.labelling_round.submitted:
             self.say(NOT_NOW)
-        return self.desk.submitted
+        return self.labelling_round.submitted
 
     # -- pages and rounds --
 
@@ -251,10 +251,10 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
 
     def _commit(self, *, rest_bad: bool) -> None:
         now, (before, marks) = self._clock(), self._entered
-        held = now - before < self.held_down and marks == self.desk.session.marks
+        held = now - before < self.held_down and marks == self.labelling_round.session.marks
         if not held:
             self._commit_page(rest_bad=rest_bad)
-        self._entered = now, self.desk.session.marks
+        self._entered = now, self.labelling_round.session.marks
 
     def _commit_page(self, *, rest_bad: bool) -> None:
         if self._state.finished is not None:
@@ -262,14 +262,14 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
             return
         if self._refused():
             return
-        open_images = self.desk.open(self.images)
-        if open_images and not self.desk.session.commit(open_images, rest_bad=rest_bad):
+        open_images = self.labelling_round.open(self.images)
+        if open_images and not self.labelling_round.session.commit(open_images, rest_bad=rest_bad):
             return
         if open_images:
             self._asked_for_best, self._last_mark, self._range_from = False, None, None
-        self.pace.worked(len(open_images))
-        self.per_minute = self.pace.per_minute
-        if self.desk.session.complete:
+        self.rate.worked(len(open_images))
+        self.per_minute = self.rate.per_minute
+        if self.labelling_round.session.complete:
             self._hand_in()
         else:
             self._next_page_after_commit(bool(open_images))
@@ -283,15 +283,15 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         self._notice = "" if committed else self._notice
         self.refresh_page()
         self.say(NEXT_NOT_DRAWN)
-        self.pace.rest()
+        self.rate.rest()
 
     def _hand_in(self) -> None:
         self.refresh_page()
-        if self.desk.best_missing and not self._asked_for_best:
+        if self.labelling_round.best_missing and not self._asked_for_best:
             self._asked_for_best = True
             self.say("Which is the best? Shift+letter names it; Enter takes the first good one.")
         elif self.grace and self._waiting is None:
-            self._handed = self.desk.session.marks
+            self._handed = self.labelling_round.session.marks
             self._waiting = self.set_timer(self.grace, self._close_unless_changed)
             self.say("Handed in. Enter starts learning at once, Ctrl+Z takes it back.")
         else:
@@ -300,17 +300,17 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
     def close_round(self) -> None:
         """Hand the round in for good."""
         self.reopen()
-        self.desk.submit()
-        if not self.desk.submitted:
+        self.labelling_round.submit()
+        if not self.labelling_round.submitted:
             return
-        self.pace.rest()
+        self.rate.rest()
         self._notice = ""
         self.refresh_page()
         self._submit()
 
     def _close_unless_changed(self) -> None:
         """The time to take it back is over; what changed meanwhile, in the zoom, did so."""
-        if self.desk.session.marks == self._handed:
+        if self.labelling_round.session.marks == self._handed:
             self.close_round()
         else:
             self.reopen()
@@ -330,4 +330,4 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         """The first page from `start` on, around the end, with a picture that waits for a label."""
         count = self.pages.pages
         order = [(start + step) % count for step in range(count)]
-        return next((p for p in order if self.desk.open(self.pages.images_of(p))), None)
+        return next((p for p in order if self.labelling_round.open(self.pages.images_of(p))), None)

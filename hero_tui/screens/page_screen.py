@@ -13,50 +13,56 @@ from textual.screen import Screen
 from hero_tui.graphics.grid_geometry import Grid, choose_grid
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
-from hero_tui.session.labelling_round import Desk
+from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.pages import Pages
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets import status_line as status
 from hero_tui.widgets.key_footer import KeyFooter
-from hero_tui.widgets.static_widgets import Still
-from hero_tui.widgets.text_line import Line
-from hero_tui.widgets.tile_grid import Table, TileGrid
-from hero_tui.widgets.upload_queue import Easel
+from hero_tui.widgets.static_widgets import StaticWidget
+from hero_tui.widgets.text_line import TextLine
+from hero_tui.widgets.tile_grid import PictureArea, TileGrid
+from hero_tui.widgets.upload_queue import UploadQueue
 
 POINTER = "▸"
 """Stands before the picture under the cursor, where letters are not in use."""
 
 
-class PageScreen(Screen[None], Still, inherit_bindings=False):
-    """Shows one page of the desk's round.
+class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
+    """Shows one page of the labelling round.
 
     cell: a cell's width and height in pixels. symbols: pictures are drawn with characters.
     """
 
     def __init__(
-        self, desk: Desk, easel: Easel, keys: Keymap, cell: tuple[int, int], *, symbols: bool
+        self,
+        labelling_round: LabellingRound,
+        uploads: UploadQueue,
+        keys: Keymap,
+        cell: tuple[int, int],
+        *,
+        symbols: bool,
     ) -> None:
         super().__init__()
-        self.desk = desk
+        self.labelling_round = labelling_round
         self.keys = keys
         self.cell = cell
         self.pages = Pages(Grid.single(cell), 0)
         self.tiles: TileGrid | None = None
         self.cursor = False
         self.per_minute: float | None = None
-        self._easel = easel
+        self._uploads = uploads
         self._symbols = symbols
         self._state = RunState()
         self._notice = ""
 
     def compose(self) -> ComposeResult:
         """Two lines above the pictures, two below."""
-        yield Line(id="status")
-        yield Line(id="criterion")
-        yield Table(id="table")
+        yield TextLine(id="status")
+        yield TextLine(id="criterion")
+        yield PictureArea(id="picture-area")
         with Horizontal(id="standing"):
-            yield Line(id="notice")
-            yield Line(id="tally")
+            yield TextLine(id="notice")
+            yield TextLine(id="tally")
         yield KeyFooter(self.keys.footer(keymap.LETTERS), id="keys")
 
     # -- what the app tells --
@@ -98,12 +104,12 @@ class PageScreen(Screen[None], Still, inherit_bindings=False):
 
     def lay_out(self) -> None:
         """Make the grid for the room there is, and keep the current picture on the page."""
-        room, keys = self.query_one("#table").content_size, self.keys.tiles
+        room, keys = self.query_one("#picture-area").content_size, self.keys.tiles
         grid = choose_grid(
             room.width,
             room.height,
             self.cell,
-            max(1, self.desk.count),
+            max(1, self.labelling_round.count),
             symbols=self._symbols,
             most=(keys.columns, len(keys.rows)),
         )
@@ -111,8 +117,8 @@ class PageScreen(Screen[None], Still, inherit_bindings=False):
             if self.tiles is not None:
                 self.tiles.put_away()
             self.tiles = TileGrid(grid)
-            self.query_one("#table").mount(self.tiles)
-        self.pages = Pages(grid, self.desk.count, self.pages.here)
+            self.query_one("#picture-area").mount(self.tiles)
+        self.pages = Pages(grid, self.labelling_round.count, self.pages.here)
         self.refresh_page()
 
     def page_keys(self) -> list[str]:
@@ -144,9 +150,9 @@ class PageScreen(Screen[None], Still, inherit_bindings=False):
             return
         for place, tile in enumerate(self.tiles.tiles):
             image = self.pages.at(place)
-            path = None if image is None else self.desk.pictures.get(image)
+            path = None if image is None else self.labelling_round.pictures.get(image)
             tile.set_class(image is None, "empty")
-            self._easel.want(tile.picture, path, self.tiles.grid.box)
+            self._uploads.want(tile.picture, path, self.tiles.grid.box)
         self.refresh_captions(self.images)
 
     def refresh_captions(self, images: Sequence[int]) -> None:
@@ -160,18 +166,18 @@ class PageScreen(Screen[None], Still, inherit_bindings=False):
                 pointed = self.cursor and image == self.pages.here
                 key = keys[place] if not self.cursor else POINTER if pointed else ""
                 caption = self.tiles.tiles[place].caption
-                caption.show(key, self.desk.look(image), pointed=pointed)
+                caption.show(key, self.labelling_round.style_of(image), pointed=pointed)
         self.refresh_lines()
 
     def refresh_lines(self) -> None:
         """Everything that is text around the pictures."""
         if not self.is_mounted:
             return
-        state, desk = self._state, self.desk
+        state, labelling_round = self._state, self.labelling_round
         place = status.place(state, self.page, self.pages.pages)
-        notice = Content(self._notice) if self._notice else status.advice(state, desk)
+        notice = Content(self._notice) if self._notice else status.advice(state, labelling_round)
         standing = status.status_line(state, self.per_minute, self.size.width - 2)
-        self.query_one("#status", Line).show(standing)
-        self.query_one("#criterion", Line).show(status.criterion(state), place)
-        self.query_one("#notice", Line).show(notice)
-        self.query_one("#tally", Line).show(Content(""), status.tally(desk))
+        self.query_one("#status", TextLine).show(standing)
+        self.query_one("#criterion", TextLine).show(status.criterion(state), place)
+        self.query_one("#notice", TextLine).show(notice)
+        self.query_one("#tally", TextLine).show(Content(""), status.tally(labelling_round))

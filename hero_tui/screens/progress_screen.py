@@ -18,7 +18,7 @@ from hero_tui.keyboard.keymap import Keymap
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.line_chart import Chart, Series, bars
-from hero_tui.widgets.text_line import Line, clock
+from hero_tui.widgets.text_line import TextLine, clock
 
 BAR = 8
 STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "unlabelled": "trying"}
@@ -36,7 +36,7 @@ class ProgressScreen(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """A title, charts side by side, the keys."""
-        title = Line(id="progress-title")
+        title = TextLine(id="progress-title")
         title.show(_title(self._state))
         yield title
         yield self._charts()

@@ -55,7 +55,7 @@ class EngineReport(Message):
         )
 
 
-class Bridge:
+class EngineBridge:
     """Starts the engine, passes commands, and posts its events to the app while there is one."""
 
     def __init__(self, app: App[Any], make_engine: MakeEngine) -> None:

@@ -95,7 +95,7 @@ def _value(label: bool | None) -> Value:
     return "clear" if label is None else "good" if label else "bad"
 
 
-class Session:
+class LabelSession:
     """The marks of one round with their whole history; every method that changes returns the
     pictures touched.
 
@@ -110,7 +110,7 @@ class Session:
         self._redo: list[Marks] = []
 
     @classmethod
-    def resumed(cls, count: int, record: Recorder, history: Iterable[HistoryRow]) -> Session:
+    def resumed(cls, count: int, record: Recorder, history: Iterable[HistoryRow]) -> LabelSession:
         """The session that left this history in the journal, with its undo and redo."""
         session = cls(count, record)
         for _, rows in groupby(history, key=lambda row: row.step):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Look(Enum):
+class LabelStyle(Enum):
     """What a caption can say: (component, shape, word, theme colour)."""
 
     PENDING = ("pending", "", "", "faint")
@@ -16,7 +16,7 @@ class Look(Enum):
     SKIPPED = ("skipped", "–", "skip", "quiet")
 
     @property
-    def style(self) -> str:
+    def component(self) -> str:
         """The component of the page whose style it has."""
         return f"caption--{self.value[0]}"
 

@@ -1,7 +1,4 @@
-"""The round on the desk.
-
-Its pictures, its session, and what may still be changed. No terminal in it.
-"""
+"""The round that is being labelled: its pictures, its marks and whether it was handed in."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from pathlib import Path
 
 from hero_engine.core.errors import HeroError
 from hero_engine.storage.journal import Journal, Mark
-from hero_tui.session.label_session import Kind, NotRecorded, Session
-from hero_tui.session.label_style import Look
+from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
+from hero_tui.session.label_style import LabelStyle
 
 SOURCE = "person"
 """Who gave the labels, as the journal keeps it."""
@@ -20,7 +17,7 @@ FIRST_GOOD = "first good"
 """Source of a best that nobody named."""
 
 
-class Desk:
+class LabellingRound:
     """One round's pictures and marks; every change is in the journal before a method returns.
 
     `pictures` maps the index of a ready picture to its PNG. `best_wanted`: whether a round with
@@ -37,14 +34,14 @@ class Desk:
         self.round = -1
         self.count = 0
         self.pictures: dict[int, Path] = {}
-        self.session = Session(0, self._record)
+        self.session = LabelSession(0, self._record)
         self.submitted = False
         self.best_carried = False
 
     def open_round(self, round: int, count: int) -> None:
         """Take up a round where the journal left it."""
         self.round, self.count = round, count
-        self.session = Session.resumed(count, self._record, self._journal.history(round))
+        self.session = LabelSession.resumed(count, self._record, self._journal.history(round))
         self.submitted = self._journal.submitted(round)
         self.best_carried = any(metrics.get("good") for metrics in self._journal.metrics())
         self.pictures = {}
@@ -68,16 +65,16 @@ class Desk:
         """Those of the images that are ready and not on a committed page."""
         return [image for image in self.ready(images) if image not in self.session.marks.committed]
 
-    def look(self, image: int) -> Look:
+    def style_of(self, image: int) -> LabelStyle:
         """How the picture's caption should look."""
         if image not in self.pictures:
-            return Look.PENDING
+            return LabelStyle.PENDING
         if self.session.marks.best == image:
-            return Look.BEST
+            return LabelStyle.BEST
         if image in self.session.marks.skipped:
-            return Look.SKIPPED
+            return LabelStyle.SKIPPED
         label = self.session.label(image)
-        return Look.OPEN if label is None else Look.GOOD if label else Look.BAD
+        return LabelStyle.OPEN if label is None else LabelStyle.GOOD if label else LabelStyle.BAD
 
     @property
     def best_missing(self) -> bool:

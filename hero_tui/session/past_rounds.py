@@ -12,7 +12,7 @@ from hero_engine.training.fixed_noise import same_noise_pictures
 
 
 @dataclass(frozen=True)
-class Column:
+class PastRound:
     """A round as the gallery shows it: all of its pictures come from the weights it began with.
 
     best: None where none was named. same: pictures of the fixed noises, in their order.
@@ -28,7 +28,7 @@ class Column:
         return round_name(self.round) if self.round else "untrained"
 
 
-def columns(journal: Journal, run_dir: Path, batch: int) -> list[Column]:
+def past_rounds(journal: Journal, run_dir: Path, batch: int) -> list[PastRound]:
     """Rounds with something to show, oldest first; one more after the last where it has pictures.
 
     batch: pictures a round.
@@ -36,7 +36,7 @@ def columns(journal: Journal, run_dir: Path, batch: int) -> list[Column]:
     same = same_noise_pictures(run_dir)
     last = max([-1, *journal.rounds(), *same])
     found = [
-        Column(round, _best(journal, run_dir, round, batch), tuple(same.get(round, ())))
+        PastRound(round, _best(journal, run_dir, round, batch), tuple(same.get(round, ())))
         for round in range(last + 1)
     ]
     return [each for each in found if each.best or each.same]
@@ -65,7 +65,7 @@ def rows_shown(room: int, noises: int, readable: int) -> int:
     return min(1 + noises, max(2, room // readable))
 
 
-def picture_of(column: Column, row: int) -> Path | None:
+def picture_of(column: PastRound, row: int) -> Path | None:
     """The picture in a row: 0 is the best, 1 the first noise; None where there is none."""
     pictures: Sequence[Path | None] = (column.best, *column.same)
     return pictures[row] if row < len(pictures) else None

@@ -22,7 +22,7 @@ class RunState:
     """The run as the status line tells it.
 
     `rounds` are the finished rounds, oldest first; `labels` counts their labels. `round` is the
-    one on the desk, `engine_round` the one that `phase` is about.
+    one being labelled, `engine_round` the one that `phase` is about.
     """
 
     opened: RunOpened | None = None

@@ -14,7 +14,7 @@ from textual.style import Style as VisualStyle
 from textual.widget import Widget
 
 
-class Still(Widget):
+class StaticWidget(Widget):
     """A widget that never scrolls, on a plain ground.
 
     Textual asks for a second layout when a widget learns its size, and paints all of it again
@@ -39,32 +39,32 @@ class Still(Widget):
         )
 
     @property
-    def sheet(self) -> Sheet | None:
+    def repaint_group(self) -> RepaintGroup | None:
         """The one around it, if any."""
-        return next((each for each in self.ancestors if isinstance(each, Sheet)), None)
+        return next((each for each in self.ancestors if isinstance(each, RepaintGroup)), None)
 
     def repaint(self) -> None:
-        """Paint all of it again, where it has another look and no other size.
+        """Paint all of it again, where it has another style and no other size.
 
-        A `Sheet` around it is told in its stead: one message for a whole page.
+        A `RepaintGroup` around it is told instead: one message for a whole page.
         """
-        sheet = self.sheet
-        if sheet is None or not self.region:
+        group = self.repaint_group
+        if group is None or not self.region:
             self.refresh()
         else:
-            sheet.refresh(self.region.translate(-sheet.region.offset))
+            group.refresh(self.region.translate(-group.region.offset))
 
-    def line_of(self, text: str, look: VisualStyle | None = None) -> Strip:
+    def line_of(self, text: str, style: VisualStyle | None = None) -> Strip:
         """A line of this text, in the widget's own style or in another."""
-        look = look or self.visual_style
-        strip = _line(text, look.rich_style)
+        style = style or self.visual_style
+        strip = _line(text, style.rich_style)
         for each in self.get_line_filters():
-            strip = strip.apply_filter(each, look.background or TRANSPARENT)
+            strip = strip.apply_filter(each, style.background or TRANSPARENT)
         return strip
 
 
-class Ground(Still):
-    """A Still that shows nothing but its background.
+class BlankWidget(StaticWidget):
+    """A StaticWidget that shows nothing but its background.
 
     Textual's way to render is made for borders, padding and scrolling. It takes a millisecond for
     every thirty lines of a widget, and a page of tiles is a hundred widgets, one upon the other.
@@ -75,8 +75,8 @@ class Ground(Still):
         return [self.line_of(" " * crop.width)] * crop.height
 
 
-class Sheet(Ground):
-    """A Ground that tells the screen which of the Stills on it have to be painted again."""
+class RepaintGroup(BlankWidget):
+    """A BlankWidget that repaints the StaticWidgets on it with one message."""
 
 
 @lru_cache(512)

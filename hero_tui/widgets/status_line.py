@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from hero_engine.core.numbering import round_name
-from hero_tui.session.labelling_round import Desk
+from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.text_line import clock, progress_bar, sparkline
 
@@ -116,24 +116,24 @@ def place(state: RunState, page: int, pages: int) -> Content:
     return Content.assemble(bar, f"page {page + 1}/{pages}")
 
 
-def tally(desk: Desk) -> Content:
+def tally(labelling_round: LabellingRound) -> Content:
     """What the marks of this round come to: in one style, since every mark sends it."""
-    if not desk.count:
+    if not labelling_round.count:
         return Content("")
-    marks = desk.session.marks
-    labelled = desk.count - marks.labels.count(None)
-    return Content(f"{len(marks.goods)} good, {labelled}/{desk.count} labelled")
+    marks = labelling_round.session.marks
+    labelled = labelling_round.count - marks.labels.count(None)
+    return Content(f"{len(marks.goods)} good, {labelled}/{labelling_round.count} labelled")
 
 
-def advice(state: RunState, desk: Desk) -> Content:
+def advice(state: RunState, labelling_round: LabellingRound) -> Content:
     """What to do now, when nothing else is to be said."""
     if state.finished is not None:
         return Content(f"The run has used its {state.labels} labels. Enter or Ctrl+Q leaves.")
-    if desk.submitted:
-        return Content.assemble((state.note or "Handed in. Look around meanwhile.", "$quiet"))
-    if desk.pictures and not state.rounds:
+    if labelling_round.submitted:
+        return Content.assemble((state.note or "Handed in. LabelStyle around meanwhile.", "$quiet"))
+    if labelling_round.pictures and not state.rounds:
         return Content.assemble(("Mark the good ones; Enter makes the rest bad.", "$quiet"))
-    if desk.pictures:
+    if labelling_round.pictures:
         last = state.rounds[-1]
         shown = last.labels + last.unlabelled
         if last.good >= ENOUGH * shown:

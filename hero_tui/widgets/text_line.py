@@ -10,13 +10,13 @@ from textual.widget import Widget
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-class Line(Widget):
+class TextLine(Widget):
     """One row with something at its left and something at its right.
 
     Showing something new repaints this row and lays nothing out, so no picture is ever sent again.
     """
 
-    DEFAULT_CSS = "Line { height: 1; width: 1fr; }"
+    DEFAULT_CSS = "TextLine { height: 1; width: 1fr; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

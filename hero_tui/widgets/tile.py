@@ -15,14 +15,14 @@ from textual.strip import Strip
 from textual.style import Style
 
 from hero_tui.graphics.painter import Box, Drawing
-from hero_tui.session.label_style import Look
-from hero_tui.widgets.static_widgets import Ground, Still
+from hero_tui.session.label_style import LabelStyle
+from hero_tui.widgets.static_widgets import BlankWidget, StaticWidget
 
 ROOMY_CAPTION = 10
 """Cells from which a caption has space around its letter."""
 
 
-class Picture(Ground):
+class Picture(BlankWidget):
     """A drawing on a plain ground; a dot in the middle until there is one."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -69,7 +69,7 @@ class Picture(Ground):
         return lines
 
 
-class Caption(Still):
+class Caption(StaticWidget):
     """The tile's key and its mark, in the style that the page has for it.
 
     A style sheet of its own would be gone through again for each of them, whenever a page turns.
@@ -78,12 +78,12 @@ class Caption(Still):
     def __init__(self) -> None:
         super().__init__()
         self._key = ""
-        self.look, self.pointed = Look.PENDING, False
+        self.label_style, self.pointed = LabelStyle.PENDING, False
 
-    def show(self, key: str, look: Look, *, pointed: bool = False) -> None:
+    def show(self, key: str, label_style: LabelStyle, *, pointed: bool = False) -> None:
         """Replace key and mark, repainting this row only; `pointed`: the cursor is here."""
-        if (key, look, pointed) != (self._key, self.look, self.pointed):
-            self._key, self.look, self.pointed = key, look, pointed
+        if (key, label_style, pointed) != (self._key, self.label_style, self.pointed):
+            self._key, self.label_style, self.pointed = key, label_style, pointed
             self.repaint()
 
     @property
@@ -91,20 +91,20 @@ class Caption(Still):
         """Key, shape and word, as wide as the caption."""
         width = self.size.width
         key = f" {self._key} " if width >= ROOMY_CAPTION else self._key
-        return f"{key} {self.look.words}".ljust(width)[:width]
+        return f"{key} {self.label_style.words}".ljust(width)[:width]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """One style and one piece: this is what every mark sends."""
         return [self.line_of(self.text, self._style()).crop(*crop.column_span)] * crop.height
 
     def _style(self) -> Style | None:
-        if self.sheet is None:
+        if self.repaint_group is None:
             return None
-        style = self.sheet.get_visual_style(self.look.style)
+        style = self.repaint_group.get_visual_style(self.label_style.component)
         return style + Style(bold=True, italic=False, reverse=True) if self.pointed else style
 
 
-class Tile(Ground):
+class Tile(BlankWidget):
     """One place of the page.
 
     It knows its place; which picture is there is the screen's business.

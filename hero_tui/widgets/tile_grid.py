@@ -12,23 +12,23 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.widget import Widget
 
 from hero_tui.graphics.grid_geometry import Grid
-from hero_tui.session.label_style import Look
-from hero_tui.widgets.static_widgets import Ground, Sheet
+from hero_tui.session.label_style import LabelStyle
+from hero_tui.widgets.static_widgets import BlankWidget, RepaintGroup
 from hero_tui.widgets.tile import Tile
 
 
-class Table(Container, Ground):
+class PictureArea(Container, BlankWidget):
     """Where the page lies."""
 
 
-class Row(Horizontal, Ground):
+class Row(Horizontal, BlankWidget):
     """A row of tiles."""
 
 
-class TileGrid(Vertical, Sheet):
+class TileGrid(Vertical, RepaintGroup):
     """Tiles for one geometry; a resize makes another TileGrid."""
 
-    COMPONENT_CLASSES = {look.style for look in Look}  # noqa: RUF012 - as Textual has it
+    COMPONENT_CLASSES = {style.component for style in LabelStyle}  # noqa: RUF012 - as Textual has it
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()

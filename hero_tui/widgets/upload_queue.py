@@ -10,7 +10,7 @@ from textual.app import App
 
 from hero_engine.core.errors import HeroError
 from hero_tui.graphics.painter import Box, Drawing, Painter
-from hero_tui.graphics.picture_encoder import Studio
+from hero_tui.graphics.picture_encoder import PictureEncoder
 from hero_tui.terminal.driver import HeroDriver
 from hero_tui.widgets.tile import Picture
 
@@ -33,12 +33,12 @@ LAYOUT_POLL, LAYOUT_POLLS = 0.01, 100
 Want = tuple[Picture, Path, Box]
 
 
-class Easel:
+class UploadQueue:
     """A queue of pictures to draw, one after another, the first asked first drawn."""
 
     def __init__(self, app: App[int], painter: Painter) -> None:
         self._app = app
-        self._studio = Studio(painter, self.forget)
+        self._encoder = PictureEncoder(painter, self.forget)
         self._queue: asyncio.Queue[Want] = asyncio.Queue()
         self._sent: set[str] = set()
         self._answered = asyncio.Event()
@@ -53,7 +53,7 @@ class Easel:
         """
         if not picture.want(path, box) or path is None:
             return
-        known = self._studio.known(path, box)
+        known = self._encoder.known(path, box)
         if known is not None and self._is_sent(known):
             picture.show(known)
         else:
@@ -80,11 +80,11 @@ class Easel:
 
     def farewell(self) -> str:
         """What frees everything, for the end of the app."""
-        return "".join(drawing.forget for drawing in self._studio.held())
+        return "".join(drawing.forget for drawing in self._encoder.held())
 
     def close(self) -> None:
         """Draw nothing more."""
-        self._studio.close()
+        self._encoder.close()
 
     async def idle(self) -> None:
         """Wait until everything wanted so far is drawn."""
@@ -117,7 +117,7 @@ class Easel:
         return picture.wanted == (path, box)
 
     async def _draw(self, wants: list[Want]) -> None:
-        drawings = await self._studio.drawings([(path, box) for _, path, box in wants])
+        drawings = await self._encoder.drawings([(path, box) for _, path, box in wants])
         for (picture, path, box), drawing in zip(wants, drawings, strict=True):
             if isinstance(drawing, HeroError):
                 self._app.log.warning(drawing.message)

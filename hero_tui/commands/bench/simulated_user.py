@@ -12,7 +12,7 @@ from typing import Protocol
 
 from hero_engine.core.errors import HeroError
 from hero_engine.labelling.simulated import PAGE
-from hero_tui.session.labelling_round import Desk
+from hero_tui.session.labelling_round import LabellingRound
 
 SHORTEST_LOOK, LONGEST = 0.05, 600
 
@@ -122,9 +122,18 @@ class Person:
     """
 
     def __init__(
-        self, desk: Desk, room: Room, verdict: Callable[[Path], Verdict], tempo: Tempo
+        self,
+        labelling_round: LabellingRound,
+        room: Room,
+        verdict: Callable[[Path], Verdict],
+        tempo: Tempo,
     ) -> None:
-        self.desk, self.room, self.verdict, self.tempo = desk, room, verdict, tempo
+        self.labelling_round, self.room, self.verdict, self.tempo = (
+            labelling_round,
+            room,
+            verdict,
+            tempo,
+        )
         self.sitting = Sitting()
 
     def sit(self, rounds: int, batch: int) -> Sitting:
@@ -132,31 +141,31 @@ class Person:
         for round in range(rounds):
             if round:
                 self._hand_in()
-            self.desk.open_round(round, batch)
+            self.labelling_round.open_round(round, batch)
             self._label()
         self.sitting.end = self.room.now()
         return self.sitting
 
     def _label(self) -> None:
-        """Every picture of the round on the desk, page by page, and its best."""
-        session, likely = self.desk.session, dict[int, float]()
-        for image in range(self.desk.count):
+        """Every picture of the round, page by page, and its best."""
+        session, likely = self.labelling_round.session, dict[int, float]()
+        for image in range(self.labelling_round.count):
             good, chance = self._look(image)
             if good:
                 likely[image] = chance
                 session.toggle_good(image)
-            if image + 1 == self.desk.count and likely:
+            if image + 1 == self.labelling_round.count and likely:
                 session.name_best(max(likely, key=likely.__getitem__))
-            if (image + 1) % PAGE == 0 or image + 1 == self.desk.count:
+            if (image + 1) % PAGE == 0 or image + 1 == self.labelling_round.count:
                 session.commit(range(image - image % PAGE, image + 1))
 
     def _look(self, image: int) -> Verdict:
         """Wait until the picture is there, and look at it for as long as that takes."""
         begun = self.room.now()
-        path = self.room.picture(self.desk.round, image)
+        path = self.room.picture(self.labelling_round.round, image)
         there = self.room.now()
         self.sitting.waits.append((begun, there))
-        self.desk.add(image, path)
+        self.labelling_round.add(image, path)
         verdict = self.verdict(path)
         self.room.spend(there + self.tempo.a_picture)
         return verdict
@@ -165,5 +174,5 @@ class Person:
         begun = self.room.now()
         self.room.spend(begun + self.tempo.grace)
         self.sitting.graces.append((begun, self.room.now()))
-        self.desk.submit()
-        self.room.hand_in(self.desk.round)
+        self.labelling_round.submit()
+        self.room.hand_in(self.labelling_round.round)

@@ -32,7 +32,7 @@ from hero_engine.runtime.engine_thread import EngineWorker
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.commands.bench.simulated_user import Person, Sitting, Tempo, Verdict
-from hero_tui.session.labelling_round import Desk
+from hero_tui.session.labelling_round import LabellingRound
 
 if TYPE_CHECKING:
     from hero_engine.embedded.judge import Judge
@@ -189,7 +189,7 @@ def sit(settings: Settings, task: Task, tempo: Tempo, *, real_time: bool = False
         room = EngineRoom(eyes.read, real_time=real_time)
         worker = EngineWorker(run, room.hear, labeller=room)
         with Journal(run.journal_path) as journal:
-            person = Person(Desk(journal, run.path), room, eyes.verdict, tempo)
+            person = Person(LabellingRound(journal, run.path), room, eyes.verdict, tempo)
             worker.start()
             try:
                 person.sit(settings.rounds, settings.batch)

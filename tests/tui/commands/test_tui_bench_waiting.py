@@ -16,7 +16,7 @@ from hero_tui.cli import run_command
 from hero_tui.commands.bench.bench_waiting import facts, rows
 from hero_tui.commands.bench.simulated_user import Person, Sitting, Tempo
 from hero_tui.commands.bench.timed_session import EngineRoom
-from hero_tui.session.labelling_round import Desk
+from hero_tui.session.labelling_round import LabellingRound
 
 CHANCES = (0.2, 0.7, 0.9, 0.6)
 """Of the pictures of a round; above a half they are good."""
@@ -73,7 +73,7 @@ def verdict(path: Path) -> tuple[bool, float]:
 
 def sat(journal: Journal, room: PaperRoom, *, grace: float = 3.0) -> Sitting:
     """Two rounds of four pictures, 2 s each."""
-    person = Person(Desk(journal, Path()), room, verdict, Tempo(2.0, grace))
+    person = Person(LabellingRound(journal, Path()), room, verdict, Tempo(2.0, grace))
     sitting = person.sit(2, 4)
     sitting.doings = DOINGS
     return sitting

@@ -22,12 +22,18 @@ from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.gallery_screen import GalleryScreen
 from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
-from hero_tui.session.label_style import Look
+from hero_tui.session.label_style import LabelStyle
 from hero_tui.widgets.line_chart import Chart
-from hero_tui.widgets.text_line import Line
+from hero_tui.widgets.text_line import TextLine
 
 BATCH = 16
-GOOD, BEST, BAD, OPEN, SKIPPED = Look.GOOD, Look.BEST, Look.BAD, Look.OPEN, Look.SKIPPED
+GOOD, BEST, BAD, OPEN, SKIPPED = (
+    LabelStyle.GOOD,
+    LabelStyle.BEST,
+    LabelStyle.BAD,
+    LabelStyle.OPEN,
+    LabelStyle.SKIPPED,
+)
 
 
 @asynccontextmanager
@@ -54,18 +60,18 @@ async def labelling(
         yield app, engine, pilot
 
 
-def looks(app: HeroApp) -> list[Look]:
-    """Of all pictures, by the desk."""
-    return [app.desk.look(image) for image in range(BATCH)]
+def label_styles(app: HeroApp) -> list[LabelStyle]:
+    """Of all pictures of the round."""
+    return [app.labelling_round.style_of(image) for image in range(BATCH)]
 
 
-def captions(app: HeroApp) -> list[Look]:
+def captions(app: HeroApp) -> list[LabelStyle]:
     assert app.labelling.tiles is not None
-    return [tile.caption.look for tile in app.labelling.tiles.tiles]
+    return [tile.caption.label_style for tile in app.labelling.tiles.tiles]
 
 
 def notice(app: HeroApp) -> str:
-    return app.labelling.query_one("#notice", Line).text
+    return app.labelling.query_one("#notice", TextLine).text
 
 
 def journalled(run_dir: Path) -> tuple[bool | None, ...]:
@@ -76,9 +82,9 @@ def journalled(run_dir: Path) -> tuple[bool | None, ...]:
 async def test_a_skipped_tile_and_the_rest_of_a_skipped_page_have_no_label(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         await pilot.press("w", "ctrl+d", "e", "enter")
-        assert looks(app)[:8] == [BAD, SKIPPED, GOOD, *[BAD] * 5]
+        assert label_styles(app)[:8] == [BAD, SKIPPED, GOOD, *[BAD] * 5]
         await pilot.press("S", "ctrl+l")
-        assert looks(app)[8:] == [*[SKIPPED] * 5, BEST, *[SKIPPED] * 2]
+        assert label_styles(app)[8:] == [*[SKIPPED] * 5, BEST, *[SKIPPED] * 2]
         assert engine.commands == [SubmitLabels(0)]
     expected = [False, None, True, *[False] * 5, *[None] * 5, True, None, None]
     assert journalled(tmp_path) == tuple(expected)
@@ -89,33 +95,33 @@ async def test_a_range_goes_from_the_last_mark_to_the_next_letter(tmp_path: Path
         await pilot.press("ctrl+r")
         assert "none yet" in notice(app)
         await pilot.press("w", "ctrl+r", "d")
-        assert looks(app)[:8] == [OPEN, *[GOOD] * 6, OPEN]
-        assert captions(app) == looks(app)[:8]
+        assert label_styles(app)[:8] == [OPEN, *[GOOD] * 6, OPEN]
+        assert captions(app) == label_styles(app)[:8]
         await pilot.press("ctrl+z")
-        assert looks(app)[:8] == [OPEN, GOOD, *[OPEN] * 6]
+        assert label_styles(app)[:8] == [OPEN, GOOD, *[OPEN] * 6]
         await pilot.press("ctrl+r", "right", "q")
-        assert looks(app) == [OPEN, *[GOOD] * 8, *[OPEN] * 7]
+        assert label_styles(app) == [OPEN, *[GOOD] * 8, *[OPEN] * 7]
 
 
 async def test_invert_turns_the_page_around_in_one_step(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, _, pilot):
         await pilot.press("w", "r", "ctrl+d", "ctrl+e")
-        assert looks(app) == [GOOD, OPEN, GOOD, SKIPPED, *[GOOD] * 4, *[OPEN] * 8]
+        assert label_styles(app) == [GOOD, OPEN, GOOD, SKIPPED, *[GOOD] * 4, *[OPEN] * 8]
         await pilot.press("ctrl+z")
-        assert looks(app)[:4] == [OPEN, GOOD, OPEN, SKIPPED]
+        assert label_styles(app)[:4] == [OPEN, GOOD, OPEN, SKIPPED]
 
 
 async def test_a_cursor_moves_over_pages_and_marks(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, _, pilot):
         await pilot.press("tab", "l", "x", "j", "space", "down", "b")
         assert app.labelling.page == 1
-        assert looks(app) == [OPEN, GOOD, *[OPEN] * 3, GOOD, *[OPEN] * 3, BEST, *[OPEN] * 6]
+        assert label_styles(app) == [OPEN, GOOD, *[OPEN] * 3, GOOD, *[OPEN] * 3, BEST, *[OPEN] * 6]
         await pilot.press("q", "right", "s", "k", "h", "r")
         assert app.labelling.pages.here == 5
-        assert looks(app)[5:11] == [OPEN, OPEN, OPEN, OPEN, OPEN, OPEN]
+        assert label_styles(app)[5:11] == [OPEN, OPEN, OPEN, OPEN, OPEN, OPEN]
         await pilot.press("tab", "q", "left")
         assert app.labelling.page == 1
-        assert looks(app)[0] is GOOD
+        assert label_styles(app)[0] is GOOD
 
 
 async def test_the_cursors_tile_is_told_by_its_caption(tmp_path: Path) -> None:
@@ -132,11 +138,11 @@ async def test_verdicts_in_the_zoom_bring_the_next_picture(tmp_path: Path) -> No
         await pilot.press("space", "g", "x", "b", "s")
         assert isinstance(app.screen, ZoomScreen)
         assert app.screen.image == 4
-        assert looks(app)[:5] == [GOOD, BAD, BEST, SKIPPED, OPEN]
+        assert label_styles(app)[:5] == [GOOD, BAD, BEST, SKIPPED, OPEN]
         await pilot.press("ctrl+z")
-        assert (app.screen.image, looks(app)[3]) == (3, OPEN)
+        assert (app.screen.image, label_styles(app)[3]) == (3, OPEN)
         await pilot.press("a", "g", "g")
-        assert (app.screen.image, looks(app)[3]) == (3, OPEN)
+        assert (app.screen.image, label_styles(app)[3]) == (3, OPEN)
         await pilot.press("left", "left", "left", "left", "a", "g")
         assert app.screen.image == 15
         await pilot.press("escape")
@@ -153,7 +159,7 @@ async def test_comparing_finds_the_best_in_k_minus_1_keys(tmp_path: Path) -> Non
         assert (app.screen.tournament.best, app.screen.tournament.challenger) == (5, 1)
         await pilot.press("right", "left", "right")
         assert app.screen is app.labelling
-        assert looks(app)[:8] == [OPEN, GOOD, GOOD, OPEN, OPEN, GOOD, OPEN, BEST]
+        assert label_styles(app)[:8] == [OPEN, GOOD, GOOD, OPEN, OPEN, GOOD, OPEN, BEST]
 
 
 async def test_a_decision_can_be_made_again_and_leaving_keeps_the_best_so_far(
@@ -161,15 +167,15 @@ async def test_a_decision_can_be_made_again_and_leaving_keeps_the_best_so_far(
 ) -> None:
     async with labelling(tmp_path) as (app, _, pilot):
         await pilot.press("q", "w", "e", "ctrl+k", "right")
-        assert app.desk.session.marks.best == 1
+        assert app.labelling_round.session.marks.best == 1
         await pilot.press("up")
-        assert app.desk.session.marks.best is None
+        assert app.labelling_round.session.marks.best is None
         await pilot.press("left", "escape")
-        assert app.desk.session.marks.best == 0
+        assert app.labelling_round.session.marks.best == 0
         await pilot.press("ctrl+k")
         assert app.labelling.tiles is not None
         await pilot.click("#right-picture")
-        assert app.desk.session.marks.best == 1
+        assert app.labelling_round.session.marks.best == 1
 
 
 async def test_a_round_can_be_taken_back_until_learning_starts(tmp_path: Path) -> None:
@@ -178,7 +184,7 @@ async def test_a_round_can_be_taken_back_until_learning_starts(tmp_path: Path) -
         assert "takes it back" in notice(app)
         assert engine.commands == []
         await pilot.press("ctrl+z")
-        assert looks(app)[8:] == [OPEN] * 8
+        assert label_styles(app)[8:] == [OPEN] * 8
         await pilot.press("w", "enter")
         await pilot.press("left", "e")
         assert not app.labelling.closing
@@ -210,7 +216,7 @@ async def test_other_keys_do_the_same_and_the_old_ones_nothing(tmp_path: Path) -
     keys = keymap({"commit": ["ctrl+g"], "skip": ["f9"]}, tile_keys("azerty"))
     async with labelling(tmp_path, Preferences(UiSettings(grace=0), keys)) as (app, _, pilot):
         await pilot.press("z", "A", "w", "f9")
-        assert looks(app)[:2] == [SKIPPED, GOOD] or looks(app)[:2] == [BEST, SKIPPED]
+        assert label_styles(app)[:2] == [SKIPPED, GOOD] or label_styles(app)[:2] == [BEST, SKIPPED]
         await pilot.press("enter")
         assert app.labelling.page == 0
         await pilot.press("ctrl+g")
@@ -268,7 +274,7 @@ async def test_what_was_unusual_about_a_round_is_said_over_the_next(tmp_path: Pa
         engine.images(1, range(BATCH))
         await pilot.pause()
         assert notice(app).startswith(note)
-        status = app.labelling.query_one("#status", Line).text
+        status = app.labelling.query_one("#status", TextLine).text
         assert "good" not in status and "%" not in status
         await pilot.press("f2")
         await pilot.pause()
@@ -317,7 +323,7 @@ async def test_live_sizes_show_each_picture_in_its_place(
         await pilot.resize_terminal(*size)
         await pilot.pause()
         await pilot.pause()
-        await app.easel.idle()
+        await app.uploads.idle()
         tiles = app.labelling.tiles
         assert tiles is not None
         shown = app.labelling.images
@@ -325,5 +331,5 @@ async def test_live_sizes_show_each_picture_in_its_place(
         assert all(app.screen.region.contains_region(region) for region in regions)
         assert not any(a.overlaps(b) for a in regions for b in regions if a is not b)
         wanted = [tile.picture.wanted for tile in tiles.tiles[: len(shown)]]
-        assert [w and w[0] for w in wanted] == [app.desk.pictures[i] for i in shown]
+        assert [w and w[0] for w in wanted] == [app.labelling_round.pictures[i] for i in shown]
         assert captions(app)[2 - shown.start] is GOOD

@@ -45,7 +45,7 @@ def before(
         await play(engine, pilot)
         await pilot.press(*keys)
         await pilot.pause()
-        await app.easel.idle()
+        await app.uploads.idle()
         await pilot.pause()
 
     return run

@@ -1,4 +1,4 @@
-"""A round that is drawn ahead: it waits behind the one on the desk, and comes when that is done."""
+"""A round that is drawn ahead: it waits until the one being labelled is done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine, open_journal
-from test_tui_labelling import BATCH, labelling, line, looks, sampled
+from test_tui_labelling import BATCH, label_styles, labelling, line, sampled
 from textual.pilot import Pilot
 
 from hero_engine.core.events import SubmitLabels
@@ -14,7 +14,7 @@ from hero_engine.core.labels import Labels
 from hero_tui.app import HeroApp
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
-from hero_tui.session.label_style import Look
+from hero_tui.session.label_style import LabelStyle
 from hero_tui.terminal.attention import Attention
 
 
@@ -43,7 +43,7 @@ async def test_the_next_round_stays_behind_the_one_that_is_labelled(tmp_path: Pa
         await pilot.pause()
         assert "round 1 " in line(app, "status") and "drawing the next" in line(app, "status")
         await drawn_ahead(engine, pilot)
-        assert app.desk.round == 0 and looks(app)[1] is Look.GOOD
+        assert app.labelling_round.round == 0 and label_styles(app)[1] is LabelStyle.GOOD
         assert "round 1 " in line(app, "status") and "your turn" in line(app, "status")
 
 
@@ -53,8 +53,8 @@ async def test_it_is_there_at_once_and_labelled_while_the_model_learns(tmp_path:
         await drawn_ahead(engine, pilot)
         await hand_in(pilot)
         assert engine.commands == [SubmitLabels(0)]
-        assert app.desk.round == 1 and len(app.desk.pictures) == BATCH
-        assert set(looks(app)) == {Look.OPEN}
+        assert app.labelling_round.round == 1 and len(app.labelling_round.pictures) == BATCH
+        assert set(label_styles(app)) == {LabelStyle.OPEN}
         engine.phase(0, "training")
         engine.progress(0, "update", 1, 10)
         await pilot.pause()
@@ -63,7 +63,7 @@ async def test_it_is_there_at_once_and_labelled_while_the_model_learns(tmp_path:
         engine.finish_round(0, 1)
         engine.phase(1, "labelling")
         await pilot.pause()
-        assert (app.desk.round, app.desk.session.marks.goods) == (1, (0, 6))
+        assert (app.labelling_round.round, app.labelling_round.session.marks.goods) == (1, (0, 6))
         with open_journal(tmp_path) as book:
             assert book.labels(1, BATCH) == Labels(
                 tuple(True if i in (0, 6) else None for i in range(BATCH)), 6
@@ -77,11 +77,11 @@ async def test_what_is_missing_of_it_comes_as_it_is_made(tmp_path: Path) -> None
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot, pictures=4)
         await hand_in(pilot)
-        assert app.desk.round == 1
-        assert looks(app) == [Look.OPEN] * 4 + [Look.PENDING] * 4
+        assert app.labelling_round.round == 1
+        assert label_styles(app) == [LabelStyle.OPEN] * 4 + [LabelStyle.PENDING] * 4
         engine.images(1, range(4, BATCH))
         await pilot.pause()
-        assert looks(app) == [Look.OPEN] * 8
+        assert label_styles(app) == [LabelStyle.OPEN] * 8
 
 
 async def test_a_round_can_be_taken_back_before_the_next_one_comes(tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ async def test_a_round_can_be_taken_back_before_the_next_one_comes(tmp_path: Pat
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot)
         await hand_in(pilot)
-        assert app.desk.round == 0 and engine.commands == []
+        assert app.labelling_round.round == 0 and engine.commands == []
         await pilot.press("ctrl+z")
-        assert app.desk.round == 0 and not app.labelling.closing
+        assert app.labelling_round.round == 0 and not app.labelling.closing
         await pilot.press("enter", "enter")
         await pilot.pause()
-        assert app.desk.round == 1 and engine.commands == [SubmitLabels(0)]
+        assert app.labelling_round.round == 1 and engine.commands == [SubmitLabels(0)]
         await pilot.press("ctrl+z")
         assert "Nothing to undo" in line(app, "notice")
 
@@ -111,11 +111,11 @@ async def test_who_comes_back_finds_the_round_that_is_not_handed_in(tmp_path: Pa
         await hand_in(pilot)
         await pilot.press("e")
     async with labelling(tmp_path) as (app, engine, pilot):
-        assert app.desk.round == 1 and looks(app)[2] is Look.GOOD
+        assert app.labelling_round.round == 1 and label_styles(app)[2] is LabelStyle.GOOD
         engine.open(0)
         engine.phase(0, "training")
         await pilot.pause()
-        assert app.desk.round == 1 and looks(app)[2] is Look.GOOD
+        assert app.labelling_round.round == 1 and label_styles(app)[2] is LabelStyle.GOOD
 
 
 async def test_the_bell_rings_for_a_round_that_comes_not_for_one_that_is_there(
@@ -140,5 +140,5 @@ async def test_the_bell_rings_for_a_round_that_comes_not_for_one_that_is_there(
         assert rung == [0, 2]
 
     async with labelling(tmp_path) as (app, engine, pilot):
-        monkeypatch.setattr(Attention, "ring", lambda self: rung.append(app.desk.round))
+        monkeypatch.setattr(Attention, "ring", lambda self: rung.append(app.labelling_round.round))
         await play(app, engine, pilot)

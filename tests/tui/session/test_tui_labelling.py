@@ -20,8 +20,8 @@ from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.zoom_screen import ZoomScreen
-from hero_tui.session.label_style import Look
-from hero_tui.widgets.text_line import Line
+from hero_tui.session.label_style import LabelStyle
+from hero_tui.widgets.text_line import TextLine
 
 BATCH = 16
 
@@ -56,13 +56,13 @@ async def sampled(engine: FakeEngine, pilot: Pilot[int], round: int = 0) -> None
     await pilot.pause()
 
 
-def looks(app: HeroApp) -> list[Look]:
+def label_styles(app: HeroApp) -> list[LabelStyle]:
     assert app.labelling.tiles is not None
-    return [tile.caption.look for tile in app.labelling.tiles.tiles]
+    return [tile.caption.label_style for tile in app.labelling.tiles.tiles]
 
 
 def line(app: HeroApp, name: str) -> str:
-    return app.labelling.query_one(f"#{name}", Line).text
+    return app.labelling.query_one(f"#{name}", TextLine).text
 
 
 def journalled(run_dir: Path, round: int = 0, batch: int = BATCH) -> Labels:
@@ -74,10 +74,15 @@ async def test_two_pages_are_labelled_committed_and_handed_in(tmp_path: Path) ->
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("w", "S")
-        assert looks(app)[:6] == [Look.OPEN, Look.GOOD, *[Look.OPEN] * 3, Look.BEST]
+        assert label_styles(app)[:6] == [
+            LabelStyle.OPEN,
+            LabelStyle.GOOD,
+            *[LabelStyle.OPEN] * 3,
+            LabelStyle.BEST,
+        ]
         await pilot.press("enter")
         assert app.labelling.page == 1
-        assert looks(app) == [Look.OPEN] * 8
+        assert label_styles(app) == [LabelStyle.OPEN] * 8
         assert engine.commands == []
         await pilot.press("f", "enter")
         assert engine.commands == [SubmitLabels(0)]
@@ -93,7 +98,7 @@ async def test_pictures_that_were_there_before_the_screen_are_drawn(tmp_path: Pa
     async with labelling(tmp_path) as (_, engine, pilot):
         await sampled(engine, pilot)
     async with labelling(tmp_path) as (app, _, pilot):
-        await app.easel.idle()
+        await app.uploads.idle()
         assert app.labelling.tiles is not None
         assert all(tile.picture.drawing is not None for tile in app.labelling.tiles.tiles)
 
@@ -102,10 +107,10 @@ async def test_a_mark_is_in_the_journal_when_the_caption_shows_it(tmp_path: Path
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("e")
-        assert looks(app)[2] is Look.GOOD
+        assert label_styles(app)[2] is LabelStyle.GOOD
         assert journalled(tmp_path).good[2] is True
         await pilot.press("e")
-        assert looks(app)[2] is Look.OPEN
+        assert label_styles(app)[2] is LabelStyle.OPEN
         assert journalled(tmp_path).good[2] is None
 
 
@@ -114,13 +119,13 @@ async def test_undo_and_redo_go_across_pages_and_turn_to_them(tmp_path: Path) ->
         await sampled(engine, pilot)
         await pilot.press("q", "enter", "ctrl+z")
         assert app.labelling.page == 0
-        assert looks(app) == [Look.GOOD] + [Look.OPEN] * 7
+        assert label_styles(app) == [LabelStyle.GOOD] + [LabelStyle.OPEN] * 7
         await pilot.press("backspace")
-        assert looks(app) == [Look.OPEN] * 8
+        assert label_styles(app) == [LabelStyle.OPEN] * 8
         await pilot.press("backspace")
         assert "Nothing to undo" in line(app, "notice")
         await pilot.press("ctrl+y", "ctrl+y")
-        assert looks(app) == [Look.GOOD] + [Look.BAD] * 7
+        assert label_styles(app) == [LabelStyle.GOOD] + [LabelStyle.BAD] * 7
 
 
 async def test_pictures_can_be_labelled_while_others_are_still_drawn(tmp_path: Path) -> None:
@@ -130,14 +135,18 @@ async def test_pictures_can_be_labelled_while_others_are_still_drawn(tmp_path: P
         engine.images(0, range(4))
         engine.progress(0, "sample", 4, BATCH)
         await pilot.pause()
-        assert looks(app) == [Look.OPEN] * 4 + [Look.PENDING] * 4
+        assert label_styles(app) == [LabelStyle.OPEN] * 4 + [LabelStyle.PENDING] * 4
         await pilot.press("a", "w", "enter")
-        assert looks(app) == [Look.BAD, Look.GOOD, Look.BAD, Look.BAD] + [Look.PENDING] * 4
+        assert (
+            label_styles(app)
+            == [LabelStyle.BAD, LabelStyle.GOOD, LabelStyle.BAD, LabelStyle.BAD]
+            + [LabelStyle.PENDING] * 4
+        )
         assert "being drawn" in line(app, "notice")
         assert "4/16" in line(app, "criterion")
         engine.images(0, range(4, BATCH))
         await pilot.pause()
-        assert looks(app)[4:] == [Look.OPEN] * 4
+        assert label_styles(app)[4:] == [LabelStyle.OPEN] * 4
         assert "being drawn" not in line(app, "notice")
         await pilot.press("enter", "enter", "enter")
         assert engine.commands == [SubmitLabels(0)]
@@ -152,7 +161,7 @@ async def test_a_missing_best_is_asked_for_once(tmp_path: Path) -> None:
         assert "Which is the best?" in line(app, "notice")
         await pilot.press("enter")
         assert engine.commands == [SubmitLabels(0)]
-        assert looks(app)[6] is Look.BEST
+        assert label_styles(app)[6] is LabelStyle.BEST
     assert journalled(tmp_path, batch=8).best == 6
 
 
@@ -178,20 +187,20 @@ async def test_keys_answer_while_the_model_learns_and_labels_are_final(tmp_path:
         assert "final" in line(app, "notice")
         await pilot.press("pageup")
         assert app.labelling.page == 0
-        assert looks(app) == [Look.BEST] + [Look.BAD] * 7
+        assert label_styles(app) == [LabelStyle.BEST] + [LabelStyle.BAD] * 7
         await pilot.press("space")
         assert isinstance(app.screen, ZoomScreen)
     assert journalled(tmp_path).best == 0
 
 
-async def test_the_next_round_takes_the_desk_even_from_the_zoom(tmp_path: Path) -> None:
+async def test_the_next_round_opens_even_over_the_zoom(tmp_path: Path) -> None:
     async with labelling(tmp_path, batch=8) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("Q", "enter", "space", "?")
         engine.finish_round(0, good=1)
         await sampled(engine, pilot, round=1)
         assert app.screen is app.labelling
-        assert looks(app) == [Look.OPEN] * 8
+        assert label_styles(app) == [LabelStyle.OPEN] * 8
         assert "round 2" in line(app, "status")
         assert "12%" in line(app, "status")
 
@@ -201,7 +210,7 @@ async def test_zoom_marks_its_own_picture_and_leaves_to_its_page(tmp_path: Path)
         await sampled(engine, pilot)
         await pilot.press("f", "space", "right", "right", "b", "escape")
         assert app.labelling.page == 1
-        assert looks(app)[1] is Look.BEST
+        assert label_styles(app)[1] is LabelStyle.BEST
         await pilot.press("ctrl+z", "ctrl+z")
         assert app.labelling.page == 0
     assert journalled(tmp_path).good == (None,) * BATCH
@@ -218,12 +227,22 @@ async def test_a_resumed_app_shows_the_same_pictures_and_marks_and_can_undo_them
     async with labelling(tmp_path) as (app, engine, pilot):
         await pilot.pause()
         assert app.labelling.page == 1
-        assert looks(app)[4] is Look.GOOD
+        assert label_styles(app)[4] is LabelStyle.GOOD
         await pilot.press("left")
-        assert looks(app)[:4] == [Look.BAD, Look.GOOD, Look.BEST, Look.BAD]
+        assert label_styles(app)[:4] == [
+            LabelStyle.BAD,
+            LabelStyle.GOOD,
+            LabelStyle.BEST,
+            LabelStyle.BAD,
+        ]
         await pilot.press("ctrl+z", "ctrl+z")
         assert app.labelling.page == 0
-        assert looks(app)[:4] == [Look.OPEN, Look.GOOD, Look.BEST, Look.OPEN]
+        assert label_styles(app)[:4] == [
+            LabelStyle.OPEN,
+            LabelStyle.GOOD,
+            LabelStyle.BEST,
+            LabelStyle.OPEN,
+        ]
 
 
 async def test_a_round_that_was_handed_in_stays_handed_in_after_a_resume(tmp_path: Path) -> None:
@@ -262,24 +281,24 @@ async def test_a_flood_of_any_keys_is_harmless(tmp_path: Path) -> None:
         await pilot.press(
             "p", "[", "f5", "home", "ctrl+x", "é", "1", "!", "escape", "down", "insert"
         )
-        assert looks(app) == [Look.OPEN] * 8
+        assert label_styles(app) == [LabelStyle.OPEN] * 8
         await pilot.press(*["w"] * 15)
-        assert looks(app)[1] is Look.GOOD
+        assert label_styles(app)[1] is LabelStyle.GOOD
         await pilot.press("?", "w", "escape")
-        assert looks(app)[1] is Look.GOOD
+        assert label_styles(app)[1] is LabelStyle.GOOD
 
 
 async def test_a_smaller_terminal_keeps_the_picture_touched_last_in_sight(tmp_path: Path) -> None:
     async with labelling(tmp_path, size=(150, 48)) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("f")
-        marked = app.desk.session.marks.goods[0]
+        marked = app.labelling_round.session.marks.goods[0]
         await pilot.resize_terminal(60, 20)
         await pilot.pause()
         await pilot.pause()
         images = app.labelling.images
         assert marked in images
-        assert looks(app)[marked - images.start] is Look.GOOD
+        assert label_styles(app)[marked - images.start] is LabelStyle.GOOD
 
 
 @pytest.mark.parametrize("reason", ["budget", "rounds"])
@@ -305,7 +324,7 @@ async def test_a_finished_run_opened_again_still_shows_its_last_round(tmp_path: 
         engine.open(1)
         engine.deliver(Finished(str(tmp_path), 1, 8, "budget"))
         await pilot.pause()
-        assert looks(app) == [Look.BEST] + [Look.BAD] * 7
+        assert label_styles(app) == [LabelStyle.BEST] + [LabelStyle.BAD] * 7
 
 
 async def test_a_failed_engine_ends_the_app_with_its_code(tmp_path: Path) -> None:
@@ -323,7 +342,7 @@ async def test_without_colour_marks_are_grey_and_pictures_are_not(
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("w")
-        await app.easel.idle()
+        await app.uploads.idle()
         assert app.labelling.tiles is not None
         tile = app.labelling.tiles.tiles[1]
         assert "● good" in grounds(tile.caption)[0]
@@ -352,7 +371,7 @@ async def test_clicks_do_what_the_keys_do(tmp_path: Path) -> None:
         assert app.labelling.tiles is not None
         await pilot.click(app.labelling.tiles.tiles[3])
         await pilot.click(app.labelling.tiles.tiles[2], button=3)
-        assert looks(app)[2:4] == [Look.BEST, Look.GOOD]
+        assert label_styles(app)[2:4] == [LabelStyle.BEST, LabelStyle.GOOD]
 
 
 async def test_leaving_while_the_model_is_opened_waits_for_nothing(tmp_path: Path) -> None:

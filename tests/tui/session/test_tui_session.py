@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hero_engine.storage.journal import Journal, Mark
-from hero_tui.session.label_session import Session
+from hero_tui.session.label_session import LabelSession
 
 COUNT = 12
 PAGES = [range(0, 4), range(4, 8), range(8, 12), range(2, 6)]
@@ -35,7 +35,7 @@ keys = st.one_of(
 Key = tuple[str, object]
 
 
-def press(session: Session, key: Key) -> object:
+def press(session: LabelSession, key: Key) -> object:
     name, argument = key
     match name:
         case "undo" | "redo":
@@ -67,14 +67,14 @@ def forgetful(marks: Sequence[Mark], kind: str) -> None:
 def test_undoing_everything_returns_to_the_start_and_redoing_it_to_the_end(
     pressed: list[Key],
 ) -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for key in pressed:
         press(session, key)
     end = session.marks
     steps = 0
     while session.undo() is not None:
         steps += 1
-    assert session.marks == Session(COUNT, forgetful).marks
+    assert session.marks == LabelSession(COUNT, forgetful).marks
     for _ in range(steps):
         session.redo()
     assert session.marks == end
@@ -82,7 +82,7 @@ def test_undoing_everything_returns_to_the_start_and_redoing_it_to_the_end(
 
 @given(st.lists(keys, max_size=30), images)
 def test_a_tile_key_touches_its_own_picture_only(pressed: list[Key], image: int) -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for key in pressed:
         press(session, key)
     before = session.labels
@@ -98,7 +98,7 @@ def test_a_tile_key_touches_its_own_picture_only(pressed: list[Key], image: int)
 def test_a_commit_makes_the_unmarked_of_its_page_bad_and_nothing_else(
     pressed: list[Key], page: range
 ) -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for key in pressed:
         press(session, key)
     before, skipped = session.labels, session.marks.skipped
@@ -124,11 +124,11 @@ def test_the_journal_tells_the_same_and_a_resumed_session_goes_on_as_if_never_le
         def record(marks: Sequence[Mark], kind: str) -> None:
             journal.mark(3, marks, source="person", kind=kind)
 
-        session = Session(COUNT, record)
+        session = LabelSession(COUNT, record)
         for key in before:
             press(session, key)
         assert journal.labels(3, COUNT) == session.labels
-        resumed = Session.resumed(COUNT, forgetful, journal.history(3))
+        resumed = LabelSession.resumed(COUNT, forgetful, journal.history(3))
         assert resumed.marks == session.marks
         for key in after:
             assert press(resumed, key) == press(session, key)
@@ -140,7 +140,7 @@ def test_a_step_that_the_journal_refuses_does_not_happen() -> None:
     def full(marks: Sequence[Mark], kind: str) -> None:
         raise OSError("no space left on device")
 
-    session = Session(COUNT, full)
+    session = LabelSession(COUNT, full)
     with pytest.raises(OSError, match="no space"):
         session.toggle_good(2)
     assert session.label(2) is None
@@ -148,7 +148,7 @@ def test_a_step_that_the_journal_refuses_does_not_happen() -> None:
 
 
 def test_good_again_on_a_committed_page_is_bad_and_elsewhere_unmarked() -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     session.toggle_good(0)
     session.toggle_good(5)
     session.commit(range(4))
@@ -161,7 +161,7 @@ def test_good_again_on_a_committed_page_is_bad_and_elsewhere_unmarked() -> None:
 @given(st.lists(keys, max_size=30), keys)
 def test_no_key_touches_a_picture_it_does_not_name(pressed: list[Key], key: Key) -> None:
     """But for best, of which there is one, and which what becomes the best takes away."""
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for each in pressed:
         press(session, each)
     name, argument = key
@@ -185,7 +185,7 @@ def test_no_key_touches_a_picture_it_does_not_name(pressed: list[Key], key: Key)
 
 @given(st.lists(keys, max_size=40))
 def test_marks_are_always_of_one_piece(pressed: list[Key]) -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for key in pressed:
         press(session, key)
         marks = session.marks
@@ -199,7 +199,7 @@ def test_marks_are_always_of_one_piece(pressed: list[Key]) -> None:
 @given(st.lists(keys, max_size=30), st.sampled_from(PAGES))
 def test_inverting_twice_changes_no_label(pressed: list[Key], page: range) -> None:
     """But what was bad before its page was committed is then without a label."""
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for key in pressed:
         press(session, key)
     session.commit(list(page))
@@ -211,7 +211,7 @@ def test_inverting_twice_changes_no_label(pressed: list[Key], page: range) -> No
 
 
 def test_a_skipped_picture_stays_without_a_label_when_its_page_is_committed() -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     session.toggle_good(1)
     session.toggle_skip(0)
     session.toggle_skip(1)
@@ -229,7 +229,7 @@ def test_a_skipped_picture_stays_without_a_label_when_its_page_is_committed() ->
 
 def test_what_changes_nothing_is_no_step() -> None:
     recorded: list[str] = []
-    session = Session(COUNT, lambda marks, kind: recorded.append(kind))
+    session = LabelSession(COUNT, lambda marks, kind: recorded.append(kind))
     session.say_bad(3)
     session.say_bad(3)
     session.invert([])
@@ -239,7 +239,7 @@ def test_what_changes_nothing_is_no_step() -> None:
 
 
 def test_the_first_good_is_the_first_marked_not_the_first_shown() -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for image in (7, 2, 9):
         session.toggle_good(image)
     session.name_first_good()
@@ -247,7 +247,7 @@ def test_the_first_good_is_the_first_marked_not_the_first_shown() -> None:
 
 
 def test_pictures_that_do_not_exist_cannot_be_marked() -> None:
-    session = Session(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful)
     for bad in (-1, COUNT):
         with pytest.raises(IndexError, match=str(bad)):
             session.toggle_good(bad)

@@ -18,8 +18,8 @@ from hero_tui.app import HeroApp
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
-from hero_tui.session.label_style import Look
-from hero_tui.widgets.text_line import Line
+from hero_tui.session.label_style import LabelStyle
+from hero_tui.widgets.text_line import TextLine
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def notice(app: HeroApp) -> str:
-    return app.labelling.query_one("#notice", Line).text
+    return app.labelling.query_one("#notice", TextLine).text
 
 
 async def sampled(engine: FakeEngine, pilot: Pilot[int]) -> None:
@@ -57,13 +57,13 @@ async def test_a_step_that_cannot_be_written_does_not_happen(
     async with app.run_test(size=(80, 24)) as pilot:
         await sampled(engine, pilot)
         await pilot.press("e", "E", "ctrl+z")
-        before = app.desk.session.marks
+        before = app.labelling_round.session.marks
         with full_disk(monkeypatch):
             await pilot.press(key)
             assert notice(app).startswith("Not marked: cannot write journal.db: disk is full")
-            assert app.desk.session.marks == before and not app.desk.submitted
+            assert app.labelling_round.session.marks == before and not app.labelling_round.submitted
         await pilot.press(key)
-        assert app.desk.session.marks != before
+        assert app.labelling_round.session.marks != before
 
 
 async def test_a_round_that_cannot_be_handed_in_can_be_later(
@@ -79,9 +79,9 @@ async def test_a_round_that_cannot_be_handed_in_can_be_later(
         with full_disk(monkeypatch):
             await pilot.press("enter")
             assert "disk is full" in notice(app)
-            assert not app.desk.submitted and engine.commands == []
+            assert not app.labelling_round.submitted and engine.commands == []
         await pilot.press("enter")
-        assert app.desk.submitted and engine.commands == [SubmitLabels(0)]
+        assert app.labelling_round.submitted and engine.commands == [SubmitLabels(0)]
 
 
 async def test_what_the_engine_mended_is_said_and_stays_when_the_round_opens(
@@ -95,4 +95,4 @@ async def test_what_the_engine_mended_is_said_and_stays_when_the_round_opens(
         engine.phase(0, "sampling")
         await pilot.pause()
         assert notice(app).startswith("checkpoints/r003 is damaged")
-        assert app.desk.look(0) == Look.PENDING
+        assert app.labelling_round.style_of(0) == LabelStyle.PENDING

@@ -1,4 +1,4 @@
-"""The lines of text: what the status line leaves out first, charts, pace, title and bell."""
+"""The lines of text: what the status line leaves out first, charts, rate, title and bell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hero_engine.core.events import PhaseStarted, Progress, RoundFinished
 from hero_tui.screens.progress_screen import charts
-from hero_tui.session.labelling_pace import Pace
+from hero_tui.session.labelling_rate import LabellingRate
 from hero_tui.session.past_rounds import rows_shown, window
 from hero_tui.session.run_state import RunState
 from hero_tui.terminal.attention import GIVE_TITLE_BACK, KEEP_TITLE, Attention
@@ -57,20 +57,20 @@ def test_the_status_line_fits_and_keeps_the_phase_longest(width: int) -> None:
 
 def test_pace_counts_only_the_minutes_of_labelling() -> None:
     now = [0.0]
-    pace = Pace(lambda: now[0])
-    pace.worked()
-    assert pace.per_minute is None
+    rate = LabellingRate(lambda: now[0])
+    rate.worked()
+    assert rate.per_minute is None
     for _ in range(6):
         now[0] += 5
-        pace.worked(4)
-    assert pace.per_minute == pytest.approx(48)
+        rate.worked(4)
+    assert rate.per_minute == pytest.approx(48)
     now[0] += 3600
-    pace.worked(0)
-    assert pace.per_minute == pytest.approx(24 / 50 * 60)
-    pace.rest()
+    rate.worked(0)
+    assert rate.per_minute == pytest.approx(24 / 50 * 60)
+    rate.rest()
     now[0] += 3600
-    pace.worked(0)
-    assert pace.per_minute == pytest.approx(24 / 50 * 60)
+    rate.worked(0)
+    assert rate.per_minute == pytest.approx(24 / 50 * 60)
 
 
 def test_title_and_bell_are_written_and_taken_back() -> None:

@@ -23,7 +23,7 @@ from hero_tui.graphics.sixel import SixelPainter
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.terminal.driver import HeroDriver
 from hero_tui.widgets.tile import Picture
-from hero_tui.widgets.upload_queue import FLIGHT, LARGEST_FLIGHT, Easel
+from hero_tui.widgets.upload_queue import FLIGHT, LARGEST_FLIGHT, UploadQueue
 
 BOX = Box(17, 9)
 UPLOAD = 5_000
@@ -48,9 +48,9 @@ async def test_no_picture_is_encoded_on_the_event_loop(tmp_path: Path) -> None:
         engine.phase(0, "sampling")
         engine.images(0, range(16))
         await pilot.pause()
-        await app.easel.idle()
+        await app.uploads.idle()
         await pilot.press("space")
-        await app.easel.idle()
+        await app.uploads.idle()
     assert len(painter.threads) == 1
     assert threading.get_ident() not in painter.threads
 
@@ -58,8 +58,8 @@ async def test_no_picture_is_encoded_on_the_event_loop(tmp_path: Path) -> None:
 class SlowDriver(HeroDriver):
     """Counts what is on its way over a link of so many bytes a second."""
 
-    def __init__(self, easel: Easel, pace: float) -> None:
-        self.easel, self.pace = easel, pace
+    def __init__(self, uploads: UploadQueue, pace: float) -> None:
+        self.uploads, self.pace = uploads, pace
         self.on_the_way, self.most, self.sent = 0, 0, 0
 
     def write(self, data: str) -> None:
@@ -72,7 +72,7 @@ class SlowDriver(HeroDriver):
 
     def _answer(self) -> None:
         self.on_the_way = 0
-        self.easel.drawn()
+        self.uploads.drawn()
 
 
 class HeavyPainter:
@@ -90,7 +90,7 @@ class HeavyPainter:
 
 
 class StandIn:
-    """As much of an app as an easel needs."""
+    """As much of an app as an upload queue needs."""
 
     def __init__(self) -> None:
         self._driver: SlowDriver | None = None
@@ -120,15 +120,15 @@ async def test_only_so_many_bytes_are_on_their_way(
     tmp_path: Path, pace: float, least: int, most: int
 ) -> None:
     app = StandIn()
-    easel = Easel(app, HeavyPainter())  # type: ignore[arg-type]
-    driver = app._driver = SlowDriver(easel, pace)
+    uploads = UploadQueue(app, HeavyPainter())  # type: ignore[arg-type]
+    driver = app._driver = SlowDriver(uploads, pace)
     pictures = [Placed() for _ in range(20)]
     for index, picture in enumerate(pictures):
         path = tmp_path / f"{index}.png"
         Image.new("RGB", (8, 8)).save(path)
-        easel.want(picture, path, BOX)
-    work = asyncio.create_task(easel.work())
-    await asyncio.wait_for(easel.idle(), 20)
+        uploads.want(picture, path, BOX)
+    work = asyncio.create_task(uploads.work())
+    await asyncio.wait_for(uploads.idle(), 20)
     work.cancel()
     assert driver.sent == len(pictures)
     assert least <= driver.most <= most
@@ -137,14 +137,14 @@ async def test_only_so_many_bytes_are_on_their_way(
 
 async def test_a_file_that_is_no_picture_does_not_hold_up_the_others(tmp_path: Path) -> None:
     app = StandIn()
-    easel = Easel(app, HeavyPainter())  # type: ignore[arg-type]
+    uploads = UploadQueue(app, HeavyPainter())  # type: ignore[arg-type]
     pictures = [Placed(), Placed()]
     (tmp_path / "0.png").write_text("not a picture")
     Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
     for index, picture in enumerate(pictures):
-        easel.want(picture, tmp_path / f"{index}.png", BOX)
-    work = asyncio.create_task(easel.work())
-    await asyncio.wait_for(easel.idle(), 20)
+        uploads.want(picture, tmp_path / f"{index}.png", BOX)
+    work = asyncio.create_task(uploads.work())
+    await asyncio.wait_for(uploads.idle(), 20)
     work.cancel()
     assert [picture.drawing is None for picture in pictures] == [True, False]
 

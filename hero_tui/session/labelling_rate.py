@@ -12,7 +12,7 @@ ENOUGH = 5.0
 """Seconds before the figure means something."""
 
 
-class Pace:
+class LabellingRate:
     """Told of every key that marks, and of pages as they are committed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
