@@ -18,7 +18,7 @@ PHASES = ("sampling", "labelling", "training", "done")
 
 @dataclass(frozen=True)
 class SubmitLabels:
-    """The labels of this round are in the journal, complete."""
+    """The labels of this round are in the journal, and the journal has it as submitted."""
 
     round: int
 

@@ -37,19 +37,18 @@ class Labeller(Protocol):
 
 
 class QueueLabeller:
-    """A person: the app writes marks into the journal itself, and sends SubmitLabels when done."""
+    """A person: the app writes the marks and the submission into the journal, then sends
+    SubmitLabels. Only the app writes there, so the time of a submission is written once.
+    """
 
     def __init__(self, inbox: queue.SimpleQueue[Command]) -> None:
         self._inbox = inbox
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Wait for the round to be submitted; commands for other rounds are old."""
+        """Wait until the journal has the round as submitted. StopRequested on Stop."""
         while not journal.submitted(round):
-            command = self._inbox.get()
-            if isinstance(command, Stop):
+            if isinstance(self._inbox.get(), Stop):
                 raise StopRequested
-            if command.round == round:
-                journal.submit(round)
 
 
 class JudgeLabeller:

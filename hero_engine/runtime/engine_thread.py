@@ -13,7 +13,9 @@ import sqlite3
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hero_engine.core.errors import ExitCode, HeroError, StopRequested, is_memory_short
@@ -21,7 +23,7 @@ from hero_engine.core.events import Command, Event, Failed, Finished, Stop
 from hero_engine.labelling.annotators import Labeller, QueueLabeller
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.progress_reports import Deliver, Reporter
+from hero_engine.training.progress_reports import CheckStop, Deliver, Reporter
 from hero_engine.training.trackers import open_tracker
 
 if TYPE_CHECKING:
@@ -34,12 +36,29 @@ out by session, as Linux does on a desktop and over ssh, it holds within this pr
 elsewhere a busy program beside it leaves it little, and `ui.engine_nice` says how much."""
 
 
-class EngineWorker(threading.Thread):
-    """Runs the loop on a run's folder until its end, a stop, or an error.
+@dataclass(frozen=True)
+class JobContext:
+    """What a job works with. `check_stop` raises StopRequested once a stop was asked for."""
 
-    deliver: called with every event, from this thread. labeller: a person's, who sends
-    SubmitLabels, unless another one is given. more_rounds: see `Run`. processes: how many share
-    the work, this one included. nice: the thread's niceness. Without a terminal, call `run` itself.
+    folder: RunDir
+    journal: Journal
+    reporter: Reporter
+    labeller: Labeller
+    check_stop: CheckStop
+    device: str
+
+
+Job = Callable[[JobContext], Finished]
+"""Works on a run's folder from beginning to end; raises StopRequested at a safe point."""
+
+
+class EngineWorker(threading.Thread):
+    """Does a job on a run's folder until its end, a stop, or an error.
+
+    deliver: called with every event, from this thread. job: trains the run unless another one is
+    given. labeller: a person's, who sends SubmitLabels, unless another one is given. more_rounds:
+    see `Run`. processes: how many share the work, this one included. nice: the thread's niceness.
+    Without a terminal, call `run` itself.
 
     `opening` is true while the model is opened. That takes seconds and has no safe point, but
     whoever ends the process then loses nothing.
@@ -50,6 +69,7 @@ class EngineWorker(threading.Thread):
         folder: RunDir,
         deliver: Deliver,
         *,
+        job: Job | None = None,
         labeller: Labeller | None = None,
         more_rounds: int | None = None,
         device: str = "auto",
@@ -63,6 +83,7 @@ class EngineWorker(threading.Thread):
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._labeller = labeller or QueueLabeller(self._inbox)
         self._more_rounds = more_rounds
+        self._job = job or self._train
         self._stopping = False
 
     def start(self) -> None:
@@ -105,7 +126,10 @@ class EngineWorker(threading.Thread):
     def _work(self, reporter: Reporter) -> Event:
         try:
             with Journal(self._folder.journal_path) as journal:
-                return self._rounds(journal, reporter)
+                context = JobContext(
+                    self._folder, journal, reporter, self._labeller, self.check_stop, self._device
+                )
+                return self._job(context)
         except StopRequested as stop:
             seen = self._folder.opened()
             return Finished(seen.run, seen.round, seen.labels_used, stop.reason, str(stop))
@@ -119,12 +143,12 @@ class EngineWorker(threading.Thread):
             code = ExitCode.ENVIRONMENT if is_memory_short(error) else ExitCode.FAILED
             return Failed(self._noted(error), code)
 
-    def _rounds(self, journal: Journal, reporter: Reporter) -> Finished:
+    def _train(self, context: JobContext) -> Finished:
         from hero_engine.distributed.launcher import ranks_of
 
         self.check_stop()
         with ranks_of(self._processes, self._folder.path, self.check_stop) as ranks:
-            return self._run(journal, reporter, ranks).run()
+            return self._run(context.journal, context.reporter, ranks).run()
 
     def _run(self, journal: Journal, reporter: Reporter, ranks: Ranks) -> Run:
         from hero_engine.training.loop import Run

@@ -35,7 +35,8 @@ def compare(
 
 def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
     """The app on the mixed pictures; returns its exit code."""
-    from hero_engine.evaluation.blind_thread import BlindWorker
+    from hero_engine.evaluation.blind_session import blind_job
+    from hero_engine.runtime.engine_thread import EngineWorker
     from hero_tui.launch import require_terminal, run_on_terminal
     from hero_tui.preferences.ui_preferences import read_preferences
 
@@ -44,7 +45,9 @@ def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
     comparison.begin()
     return run_on_terminal(
         comparison.folder.path,
-        lambda deliver: BlindWorker(comparison, deliver, nice=nice),
+        lambda deliver: EngineWorker(
+            comparison.folder, deliver, job=blind_job(comparison), nice=nice
+        ),
         graphics=graphics,
         opened=comparison.folder.opened(),
         blind=True,

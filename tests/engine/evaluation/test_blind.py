@@ -13,11 +13,12 @@ from tiny_runs import LINES, Script, go
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Finished, ImagesReady, PhaseStarted, Stop, SubmitLabels
 from hero_engine.evaluation.blind_comparison import Comparison
-from hero_engine.evaluation.blind_thread import BlindWorker
+from hero_engine.evaluation.blind_session import blind_job
 from hero_engine.evaluation.evaluate import EVALUATION_SEED, draw, trained
 from hero_engine.evaluation.intervals import paired_difference
 from hero_engine.labelling.annotators import read_pictures
 from hero_engine.policy.noise_prior import FRESH
+from hero_engine.runtime.engine_thread import EngineWorker
 from hero_engine.storage.journal import Journal, Mark
 from hero_engine.storage.run_folder import RunDir
 
@@ -41,7 +42,9 @@ class Person:
         self.comparison, self.good, self.stop_at = comparison, good, stop_at
         self.events: list[Event] = []
         comparison.begin()
-        self.worker = BlindWorker(comparison, self.take, device="cpu")
+        self.worker = EngineWorker(
+            comparison.folder, self.take, job=blind_job(comparison), device="cpu"
+        )
 
     def take(self, event: Event) -> None:
         self.events.append(event)
@@ -57,6 +60,7 @@ class Person:
                 verdict = self.good(pair, tuned)
                 if verdict is not None:
                     journal.mark(0, [Mark(image, "good" if verdict else "bad")], source="person")
+            journal.submit(0)
         self.worker.send(SubmitLabels(0))
 
     def work(self) -> Event:

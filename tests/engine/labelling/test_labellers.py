@@ -135,11 +135,37 @@ def labeller_with(*commands: Command) -> tuple[QueueLabeller, queue.SimpleQueue[
     return QueueLabeller(inbox), inbox
 
 
-def test_a_person_submits_a_round_and_commands_for_others_are_old(journal: Journal) -> None:
-    labeller, inbox = labeller_with(SubmitLabels(0), SubmitLabels(7), SubmitLabels(1), Stop())
-    labeller.label(1, {}, journal)
+class Inbox(queue.SimpleQueue[Command]):
+    """Submits a round to the journal right before a command is taken, as the app does."""
+
+    def __init__(self, journal: Journal, round: int, submit_before: Command) -> None:
+        self.journal, self.round, self.submit_before = journal, round, submit_before
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Command:
+        command = super().get(block, timeout)
+        if command == self.submit_before:
+            self.journal.submit(self.round)
+        return command
+
+
+def test_a_person_waits_until_the_round_itself_is_submitted(journal: Journal) -> None:
+    inbox = Inbox(journal, 1, submit_before=SubmitLabels(1))
+    for command in (SubmitLabels(0), SubmitLabels(7), SubmitLabels(1), Stop()):
+        inbox.put(command)
+    QueueLabeller(inbox).label(1, {}, journal)
     assert journal.submitted(1) and not journal.submitted(0)
     assert inbox.get_nowait() == Stop()
+
+
+def test_the_time_of_a_submission_is_that_of_the_person(journal: Journal) -> None:
+    """Only the app writes it: the engine may be at another step, and reads it minutes later."""
+    journal.submit(0)
+    handed_in = journal.rounds()[0].submitted
+    labeller, inbox = labeller_with(SubmitLabels(0))
+    labeller.label(0, {}, journal)
+    assert journal.rounds()[0].submitted == handed_in
+    labeller.label(0, {}, journal)
+    assert journal.rounds()[0].submitted == handed_in and not inbox.empty()
 
 
 def test_a_round_that_was_submitted_before_a_crash_is_not_asked_again(journal: Journal) -> None:

@@ -90,6 +90,9 @@ class Sitting:
         """Hand in the round that waits, or one that does not: that is no one's concern."""
         if self.worker is None:
             return
+        if which == 0:
+            with Journal(self.folder.journal_path) as journal:
+                journal.submit(self.round)
         self.worker.send(SubmitLabels(self.round + which))
         if which == 0:
             self.listen()

@@ -38,13 +38,14 @@ def folder(square_folder: Path, tmp_path: Path) -> RunDir:
 
 
 class Person:
-    """Sits before the thread: labels in one of her own, and may ask for a stop at some event."""
+    """Labels from a thread of their own, and may ask for a stop at some event."""
 
     def __init__(self, folder: RunDir, stop_at: Callable[[Event], bool] = lambda _: False) -> None:
         self.folder, self.stop_at = folder, stop_at
         self.events: list[Event] = []
         self.worker = EngineWorker(folder, self.hear, device="cpu")
         self.helpers: list[threading.Thread] = []
+        self.handed_in: dict[int, float | None] = {}
 
     def hear(self, event: Event) -> None:
         """Called from the engine's thread."""
@@ -62,11 +63,13 @@ class Person:
         self.helpers[-1].start()
 
     def label(self, round: int) -> None:
-        """Marks into the journal; then a command for another round, which is ignored, and ours."""
+        """Write marks and submit; send a command for another round, which is ignored, and ours."""
         with Journal(self.folder.journal_path) as journal:
             marks = [Mark(image, VALUES[sign]) for image, sign in enumerate("*gbgbb")]
             journal.mark(round, marks, source="person")
-        self.worker.send(SubmitLabels(round + 1))
+            self.worker.send(SubmitLabels(round + 1))
+            journal.submit(round)
+            self.handed_in[round] = journal.rounds()[round].submitted
         self.worker.send(SubmitLabels(round))
 
     def play(self) -> Event:
@@ -89,6 +92,8 @@ def test_a_person_labels_from_another_thread(folder: RunDir) -> None:
     assert folder.status()["state"] == "finished"
     assert not folder.in_use()
     assert not (folder.path / "hero.log").exists()
+    with Journal(folder.journal_path) as journal:
+        assert journal.rounds()[0].submitted == person.handed_in[0]
 
 
 def opened(event: Event) -> bool:

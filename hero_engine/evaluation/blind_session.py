@@ -1,0 +1,113 @@
+"""A blind comparison as a job of the engine: draws the pictures, then waits for the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hero_engine.core.events import Finished, ImagesReady, PhaseStarted
+from hero_engine.evaluation.blind_comparison import Comparison
+from hero_engine.runtime.engine_thread import Job, JobContext
+from hero_engine.training.progress_reports import Meter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hero_engine.training.state import Learner
+
+
+def blind_job(comparison: Comparison) -> Job:
+    """The job of an engine thread on the comparison's folder."""
+    return lambda context: BlindSession(comparison, context).run()
+
+
+class BlindSession:
+    """The pictures and labels of one comparison. To the app it looks like a run of one round."""
+
+    def __init__(self, comparison: Comparison, context: JobContext) -> None:
+        self._comparison, self._context = comparison, context
+        self._folder, self._journal = context.folder, context.journal
+        self._emit = context.reporter.tell
+
+    def run(self) -> Finished:
+        """Draw what is missing, wait for the labels, count them. May raise StopRequested."""
+        self._context.check_stop()
+        self._emit(self._folder.opened())
+        self._journal.add_round(0)
+        self._enter("sampling")
+        if missing := self._missing_blocks():
+            self._draw(missing)
+        self._enter("labelling")
+        self._context.labeller.label(0, self._pictures(), self._journal)
+        labels = self._journal.labels(0, len(self._comparison.owners))
+        return Finished(str(self._folder.path), 1, labels.labelled, "rounds")
+
+    def _enter(self, phase: str) -> None:
+        self._journal.set_phase(0, phase)
+        self._emit(PhaseStarted(0, phase))
+
+    def _pictures(self) -> dict[int, Any]:
+        return {i: self._folder.path / name for i, name in self._journal.images(0).items()}
+
+    def _missing_blocks(self) -> list[range]:
+        """Blocks of pairs of which a picture is missing."""
+        pairs, size = self._comparison.pairs, self._folder.settings.minibatch
+        blocks = [range(first, min(first + size, pairs)) for first in range(0, pairs, size)]
+        drawn = self._journal.images(0)
+        return [
+            block
+            for block in blocks
+            if not all(
+                image in drawn and self._folder.has_picture(0, image)
+                for image in self._images_of(block)
+            )
+        ]
+
+    def _images_of(self, block: range) -> list[int]:
+        """The pictures of a block of pairs, by their index in the folder."""
+        return [i for i, (pair, _) in enumerate(self._comparison.owners) if pair in block]
+
+    def _draw(self, blocks: list[range]) -> None:
+        """Draw each block with both models, and report its pictures together."""
+        from hero_engine.evaluation.evaluate import EVALUATION_SEED, trained
+        from hero_engine.policy.noise_prior import FRESH
+
+        learner = trained(self._comparison.run, self._context.device)
+        noises = FRESH.draw(
+            self._comparison.pairs,
+            learner.model.latent_shape,
+            self._folder.settings.noise,
+            EVALUATION_SEED,
+            0,
+        )
+        meter = Meter(self._emit, self._context.check_stop, 0, "sampling", "sample")
+        for block in blocks:
+            self._save(block, self._drawn_by_both(block, learner, noises, meter))
+
+    def _drawn_by_both(
+        self, block: range, learner: Learner, noises_P_C_H_W: Tensor, meter: Meter
+    ) -> Mapping[bool, Any]:
+        """The block's pictures by the tuned model (True) and by its base (False)."""
+        from hero_engine.evaluation.evaluate import draw
+
+        total = len(self._comparison.owners)
+        return {
+            tuned: draw(
+                learner,
+                self._folder.settings.prompt,
+                noises_P_C_H_W[block.start : block.stop],
+                block.start,
+                base=not tuned,
+                on_step=meter.piece(2 * block.start + tuned * len(block), len(block), total),
+            )
+            for tuned in (False, True)
+        }
+
+    def _save(self, block: range, drawn: Mapping[bool, Any]) -> None:
+        images = self._images_of(block)
+        for image in images:
+            pair, tuned = self._comparison.owners[image]
+            self._folder.save_picture(0, image, drawn[tuned][pair - block.start])
+        paths = {image: self._folder.picture_path(0, image) for image in images}
+        self._journal.add_images(0, {i: self._folder.relative(path) for i, path in paths.items()})
+        self._emit(ImagesReady(0, tuple(paths), tuple(map(str, paths.values()))))
