@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.batch import Trajectory
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import pick_training_steps, sample
 
@@ -49,9 +50,8 @@ def _step(
     model: Model, prompt: str, chains: Trajectory, step: int, sampler: SamplerSettings
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of a kept step of every picture."""
-    negative = model.encode_prompt(sampler.negative_prompt) if sampler.guidance > 1 else None
     timesteps = chains.timesteps_B_S[:, step]
     x_t = chains.latents_B_S_C_H_W[:, step].to(model.device)
-    output = model.predict(x_t, timesteps, model.encode_prompt(prompt), negative, sampler.guidance)
+    output = model.predict(x_t, timesteps, Conditioning.of_sampler(prompt, sampler))
     previous = chains.prev_timesteps_B_S[:, step]
     return model.process.step(output, timesteps, previous, x_t, sampler.eta)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hero_engine.config.settings import LoraSettings, Settings
 from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.diffusion_process import Process
 from hero_engine.models.families import Family
 from hero_engine.models.lora import attach_lora, lora_layers
@@ -59,7 +60,8 @@ class Model:
 
     network, vae: diffusers' own, in eval mode throughout. process: what predictions mean.
     dtype: the network's; LoRA weights, latents and the VAE are float32 always.
-    latent_size: height and width of a latent; None for the model's own.
+    latent_size: height and width of a latent; None for the model's own. guidance: the run's scale,
+    for networks that take it as an input.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Model:
         dtype: torch.dtype,
         lora: LoraSettings,
         latent_size: tuple[int, int] | None = None,
+        guidance: float = 1.0,
     ) -> None:
+        self.guidance = guidance
         self.family, self._pipeline = family, pipeline
         self.network, self.vae = getattr(pipeline, family.network), pipeline.vae
         self.device, self.dtype, self.lora = device, dtype, lora
@@ -127,23 +131,22 @@ class Model:
         self,
         latents_B_C_H_W: Tensor,
         timesteps_B: Tensor,
-        prompt: Prompt,
-        negative: Prompt | None = None,
-        guidance: float = 1.0,
+        conditioning: Conditioning,
     ) -> Tensor:
         """The network's raw output (see `Process`) in the latents' dtype; differentiable.
 
-        guidance > 1 needs `negative` and makes one call on [negative, positive] rows
-        (classifier-free guidance); guidance <= 1, or a network that has guidance as its input, is
-        a single call without it.
+        Classifier-free guidance is one call on [negative, positive] rows. A network that takes
+        guidance as an input has one row a latent, and the run's scale where none is given.
         """
         rows, inputs = len(latents_B_C_H_W), latents_B_C_H_W.to(self.device, self.dtype)
-        timesteps = timesteps_B.to(self.device)
-        if guidance <= 1 or self.family.distilled(self.network):
-            output = self._denoise(inputs, timesteps, prompt.expand(rows), guidance)
+        timesteps, prompt = timesteps_B.to(self.device), self.encode_prompt(conditioning.prompt)
+        guidance = conditioning.guidance
+        if not conditioning.guided or self.family.distilled(self.network):
+            scale = self.guidance if guidance is None else guidance
+            output = self._denoise(inputs, timesteps, prompt.expand(rows), scale)
             return output.to(latents_B_C_H_W.dtype)
-        if negative is None:
-            raise ValueError("classifier-free guidance needs a negative prompt's embedding")
+        assert guidance is not None
+        negative = self.encode_prompt(conditioning.negative_prompt)
         both = self._denoise(
             torch.cat([inputs, inputs]),
             torch.cat([timesteps, timesteps]),
@@ -255,6 +258,7 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
         seed=settings.seed,
         size=size,
         config=settings.model_config,
+        guidance=settings.sampler.guidance,
     )
     if _short_of_memory(settings.gradient_checkpointing, model.device):
         model.network.enable_gradient_checkpointing()
@@ -278,12 +282,14 @@ def open_model(
     seed: int = 0,
     size: tuple[int, int] = (0, 0),
     config: str = "",
+    guidance: float = 1.0,
 ) -> Model:
     """A model by name: "embedded", a folder with a pipeline, a hub id, or a .safetensors file.
 
     device: "auto" (a GPU where there is one), or any torch device. The LoRA's first weights come
     from `seed`. size: height and width of pictures in pixels, 0 for the model's own. config: the
-    folder or hub id whose configuration a single file has. HeroError, in one line: exit code 3
+    folder or hub id whose configuration a single file has. guidance: the scale that a run samples
+    with, for networks that take it as an input. HeroError, in one line: exit code 3
     when it cannot be opened, 2 when it cannot have this size or this LoRA.
     """
     where = torch.device(_pick_device(device))
@@ -299,7 +305,13 @@ def open_model(
     attach_lora(network, lora, seed)
     with quiet():
         model = Model(
-            family, pipeline, device=where, dtype=dtype, lora=lora, latent_size=latent_size
+            family,
+            pipeline,
+            device=where,
+            dtype=dtype,
+            lora=lora,
+            latent_size=latent_size,
+            guidance=guidance,
         )
     if max(model.picture_size) >= LARGE_PICTURE:
         model.vae.enable_slicing()

@@ -18,6 +18,7 @@ from torch import Tensor
 from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.batch import Batch, Trajectory
 from hero_engine.core.rng import Purpose, generator, normal_each
+from hero_engine.models.conditioning import Conditioning
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model
@@ -93,9 +94,7 @@ def sample(
     on_step(done, total) is called after every step and may raise, to stop: nothing is left changed.
     """
     timesteps, prev_timesteps = model.process.steps(settings.steps)
-    positive, negative = model.encode_prompt(prompt), None
-    if settings.guidance > 1:
-        negative = model.encode_prompt(settings.negative_prompt)
+    conditioning = Conditioning.of_sampler(prompt, settings)
     count = len(noises_B_C_H_W)
     randoms = [generator(seed, purpose, round, first_index + i) for i in range(count)]
     recorder = (
@@ -108,7 +107,7 @@ def sample(
         for step in range(settings.steps):
             timestep = timesteps[step].expand(count)
             prev = prev_timesteps[step].expand(count)
-            output = model.predict(x_t, timestep, positive, negative, settings.guidance)
+            output = model.predict(x_t, timestep, conditioning)
             mean, std = model.process.step(output, timestep, prev, x_t, settings.eta)
             x_next = mean
             if settings.eta > 0:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.core.rng import generator
+from hero_engine.models.conditioning import Conditioning
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model
@@ -65,7 +66,7 @@ class NetworkFeatures:
         x_t = model.process.noised(clean, noise.to(clean), timesteps)
         layers = model.family.feature_layers(model.network)
         with _heard(layers) as outputs, model.base():
-            model.predict(x_t, timesteps, model.encode_prompt(self.prompt))
+            model.predict(x_t, timesteps, Conditioning(self.prompt))
         return torch.cat([_pooled(output) for output in outputs], 1).float().cpu()
 
 

@@ -12,6 +12,7 @@ from hero_engine.core.batch import Batch
 from hero_engine.core.labels import Labels
 from hero_engine.core.rng import Purpose, generator
 from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.models.conditioning import Conditioning
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model
@@ -172,7 +173,7 @@ class Probe:
     """
 
     def __init__(self, model: "Model", experience: Experience) -> None:
-        self.model, self.prompt = model, model.encode_prompt(experience.prompt)
+        self.model, self.conditioning = model, Conditioning(experience.prompt)
         pictures = experience.batch.latents_B_C_H_W
         clean = pictures[torch.arange(PROBES) % len(pictures)].to(model.device)
         self.timesteps = model.process.timesteps_at((torch.arange(PROBES) + 0.5) / PROBES)
@@ -185,7 +186,7 @@ class Probe:
 
     @torch.no_grad()
     def _predict(self) -> Tensor:
-        return self.model.predict(self.x_t, self.timesteps, self.prompt)
+        return self.model.predict(self.x_t, self.timesteps, self.conditioning)
 
 
 def renoise(

@@ -37,6 +37,7 @@ from hero_engine.core.batch import Trajectory
 from hero_engine.core.errors import HeroError
 from hero_engine.core.rng import generator
 from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.policy.sampler import log_prob
 from hero_engine.reward.rewards import advantages
 from hero_engine.updates.base import Experience, OnProgress, Optimizer, Probe
@@ -153,18 +154,14 @@ class Policy:
 
     def __init__(self, model: "Model", sampler: SamplerSettings, prompt: str) -> None:
         self.model, self.sampler = model, sampler
-        self.positive = model.encode_prompt(prompt)
-        guided = sampler.guidance > 1
-        self.negative = model.encode_prompt(sampler.negative_prompt) if guided else None
+        self.conditioning = Conditioning.of_sampler(prompt, sampler)
 
     def log_probs(self, rows: Trajectory) -> Tensor:
         """(B, S), differentiable; guidance as in sampling. All B x S rows are one batch."""
         timesteps = rows.timesteps_B_S.flatten()
         x_t = rows.latents_B_S_C_H_W.flatten(0, 1).to(self.model.device)
         x_next = rows.next_latents_B_S_C_H_W.flatten(0, 1).to(self.model.device)
-        output = self.model.predict(
-            x_t, timesteps, self.positive, self.negative, self.sampler.guidance
-        )
+        output = self.model.predict(x_t, timesteps, self.conditioning)
         mean, std = self.model.process.step(
             output, timesteps, rows.prev_timesteps_B_S.flatten(), x_t, self.sampler.eta
         )

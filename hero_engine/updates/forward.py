@@ -74,6 +74,7 @@ from torch import Tensor
 from hero_engine.config.settings import ForwardSettings
 from hero_engine.core.rng import generator
 from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.diffusion_process import per_image
 from hero_engine.updates.base import (
     WHOLE,
@@ -86,7 +87,7 @@ from hero_engine.updates.base import (
 )
 
 if TYPE_CHECKING:
-    from hero_engine.models.pipeline import Model, Prompt
+    from hero_engine.models.pipeline import Model
 
 SMALLEST_ERROR = 1e-5
 
@@ -120,13 +121,13 @@ class ForwardUpdate:
         if len(pool.chance_N) == 0:
             raise ValueError(f"update {self.name!r}: {self.signal(experience)}")
         probe, total = Probe(self.model, experience), self._steps(pool)
-        prompt = self.model.encode_prompt(experience.prompt)
+        conditioning = Conditioning(experience.prompt)
         start = [weight.detach().clone() for weight in self.optimizer.weights]
         self.optimizer.clear()
         losses, norms = [], []
         for step in range(total):
             rows = self._draw(pool, experience, step)
-            losses.append(self._gather(rows, prompt, start))
+            losses.append(self._gather(rows, conditioning, start))
             norms.append(self.optimizer.step())
             if on_progress is not None:
                 on_progress(step + 1, total)
@@ -194,35 +195,35 @@ class ForwardUpdate:
         share = (torch.arange(count) + torch.rand(count, generator=random)) / max(count, 1)
         return self.model.process.timesteps_at(low + (high - low) * share)
 
-    def _gather(self, rows: "Rows", prompt: "Prompt", start: list[Tensor]) -> float:
+    def _gather(self, rows: "Rows", conditioning: Conditioning, start: list[Tensor]) -> float:
         """This process's part of the loss; the gradient comes a minibatch of rows at a time."""
         total = 0.0
         for each in self.ranks.pieces(torch.arange(len(rows.clean)), self.minibatch):
             some = rows.some(each)
-            loss = self._loss(some, prompt, start) * (len(some.clean) / len(rows.clean))
+            loss = self._loss(some, conditioning, start) * (len(some.clean) / len(rows.clean))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return total
 
-    def _loss(self, rows: "Rows", prompt: "Prompt", start: list[Tensor]) -> Tensor:
+    def _loss(self, rows: "Rows", conditioning: Conditioning, start: list[Tensor]) -> Tensor:
         """Mean over the rows of the positive loss (goods) and the weighted negative one (bads)."""
         beta = self.settings.beta
         with torch.no_grad(), self._reference(start):
-            old = self.model.predict(rows.x_t, rows.timesteps, prompt)
-        new = self.model.predict(rows.x_t, rows.timesteps, prompt)
+            old = self.model.predict(rows.x_t, rows.timesteps, conditioning)
+        new = self.model.predict(rows.x_t, rows.timesteps, conditioning)
         sign = per_image(torch.where(rows.good, beta, -beta), new)
         errors_B = self._errors(rows, old + sign * (new - old))
         weights_B = torch.where(rows.good, 1.0, self.settings.bad_weight).to(errors_B)
-        return (weights_B * errors_B).mean() + self._pulled(new, old, rows, prompt)
+        return (weights_B * errors_B).mean() + self._pulled(new, old, rows, conditioning)
 
-    def _pulled(self, new: Tensor, old: Tensor, rows: "Rows", prompt: "Prompt") -> Tensor:
+    def _pulled(self, new: Tensor, old: Tensor, rows: "Rows", conditioning: Conditioning) -> Tensor:
         """What the distance to the base costs; `old` is the base where that is the reference."""
         if self.settings.pull == 0:
             return new.new_zeros(())
         base = old
         if self.settings.reference != "base":
             with torch.no_grad(), self.model.base():
-                base = self.model.predict(rows.x_t, rows.timesteps, prompt)
+                base = self.model.predict(rows.x_t, rows.timesteps, conditioning)
         return self.settings.pull * (new - base).square().mean()
 
     def _errors(self, rows: "Rows", prediction: Tensor) -> Tensor:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from hero_engine.config.settings import AdamWSettings, ForwardSettings, SftSettings
 from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.updates.base import Experience
 from hero_engine.updates.forward import ForwardUpdate, Pool, Rows
 
 if TYPE_CHECKING:
-    from hero_engine.models.pipeline import Model, Prompt
+    from hero_engine.models.pipeline import Model
 
 
 class SftUpdate(ForwardUpdate):
@@ -41,6 +42,6 @@ class SftUpdate(ForwardUpdate):
         good_N = known.chance_N == 1
         return Pool(known.latents_N_C_H_W[good_N], known.chance_N[good_N])
 
-    def _loss(self, rows: Rows, prompt: "Prompt", start: list[Tensor]) -> Tensor:
+    def _loss(self, rows: Rows, conditioning: Conditioning, start: list[Tensor]) -> Tensor:
         """The mean error of the prediction itself."""
-        return self._errors(rows, self.model.predict(rows.x_t, rows.timesteps, prompt)).mean()
+        return self._errors(rows, self.model.predict(rows.x_t, rows.timesteps, conditioning)).mean()

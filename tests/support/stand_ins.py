@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hero_engine.config.settings import LoraSettings
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.ddim import Diffusion
 
 WIDE_LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_k", "to_v", "to_out.0", "conv"))
@@ -99,17 +100,11 @@ class LineModel:
         self.device, self.dtype = torch.device("cpu"), torch.float64
         self.is_base = False
 
-    def encode_prompt(self, text: str) -> Tensor:
-        """The text's length, as if it meant something."""
-        return torch.full((1, 1, 1), float(len(text)), dtype=torch.float64)
-
     def predict(
         self,
         latents: Tensor,
         timesteps: Tensor,
-        prompt: Tensor,
-        negative: Tensor | None = None,
-        guidance: float = 1.0,
+        conditioning: Conditioning,
     ) -> Tensor:
         """The same for every prompt and any guidance."""
         return self.predicted(latents, timesteps)

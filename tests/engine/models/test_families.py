@@ -14,6 +14,7 @@ from torch import Tensor
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings
 from hero_engine.core.errors import HeroError
 from hero_engine.evaluation.evaluate import trained
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.export import export_lora, export_merged
 from hero_engine.models.families import families, family_of
 from hero_engine.models.lora import layer_names
@@ -93,8 +94,9 @@ def test_guidance_is_an_input_of_distilled_flux(folders: Folders) -> None:
         listen: Any = lambda _, args, kwargs, seen=seen: seen.append(len(kwargs["hidden_states"]))  # noqa: E731
         model.network.register_forward_pre_hook(listen, with_kwargs=True)
         x, t = noises(), torch.tensor([500.0, 900.0])
-        prompt, bad = model.encode_prompt("a"), model.encode_prompt("bad")
-        strong, weak = (model.predict(x, t, prompt, bad, guidance) for guidance in (4.0, 2.0))
+        strong, weak = (
+            model.predict(x, t, Conditioning("a", "bad", guidance)) for guidance in (4.0, 2.0)
+        )
         assert not torch.allclose(strong, weak, atol=1e-6)
     assert rows == {"flux": [2, 2], "schnell": [4, 4]}
 

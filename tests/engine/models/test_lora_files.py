@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.families import family_of
 from hero_engine.models.families.sdxl import stability_name
 from hero_engine.models.lora import targets_of
@@ -34,7 +35,7 @@ def stirred(folder: Path, lora: LoraSettings) -> Model:
 def outputs(model: Model) -> Tensor:
     x = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return model.predict(x, torch.tensor([900, 100]), model.encode_prompt("a hand"))
+        return model.predict(x, torch.tensor([900, 100]), Conditioning("a hand"))
 
 
 def saved(model: Model, layout: str, path: Path) -> Path:

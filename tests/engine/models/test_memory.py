@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.memory_estimate import kept_for_backward
 from hero_engine.models.pipeline import Model, model_for
 
 
 def gradients(model: Model, x: Tensor) -> list[Tensor]:
-    prompt, t = model.encode_prompt("a hand"), torch.full((len(x),), 500)
+    prompt, t = Conditioning("a hand"), torch.full((len(x),), 500)
     model.predict(x, t, prompt).square().mean().backward()  # type: ignore[no-untyped-call]
     found = [weight.grad for weight in model.lora_parameters() if weight.grad is not None]
     assert len(found) == len(model.lora_parameters())

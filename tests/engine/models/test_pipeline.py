@@ -12,6 +12,7 @@ from stand_ins import WIDE_LORA
 
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.lora import lora_layers
 from hero_engine.models.lora_files import diffusers_lora
 from hero_engine.models.pipeline import Model, open_model
@@ -56,7 +57,7 @@ def test_only_lora_is_trainable_and_starts_without_effect(model: Model) -> None:
     assert all(weight.dtype == torch.float32 for weight in model.lora_parameters())
     assert not model.network.training
     x, t = some_input(model)
-    prompt = model.encode_prompt("one hand")
+    prompt = Conditioning("one hand")
     with model.base():
         base = model.predict(x, t, prompt)
     assert torch.equal(model.predict(x, t, prompt), base)
@@ -70,7 +71,7 @@ def test_only_lora_is_trainable_and_starts_without_effect(model: Model) -> None:
 def test_merged_predicts_the_same_and_leaves_nothing_changed(model: Model) -> None:
     stir(model)
     x, t = some_input(model)
-    prompt = model.encode_prompt("one hand")
+    prompt = Conditioning("one hand")
     before = {name: weight.clone() for name, weight in model.network.named_parameters()}
     tuned = model.predict(x, t, prompt)
     with model.base():
@@ -98,20 +99,17 @@ def test_low_precision_is_not_merged(model: Model) -> None:
     model.network.to(torch.bfloat16)
     x, t = some_input(model)
     with model.merged():
-        model.predict(x, t, model.encode_prompt("one hand"))
+        model.predict(x, t, Conditioning("one hand"))
     assert calls
 
 
 def test_guidance_is_an_extrapolation_of_two_calls(model: Model) -> None:
     stir(model)
     x, t = some_input(model)
-    hand, bad = model.encode_prompt("a hand"), model.encode_prompt("bad")
-    positive, negative = model.predict(x, t, hand), model.predict(x, t, bad)
+    positive, negative = (model.predict(x, t, Conditioning(text)) for text in ("a hand", "bad"))
     want = negative + 4 * (positive - negative)
-    assert torch.allclose(model.predict(x, t, hand, bad, 4.0), want, atol=1e-5)
+    assert torch.allclose(model.predict(x, t, Conditioning("a hand", "bad", 4.0)), want, atol=1e-5)
     assert not torch.allclose(positive, negative, atol=1e-4)
-    with pytest.raises(ValueError, match="negative"):
-        model.predict(x, t, hand, None, 4.0)
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
@@ -119,10 +117,9 @@ def test_guidance_one_is_one_call(square: Model, guidance: float) -> None:
     rows: list[int] = []
     square.network.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     x, t = some_input(square)
-    hand, bad = square.encode_prompt("a hand"), square.encode_prompt("bad")
-    guided = square.predict(x, t, hand, bad, guidance)
-    assert torch.equal(guided, square.predict(x, t, hand))
-    square.predict(x, t, hand, bad, 2.0)
+    guided = square.predict(x, t, Conditioning("a hand", "bad", guidance))
+    assert torch.equal(guided, square.predict(x, t, Conditioning("a hand")))
+    square.predict(x, t, Conditioning("a hand", "bad", 2.0))
     assert rows == [3, 3, 6]
 
 
@@ -141,7 +138,7 @@ def test_lora_state_roundtrip(square: Model, square_folder: Path) -> None:
     other = open_model(str(square_folder), WIDE_LORA, "cpu", seed=9)
     other.load_lora_state(square.lora_state())
     x, t = some_input(square)
-    prompt = square.encode_prompt("a")
+    prompt = Conditioning("a")
     assert torch.equal(other.predict(x, t, prompt), square.predict(x, t, prompt))
     with pytest.raises(ValueError, match="other layers"):
         other.load_lora_state({})
@@ -161,11 +158,11 @@ def test_diffusers_loads_our_lora(
     save_file(diffusers_lora(model.lora_state(), model.lora), tmp_path / "lora.safetensors")
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     x, t = some_input(model)
-    prompt = model.encode_prompt("a hand")
+    prompt, states = Conditioning("a hand"), model.encode_prompt("a hand").expand(3).hidden_N_T_D
     with torch.no_grad():
-        base = pipeline.unet(x, t, prompt.expand(3).hidden_N_T_D).sample
+        base = pipeline.unet(x, t, states).sample
         pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
-        theirs = pipeline.unet(x, t, prompt.expand(3).hidden_N_T_D).sample
+        theirs = pipeline.unet(x, t, states).sample
         ours = model.predict(x, t, prompt)
     assert torch.allclose(theirs, ours, atol=1e-5)
     assert not torch.allclose(base, ours, atol=1e-2)

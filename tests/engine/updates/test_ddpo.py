@@ -14,6 +14,7 @@ from hero_engine.config.settings import DdpoSettings, SamplerSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import HeroError, StopRequested
 from hero_engine.core.labels import Labels
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import pick_training_steps, sample
 from hero_engine.updates import Experience, Memory
@@ -283,9 +284,9 @@ def test_rewarded_steps_become_likelier(square: Model, guidance: float) -> None:
     gains = []
     for image in range(6):
         timesteps, x_t = path.timesteps_B_S[image], path.latents_B_S_C_H_W[image]
-        prompts = square.encode_prompt("a"), square.encode_prompt("")
+        conditioning = Conditioning("a", "", guidance)
         with torch.no_grad():
-            output = square.predict(x_t, timesteps, *prompts, guidance)
+            output = square.predict(x_t, timesteps, conditioning)
         mean, std = square.process.step(
             output, timesteps, path.prev_timesteps_B_S[image], x_t, sampler.eta
         )

@@ -12,6 +12,7 @@ from hero_engine.config.settings import ForwardSettings, SamplerSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.labels import Labels
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import sample
 from hero_engine.updates import Experience, Memory
@@ -116,7 +117,7 @@ def test_reference_round_is_the_policy_at_its_start(square: Model) -> None:
     settings = replace(SETTINGS, steps=2, reference="round", learning_rate=0.05)
     update = ForwardUpdate(settings, square)
     latents = torch.randn(4, 4, 8, 8)
-    probe = torch.randn(2, 4, 8, 8), torch.tensor([500, 100]), square.encode_prompt("a")
+    probe = torch.randn(2, 4, 8, 8), torch.tensor([500, 100]), Conditioning("a")
     start = [weight.detach().clone() for weight in square.lora_parameters()]
     before = square.predict(*probe).detach()
     update.step(experience(latents, [True, False, True, False]))
@@ -336,7 +337,7 @@ def test_goods_become_likelier_than_bads(square: Model) -> None:
     latents = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(6))
     good = [True, False] * 4
     noise = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(7))
-    timesteps, prompt = torch.full((8,), 500), square.encode_prompt("a")
+    timesteps, prompt = torch.full((8,), 500), Conditioning("a")
     x_t = square.process.noised(latents, noise, timesteps)
 
     def errors() -> torch.Tensor:
