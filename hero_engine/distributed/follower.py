@@ -16,7 +16,6 @@ from hero_engine.config.settings import from_toml
 from hero_engine.core.errors import ExitCode, HeroError, Lost
 from hero_engine.distributed.collectives import Ranks
 from hero_engine.distributed.launcher import Launched, joined
-from hero_engine.distributed.link import add_up_zeros
 from hero_engine.distributed.sharding import sample_answer, update_share
 from hero_engine.models.pipeline import model_for
 from hero_engine.updates import make_update
@@ -32,10 +31,8 @@ def follow(ranks: Ranks) -> None:
             order = ranks.awaited_order()
             if order.said["do"] == "sample":
                 ranks.answer(sample_answer(ranks, model, settings, order))
-            elif order.said["do"] == "update":
-                update_share(ranks, model, update, order)
             else:
-                add_up_zeros(ranks, order.said["numbers"], order.said["times"])
+                update_share(ranks, model, update, order)
     except Lost:
         return
 

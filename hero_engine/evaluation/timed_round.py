@@ -1,7 +1,7 @@
-"""A round alone, shared with other processes, and a share of it alone: what each takes.
+"""Seconds of a round's sampling and update: by one process, and shared with others.
 
-One model on this process for all three, and the three in turns, so that a machine that is busy for
-a while is so for all. Of each the fastest turn counts, which was disturbed least.
+Both use the same model and are timed in turns, so that a machine that is busy for a while slows
+both. The fastest turn of each counts: other programs disturbed it least.
 """
 
 from __future__ import annotations
@@ -10,44 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from hero_engine.config.settings import Settings
 from hero_engine.core.batch import Batch
 from hero_engine.core.labels import Labels
-from hero_engine.distributed.collectives import Message, Ranks
+from hero_engine.distributed.collectives import Ranks
 from hero_engine.distributed.launcher import ranks_of
-from hero_engine.distributed.link import Wire, measured_wire
-from hero_engine.distributed.sharding import Wanted, sample_order, sample_together, update_order
+from hero_engine.distributed.sharding import Wanted, sample_together
 from hero_engine.evaluation.engine_speed import timed
-from hero_engine.evaluation.scaling import Round
 from hero_engine.training.round_images import steps_to_keep
 from hero_engine.training.state import Learner
 from hero_engine.updates import Experience
-
-
-class Imagined(Ranks):
-    """Rank 0 of a number of processes whose others are not there: its share, and no exchange."""
-
-    def order(self, message: Message, *, answered: bool = False) -> None:
-        """Nobody hears it."""
-
-    def joined(self, part: Tensor) -> Tensor:
-        """Its own in everybody's place."""
-        return torch.cat([part] * self.count)
-
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Its own is the sum."""
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """With nobody."""
-        yield
-
 
 Work = Callable[[Learner], object]
 
@@ -86,38 +62,6 @@ class Trial:
         """Of a round's update. Every turn goes on from the last one's weights."""
         return self._times(self._updated, turns)
 
-    def share(self, count: int, turns: int) -> float:
-        """Seconds of the share of an update that one of so many processes has, without others."""
-        learner = Learner(self.settings, self.alone.model, Imagined(0, count))
-        learner.remember(self.batch, self.labels)
-        return fastest([partial(self._updated, learner)], turns)[0]
-
-    def round(self, sample: float, update: float, turns: int) -> Round:
-        """What the model needs to know, with these seconds of a process alone."""
-        settings, model = self.settings, self.alone.model
-        steps, rows = steps_and_rows(settings)
-        turn = self._wanted().some(range(min(self._turn(self.shared), settings.batch)))
-        latent, (height, width) = self.batch.latents_B_C_H_W[0].nbytes, model.picture_size
-        lesson = update_order(model, self.alone.update, self._experience(self.alone))
-        return Round(
-            batch=settings.batch,
-            minibatch=settings.minibatch,
-            steps=steps,
-            rows=rows,
-            sample=sample,
-            update=update,
-            half=self.share(2, turns),
-            embed=self._embedding(),
-            weights=4 * self._numbers(),
-            order=len(sample_order(model, turn, settings.minibatch).to_bytes()),
-            picture=3 * height * width + 2 * latent * (1 + self.alone.update.steps_per_image),
-            lesson=len(lesson.to_bytes()),
-        )
-
-    def wire(self) -> Wire:
-        """Between these processes."""
-        return measured_wire(self.ranks, self._numbers())
-
     def _times(self, work: Work, turns: int) -> Times:
         """Alone and shared, in turns."""
         alone, shared = partial(work, self.alone), partial(work, self.shared)
@@ -155,12 +99,6 @@ class Trial:
     def _updated(self, learner: Learner) -> None:
         learner.improve(self._experience(learner), lambda done, total: None)
 
-    def _embedding(self) -> float:
-        contrast = self.alone.contrast(self.batch, self.labels)
-        if contrast is None:
-            return 0.0
-        return timed(lambda: self.alone.train_embedding(contrast, 0, lambda done, total: None))
-
     def _experience(self, learner: Learner) -> Experience:
         rewards = torch.linspace(0, 1, self.settings.batch)
         return learner.experience(self.batch, self.labels, rewards, 0)
@@ -172,9 +110,6 @@ class Trial:
         )
         kept = steps_to_keep(learner, 0)
         return Wanted(0, tuple(range(settings.batch)), noises, kept)
-
-    def _numbers(self) -> int:
-        return sum(weight.numel() for weight in self.alone.model.lora_parameters())
 
 
 @contextmanager
@@ -189,11 +124,3 @@ def fastest(works: Sequence[Callable[[], object]], turns: int) -> list[float]:
     """Seconds of the fastest turn of each; they take turns."""
     times = [[timed(work) for work in works] for _ in range(turns)]
     return [min(column) for column in zip(*times, strict=True)]
-
-
-def steps_and_rows(settings: Settings) -> tuple[int, int]:
-    """An update's optimizer steps, and the rows (pictures, for ddpo) that share one of them."""
-    if settings.update == "forward":
-        return settings.forward.steps, settings.forward.goods + settings.forward.bads
-    rows = min(settings.ddpo.images_per_update, settings.batch)
-    return ceil(settings.batch / rows) * settings.ddpo.inner_epochs, rows

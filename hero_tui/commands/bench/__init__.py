@@ -58,7 +58,7 @@ def speed(
         typer.Option(
             min=1,
             metavar="N",
-            help="From 2 on: instead, a round by one process and by so many, and a model of more.",
+            help="2 or more: time a round by one process, and by N that share it.",
         ),
     ] = 1,
     quick: Annotated[
@@ -72,14 +72,14 @@ def speed(
 
     hero bench speed --processes 2
     """
-    from hero_tui.commands.bench.bench_processes import bench_scaling
+    from hero_tui.commands.bench.bench_processes import bench_processes
     from hero_tui.commands.bench.bench_speed import bench_speed, settings_to_measure
 
     settings = settings_to_measure(model, update, batch, changes or [])
     if processes == 1:
         bench_speed(settings, quick=quick, as_json=as_json)
     else:
-        bench_scaling(settings, processes, quick=quick, as_json=as_json)
+        bench_processes(settings, processes, quick=quick, as_json=as_json)
 
 
 @app.command("waiting")
