@@ -127,7 +127,7 @@ def run(
         rounds=rounds,
         batch=batch,
         seed=seed,
-        ahead=ahead or None,
+        sample_ahead=ahead or None,
         sampler=None if negative_prompt is None else {"negative_prompt": negative_prompt},
         lora=None if init_lora is None else {"init": str(init_lora)},
     )

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from hero_engine.core.sanitize import harmless_lines
@@ -17,6 +18,12 @@ def talk(text: str) -> None:
     with suppress(OSError):
         line = " ".join(harmless_lines(text).split())
         print(f"hero: {line}", file=sys.stderr, flush=True)
+
+
+@cache
+def talk_once(text: str) -> None:
+    """The same, but a text that was printed before is not printed again."""
+    talk(text)
 
 
 class NobodyReads(Exception):  # noqa: N818 - no error: `hero status | head -1` is well

@@ -27,16 +27,16 @@ def embedded(**changes: Any) -> Settings:
         "preset": "embedded",
         "model": "embedded",
         "update": "forward",
-        "minibatch": 16,
-        "same_noise": 4,
+        "microbatch": 16,
+        "fixed_noise_samples": 4,
         "sampler": SamplerSettings(steps=20, eta=0.5, guidance=1.0),
         "lora": LoraSettings(rank=16, alpha=16, targets=targets),
         "embedding": EmbeddingSettings(
             features=256, head=(256, 128), learning_rate=1e-3, epochs=150
         ),
-        "noise": NoiseSettings(fresh_share=0.25),
+        "noise": NoiseSettings(fresh_ratio=0.25),
         "forward": ForwardSettings(
-            loss="x0_normalised", reference="round", history="round", beta=1.0, steps=40
+            loss="x0_normalised", old_policy="round", history="round", beta=1.0, steps=40
         ),
     }
     if changes.get("update") in ("ddpo", "d3po"):
@@ -44,10 +44,10 @@ def embedded(**changes: Any) -> Settings:
         # steps and layers that decide the composition.
         tuned |= {
             "sampler": SamplerSettings(steps=20, eta=1.0, guidance=1.0),
-            "lora": LoraSettings(rank=16, alpha=16, targets=targets, within="mid_block"),
-            "noise": NoiseSettings(fresh_share=0.5),
+            "lora": LoraSettings(rank=16, alpha=16, targets=targets, block="mid_block"),
+            "noise": NoiseSettings(fresh_ratio=0.5),
             "ddpo": DdpoSettings(
-                steps_per_image=10, window=(0.0, 0.5), learning_rate=1e-2, minibatch=8
+                steps_per_image=10, window=(0.0, 0.5), learning_rate=1e-2, microbatch=8
             ),
         }
     return Settings(**(tuned | changes))
@@ -55,10 +55,10 @@ def embedded(**changes: Any) -> Settings:
 
 PLUS: dict[str, Any] = {
     "update": "forward",
-    "forward": {"loss": "x0_normalised", "steps_by_contrast": True, "pull": 1.0},
-    "embedding": {"kind": "network", "history": "all"},
+    "forward": {"loss": "x0_normalised", "scale_steps_by_variance": True, "kl_weight": 1.0},
+    "embedding": {"kind": "backbone", "history": "all"},
     "reward": {"kind": "probability"},
-    "unlabelled": {"rounds": 3},
+    "self_training": {"rounds": 3},
 }
 """What preset "hero+" does beyond the paper, by experiment: see docs/results.md."""
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_type_hints
 
 import tomli_w
 
+from hero_engine.config.old_names import with_new_names
 from hero_engine.config.validation import Checked, from_names, merge, ranged
 from hero_engine.core.errors import HeroError
 
@@ -42,7 +43,7 @@ class LoraSettings(Checked):
     """The pair's product is scaled by alpha / rank."""
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
     """Ends of layer names; also the groups "conv", "ff", "time" and "text"."""
-    within: str = ""
+    block: str = ""
     """Only layers in this part of the network, such as "mid_block"; empty: everywhere."""
     init: str = ""
     """A LoRA file to start from, which then sets all the others; empty: fresh weights."""
@@ -52,11 +53,11 @@ class LoraSettings(Checked):
 class NoiseSettings(Checked):
     """The mixture that later rounds' initial noises are drawn from."""
 
-    best_share: float = ranged(0.5, 0, 1)
+    best_image_ratio: float = ranged(0.5, 0, 1)
     """beta: share of a batch around the best picture's noise."""
     perturbation: float = ranged(0.1, 0, 1)
     """epsilon: standard deviation of what is added (variance is preserved)."""
-    fresh_share: float = ranged(0.0, 0, 1)
+    fresh_ratio: float = ranged(0.0, 0, 1)
     """Share of every later batch drawn from N(0, I); not in the paper."""
 
 
@@ -64,8 +65,8 @@ class NoiseSettings(Checked):
 class EmbeddingSettings(Checked):
     """The representation of final latents that rewards come from."""
 
-    kind: Literal["triplet", "network"] = "triplet"
-    """Learned from the labels (paper), or the frozen network's own activations (not learned; then
+    kind: Literal["triplet", "backbone"] = "triplet"
+    """Learned from the labels (paper), or the frozen backbone's activations (not learned; then
     rewards are probabilities)."""
     channels: tuple[int, ...] = (8, 16, 32)
     """Channels after each convolution."""
@@ -81,7 +82,7 @@ class EmbeddingSettings(Checked):
     """Epochs a round."""
     history: Literal["round", "all"] = "round"
     """Labels it, or the head on it, is trained on: this round's (paper) or all so far."""
-    half_life: float = ranged(0.0, 0, 1e6)
+    recency_half_life: float = ranged(0.0, 0, 1e6)
     """Newer pictures of its kind (good, bad) that make one drawn half as often; 0: all alike."""
 
 
@@ -95,7 +96,7 @@ class RewardSettings(Checked):
 
 
 @dataclass(frozen=True)
-class UnlabelledSettings(Checked):
+class SelfTrainingSettings(Checked):
     """Further updates of a round, on pictures that nobody labels (not in the paper).
 
     Each draws pictures with the weights as they are then, and trains on the probabilities of good
@@ -104,7 +105,7 @@ class UnlabelledSettings(Checked):
 
     rounds: int = ranged(0, 0, 1000)
     """How many follow the update on the labels; 0: none."""
-    pictures: int = ranged(64, 2, 100_000)
+    images: int = ranged(64, 2, 100_000)
     """Pictures of each, all from fresh noise."""
 
 
@@ -138,9 +139,9 @@ class DdpoSettings(AdamWSettings):
     """Advantages are cut to plus or minus this."""
     inner_epochs: int = ranged(1, 1, 100)
     """Passes over a round's pictures."""
-    minibatch: int = ranged(2, 1, 4096)
+    microbatch: int = ranged(2, 1, 4096)
     """Pictures a forward pass (times steps_per_image rows); bounds memory only."""
-    grow: bool = True
+    auto_microbatch: bool = True
     """On a GPU, a larger minibatch where its memory allows; the same gradient up to rounding."""
     images_per_update: int = ranged(8, 1, 4096)
     """Pictures an optimizer step."""
@@ -152,17 +153,17 @@ class ForwardSettings(AdamWSettings):
 
     steps: int = ranged(60, 1, 100_000)
     """Optimizer steps a round."""
-    goods: int = ranged(16, 1, 4096)
+    good_images_per_update: int = ranged(16, 1, 4096)
     """Re-noised good pictures an optimizer step."""
-    bads: int = ranged(16, 1, 4096)
+    bad_images_per_update: int = ranged(16, 1, 4096)
     """Re-noised bad pictures an optimizer step."""
     beta: float = ranged(1.0, 0, 10, above=True)
     """How far the implicit positive and negative policies lie from the old one."""
     bad_weight: float = ranged(1.0, 0, 100)
     """Weight of a bad picture's loss against a good one's."""
-    pull: float = ranged(0.0, 0, 1000)
+    kl_weight: float = ranged(0.0, 0, 1000)
     """Weight of the squared distance between its predictions and the frozen base's; 0: none."""
-    reference: Literal["base", "round"] = "base"
+    old_policy: Literal["base", "round"] = "base"
     """The old policy: the frozen base, or the one at the start of the round."""
     loss: Literal["prediction", "x0", "x0_normalised"] = "prediction"
     """The space the error is measured in."""
@@ -170,10 +171,10 @@ class ForwardSettings(AdamWSettings):
     """Part of the schedule that pictures are noised to (0 clean, 1 pure noise)."""
     history: Literal["all", "round"] = "all"
     """Labels it learns from: all so far, or this round's."""
-    steps_by_contrast: bool = False
+    scale_steps_by_variance: bool = False
     """Take 4 p (1 - p) of the steps, p being the share of goods: all where half are good, few where
     nearly all or nearly none are."""
-    unlabelled_as_bad: bool = True
+    assume_unlabelled_bad: bool = True
     """Where it knows good pictures but no bad one: the round's unlabelled ones stand for them."""
 
 
@@ -193,7 +194,7 @@ class D3poSettings(AdamWSettings):
     """Pairs of a good and a bad picture a round."""
     pairs_per_update: int = ranged(1, 1, 4096)
     """Pairs an optimizer step."""
-    minibatch: int = ranged(4, 1, 4096)
+    microbatch: int = ranged(4, 1, 4096)
     """Pairs a forward pass (times 2 steps_per_image rows); bounds memory only."""
 
 
@@ -203,7 +204,7 @@ class SftSettings(AdamWSettings):
 
     steps: int = ranged(40, 1, 100_000)
     """Optimizer steps a round."""
-    goods: int = ranged(32, 1, 4096)
+    images_per_update: int = ranged(32, 1, 4096)
     """Re-noised good pictures an optimizer step."""
     history: Literal["all", "round"] = "all"
     """Good pictures it learns from: all so far, or this round's."""
@@ -227,7 +228,7 @@ class Settings(Checked):
     """How the model learns."""
     batch: int = ranged(64, 1, 4096)
     """Pictures a round."""
-    minibatch: int = ranged(8, 1, 4096)
+    microbatch: int = ranged(8, 1, 4096)
     """Pictures sampled at a time; changes no picture."""
     labels: int = ranged(512, 1, 1_000_000)
     """Budget of labels."""
@@ -242,17 +243,17 @@ class Settings(Checked):
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute activations again in training, to save memory; auto: on a GPU below 32 GB, and where
     memory does not hold the activations of one picture."""
-    ahead: bool = False
+    sample_ahead: bool = False
     """Draw the next round while a person labels this one, so that nobody waits for it: every round
     then comes from weights that have not learned from the one before it. Not in the paper."""
-    same_noise: int = ranged(0, 0, 64)
+    fixed_noise_samples: int = ranged(0, 0, 64)
     """Pictures of the same noises made anew every round, to see what training changed; 0: none."""
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     reward: RewardSettings = field(default_factory=RewardSettings)
-    unlabelled: UnlabelledSettings = field(default_factory=UnlabelledSettings)
+    self_training: SelfTrainingSettings = field(default_factory=SelfTrainingSettings)
     ddpo: DdpoSettings = field(default_factory=DdpoSettings)
     forward: ForwardSettings = field(default_factory=ForwardSettings)
     d3po: D3poSettings = field(default_factory=D3poSettings)
@@ -261,15 +262,15 @@ class Settings(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         chance = self.reward.kind == "probability"
-        if self.embedding.kind == "network" and self.reward.kind not in ("probability", "labels"):
+        if self.embedding.kind == "backbone" and self.reward.kind not in ("probability", "labels"):
             raise HeroError(
-                f"embedding.kind 'network' gives probabilities: reward.kind {self.reward.kind!r} "
+                f"embedding.kind 'backbone' gives probabilities: reward.kind {self.reward.kind!r} "
                 "needs 'triplet', or set reward.kind to 'probability'"
             )
-        if self.unlabelled.rounds and not (chance and self.update in ("forward", "ddpo")):
+        if self.self_training.rounds and not (chance and self.update in ("forward", "ddpo")):
             raise HeroError(
-                "unlabelled.rounds needs probabilities to learn from, and an update that can: set "
-                "reward.kind to 'probability' and update to 'forward' or 'ddpo'"
+                "self_training.rounds needs rewards that are probabilities: set reward.kind to "
+                "'probability', and update to 'forward' or 'ddpo'"
             )
 
 
@@ -284,7 +285,7 @@ def from_toml(text: str) -> Settings:
     HeroError where the text is no TOML, a key is unknown, or a value is out of its range.
     """
     try:
-        return cast(Settings, from_names(Settings, tomllib.loads(text)))
+        return cast(Settings, from_names(Settings, with_new_names(tomllib.loads(text))))
     except tomllib.TOMLDecodeError as error:
         raise HeroError(f"the settings are not valid TOML: {error}") from error
 
@@ -294,7 +295,7 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
     HeroError where a key is unknown or a value is out of its range.
     """
-    return cast(Settings, from_names(Settings, merge(asdict(settings), changes)))
+    return cast(Settings, from_names(Settings, merge(asdict(settings), with_new_names(changes))))
 
 
 def setting_types(kind: type = Settings, prefix: str = "") -> dict[str, Any]:

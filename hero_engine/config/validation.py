@@ -3,6 +3,7 @@
 A bad value is a HeroError that names the setting, the value and the allowed range.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass
 from difflib import get_close_matches
@@ -50,7 +51,7 @@ def from_names(kind: type, table: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables by full names: {"ddpo": {"minibatch": 4}} as {"ddpo.minibatch": 4}."""
+    """Nested tables by full names: {"ddpo": {"microbatch": 4}} as {"ddpo.microbatch": 4}."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         inside = isinstance(value, Mapping)
@@ -87,8 +88,9 @@ def _value(hint: Any, value: Any, name: str) -> Any:
 
 
 def _section(kind: type) -> str:
-    """ "sampler." for SamplerSettings, nothing for Settings."""
-    name = kind.__name__.removesuffix("Settings").lower()
+    """ "self_training." for SelfTrainingSettings, nothing for Settings."""
+    words = re.findall("[A-Z][a-z0-9]*", kind.__name__.removesuffix("Settings"))
+    name = "_".join(words).lower()
     return f"{name}." if name else ""
 
 

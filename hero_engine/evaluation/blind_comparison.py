@@ -59,7 +59,7 @@ class Comparison:
         path = run.path / "eval" / f"blind-r{rounds[-1]:03}-n{pairs}{mark}"
         settings = replace(run.settings, batch=2 * pairs, rounds=1, prompt=prompt)
         task = replace(run.task, name=f"{run.task.name}, blind")
-        return cls(run, RunDir(path, settings, task), _owners(path, pairs, settings.minibatch))
+        return cls(run, RunDir(path, settings, task), _owners(path, pairs, settings.microbatch))
 
     def begin(self) -> None:
         """Make the folder and write down which picture is whose, unless that is there."""

@@ -51,7 +51,7 @@ class BlindSession:
 
     def _missing_blocks(self) -> list[range]:
         """Blocks of pairs of which a picture is missing."""
-        pairs, size = self._comparison.pairs, self._folder.settings.minibatch
+        pairs, size = self._comparison.pairs, self._folder.settings.microbatch
         blocks = [range(first, min(first + size, pairs)) for first in range(0, pairs, size)]
         drawn = self._journal.images(0)
         return [

@@ -84,7 +84,7 @@ class Race:
 
     def pictures(self) -> Pixels:
         """The round's pictures, uint8 (B, H, W, 3)."""
-        pieces = torch.split(self.batch.latents_B_C_H_W, self.settings.minibatch)
+        pieces = torch.split(self.batch.latents_B_C_H_W, self.settings.microbatch)
         return np.concatenate([self.model.decode(each) for each in pieces])
 
     def _sampled(self) -> Batch:
@@ -95,11 +95,11 @@ class Race:
         kept = steps_to_keep(self.learner, 0)
         return Batch.cat(
             sample(
-                self.model, settings.prompt, noises[at : at + settings.minibatch],
+                self.model, settings.prompt, noises[at : at + settings.microbatch],
                 settings.sampler, seed=settings.seed, round=0, first_index=at,
-                kept_steps_B_S=None if kept is None else kept[at : at + settings.minibatch],
+                kept_steps_B_S=None if kept is None else kept[at : at + settings.microbatch],
             )
-            for at in range(0, settings.batch, settings.minibatch)
+            for at in range(0, settings.batch, settings.microbatch)
         )  # fmt: skip
 
     def _pace(self, ours: Callable[[], object], calls: list[Call], turns: int) -> Pace:
@@ -148,8 +148,8 @@ class Bare:
 
 def sampling_calls(settings: Settings) -> Iterator[Call]:
     """What sampling a round needs; guidance doubles the rows of every call."""
-    for at in range(0, settings.batch, settings.minibatch):
-        rows = min(settings.minibatch, settings.batch - at)
+    for at in range(0, settings.batch, settings.microbatch):
+        rows = min(settings.microbatch, settings.batch - at)
         for _ in range(settings.sampler.steps):
             yield rows * _guided(settings), False
 
@@ -157,7 +157,7 @@ def sampling_calls(settings: Settings) -> Iterator[Call]:
 def update_calls(settings: Settings) -> Iterator[Call]:
     """What a round's update needs: `ddpo` every kept step once, `forward` two views of each row."""
     if settings.update == "forward":
-        rows = settings.forward.goods + settings.forward.bads
+        rows = settings.forward.good_images_per_update + settings.forward.bad_images_per_update
         for _ in range(settings.forward.steps):
             yield rows, False
             yield rows, True
@@ -166,8 +166,8 @@ def update_calls(settings: Settings) -> Iterator[Call]:
     groups = range(0, settings.batch, ddpo.images_per_update)
     for first in groups:
         pictures = min(ddpo.images_per_update, settings.batch - first)
-        for at in range(0, pictures, ddpo.minibatch):
-            images = min(ddpo.minibatch, pictures - at)
+        for at in range(0, pictures, ddpo.microbatch):
+            images = min(ddpo.microbatch, pictures - at)
             yield images * ddpo.steps_per_image * _guided(settings), True
 
 

@@ -137,8 +137,8 @@ class Exam:
         settings, shape = self.settings, self.learner.model.latent_shape
         noises = prior.draw(self.images, shape, settings.noise, EVALUATION_SEED, 0)
         made: list[npt.NDArray[np.uint8]] = []
-        for first in range(0, self.images, settings.minibatch):
-            rows = noises[first : first + settings.minibatch]
+        for first in range(0, self.images, settings.microbatch):
+            rows = noises[first : first + settings.microbatch]
             made.append(draw(self.learner, self.prompt, rows, first, base=base))
             done = self._scored * self.images + first + len(rows)
             self._on_picture(done, self.rounds * self.images)

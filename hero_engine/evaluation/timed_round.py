@@ -86,7 +86,7 @@ class Trial:
                 learner.model,
                 self.settings,
                 wanted.some(range(first, min(first + size, self.settings.batch))),
-                self.settings.minibatch,
+                self.settings.microbatch,
                 lambda done: None,
             )[0]
             for first in range(0, self.settings.batch, size)
@@ -94,7 +94,7 @@ class Trial:
 
     def _turn(self, learner: Learner) -> int:
         """Pictures that are handed out at once."""
-        return self.settings.minibatch * learner.ranks.count
+        return self.settings.microbatch * learner.ranks.count
 
     def _updated(self, learner: Learner) -> None:
         learner.improve(self._experience(learner), lambda done, total: None)

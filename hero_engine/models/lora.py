@@ -26,7 +26,7 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
 
     Targets match the end of module names; "conv" stands for the residual blocks' convolutions,
     "ff" for the feed-forward layers, "time" for the time embedding's projections, "text" for the
-    text's side of a transformer's joint attention. `lora.within` keeps to one part of the network.
+    text's side of a transformer's joint attention. `lora.block` keeps to one part of the network.
     HeroError, 2, where a target names no layer there.
     """
     from peft import LoraConfig
@@ -64,13 +64,13 @@ def layer_names(network: Any) -> list[str]:
 
 def _target_modules(network: Any, lora: LoraSettings) -> set[str]:
     """Full names, so that peft can take no layer for one that only ends alike."""
-    layers = [name for name in layer_names(network) if lora.within in name]
+    layers = [name for name in layer_names(network) if lora.block in name]
     found: set[str] = set()
     for target in lora.targets:
         suffixes = TARGET_GROUPS.get(target, (target,))
         named = {layer for layer in layers if any(_ends(layer, suffix) for suffix in suffixes)}
         if not named:
-            where = f" within {lora.within!r}" if lora.within else ""
+            where = f" within {lora.block!r}" if lora.block else ""
             raise HeroError(
                 f"lora.targets: {target!r} names no layer of this model's network{where}"
             )

@@ -154,7 +154,7 @@ def table(settings: Settings) -> Iterator[str]:
     yield "| model | minibatch (rows) | UNet | LoRA, Adam | kept | with checkpointing | sum | sum |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, configuration in UNETS.items():
-        for minibatch in (1, settings.ddpo.minibatch):
+        for minibatch in (1, settings.ddpo.microbatch):
             rows = (
                 minibatch
                 * settings.ddpo.steps_per_image

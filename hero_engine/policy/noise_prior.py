@@ -38,12 +38,12 @@ class NoisePrior:
     ) -> Tensor:
         """Noises (count, *shape) in a fixed order: best's share, the goods', the fresh share.
 
-        Fresh are the last `fresh_share` of the batch; of the rest, the first `best_share` lies
-        around the best noise and the others around goods, one drawn evenly for each image. The
+        Fresh are the last `fresh_ratio` of the batch; of the rest, the first `best_image_ratio`
+        lies around the best noise and the others around goods, one drawn evenly for each image. The
         share of a part that is missing is drawn fresh. With nothing recorded all is N(0, I).
         """
-        guided = count - round_half_up(settings.fresh_share * count)
-        around_best = round_half_up(settings.best_share * guided)
+        guided = count - round_half_up(settings.fresh_ratio * count)
+        around_best = round_half_up(settings.best_image_ratio * guided)
         noises = []
         for index in range(count):
             random = generator(seed, "noise", round, index)

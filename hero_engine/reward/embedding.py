@@ -90,8 +90,8 @@ def train_embedding(
     optimizer = torch.optim.Adam(embedding.parameters(), lr=settings.learning_rate)
     losses: list[float] = []
     for epoch in range(settings.epochs):
-        drawn_positive = 1 + draws(positives, items, settings.half_life, random)
-        drawn_negative = 1 + positives + draws(negatives, items, settings.half_life, random)
+        drawn_positive = 1 + draws(positives, items, settings.recency_half_life, random)
+        drawn_negative = 1 + positives + draws(negatives, items, settings.recency_half_life, random)
         points = embedding.project(latents)
         loss = triplet_loss(
             points[:1], points[drawn_positive], points[drawn_negative], settings.margin

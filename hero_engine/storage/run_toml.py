@@ -21,8 +21,10 @@ from hero_engine.config.tasks import Task
 from hero_engine.core.errors import Damaged, HeroError
 from hero_engine.storage.atomic_files import sha256
 
-FORMAT = 2
-"""Of a run's folder. 1, which nobody goes on with, had no checksums."""
+FORMAT = 3
+"""Format of a run's folder that this version writes."""
+READABLE = (2, FORMAT)
+"""Formats it opens: 2 (hero 0.1.0) has the old setting names; 1 had no checksums."""
 SEAL = "# Not to be edited: settings are frozen when a run starts. sha256 "
 
 
@@ -61,11 +63,11 @@ def _unsealed(data: bytes) -> dict[str, Any]:
     text, seal, checksum = data.partition(f"\n{SEAL}".encode())
     tables = tomllib.loads(text.decode())
     made_by, found = tables["hero"]["version"], tables["hero"].get("format", 1)
-    if found != FORMAT:
+    if found not in READABLE:
         age = "an older" if found < FORMAT else "a newer"
         raise OtherFormatError(
-            f"was made by {age} hero ({made_by}, format {found}), which has to go on with it; "
-            f"this one has format {FORMAT}"
+            f"was made by {age} hero ({made_by}, run format {found}); this one opens formats "
+            f"{READABLE[0]} to {FORMAT}: continue it with that version"
         )
     if not seal or checksum.decode().strip() != sha256(text):
         raise ValueError("it was changed after the run was made")

@@ -19,6 +19,7 @@ from typing import Any, get_args, get_type_hints
 import torch
 
 from hero_engine import __version__
+from hero_engine.config.old_names import flat_with_new_names
 from hero_engine.config.settings import Settings
 from hero_engine.config.validation import flat
 from hero_engine.core.errors import ExitCode, HeroError
@@ -139,7 +140,7 @@ class _Work:
     def _point(self, labels: int) -> dict[str, Any]:
         """Scores with fresh and, where the method has it, guided noise; KL to the base."""
         settings, prior = self.folder.settings, self.learner.prior
-        guided = prior.guided and settings.noise.fresh_share < 1
+        guided = prior.guided and settings.noise.fresh_ratio < 1
         fresh = self._score()
         noises = FRESH.draw(
             min(KL_IMAGES, self.plan.images),
@@ -235,7 +236,11 @@ def _check_same(path: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> Non
     """
     others = set(get_args(get_type_hints(Settings)["update"])) - {wanted["settings"]["update"]}
     before, now = (
-        {**each["settings"], "images": each["images"], "every": each.get("every")}
+        {
+            **flat_with_new_names(each["settings"]),
+            "images": each["images"],
+            "every": each.get("every"),
+        }
         for each in (kept, wanted)
     )
     changed = [

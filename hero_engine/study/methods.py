@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hero_engine.config.old_names import with_new_names
 from hero_engine.config.presets import PLUS
 from hero_engine.config.validation import known_instead, merge
 from hero_engine.core.errors import HeroError
@@ -26,10 +27,10 @@ class Method:
     changes: Mapping[str, Any]
 
 
-HERO: dict[str, Any] = {"update": "ddpo", "noise": {"fresh_share": 0.0}}
+HERO: dict[str, Any] = {"update": "ddpo", "noise": {"fresh_ratio": 0.0}}
 PLAIN: dict[str, Any] = {
     "reward": {"kind": "labels"},
-    "noise": {"fresh_share": 1.0},
+    "noise": {"fresh_ratio": 1.0},
     "embedding": {"epochs": 0},
 }
 """No representation and no guided noise."""
@@ -54,9 +55,9 @@ METHODS: dict[str, Method] = {
     "hero-positives": Method(
         "HERO, rewarded for similarity to all positives", _but(reward={"kind": "positives"})
     ),
-    "hero-fresh": Method("HERO without guided noise", _but(noise={"fresh_share": 1.0})),
-    "hero-beta-0": Method("HERO, no noise around best", _but(noise={"best_share": 0.0})),
-    "hero-beta-1": Method("HERO, all noise around best", _but(noise={"best_share": 1.0})),
+    "hero-fresh": Method("HERO without guided noise", _but(noise={"fresh_ratio": 1.0})),
+    "hero-beta-0": Method("HERO, no noise around best", _but(noise={"best_image_ratio": 0.0})),
+    "hero-beta-1": Method("HERO, all noise around best", _but(noise={"best_image_ratio": 1.0})),
     "hero-eps-0.05": Method("HERO, nearer noise", _but(noise={"perturbation": 0.05})),
     "hero-eps-0.3": Method("HERO, farther noise", _but(noise={"perturbation": 0.3})),
     "hero+": Method(
@@ -65,7 +66,7 @@ METHODS: dict[str, Method] = {
     ),
     "hero-recent": Method(
         "HERO, its representation trained on all labels, recent ones oftenest",
-        _but(embedding={"history": "all", "half_life": 64.0}),
+        _but(embedding={"history": "all", "recency_half_life": 64.0}),
     ),
     "hero-probability": Method(
         "HERO, rewarded with the probability of good instead of similarity",
@@ -147,7 +148,7 @@ def _change(text: str) -> dict[str, Any]:
         found = value
     for part in reversed(key.split(".")):
         found = {part: found}
-    return dict(found)
+    return with_new_names(found)
 
 
 def said(names: Iterable[str]) -> str:

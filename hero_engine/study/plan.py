@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hero_engine.config.old_names import with_new_names
 from hero_engine.config.settings import SamplerSettings, Settings
 from hero_engine.config.tasks import Task, load_task, read_task, settings_for
 from hero_engine.config.toml_file import read_toml
@@ -121,7 +122,7 @@ class Plan:
 def tuned_settings(method: str) -> dict[str, Any]:
     """What tuning found for a method; an ablation has those of what it is an ablation of."""
     table = read_toml(TUNED)
-    return dict(table.get("hero" if method in VARIANTS else method, {}))
+    return with_new_names(table.get("hero" if method in VARIANTS else method, {}))
 
 
 def study_task(name: str) -> Task:

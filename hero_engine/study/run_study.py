@@ -92,6 +92,6 @@ def _missing(plan: Plan, cell: Cell) -> int:
         return 0
     points = figures.get("points", [])
     labels = max(0, cell.labels - (points[-1]["labels"] if points else 0))
-    guided = cell.settings().noise.fresh_share < 1
+    guided = cell.settings().noise.fresh_ratio < 1
     scores = -(-labels // plan.every) * (1 + guided) + guided + len(cell.task.transfer_prompts)
     return labels + scores * plan.images

@@ -40,7 +40,7 @@ def make_same_noise_pictures(
     from hero_engine.policy.sampler import sample
 
     settings = folder.settings
-    paths = [same_noise_path(folder.path, round, i) for i in range(settings.same_noise)]
+    paths = [same_noise_path(folder.path, round, i) for i in range(settings.fixed_noise_samples)]
     if all(path.exists() for path in paths):
         return
     for first in range(0, len(paths), at_once):

@@ -127,7 +127,7 @@ class Run:
         Where it takes this round's labels to know, it is drawn after them as if nothing was ahead.
         """
         next, known = self.round + 1, self.journal.metrics()
-        if not self.settings.ahead:
+        if not self.settings.sample_ahead:
             return False
         if next < len(known):
             return bool(known[next]["metrics"].get("behind"))
@@ -201,7 +201,9 @@ class Run:
         """Where the round's pictures come from: guided noises; rounds that were not learned yet."""
         source = self.learner.source
         guided = {"guided": float((source or self.learner).prior.guided)}
-        return guided | ({"behind": float(source is not None)} if self.settings.ahead else {})
+        return guided | (
+            {"behind": float(source is not None)} if self.settings.sample_ahead else {}
+        )
 
     def _improve(self, experience: Experience) -> dict[str, float]:
         meter = self._meter("training", "update")
@@ -215,7 +217,7 @@ class Run:
 
     def _improve_unlabelled(self, batch: Batch, labels: Labels) -> dict[str, float]:
         """Further updates, on pictures that only the representation judges: see unlabelled.py."""
-        wanted, metrics = self.settings.unlabelled, dict[str, float]()
+        wanted, metrics = self.settings.self_training, dict[str, float]()
         chance = self.learner.chance_of_good(batch, labels) if wanted.rounds else None
         if chance is None:
             return metrics
@@ -227,14 +229,14 @@ class Run:
         return metrics
 
     def _unlabelled(self, chance: ChanceOfGood, turn: int) -> Experience:
-        meter, whole = self._meter("training", "unlabelled"), self.settings.unlabelled.pictures
+        meter, whole = self._meter("training", "unlabelled"), self.settings.self_training.images
 
         def on_share(done: float) -> None:
             meter.at(done * whole, whole)
 
         return self.limits.halving(
             "sample",
-            self.settings.minibatch,
+            self.settings.microbatch,
             lambda at_once: unlabelled_experience(
                 self.learner, chance, self.round, turn, at_once, on_share
             ),
@@ -244,7 +246,7 @@ class Run:
         """Pictures that show what training changed; made while a person has others to label."""
         self.limits.halving(
             "sample",
-            self.settings.minibatch,
+            self.settings.microbatch,
             lambda at_once: make_same_noise_pictures(
                 self.folder, self.learner, self.round, at_once, self.check_stop
             ),

@@ -67,10 +67,10 @@ def memory_of(device: torch.device) -> DeviceMemory | None:
 
 def pictures_at_once(update: Update, experience: Experience, limits: Limits) -> int:
     """How many pictures of an optimizer step to begin with; `limits` may know of fewer."""
-    if not isinstance(update, DdpoUpdate) or not update.settings.grow:
+    if not isinstance(update, DdpoUpdate) or not update.settings.auto_microbatch:
         return update.minibatch
     memory, most = memory_of(update.model.device), update.settings.images_per_update
-    if memory is None or update.settings.minibatch >= most:
+    if memory is None or update.settings.microbatch >= most:
         return update.minibatch
     if not limits.knows("update"):
         limits.begin("update", *_found(update, experience, memory, most))
@@ -92,7 +92,7 @@ def _found(
     update: DdpoUpdate, experience: Experience, memory: DeviceMemory, most: int
 ) -> tuple[int, str]:
     """How many at once, and what there is to say of it."""
-    minibatch = update.settings.minibatch
+    minibatch = update.settings.microbatch
     pictures = min(minibatch, len(experience.batch))
     rehearsal = update.rehearsal(experience, pictures)
     try:

@@ -78,7 +78,7 @@ class Pictures:
         """Sample the minibatches of a turn and put them on the disk."""
         batch, pictures = self.limits.halving(
             "sample",
-            self.settings.minibatch,
+            self.settings.microbatch,
             lambda at_once: self._sampled(turn, at_once, meter),
         )
         done = 0
@@ -105,7 +105,7 @@ class Pictures:
         return batch
 
     def _ranges(self) -> list[range]:
-        count, size = self.settings.batch, self.settings.minibatch
+        count, size = self.settings.batch, self.settings.microbatch
         return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
     def _sampled(self, turn: list[range], at_once: int, meter: Meter) -> tuple[Batch, Pixels]:

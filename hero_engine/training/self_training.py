@@ -32,7 +32,7 @@ def unlabelled_experience(
     at_once: pictures sampled at a time.
     """
     settings = learner.settings
-    first = settings.batch + (turn - 1) * settings.unlabelled.pictures
+    first = settings.batch + (turn - 1) * settings.self_training.images
     wanted = _wanted(learner, round, first)
     batch, _ = sample_together(learner.ranks, learner.model, settings, wanted, at_once, on_share)
     chances_B = chance(learner.features(batch.latents_B_C_H_W)).float()
@@ -56,7 +56,11 @@ def mean_chance(experience: Experience) -> float:
 
 
 def _wanted(learner: Learner, round: int, first: int) -> Wanted:
-    settings, update, count = learner.settings, learner.update, learner.settings.unlabelled.pictures
+    settings, update, count = (
+        learner.settings,
+        learner.update,
+        learner.settings.self_training.images,
+    )
     images = range(first, first + count)
     randoms = [generator(settings.seed, "noise", round, image) for image in images]
     kept = None

@@ -74,8 +74,8 @@ class Learner:
         self.embedding = Embedding(model.latent_shape, settings.embedding, seed=settings.seed)
         self.embedding.to(model.device)
         self.network_features = (
-            NetworkFeatures(model, settings.prompt, settings.minibatch, settings.seed)
-            if settings.embedding.kind == "network"
+            NetworkFeatures(model, settings.prompt, settings.microbatch, settings.seed)
+            if settings.embedding.kind == "backbone"
             else None
         )
         self.prior: NoisePrior = FRESH

@@ -64,7 +64,7 @@ class D3poUpdate:
                 "set it above 0"
             )
         self.settings, self.sampler, self.model, self.ranks = settings, sampler, model, ranks
-        self.minibatch, self.steps_per_image = settings.minibatch, settings.steps_per_image
+        self.minibatch, self.steps_per_image = settings.microbatch, settings.steps_per_image
         self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
 
     def signal(self, experience: Experience) -> str:

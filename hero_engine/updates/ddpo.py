@@ -19,10 +19,11 @@ Before the first optimizer step rho is 1 up to float32 rounding (|rho - 1| < 1e-
 sampling adds the LoRA into the weights, and its minibatches have other sizes. The metric
 `first_ratio_error` is the largest |rho - 1| seen there.
 
-Not so where pictures are drawn ahead (the setting `ahead`), by weights that lack the round before.
-rho is then measured against those, so the objective stays the right one for where the pictures come
-from. But it begins away from 1, and PPO's bound, which counts from those weights too, leaves a step
-without gradient that the round before already moved beyond it in the direction its picture wants.
+Not so where pictures are drawn ahead (the setting `sample_ahead`), by weights that lack the round
+before. rho is then measured against those, so the objective stays the right one for where the
+pictures come from. But it begins away from 1, and PPO's bound, which counts from those weights too,
+leaves a step without gradient that the round before already moved beyond it in the direction its
+picture wants.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -66,7 +67,7 @@ class DdpoUpdate:
                 "set it above 0 or use --update forward"
             )
         self.settings, self.sampler, self.model, self.ranks = settings, sampler, model, ranks
-        self.minibatch, self.steps_per_image = settings.minibatch, settings.steps_per_image
+        self.minibatch, self.steps_per_image = settings.microbatch, settings.steps_per_image
         self.window = settings.window
         self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
 

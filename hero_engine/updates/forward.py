@@ -9,13 +9,13 @@ needs no trajectories, no likelihoods, no eta, and no guidance in training.
 What differs from DiffusionNFT:
 - it is stated for the target of any process: noise or v, and a flow's velocity as there;
 - r is the person's label, 0 or 1, where NFT maps normalised rewards of a group into 0..1;
-- `old` is the frozen base (reference = "base") or the policy at the start of the round ("round"),
+- `old` is the frozen base (old_policy = "base") or the policy at the start of the round ("round"),
   where NFT keeps an exponential moving average;
 - goods and bads are drawn in fixed numbers from all labels so far (or this round's), where NFT
   trains on the current samples as they come; `bad_weight` scales the bad ones' part;
 - loss "x0" weighs by the error it makes in x_0, and "x0_normalised" divides each row by its mean
   absolute error in x_0 as NFT does; "prediction" (the default) is the plain error;
-- `pull` adds pull |new - base|^2, plain in every loss, as NFT's KL term.
+- `kl_weight` adds kl_weight |new - base|^2, plain in every loss, as NFT's KL term.
 
 Where it leads: with data of mean m, goods of mean g and bads of mean d, one round ends at
 m_old + (g - d) / (2 b) (a test checks it). So 1 / b is the strength of a round. With the base as
@@ -26,8 +26,8 @@ In NFT, where goods and bads count as often as they occur, p of them good, a rou
 m_old = p g + (1 - p) d ends at m_old + (g - d) 2 p (1 - p) / b: as far as above where half are
 good, and hardly anywhere where nearly all are. Here they count alike, and a few bad ones are
 repeated until the model flees their very noise, which broke it (docs/results.md). With
-`steps_by_contrast` a round takes 4 p (1 - p) of its steps: where it ends long before the minimum,
-as it does here, it goes that much less far, as in NFT.
+`scale_steps_by_variance` a round takes 4 p (1 - p) of its steps: where it ends long before the
+minimum, as it does here, it goes that much less far, as in NFT.
 
 How sharp: at an x_t from which the old policy would come to a good picture s of the time, a round
 in which both count as often as they occur ends at m_old + (1 + w) s (1 - s) / (s + w (1 - s))
@@ -40,23 +40,23 @@ What the negative branch pushes away from may come out ever farther from what th
 errors on it grow without bound: with the plain loss a few such pictures then outweigh all others
 (docs/results.md has a run that broke so). A row that is divided by its own error cannot.
 
-With a pull the steps of the rounds do not add up without end: with the plain loss a round that
-begins at m_old ends at (b^2 m_old + b (g - d) / 2 + pull m_base) / (b^2 + pull), and all rounds
-together go no farther from the base than b (g - d) / (2 pull).
+With a KL term the steps of the rounds do not add up without end: with the plain loss a round that
+begins at m_old ends at (b^2 m_old + b (g - d) / 2 + k m_base) / (b^2 + k), and all rounds
+together go no farther from the base than b (g - d) / (2 k), k being `kl_weight`.
 
 Of pictures that nobody labelled (`Experience.chances_B`) each is drawn as good in proportion to its
 chance p, and as bad to 1 - p: in expectation the loss above, with r = p.
 
-Where pictures are drawn ahead (the setting `ahead`) they come from a policy one round older than
-the one at the start of the update, and the latter is `old` all the same. The step (g - d) / (2 b)
-is a difference of two means of the same older pictures, so where it points does not depend on
-`old`; where it starts does. From the older policy it would start without what the round before
-taught: two runs would take turns, each with half the labels. From the newer one every round's step
-is added, in a direction that was measured a round earlier.
+Where pictures are drawn ahead (`sample_ahead`) they come from a policy one round older than the one
+at the start of the update, and the latter is `old` all the same. The step (g - d) / (2 b) is a
+difference of two means of the same older pictures, so where it points does not depend on `old`;
+where it starts does. From the older policy it would start without what the round before taught: two
+runs would take turns, each with half the labels. From the newer one every round's step is added, in
+a direction that was measured a round earlier.
 
 A round that knows only good ones would be plain fine-tuning on them, and copies them where they are
-few. So its unlabelled pictures stand for the bad ones (`unlabelled_as_bad`): there are good ones
-among them, but they are the policy's own, of mean m_old, so that the round ends at
+few. So its unlabelled pictures stand for the bad ones (`assume_unlabelled_bad`): there are good
+ones among them, but they are the policy's own, of mean m_old, so that the round ends at
 m_old + (g - m_old) / (2 b), with b = 1 half of the way to where good pictures come from. Where
 every picture was called good it is plain fine-tuning. A round that knows only bad ones has no
 signal: a policy's own pictures, all of them bad, average to the policy itself, so moving away from
@@ -101,7 +101,7 @@ class ForwardUpdate:
 
     def __init__(self, settings: ForwardSettings, model: "Model", ranks: Ranks = ALONE) -> None:
         self.settings, self.model, self.ranks = settings, model, ranks
-        self.minibatch = settings.goods + settings.bads
+        self.minibatch = settings.good_images_per_update + settings.bad_images_per_update
         self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
 
     def signal(self, experience: Experience) -> str:
@@ -162,13 +162,13 @@ class ForwardUpdate:
     def _stand_ins(self, memory: Memory, experience: Experience) -> Tensor:
         """Unlabelled pictures that stand for bad ones: (M, C, H, W), none where some are known."""
         only_goods = len(memory.good_N) > 0 and bool(memory.good_N.all())
-        needed = only_goods and self.settings.unlabelled_as_bad
+        needed = only_goods and self.settings.assume_unlabelled_bad
         which = experience.labels.unlabelled if needed else ()
         return experience.batch.latents_B_C_H_W[list(which)]
 
     def _steps(self, pool: "Pool") -> int:
         """Optimizer steps that the pool is worth; at least one."""
-        if not self.settings.steps_by_contrast:
+        if not self.settings.scale_steps_by_variance:
             return self.settings.steps
         share = float(pool.chance_N.mean())
         return max(1, round(4 * share * (1 - share) * self.settings.steps))
@@ -177,8 +177,8 @@ class ForwardUpdate:
         """One optimizer step's pictures (with repeats), timesteps and noises."""
         number = experience.turn * self.settings.steps + step
         random = generator(experience.seed, "update", experience.round, number)
-        goods = _draw_from(pool.chance_N, self.settings.goods, random)
-        bads = _draw_from(1 - pool.chance_N, self.settings.bads, random)
+        goods = _draw_from(pool.chance_N, self.settings.good_images_per_update, random)
+        bads = _draw_from(1 - pool.chance_N, self.settings.bad_images_per_update, random)
         clean = pool.latents_N_C_H_W[torch.cat([goods, bads])].to(self.model.device)
         timesteps = torch.cat(
             [self._timesteps(len(goods), random), self._timesteps(len(bads), random)]
@@ -218,13 +218,13 @@ class ForwardUpdate:
 
     def _pulled(self, new: Tensor, old: Tensor, rows: "Rows", conditioning: Conditioning) -> Tensor:
         """What the distance to the base costs; `old` is the base where that is the reference."""
-        if self.settings.pull == 0:
+        if self.settings.kl_weight == 0:
             return new.new_zeros(())
         base = old
-        if self.settings.reference != "base":
+        if self.settings.old_policy != "base":
             with torch.no_grad(), self.model.base():
                 base = self.model.predict(rows.x_t, rows.timesteps, conditioning)
-        return self.settings.pull * (new - base).square().mean()
+        return self.settings.kl_weight * (new - base).square().mean()
 
     def _errors(self, rows: "Rows", prediction: Tensor) -> Tensor:
         """A branch's squared error, a mean over each picture's elements: (B,)."""
@@ -242,7 +242,7 @@ class ForwardUpdate:
     @contextmanager
     def _reference(self, start: list[Tensor]) -> Iterator[None]:
         """The model as `old`: the frozen base, or with the weights it had before this round."""
-        if self.settings.reference == "base":
+        if self.settings.old_policy == "base":
             with self.model.base():
                 yield
             return

@@ -29,7 +29,10 @@ class SftUpdate(ForwardUpdate):
     def __init__(self, settings: SftSettings, model: "Model", ranks: Ranks = ALONE) -> None:
         shared = {each.name: getattr(settings, each.name) for each in fields(AdamWSettings)}
         forward = ForwardSettings(
-            steps=settings.steps, goods=settings.goods, history=settings.history, **shared
+            steps=settings.steps,
+            good_images_per_update=settings.images_per_update,
+            history=settings.history,
+            **shared,
         )
         super().__init__(forward, model, ranks)
 

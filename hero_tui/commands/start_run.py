@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hero_engine.config.old_names import renamed
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task
 from hero_engine.config.validation import merge
@@ -21,7 +22,7 @@ from hero_engine.models.model_sources import model_family
 from hero_engine.storage.branch_run import branch
 from hero_engine.storage.run_folder import RunDir, new_run_path
 from hero_tui.commands.find_run import open_run
-from hero_tui.output_streams import data, talk
+from hero_tui.output_streams import data, talk, talk_once
 from hero_tui.preferences.settings_sources import choose, layers, nested, parsed, use_runs_folder
 
 if TYPE_CHECKING:
@@ -203,5 +204,8 @@ def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:
         table = key.partition(".")[0]
         if "." in key and not isinstance(changes.get(table, {}), dict):
             raise HeroError(f"--set {text}: another --set gives {table} a single value")
-        changes = merge(changes, nested(key, parsed(key, value)))
+        change, notes = renamed(nested(key, parsed(key, value)))
+        for note in notes:
+            talk_once(f"--set {text}: {note}")
+        changes = merge(changes, change)
     return merge(changes, {name: value for name, value in named.items() if value is not None})

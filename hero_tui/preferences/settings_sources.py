@@ -17,6 +17,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
+from hero_engine.config.old_names import NEW_NAMES, new_name, renamed
 from hero_engine.config.settings import Settings, setting_types, with_changes
 from hero_engine.config.tasks import Task, load_task, settings_for
 from hero_engine.config.toml_file import read_toml
@@ -24,6 +25,7 @@ from hero_engine.config.validation import Checked, flat, from_table, known_inste
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.xdg import config_folder
 from hero_engine.models.model_sources import family_settings
+from hero_tui.output_streams import talk_once
 
 PROJECT_FILE = Path("hero.toml")
 PREFIX = "HERO_"
@@ -46,7 +48,7 @@ class UiSettings(Checked):
     """Ring the terminal's bell when a round is ready."""
     zoom_advance: bool = True
     """In the zoom, a verdict brings the next picture."""
-    grace: float = ranged(3.0, 0, 60)
+    undo_seconds: float = ranged(3.0, 0, 60)
     """Seconds in which a round that was handed in can be taken back."""
     engine_nice: int = ranged(5, 0, 19)
     """Niceness of the engine's thread in the app; 0 where another busy program takes its cores."""
@@ -56,8 +58,16 @@ RUN = setting_types()
 TYPES = {**RUN, **setting_types(UiSettings, "ui."), "runs": str}
 """Every setting by its full name, but for the keys."""
 
-VARIABLES = {PREFIX + name.replace(".", "_").upper(): name for name in TYPES}
+
+def variable_of(name: str) -> str:
+    """HERO_SAMPLER_STEPS for sampler.steps."""
+    return PREFIX + name.replace(".", "_").upper()
+
+
+VARIABLES = {variable_of(name): name for name in TYPES}
 """HERO_SAMPLER_STEPS -> sampler.steps."""
+OLD_VARIABLES = {variable_of(name): name for name in NEW_NAMES}
+"""Variables of old setting names, which are still read."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,8 @@ def user_file() -> Path:
 
 def layers(environment: Mapping[str, str] | None = None) -> list[Layer]:
     """All places that say something, the strongest last. HeroError, 2, for what is wrong there."""
-    found = [*_files(), *_variables(os.environ if environment is None else environment)]
+    said = [*_files(), *_variables(os.environ if environment is None else environment)]
+    found = [_renamed(layer) for layer in said]
     for layer in found:
         _check(layer)
     return found
@@ -107,7 +118,7 @@ def parsed(name: str, text: str) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
         return text
-    return text if TYPES.get(name) is str and not isinstance(value, str) else value
+    return text if TYPES.get(new_name(name)) is str and not isinstance(value, str) else value
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:
@@ -131,11 +142,23 @@ def _variables(environment: Mapping[str, str]) -> Iterator[Layer]:
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in NO_SETTING or not text:
             continue
-        if variable not in VARIABLES:
+        if (name := VARIABLES.get(variable) or OLD_VARIABLES.get(variable)) is None:
             instead = known_instead(variable, (*VARIABLES, *NO_SETTING))
             raise HeroError(f"{variable} is no setting; {instead}")
-        name = VARIABLES[variable]
         yield Layer(variable, nested(name, parsed(name, text)))
+
+
+def _renamed(layer: Layer) -> Layer:
+    """The layer under present names; an old name is told once on stderr."""
+    try:
+        values, notes = renamed(layer.values)
+    except HeroError as error:
+        raise HeroError(f"{layer.name}: {error.message}") from error
+    if old := OLD_VARIABLES.get(layer.name):
+        notes = (f"use {variable_of(new_name(old))}", *notes[1:])
+    for note in notes:
+        talk_once(f"{layer.name}: {note}")
+    return Layer(layer.name, values)
 
 
 def _check(layer: Layer) -> None:

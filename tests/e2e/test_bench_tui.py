@@ -15,10 +15,10 @@ QUICK = {
     "seed": 1,
     "batch": 40,
     "labels": 1_000,
-    "minibatch": 20,
+    "microbatch": 20,
     "sampler": {"steps": 4},
     "embedding": {"epochs": 20, "features": 16, "head": [16, 8]},
-    "forward": {"steps": 6, "goods": 4, "bads": 4},
+    "forward": {"steps": 6, "good_images_per_update": 4, "bad_images_per_update": 4},
     "update": "forward",
 }
 

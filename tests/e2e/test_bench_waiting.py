@@ -20,10 +20,10 @@ SMALL = {
     "seed": 1,
     "batch": 6,
     "rounds": 2,
-    "minibatch": 3,
+    "microbatch": 3,
     "sampler": {"steps": 2},
     "embedding": {"epochs": 2, "features": 16, "head": [16, 8]},
-    "forward": {"steps": 2, "goods": 2, "bads": 2},
+    "forward": {"steps": 2, "good_images_per_update": 2, "bad_images_per_update": 2},
     "update": "forward",
 }
 

@@ -20,7 +20,7 @@ from hero_engine.core.errors import ExitCode
 DOCS = PROJECT / "docs"
 SETTINGS = {
     "HERO_BATCH": str(BATCH),
-    "HERO_MINIBATCH": "2",
+    "HERO_MICROBATCH": "2",
     "HERO_SAMPLER_STEPS": "4",
     "HERO_EMBEDDING_EPOCHS": "5",
     "HERO_EMBEDDING_FEATURES": "16",

@@ -23,7 +23,7 @@ Adam divides by the gradient's own size, so a gradient near 0 passes its roundin
 
 FORWARD = (
     *("--update", "forward", "--set", "forward.steps=4"),
-    *("--set", "forward.goods=3", "--set", "forward.bads=2"),
+    *("--set", "forward.good_images_per_update=3", "--set", "forward.bad_images_per_update=2"),
 )
 """Five rows a step do not go evenly into two processes."""
 

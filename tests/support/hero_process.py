@@ -25,7 +25,7 @@ PATIENCE = 170.0
 
 BATCH, ROUNDS = 6, 3
 SMALL = {
-    "minibatch": 2,
+    "microbatch": 2,
     "sampler.steps": 8,
     "embedding.epochs": 20,
     "embedding.features": 16,

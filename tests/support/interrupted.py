@@ -19,7 +19,7 @@ from hero_engine.training.state import Learner
 QUESTIONS, AHEAD_QUESTIONS = 26, 41
 """How often a run of `LINES` asks whether it should stop; and one of three rounds, drawn ahead."""
 
-AHEAD: dict[str, Any] = {"ahead": True, "labels": 17}
+AHEAD: dict[str, Any] = {"sample_ahead": True, "labels": 17}
 """Settings of the latter."""
 
 KINDS: dict[str, dict[str, Any]] = {"": {}, "ahead": AHEAD, "plus": PLUS}

@@ -14,9 +14,9 @@ from hero_engine.config.settings import (
     LoraSettings,
     RewardSettings,
     SamplerSettings,
+    SelfTrainingSettings,
     Settings,
     SftSettings,
-    UnlabelledSettings,
 )
 from hero_engine.config.tasks import Task
 from hero_engine.core.events import Event, Finished, RoundFinished
@@ -35,9 +35,9 @@ LINES = ("*gbg.b", "bg*bbb")
 
 
 PLUS: dict[str, Any] = {
-    "embedding": EmbeddingSettings(kind="network", history="all"),
+    "embedding": EmbeddingSettings(kind="backbone", history="all"),
     "reward": RewardSettings(kind="probability"),
-    "unlabelled": UnlabelledSettings(rounds=2, pictures=4),
+    "self_training": SelfTrainingSettings(rounds=2, images=4),
 }
 """What preset hero+ does, for `tiny_settings`."""
 
@@ -49,7 +49,7 @@ def tiny_settings(model: Path, **changes: Any) -> Settings:
         "prompt": TASK.prompt,
         "model": str(model),
         "batch": 6,
-        "minibatch": 3,
+        "microbatch": 3,
         "labels": 11,
         "seed": 5,
         "sampler": SamplerSettings(steps=2, guidance=2.0),
@@ -57,10 +57,10 @@ def tiny_settings(model: Path, **changes: Any) -> Settings:
         "embedding": EmbeddingSettings(
             channels=(4, 8), features=16, head=(8,), epochs=2, learning_rate=1e-2
         ),
-        "ddpo": DdpoSettings(steps_per_image=2, images_per_update=3, minibatch=3, clip_range=0.1),
-        "forward": ForwardSettings(steps=2, goods=2, bads=2),
+        "ddpo": DdpoSettings(steps_per_image=2, images_per_update=3, microbatch=3, clip_range=0.1),
+        "forward": ForwardSettings(steps=2, good_images_per_update=2, bad_images_per_update=2),
         "d3po": D3poSettings(steps_per_image=2, pairs=2),
-        "sft": SftSettings(steps=2, goods=2),
+        "sft": SftSettings(steps=2, images_per_update=2),
     }
     return Settings(**(tiny | changes))
 

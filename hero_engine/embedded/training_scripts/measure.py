@@ -35,8 +35,8 @@ def pictures_of(model: Model, settings: Settings, prompt: str, count: int) -> Pi
 
     def parts() -> Iterator[Pictures]:
         noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 1)
-        for first in range(0, count, settings.minibatch):
-            rows = noises[first : first + settings.minibatch]
+        for first in range(0, count, settings.microbatch):
+            rows = noises[first : first + settings.microbatch]
             batch = sample(
                 model, prompt, rows, settings.sampler, seed=EVALUATION_SEED, round=1,
                 first_index=first,

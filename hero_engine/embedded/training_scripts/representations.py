@@ -47,7 +47,7 @@ REPRESENTATIONS: Mapping[str, Mapping[str, Any]] = {
     "triplet, similarity to best": {},
     "triplet, probability": {"reward": {"kind": "probability"}},
     "network, probability": {
-        "embedding": {"kind": "network", "history": "all"},
+        "embedding": {"kind": "backbone", "history": "all"},
         "reward": {"kind": "probability"},
     },
 }

@@ -91,7 +91,7 @@ def waiting(
         float | None,
         typer.Option(
             metavar="S",
-            help="From a round's last Enter until it is closed; else 3, as ui.grace. "
+            help="From a round's last Enter until it is closed; else 3, as ui.undo_seconds. "
             "0: a second Enter follows at once.",
         ),
     ] = None,
@@ -125,7 +125,7 @@ def waiting(
     from hero_tui.commands.bench.simulated_user import Tempo
     from hero_tui.preferences.settings_sources import UiSettings
 
-    tempo = Tempo(a_picture, UiSettings().grace if grace is None else grace)
+    tempo = Tempo(a_picture, UiSettings().undo_seconds if grace is None else grace)
     wish = Wish(tempo, rounds, batch, update, preset, quick, real_time)
     bench_waiting(wish, as_json=as_json)
 

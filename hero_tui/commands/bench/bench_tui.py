@@ -22,7 +22,7 @@ KINDS = {"kitty": 400_000, "sixel": 500_000}
 CHANGES: dict[str, Any] = {
     "seed": 0,
     "labels": 1_000_000,
-    "same_noise": 0,
+    "fixed_noise_samples": 0,
     "forward": {"steps": 8},
 }
 """The preset with shorter rounds of the same work, and without the gallery's pictures,

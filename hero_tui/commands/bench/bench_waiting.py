@@ -76,7 +76,7 @@ def measure(settings: Settings, tempo: Tempo, *, real_time: bool = False) -> dic
     task = load_task(settings.task)
     for name, ahead in MODES.items():
         talk(f"{settings.rounds} rounds of {settings.batch}, ahead {name}")
-        mode = replace(settings, ahead=ahead)
+        mode = replace(settings, sample_ahead=ahead)
         with fresh_process() as fresh:
             found[name] = facts(fresh.submit(sit, mode, task, tempo, real_time=real_time).result())
     return found

@@ -36,10 +36,10 @@ def test_paper_is_the_official_code() -> None:
         "rank": 4,
         "alpha": 4,
         "targets": ("to_q", "to_k", "to_v", "to_out.0"),
-        "within": "",
+        "block": "",
         "init": "",
     }
-    assert asdict(got.noise) == {"best_share": 0.5, "perturbation": 0.1, "fresh_share": 0.0}
+    assert asdict(got.noise) == {"best_image_ratio": 0.5, "perturbation": 0.1, "fresh_ratio": 0.0}
     assert asdict(got.embedding) == {
         "kind": "triplet",
         "channels": (8, 16, 32),
@@ -49,7 +49,7 @@ def test_paper_is_the_official_code() -> None:
         "learning_rate": 1e-5,
         "epochs": 500,
         "history": "round",
-        "half_life": 0.0,
+        "recency_half_life": 0.0,
     }
     assert got.reward.kind == "best"
     assert asdict(got.ddpo) == {
@@ -59,8 +59,8 @@ def test_paper_is_the_official_code() -> None:
         "clip_range": 1e-4,
         "advantage_clip": 5.0,
         "inner_epochs": 1,
-        "minibatch": 2,
-        "grow": True,  # ours: up to images_per_update, the same gradient
+        "microbatch": 2,
+        "auto_microbatch": True,  # ours: up to images_per_update, the same gradient
         "images_per_update": 8,
         "betas": (0.9, 0.999),
         "weight_decay": 1e-4,
@@ -150,7 +150,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("ddpo.betas", [0.9, False], "a list of numbers"),
     ("ddpo.betas", [0.9, 1.5], "numbers from 0 to 1"),
     ("forward.timesteps", [float("nan"), 1.0], "numbers from 0 to 1"),
-    ("forward.reference", "best", "one of base, round"),
+    ("forward.old_policy", "best", "one of base, round"),
     ("embedding.history", "none", "one of round, all"),
     ("reward.kind", "", "one of best, positives, labels"),
 ]

@@ -51,9 +51,9 @@ def test_the_preset_follows_the_model_unless_it_is_named() -> None:
 
 def test_changes_go_over_the_tasks_numbers_and_those_over_the_presets() -> None:
     task = Task("cup", "a cup", batch=12, labels=36, paper={"batch": 10})
-    settings = settings_for(task, "./mine", changes={"labels": 20, "ddpo": {"minibatch": 4}})
+    settings = settings_for(task, "./mine", changes={"labels": 20, "ddpo": {"microbatch": 4}})
     assert (settings.task, settings.prompt) == ("cup", "a cup")
-    assert (settings.batch, settings.labels, settings.ddpo.minibatch) == (10, 20, 4)
+    assert (settings.batch, settings.labels, settings.ddpo.microbatch) == (10, 20, 4)
 
 
 def test_a_preset_may_differ_by_update_and_changes_go_over_that() -> None:
@@ -62,9 +62,9 @@ def test_a_preset_may_differ_by_update_and_changes_go_over_that() -> None:
         settings_for(hands, "embedded", None, {"update": update}) for update in ("forward", "ddpo")
     )
     assert settings_for(hands, "embedded") == forward
-    assert (forward.lora.within, ddpo.lora.within) == ("", "mid_block")
+    assert (forward.lora.block, ddpo.lora.block) == ("", "mid_block")
     changed = settings_for(hands, "embedded", None, {"update": "ddpo", "lora": {"within": "up"}})
-    assert changed == replace(ddpo, lora=replace(ddpo.lora, within="up"))
+    assert changed == replace(ddpo, lora=replace(ddpo.lora, block="up"))
 
 
 def test_an_unknown_preset_is_refused() -> None:

@@ -57,7 +57,7 @@ def folder(square_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
     """A run of two rounds that moved its model."""
     folder = new_run(
         tmp_path_factory.mktemp("evaluated") / "run",
-        tiny_settings(square_folder, update="forward", minibatch=4),
+        tiny_settings(square_folder, update="forward", microbatch=4),
     )
     played(folder, "*gbgbb", "bg*gbb")
     return folder

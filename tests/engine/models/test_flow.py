@@ -172,10 +172,10 @@ def flow_updates(model: Any, sampler: SamplerSettings) -> dict[str, Any]:
         betas=(0.8, 0.9),
         steps_per_image=7,
         images_per_update=128,
-        minibatch=128,
+        microbatch=128,
         clip_range=0.3,
     )
-    forward = ForwardSettings(steps=20, learning_rate=0.01, reference="round", history="round")
+    forward = ForwardSettings(steps=20, learning_rate=0.01, old_policy="round", history="round")
     return {"ddpo": DdpoUpdate(policy, sampler, model), "forward": ForwardUpdate(forward, model)}
 
 

@@ -9,7 +9,7 @@ from hero_engine.core.labels import Labels
 from hero_engine.policy.noise_prior import FRESH, NoisePrior
 
 SHAPE = (2, 3, 5)
-SETTINGS = NoiseSettings(best_share=0.5, perturbation=0.1)
+SETTINGS = NoiseSettings(best_image_ratio=0.5, perturbation=0.1)
 
 
 def a_batch(count: int = 6) -> Batch:
@@ -47,7 +47,7 @@ def test_proportions_of_best_and_goods() -> None:
 
 def test_mean_and_variance_around_a_centre() -> None:
     best = torch.full(SHAPE, 2.0)
-    settings = NoiseSettings(best_share=1.0, perturbation=0.6)
+    settings = NoiseSettings(best_image_ratio=1.0, perturbation=0.6)
     noises = NoisePrior(best).draw(2000, SHAPE, settings, seed=1, round=1)
     assert torch.allclose(noises.mean(0), torch.full(SHAPE, 1.6), atol=0.06)  # sqrt(1-.36) * 2
     assert torch.allclose(noises.var(0), torch.full(SHAPE, 0.36), atol=0.06)
@@ -56,14 +56,14 @@ def test_mean_and_variance_around_a_centre() -> None:
 def test_variance_is_preserved_over_random_centres() -> None:
     noises = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(2))
     prior = NoisePrior(None, noises)
-    settings = NoiseSettings(best_share=0.0, perturbation=0.5)
+    settings = NoiseSettings(best_image_ratio=0.0, perturbation=0.5)
     assert abs(float(prior.draw(4000, (1, 1, 1), settings, 1, 1).var()) - 1) < 0.09
 
 
-def test_fresh_share_comes_last() -> None:
+def test_fresh_noises_come_last() -> None:
     batch = a_batch()
     prior = FRESH.updated(batch, labels("bggbgb", best=2))
-    settings = NoiseSettings(fresh_share=0.25)
+    settings = NoiseSettings(fresh_ratio=0.25)
     found = nearest(prior.draw(16, SHAPE, settings, seed=1, round=1), batch.noises_B_C_H_W)
     assert found[:6] == [2] * 6
     assert set(found[6:12]) <= {1, 4}

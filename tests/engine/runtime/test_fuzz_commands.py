@@ -24,11 +24,11 @@ from hero_engine.training.state import Learner
 BATCH, ROUNDS = 2, 2
 SMALL = {
     "batch": BATCH,
-    "minibatch": BATCH,
+    "microbatch": BATCH,
     "rounds": ROUNDS,
     "sampler": SamplerSettings(steps=1, guidance=1.0),
     "embedding": EmbeddingSettings(channels=(4,), features=8, head=(8,), epochs=1),
-    "forward": ForwardSettings(steps=1, goods=1, bads=1),
+    "forward": ForwardSettings(steps=1, good_images_per_update=1, bad_images_per_update=1),
 }
 marks = st.tuples(
     st.just("mark"), st.integers(0, BATCH - 1), st.sampled_from(["good", "bad", "clear", "best"])

@@ -45,14 +45,17 @@ def test_settings_that_were_changed_later_are_told(run: RunDir) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "was made by an older hero (0.1.0, format 1), which has to go on with it"),
-        ("format = 3", "was made by a newer hero (0.1.0, format 3), which has to go on with it"),
+        ("", "was made by an older hero (0.1.0, run format 1)"),
+        (
+            "format = 4",
+            "was made by a newer hero (0.1.0, run format 4)",
+        ),
     ],
 )
 def test_a_run_of_another_version_is_told(run: RunDir, line: str, said: str) -> None:
     text = (run.path / "run.toml").read_text()
-    (run.path / "run.toml").write_text(text.replace("format = 2", line))
-    with refused(ExitCode.RUN, said, start=run.path):
+    (run.path / "run.toml").write_text(text.replace("format = 3", line))
+    with refused(ExitCode.RUN, said, "this one opens formats 2 to 3", start=run.path):
         RunDir.open(run.path)
 
 

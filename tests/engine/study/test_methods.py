@@ -26,12 +26,12 @@ def differs(name: str, other: str) -> dict[str, Any]:
 def test_hero_is_the_papers_preset() -> None:
     assert settings("hero") == settings_for(load_task("hands"), "embedded", "paper")
     embedded = settings("hero", "embedded")
-    assert (embedded.update, embedded.reward.kind, embedded.noise.fresh_share) == (
+    assert (embedded.update, embedded.reward.kind, embedded.noise.fresh_ratio) == (
         "ddpo",
         "best",
         0,
     )
-    assert (embedded.noise.best_share, embedded.noise.perturbation) == (0.5, 0.1)
+    assert (embedded.noise.best_image_ratio, embedded.noise.perturbation) == (0.5, 0.1)
 
 
 def test_forward_is_the_embedded_preset() -> None:
@@ -44,13 +44,13 @@ def test_forward_is_the_embedded_preset() -> None:
     [
         ("hero-labels", {"reward.kind": "labels", "embedding.epochs": 0}),
         ("hero-positives", {"reward.kind": "positives"}),
-        ("hero-fresh", {"noise.fresh_share": 1.0}),
-        ("hero-beta-0", {"noise.best_share": 0.0}),
-        ("hero-beta-1", {"noise.best_share": 1.0}),
+        ("hero-fresh", {"noise.fresh_ratio": 1.0}),
+        ("hero-beta-0", {"noise.best_image_ratio": 0.0}),
+        ("hero-beta-1", {"noise.best_image_ratio": 1.0}),
         ("hero-eps-0.05", {"noise.perturbation": 0.05}),
         ("hero-eps-0.3", {"noise.perturbation": 0.3}),
         ("hero-probability", {"reward.kind": "probability"}),
-        ("hero-recent", {"embedding.history": "all", "embedding.half_life": 64.0}),
+        ("hero-recent", {"embedding.history": "all", "embedding.recency_half_life": 64.0}),
     ],
 )
 def test_a_variant_changes_one_thing(name: str, changed: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ def test_a_variant_changes_one_thing(name: str, changed: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("name", ["ddpo", "d3po", "sft"])
 def test_baselines_have_neither_representation_nor_guided_noise(name: str) -> None:
-    plain = {"reward.kind": "labels", "embedding.epochs": 0, "noise.fresh_share": 1.0}
+    plain = {"reward.kind": "labels", "embedding.epochs": 0, "noise.fresh_ratio": 1.0}
     update = {} if name == "ddpo" else {"update": name}
     assert differs(name, "hero") == plain | update
 
@@ -86,8 +86,8 @@ def test_contenders() -> None:
     assert d3po.changes["d3po"] == {"learning_rate": 1e-3} and d3po.changes["update"] == "d3po"
     assert read_contender('sft:lora.targets=["conv"]').changes["lora"] == {"targets": ["conv"]}
     assert read_contender("sft:sft.history=round").changes["sft"] == {"history": "round"}
-    both = read_contenders("ddpo:ddpo.window=[0.0,0.5]:ddpo.minibatch=4,sft")
-    assert both[0].changes["ddpo"] == {"window": [0.0, 0.5], "minibatch": 4} and len(both) == 2
+    both = read_contenders("ddpo:ddpo.window=[0.0,0.5]:ddpo.microbatch=4,sft")
+    assert both[0].changes["ddpo"] == {"window": [0.0, 0.5], "microbatch": 4} and len(both) == 2
     assert METHODS["d3po"].changes.get("d3po") is None  # nothing was changed in place
 
 

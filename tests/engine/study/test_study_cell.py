@@ -1,5 +1,6 @@
 """A study on a tiny model: points as they are due, interruptions, what does not mix."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from refusals import refused
 from tiny_runs import tiny_settings
 
+from hero_engine.config.old_names import NEW_NAMES
 from hero_engine.config.settings import Settings, with_changes
 from hero_engine.config.tasks import list_tasks
 from hero_engine.config.toml_file import read_toml
@@ -53,11 +55,11 @@ def make(
     tiny = asdict(tiny_settings(square_folder))
     changes = {
         name: tiny[name]
-        for name in ("model", "batch", "minibatch", "sampler", "lora", "embedding", "forward")
+        for name in ("model", "batch", "microbatch", "sampler", "lora", "embedding", "forward")
     }
     plan = Plan(
         ("hands",),
-        read_contenders("hero-forward:noise.fresh_share=0.5"),
+        read_contenders("hero-forward:noise.fresh_ratio=0.5"),
         (0,),
         tmp_path / "study",
         labels=12,
@@ -89,7 +91,7 @@ def test_a_point_after_every_so_many_labels(make: Callable[..., Plan]) -> None:
             labels = journal.labels(round, 6)
             assert [each in "g*" for each in letters] == list(labels.good)
             assert letters.count("*") == (labels.best is not None)
-    assert figures["settings"]["noise.fresh_share"] == 0.5
+    assert figures["settings"]["noise.fresh_ratio"] == 0.5
     assert work(plan, only(plan), Watch(point=pytest.fail)) == figures  # nothing is done twice
 
 
@@ -135,10 +137,26 @@ def test_what_does_not_mix(make: Callable[..., Plan]) -> None:
     for other, said in [
         (replace(plan, images=5), "made with images = 4, not 5"),
         (replace(plan, every=3), "made with every = 6, not 3"),
-        (replace(plan, changes={**plan.changes, "minibatch": 2}), "made with minibatch = 3, not 2"),
+        (
+            replace(plan, changes={**plan.changes, "microbatch": 2}),
+            "made with microbatch = 3, not 2",
+        ),
     ]:
         with refused(ExitCode.RUN, said, "choose another --out"):
             work(other, only(other), Watch())
+
+
+def test_figures_with_old_setting_names_are_the_same_cell(make: Callable[..., Plan]) -> None:
+    plan = make(labels=6)
+    figures = work(plan, only(plan), Watch())
+    old = {new: name for name, new in NEW_NAMES.items()}
+    figures["settings"] = {old.get(name, name): x for name, x in figures["settings"].items()}
+    assert "unlabelled.rounds" in figures["settings"]
+    plan.figures_path(only(plan)).write_text(json.dumps(figures))
+    assert work(plan, only(plan), Watch(point=pytest.fail)) == figures
+    other = replace(plan, changes={**plan.changes, "microbatch": 2})
+    with refused(ExitCode.RUN, "made with microbatch = 3, not 2"):
+        work(other, only(other), Watch())
 
 
 def test_settings_of_an_update_that_is_not_used_may_change(make: Callable[..., Plan]) -> None:

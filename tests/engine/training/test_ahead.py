@@ -130,7 +130,7 @@ def test_no_round_is_drawn_that_might_not_be_needed(make_run: Callable[..., RunD
         reports = [each for each in events if isinstance(each, RoundFinished)]
         assert [each.metrics["behind"] for each in reports] == behind
         assert len(list((folder.path / "images").iterdir())) == len(behind)
-    two = make_run("two", ahead=True, rounds=2)
+    two = make_run("two", sample_ahead=True, rounds=2)
     go(two, Script(*LINES))
     assert len(list((two.path / "images").iterdir())) == 2
 

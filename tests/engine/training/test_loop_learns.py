@@ -76,11 +76,11 @@ def test_the_loop_finds_a_known_optimum(
         prompt=TASK.prompt,
         update=update,
         batch=64,
-        minibatch=64,
+        microbatch=64,
         rounds=rounds,
         seed=2,
         sampler=SamplerSettings(steps=4, guidance=1.0),
-        noise=NoiseSettings(fresh_share=1.0),
+        noise=NoiseSettings(fresh_ratio=1.0),
         embedding=EmbeddingSettings(
             channels=(16,), features=128, head=(32,), learning_rate=3e-3, epochs=40
         ),
@@ -88,10 +88,10 @@ def test_the_loop_finds_a_known_optimum(
             learning_rate=0.07,
             betas=(0.8, 0.9),
             images_per_update=64,
-            minibatch=64,
+            microbatch=64,
             clip_range=0.3,
         ),
-        forward=ForwardSettings(learning_rate=0.02, reference="round", history="round", steps=20),
+        forward=ForwardSettings(learning_rate=0.02, old_policy="round", history="round", steps=20),
     )
     labeller, model = LikesOne(), Bell()
     learner = Learner(settings, cast(Model, model))

@@ -79,7 +79,7 @@ def test_rounds_go_before_the_budget_and_more_rounds_before_both(
 @pytest.mark.parametrize("minibatch", [2, 4, 6])
 def test_the_minibatch_changes_no_picture(make_run: Callable[..., RunDir], minibatch: int) -> None:
     """Rounding may: sums of other shapes differ in their last bits."""
-    three, other = make_run("three", rounds=1), make_run("other", rounds=1, minibatch=minibatch)
+    three, other = make_run("three", rounds=1), make_run("other", rounds=1, microbatch=minibatch)
     go(three, Script(*LINES))
     go(other, Script(*LINES))
     for image in range(6):

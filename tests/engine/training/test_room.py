@@ -21,7 +21,7 @@ from hero_engine.training.oom_backoff import Limits
 from hero_engine.training.state import Learner
 from hero_engine.updates.ddpo import DdpoUpdate
 
-ONE = DdpoSettings(steps_per_image=2, images_per_update=3, minibatch=1, clip_range=0.1)
+ONE = DdpoSettings(steps_per_image=2, images_per_update=3, microbatch=1, clip_range=0.1)
 """One picture at once, of the three of an optimizer step."""
 
 TOLD = "the update takes 3 pictures at once, not 1: 1 need 2.0 GB, and 9.0 GB are free"
@@ -155,7 +155,7 @@ def test_who_is_not_asked(
     changes: dict[str, dict[str, Any]] = {
         "forward": {"update": "forward"},
         "whole": {},
-        "fixed": {"ddpo": DdpoSettings(images_per_update=3, minibatch=1, grow=False)},
+        "fixed": {"ddpo": DdpoSettings(images_per_update=3, microbatch=1, auto_microbatch=False)},
     }
     run = make_run(**changes[update])
     fake, learner = device(9e9), Learner.open(run.settings, "cpu")

@@ -24,7 +24,7 @@ def test_each_round_has_them_and_so_has_the_end_and_the_run_is_the_same_without(
     make_run: Callable[..., RunDir],
 ) -> None:
     plain = make_run("plain", update="forward")
-    shown = make_run("shown", update="forward", same_noise=4)
+    shown = make_run("shown", update="forward", fixed_noise_samples=4)
     go(plain, Script(*LINES))
     go(shown, Script(*LINES))
     assert same_noise_pictures(plain.path) == {}
@@ -41,7 +41,8 @@ def test_a_stop_while_they_are_made_leaves_them_to_the_next_time(
     make_run: Callable[..., RunDir],
 ) -> None:
     straight, stopped = (
-        make_run(name, update="forward", same_noise=4, rounds=1) for name in ("straight", "stopped")
+        make_run(name, update="forward", fixed_noise_samples=4, rounds=1)
+        for name in ("straight", "stopped")
     )
     go(straight, Script(*LINES))
     asked = [0]

@@ -15,8 +15,8 @@ from hero_engine.config.settings import (
     EmbeddingSettings,
     ForwardSettings,
     RewardSettings,
+    SelfTrainingSettings,
     Settings,
-    UnlabelledSettings,
 )
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import ExitCode, StopRequested
@@ -102,7 +102,7 @@ def test_drawn_as_good_in_proportion_to_the_chance(line_model: Callable[..., Any
     batch = Batch(torch.zeros_like(latents), latents)
     nothing = Memory(latents[:0], torch.zeros(0, dtype=torch.bool))
     given = Experience(batch, Labels((None,) * 3), chances, "a", 0, 0, nothing, chances, 1)
-    settings = ForwardSettings(steps=1, goods=4000, bads=4000)
+    settings = ForwardSettings(steps=1, good_images_per_update=4000, bad_images_per_update=4000)
     update = ForwardUpdate(settings, line_model(0.0, 0.0))
     rows = update._draw(update._pool(given), given, 0)
     clean = rows.clean.flatten()
@@ -121,7 +121,7 @@ def test_a_round_learns_from_them(square_folder: Path, tmp_path: Path, update: s
     with_them = new_run(tmp_path / "with", settings)
     reports, _ = played(with_them, *LINES)
     assert all("unlabelled_chance" in each.metrics for each in reports)
-    without = new_run(tmp_path / "without", replace(settings, unlabelled=UnlabelledSettings()))
+    without = new_run(tmp_path / "without", replace(settings, self_training=SelfTrainingSettings()))
     played(without, *LINES)
     assert left_behind(without) != left_behind(with_them)
 
@@ -145,9 +145,12 @@ def test_a_round_without_goods_trains_on_nothing(square_folder: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"reward": RewardSettings()}, "embedding.kind 'network'"),
-        ({"update": "sft"}, "unlabelled.rounds needs"),
-        ({"embedding": EmbeddingSettings(), "reward": RewardSettings()}, "unlabelled.rounds needs"),
+        ({"reward": RewardSettings()}, "embedding.kind 'backbone'"),
+        ({"update": "sft"}, "self_training.rounds needs"),
+        (
+            {"embedding": EmbeddingSettings(), "reward": RewardSettings()},
+            "self_training.rounds needs",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], says: str) -> None:

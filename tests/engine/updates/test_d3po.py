@@ -20,7 +20,7 @@ from hero_engine.updates import Experience, Memory
 from hero_engine.updates.d3po import D3poUpdate, preference_loss
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
-SETTINGS = D3poSettings(pairs=6, pairs_per_update=6, minibatch=6)
+SETTINGS = D3poSettings(pairs=6, pairs_per_update=6, microbatch=6)
 GOOD = (True, False, None, True, False, False)
 
 
@@ -105,7 +105,7 @@ def test_gradient_against_finite_differences(
     """At weights off the base, with none and with some of the ratios clipped."""
     model = line_model(0.1, -0.05)
     given = play(model)
-    settings = replace(SETTINGS, clip_range=clip, beta=2.0, minibatch=minibatch)
+    settings = replace(SETTINGS, clip_range=clip, beta=2.0, microbatch=minibatch)
     update, got = D3poUpdate(settings, SAMPLER, model), []
     pairs = update._pairs(given).tolist()
 
@@ -164,7 +164,7 @@ def test_eta_zero_is_refused(line_model: Callable[..., Any]) -> None:
 def test_moves_towards_what_is_preferred(bell_model: Any) -> None:
     """Pictures are a bell around 0; those above the median are good. The clip keeps it near."""
     settings = D3poSettings(
-        pairs=64, pairs_per_update=16, minibatch=16, learning_rate=0.02, beta=5.0
+        pairs=64, pairs_per_update=16, microbatch=16, learning_rate=0.02, beta=5.0
     )
     update = D3poUpdate(settings, SAMPLER, bell_model)
     batch = play(bell_model, (True,) * 32, (1, 1, 1)).batch

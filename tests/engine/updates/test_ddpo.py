@@ -21,7 +21,7 @@ from hero_engine.updates import Experience, Memory
 from hero_engine.updates.ddpo import DdpoUpdate
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
-SETTINGS = DdpoSettings(steps_per_image=2, images_per_update=4, minibatch=2, clip_range=0.2)
+SETTINGS = DdpoSettings(steps_per_image=2, images_per_update=4, microbatch=2, clip_range=0.2)
 
 
 def play(model: Any, sampler: SamplerSettings, steps: int, shape: tuple[int, ...]) -> Batch:
@@ -93,7 +93,7 @@ def test_gradient_against_finite_differences(
     rewards = np.array([0.9, 0.1, 0.4, 0.8, 0.35, 0.6])
     advantage = (rewards - rewards.mean()) / rewards.std()
     model.slope.data += moved
-    settings = replace(SETTINGS, images_per_update=6, clip_range=clip, minibatch=minibatch)
+    settings = replace(SETTINGS, images_per_update=6, clip_range=clip, microbatch=minibatch)
     update = DdpoUpdate(settings, SAMPLER, model)
     [got] = gradients_of(update, experience(batch, rewards))
 
@@ -252,7 +252,7 @@ def test_finds_a_known_optimum(bell_model: Any) -> None:
         betas=(0.8, 0.9),
         steps_per_image=9,
         images_per_update=images,
-        minibatch=images,
+        microbatch=images,
         clip_range=0.3,
     )
     update, distances = DdpoUpdate(settings, sampler, bell_model), []

@@ -18,8 +18,12 @@ from hero_engine.policy.sampler import sample
 from hero_engine.updates import Experience, Memory
 from hero_engine.updates.forward import ForwardUpdate
 
-SETTINGS = ForwardSettings(steps=3, goods=4, bads=4, learning_rate=1e-3)
-SETTLING = ForwardSettings(goods=32, bads=32, weight_decay=0, betas=(0.9, 0.99))
+SETTINGS = ForwardSettings(
+    steps=3, good_images_per_update=4, bad_images_per_update=4, learning_rate=1e-3
+)
+SETTLING = ForwardSettings(
+    good_images_per_update=32, bad_images_per_update=32, weight_decay=0, betas=(0.9, 0.99)
+)
 """For an update that comes to its minimum."""
 
 
@@ -60,7 +64,7 @@ def test_gradient_against_finite_differences(
 ) -> None:
     """The loss in numpy, on the (x_t, t) the update drew; two latents, so that x_0 is known."""
     model = line_model(0.4, -0.2, kind=kind)
-    settings = replace(SETTINGS, steps=1, beta=beta, pull=pull, bad_weight=0.7, loss=space)
+    settings = replace(SETTINGS, steps=1, beta=beta, kl_weight=pull, bad_weight=0.7, loss=space)
     given = experience(numbers(1.2, -0.8), [True, False])
     asked, got = captured(ForwardUpdate(settings, model), given)
     x_t, timesteps, rest = asked[1]  # the probe, then old (base), then new
@@ -97,7 +101,13 @@ def test_gradient_against_finite_differences(
 def test_noised_as_the_schedule_says(line_model: Callable[..., Any]) -> None:
     """x_t - sqrt(a) x_0 over sqrt(1 - a) is standard normal; timesteps cover their part evenly."""
     model = line_model(0.0, 0.0)
-    settings = replace(SETTINGS, steps=1, goods=2000, bads=1, timesteps=(0.2, 0.6))
+    settings = replace(
+        SETTINGS,
+        steps=1,
+        good_images_per_update=2000,
+        bad_images_per_update=1,
+        timesteps=(0.2, 0.6),
+    )
     given = experience(numbers(3.0, -3.0), [True, False])
     asked, _ = captured(ForwardUpdate(settings, model), given)
     x_t, timesteps, _ = asked[1]
@@ -114,7 +124,7 @@ def test_reference_round_is_the_policy_at_its_start(square: Model) -> None:
     """`old` stays what it was while the weights move, and is not the base."""
     for weight in square.lora_parameters():
         weight.data = 0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
-    settings = replace(SETTINGS, steps=2, reference="round", learning_rate=0.05)
+    settings = replace(SETTINGS, steps=2, old_policy="round", learning_rate=0.05)
     update = ForwardUpdate(settings, square)
     latents = torch.randn(4, 4, 8, 8)
     probe = torch.randn(2, 4, 8, 8), torch.tensor([500, 100]), Conditioning("a")
@@ -184,7 +194,7 @@ def test_history(line_model: Callable[..., Any]) -> None:
 def test_where_nothing_is_called_bad_the_unlabelled_stand_for_it(bell_model: Any) -> None:
     """Goods of mean 0.8, the others as the policy makes them, of mean 0.2: it goes half of the way
     to where goods come from. Exactly what it does when they are labelled bad, but for the count."""
-    own: dict[str, Any] = {"reference": "round", "history": "round"}
+    own: dict[str, Any] = {"old_policy": "round", "history": "round"}
     settings = replace(SETTLING, steps=400, learning_rate=0.01, **own)
     latents, goods = numbers(0.7, 0.9, -0.6, 0.2, 1.0), [True, True]
     ends, counts = [], []
@@ -202,7 +212,7 @@ def test_where_nothing_is_called_bad_the_unlabelled_stand_for_it(bell_model: Any
     ("good", "changes"),
     [
         ([True, False, None], {}),
-        ([True, None, None], {"unlabelled_as_bad": False}),
+        ([True, None, None], {"assume_unlabelled_bad": False}),
         ([None, None, None], {}),
         ([False, None, None], {}),
         ([True, True, True], {}),
@@ -252,7 +262,7 @@ def test_base_reference_ends_at_its_closed_form(
     a pull m = (goods - w bads) / ((1 + w) beta)."""
     latents = numbers(0.5, 0.7, 0.9, -0.1, 0.1, -0.3)
     settings = replace(
-        SETTLING, steps=400, learning_rate=0.01, beta=beta, pull=pull, bad_weight=bad_weight
+        SETTLING, steps=400, learning_rate=0.01, beta=beta, kl_weight=pull, bad_weight=bad_weight
     )
     update = ForwardUpdate(settings, bell_model)
     update.step(experience(latents, [True, True, True, False, False, False]))
@@ -264,8 +274,8 @@ def test_base_reference_ends_at_its_closed_form(
 def test_a_pull_bounds_all_rounds_together(bell_model: Any, pull: float, ends_at: float) -> None:
     """Six rounds with the round's own policy as `old`: each adds (goods - bads) / 2 = 0.4, or,
     with a pull of 1, goes half the way to 0.4."""
-    own: dict[str, Any] = {"reference": "round", "history": "round"}
-    settings = replace(SETTLING, steps=150, learning_rate=0.02, pull=pull, **own)
+    own: dict[str, Any] = {"old_policy": "round", "history": "round"}
+    settings = replace(SETTLING, steps=150, learning_rate=0.02, kl_weight=pull, **own)
     update = ForwardUpdate(settings, bell_model)
     for round in range(6):
         update.step(experience(numbers(0.7, -0.1), [True, False], round))
@@ -295,7 +305,9 @@ def test_a_round_takes_the_steps_its_contrast_is_worth(
 ) -> None:
     """4 p (1 - p) of 40."""
     labels = [True] * goods + [False] * bads
-    settings = ForwardSettings(steps=40, goods=1, bads=1, steps_by_contrast=True)
+    settings = ForwardSettings(
+        steps=40, good_images_per_update=1, bad_images_per_update=1, scale_steps_by_variance=True
+    )
     seen: list[tuple[int, int]] = []
     update = ForwardUpdate(settings, bell_model)
     metrics = update.step(
@@ -307,7 +319,9 @@ def test_a_round_takes_the_steps_its_contrast_is_worth(
 
 def test_chances_are_worth_steps_as_labels_are(bell_model: Any) -> None:
     """Of mean 0.9: 4 x 0.9 x 0.1 of 100."""
-    settings = ForwardSettings(steps=100, goods=1, bads=1, steps_by_contrast=True)
+    settings = ForwardSettings(
+        steps=100, good_images_per_update=1, bad_images_per_update=1, scale_steps_by_variance=True
+    )
     given = replace(experience(numbers(1.0, 2.0), [None, None]), chances_B=torch.tensor([0.8, 1.0]))
     assert ForwardUpdate(settings, bell_model).step(given)["optimizer_steps"] == 36
 
@@ -316,7 +330,12 @@ def test_finds_a_known_optimum(bell_model: Any) -> None:
     """The half of the pictures nearer to 1 is good: pictures start around 0; best is m = 1."""
     sampler = SamplerSettings(steps=10, eta=1.0, guidance=1)
     settings = ForwardSettings(
-        steps=20, goods=16, bads=16, learning_rate=0.01, reference="round", history="round"
+        steps=20,
+        good_images_per_update=16,
+        bad_images_per_update=16,
+        learning_rate=0.01,
+        old_policy="round",
+        history="round",
     )
     update, distances = ForwardUpdate(settings, bell_model), []
     for round in range(12):

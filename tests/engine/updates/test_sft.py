@@ -14,7 +14,7 @@ from hero_engine.core.labels import Labels
 from hero_engine.updates import Experience, Memory
 from hero_engine.updates.sft import SftUpdate
 
-SETTINGS = SftSettings(steps=1, goods=6, learning_rate=1e-3)
+SETTINGS = SftSettings(steps=1, images_per_update=6, learning_rate=1e-3)
 
 
 def experience(*pictures: tuple[float, bool | None]) -> Experience:
@@ -72,7 +72,7 @@ def test_history(line_model: Callable[..., Any], history: Any, goods: int) -> No
 
 def test_ends_at_the_mean_of_the_goods(bell_model: Any) -> None:
     settings = SftSettings(
-        steps=300, goods=32, learning_rate=0.01, weight_decay=0, betas=(0.9, 0.99)
+        steps=300, images_per_update=32, learning_rate=0.01, weight_decay=0, betas=(0.9, 0.99)
     )
     pictures = [(value, True) for value in (0.5, 0.7, 0.9)] + [(-0.4, False)]
     SftUpdate(settings, bell_model).step(experience(*pictures))

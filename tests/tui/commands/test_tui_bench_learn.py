@@ -34,7 +34,7 @@ def test_quick_is_one_task_and_one_seed() -> None:
 
 def test_options_say_otherwise_and_the_command_repeats_them() -> None:
     chosen = Choice(
-        True, "mountain", "sft@64", "1-2,5", "judge:lazy=5", 128, 32, 9, ["minibatch=4"], Path("x")
+        True, "mountain", "sft@64", "1-2,5", "judge:lazy=5", 128, 32, 9, ["microbatch=4"], Path("x")
     )
     plan = chosen.plan()
     assert (plan.tasks, names(plan), plan.seeds) == (("mountain",), ["sft"], (1, 2, 5))
@@ -42,7 +42,7 @@ def test_options_say_otherwise_and_the_command_repeats_them() -> None:
     assert [cell.settings().minibatch for cell in plan.cells()] == [4, 4, 4]
     assert chosen.command() == (
         "hero bench learn --quick --tasks mountain --methods sft@64 --seeds 1-2,5 "
-        "--labeller judge:lazy=5 --labels 128 --every 32 --images 9 --set minibatch=4"
+        "--labeller judge:lazy=5 --labels 128 --every 32 --images 9 --set microbatch=4"
     )
 
 
@@ -58,7 +58,7 @@ def test_seeds_that_are_none(text: str) -> None:
         (["--methods", "hreo"], "did you mean 'hero'?"),
         (["--tasks", "feet"], "no task is called 'feet'"),
         (["--labeller", "mine.jsonl"], "only a judge labels here"),
-        (["--set", "minibatch=0"], "minibatch is 0"),
+        (["--set", "microbatch=0"], "microbatch is 0"),
     ],
 )
 def test_refusals_leave_no_folder(

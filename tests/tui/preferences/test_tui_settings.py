@@ -15,6 +15,7 @@ from hero_engine.core.errors import HeroError
 from hero_engine.core.xdg import config_folder, data_folder
 from hero_engine.storage.run_folder import runs_root
 from hero_tui.cli import run_command
+from hero_tui.output_streams import talk_once
 from hero_tui.preferences.settings_sources import (
     VARIABLES,
     Layer,
@@ -67,10 +68,10 @@ def test_the_strongest_place_wins_and_is_named(
     assert told["sampler.steps"] == {"value": 4, "from": "the command line"}
     assert told["seed"] == {"value": 3, "from": "HERO_SEED"}
     assert told["batch"] == {"value": 2, "from": "hero.toml"}
-    assert told["minibatch"] == {"value": 1, "from": str(user_file())}
+    assert told["microbatch"] == {"value": 1, "from": str(user_file())}
     assert told["labels"] == {"value": 512, "from": "task hands"}
     assert told["lora.rank"] == {"value": 16, "from": "preset embedded"}
-    assert told["noise.best_share"] == {"value": 0.5, "from": "default"}
+    assert told["noise.best_image_ratio"] == {"value": 0.5, "from": "default"}
     assert told["task"]["from"] == "the command line"
     assert told.keys() >= {*setting_types(), "runs", "ui.graphics"}
 
@@ -256,3 +257,45 @@ def test_a_later_layer_is_merged_into_tables_not_over_them() -> None:
     _, settings = choose([low, high], {})
     assert (settings.sampler.steps, settings.sampler.eta) == (3, 0.1)
     assert sources([low, high])["sampler.steps"] == "high"
+
+
+def test_an_old_name_is_read_and_its_new_name_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk_once.cache_clear()
+    project("[forward]\npull = 0.5\n")
+    monkeypatch.setenv("HERO_NOISE_BEST_SHARE", "0.25")
+    told = shown(capsys, "--task", "hands", "--set", "unlabelled.pictures=8")
+    assert told["forward.kl_weight"] == {"value": 0.5, "from": "hero.toml"}
+    assert told["noise.best_image_ratio"] == {"value": 0.25, "from": "HERO_NOISE_BEST_SHARE"}
+    assert told["self_training.images"] == {"value": 8, "from": "the command line"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "variable", "line"),
+    [
+        (
+            ("--set", "unlabelled.pictures=8"),
+            "",
+            "",
+            "--set unlabelled.pictures=8: unlabelled.pictures is now self_training.images",
+        ),
+        ((), "[forward]\npull = 0.5\n", "", "hero.toml: forward.pull is now forward.kl_weight"),
+        ((), "", "HERO_UI_GRACE", "HERO_UI_GRACE: use HERO_UI_UNDO_SECONDS"),
+    ],
+)
+def test_the_line_is_printed_once_on_stderr(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    file: str,
+    variable: str,
+    line: str,
+) -> None:
+    talk_once.cache_clear()
+    project(file)
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    for _ in range(2):
+        assert run_command(["config", "show", "--task", "hands", *arguments]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"hero: {line}"]
