@@ -1,16 +1,16 @@
-"""Put the study's tables into the documents, so that they say what the figures beside this say.
+"""Fill the quoted tables of the documents from the figures beside this script.
 
 ::
 
-    python docs/results/quote.py                # after new figures
-    python docs/results/quote.py --check        # only say where a table differs
+    python docs/results/quote.py                # after the figures changed
+    python docs/results/quote.py --check        # only report tables that differ
 
-A quoted table stands under a comment of its own: a table's title, the options of
-``hero bench learn --report`` that print it, and the columns if not all of them are wanted. Options
-after "&&" are added to the first ones, and print further rows:
+A quoted table follows a comment with its title, the options of `hero bench learn --report` that
+print it, and optionally its columns. Options after "&&" are added to the first ones and print
+further rows. `--out` is figures.csv unless the comment says otherwise:
 
-    <!-- quote: By labels | --out docs/results/study --methods hero,hero+@128 | task; method; 64 -->
-    <!-- quote: By labels | --out study --tasks hands && --labeller judge:flip=0.1 | method; 512 -->
+    <!-- quote: By labels | --tasks hands --methods hero,hero+@128 | task; method; 64 -->
+    <!-- quote: By labels | --tasks hands && --labeller judge:flip=0.1 | method; 512 -->
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ from hero_tui.commands.bench.bench_learn import Choice
 
 PROJECT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "docs/results.md", "docs/learning.md")
+FIGURES = Path(__file__).parent / "figures.csv"
 QUOTED = re.compile(r"(?P<order><!-- quote: (?P<what>.+?) -->\n)(?P<table>(\|.*\n)*)")
 
 
 def quoted(text: str) -> str:
-    """The document with each quoted table as the figures have it now."""
+    """The document with every quoted table made from the figures."""
     return QUOTED.sub(lambda found: found["order"] + table(found["what"]), text)
 
 
 def table(order: str) -> str:
-    """A table in Markdown. HeroError where there are no such figures, title or column."""
+    """A table in Markdown. HeroError for unknown figures, titles or columns."""
     title, options, *columns = (part.strip() for part in order.split("|"))
     first, *more = options.split("&&")
     found = [titled(title, read_tables(shlex.split(first)))]
@@ -57,14 +58,14 @@ def table(order: str) -> str:
         if missing := [name for name in names if name not in known]:
             raise HeroError(f"no column {missing[0]!r}; there are: {', '.join(known)}")
         found = [only(each, names) for each in found]
-    rows = dict.fromkeys(row for each in found for row in each.rows)  # a base once
+    rows = dict.fromkeys(row for each in found for row in each.rows)  # each baseline once
     all_rows = Table(title, found[0].headers, list(rows))
     lines = all_rows.markdown().splitlines()
     return "\n".join(line for line in lines if line.startswith("|")) + "\n"
 
 
 def titled(title: str, tables: Sequence[Table]) -> Table:
-    """The table whose title begins so. HeroError where there is none."""
+    """The table whose title starts like this. HeroError if there is none."""
     for each in tables:
         if each.title.startswith(title):
             return each
@@ -72,13 +73,13 @@ def titled(title: str, tables: Sequence[Table]) -> Table:
 
 
 def read_tables(options: Sequence[str]) -> list[Table]:
-    """What `hero bench learn --report` prints with these options; it is not written anywhere."""
+    """The tables that `hero bench learn --report` prints with these options."""
     try:
         given = learn_command().make_context("quote", list(options)).params
     except CLICK_ERROR as error:
         raise HeroError(error.format_message()) from error
     typed = {each.name: given[each.name] for each in fields(Choice)}
-    typed |= {"settings": given["settings"] or [], "out": given["out"] and PROJECT / given["out"]}
+    typed |= {"settings": given["settings"] or [], "out": PROJECT / (given["out"] or FIGURES)}
     outcome = read_study(Choice(**typed).plan())
     return tables_of(outcome, summarise(outcome, REACH))
 
@@ -91,7 +92,7 @@ def learn_command() -> Any:
 
 
 def only(wide: Table, columns: Sequence[str]) -> Table:
-    """Some columns of a table, in this order; one that it has not is empty."""
+    """Some columns of a table, in this order; empty if the table lacks one."""
     rows = [dict(zip(wide.headers, row, strict=True)) for row in wide.rows]
     return Table(
         wide.title, tuple(columns), [tuple(row.get(name, "") for name in columns) for row in rows]
@@ -99,7 +100,7 @@ def only(wide: Table, columns: Sequence[str]) -> Table:
 
 
 def main() -> int:
-    """1 where --check finds a difference, 2 where a table is asked for that cannot be."""
+    """Exit code 1 if --check finds a difference, 2 if a table cannot be made."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing")
     check, differ = parser.parse_args().check, False

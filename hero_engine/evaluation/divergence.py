@@ -1,10 +1,10 @@
-"""How far a tuned model has gone from its base, as a Kullback-Leibler divergence of the sampler.
+"""KL divergence of the fine-tuned sampler from its base.
 
-With noise in the sampler (eta > 0) a picture is the end of a chain of Gaussian steps, whose
-standard deviations do not depend on the weights. Of the chains of the tuned model and the base
-    KL = E over tuned chains of the sum over steps of |mu_tuned(x_t) - mu_base(x_t)|^2 / (2 sigma^2)
-in nats a picture, exact but for the mean over pictures. Both start from the same N(0, I). Steps
-without noise (the last one of some schedules) have no density and are left out.
+With eta > 0 the sampler is a chain of Gaussian steps whose standard deviations do not depend on
+the weights. For chains of the fine-tuned model
+    KL = E[ sum over steps of |mu_tuned(x_t) - mu_base(x_t)|^2 / (2 sigma_t^2) ]
+in nats a picture. The sum is exact; the expectation is a mean over pictures. Both chains start
+from N(0, I). Steps without noise (the last of some schedules) have no density and are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hero_engine.policy.sampler import pick_training_steps, sample
 def kl_to_base(
     model: Model, prompt: str, noises_B_C_H_W: Tensor, sampler: SamplerSettings, seed: int
 ) -> float | None:
-    """Mean over pictures from these noises, in nats; None for a sampler without noise."""
+    """Mean KL over pictures from these noises, in nats; None for a sampler without noise."""
     if sampler.eta <= 0:
         return None
     count = len(noises_B_C_H_W)
@@ -35,7 +35,7 @@ def kl_to_base(
 
 @torch.no_grad()
 def chain_kl(model: Model, prompt: str, chains: Trajectory, sampler: SamplerSettings) -> Tensor:
-    """The sum over kept steps of the KL between the two models' steps from x_t: (B,), float64."""
+    """KL of each chain, summed over the kept steps: (B,) float64, in nats."""
     total = torch.zeros(len(chains.timesteps_B_S), dtype=torch.float64)
     for step in range(chains.timesteps_B_S.shape[1]):
         tuned, std = _step(model, prompt, chains, step, sampler)
@@ -49,7 +49,7 @@ def chain_kl(model: Model, prompt: str, chains: Trajectory, sampler: SamplerSett
 def _step(
     model: Model, prompt: str, chains: Trajectory, step: int, sampler: SamplerSettings
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a kept step of every picture."""
+    """Mean and standard deviation of one kept step, for every picture."""
     timesteps = chains.timesteps_B_S[:, step]
     x_t = chains.latents_B_S_C_H_W[:, step].to(model.device)
     output = model.predict(x_t, timesteps, Conditioning.of_sampler(prompt, sampler))

@@ -1,9 +1,9 @@
-"""How fast a round is against its floor: the network calls it needs, bare.
+"""Speed of a round relative to its lower bound: the same network calls and nothing else.
 
-The floor makes the same number of forwards (and backwards) of the network, in the same batches and
-precision, on random latents, and nothing else. What is above it is what sampling and training add:
-schedules, random draws, log-probabilities, losses, the optimizer. Ours and the floor are timed in
-turns, so that a machine that is busy for a while is so for both.
+The bound makes the same number of forward (and backward) passes with the same batches and
+precision on random latents. The rest is overhead: schedules, random draws, log-probabilities,
+losses, the optimizer. The engine and the bound are timed in turns, so that other load on the
+machine slows both.
 """
 
 from __future__ import annotations
@@ -29,26 +29,25 @@ from hero_engine.training.state import Learner
 
 Pixels = npt.NDArray[np.uint8]
 Call = tuple[int, bool]
-"""A call of the network: rows, and whether it is trained (a backward follows)."""
+"""A network call: (rows, True if a backward pass follows)."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Seconds of every turn: ours, and the bare calls'."""
+class Timing:
+    """Seconds of every turn: of the engine and of the bare calls. rows: network rows a turn."""
 
-    ours: list[float]
-    floor: list[float]
+    engine: list[float]
+    bare: list[float]
     rows: int
-    """Rows through the network in a turn."""
 
     @property
     def ratio(self) -> float:
-        """Ours over the floor: the median of the turns' ratios."""
-        return statistics.median(a / b for a, b in zip(self.ours, self.floor, strict=True))
+        """Engine over bare calls: the median over turns."""
+        return statistics.median(a / b for a, b in zip(self.engine, self.bare, strict=True))
 
 
-class Race:
-    """A learner at its first round; every other picture of it is labelled good."""
+class SpeedTest:
+    """A learner in its first round, with every other picture labelled good."""
 
     def __init__(self, settings: Settings, device: str = "auto") -> None:
         self.settings = settings
@@ -61,25 +60,25 @@ class Race:
         self.device_name = torch.cuda.get_device_name(self.model.device) if cuda else "cpu"
         self.threads = torch.get_num_threads()
 
-    def sampling(self, turns: int) -> Pace:
-        """Sampling a round, with the steps kept that its update trains."""
-        return self._pace(self._sampled, list(sampling_calls(self.settings)), turns)
+    def sampling(self, turns: int) -> Timing:
+        """Time sampling a round, with the steps kept that the update trains."""
+        return self._timed(self._sampled, list(sampling_calls(self.settings)), turns)
 
-    def update(self, turns: int) -> Pace:
-        """The update of the weights. Every turn goes on from the last one's."""
+    def update(self, turns: int) -> Timing:
+        """Time the weight update. Each turn continues from the last one's weights."""
         rewards = torch.linspace(0, 1, self.settings.batch)
         given = self.learner.experience(self.batch, self.labels, rewards, 0)
         step = self.learner.update.step
-        return self._pace(lambda: step(given), list(update_calls(self.settings)), turns)
+        return self._timed(lambda: step(given), list(update_calls(self.settings)), turns)
 
     def embedding(self) -> float:
-        """Seconds of the representation's training for one round."""
+        """Seconds to train the embedding for one round."""
         contrast = self.learner.contrast(self.batch, self.labels)
         assert contrast is not None
         return timed(lambda: self.learner.train_embedding(contrast, 0, lambda done, total: None))
 
     def decoding(self) -> float:
-        """Seconds of decoding the round's latents to pictures."""
+        """Seconds to decode the round's latents."""
         return timed(self.pictures)
 
     def pictures(self) -> Pixels:
@@ -102,23 +101,25 @@ class Race:
             for at in range(0, settings.batch, settings.microbatch)
         )  # fmt: skip
 
-    def _pace(self, ours: Callable[[], object], calls: list[Call], turns: int) -> Pace:
-        bare = Bare(self.model, self.settings.prompt)
+    def _timed(self, engine: Callable[[], object], calls: list[Call], turns: int) -> Timing:
+        bare = BareNetwork(self.model, self.settings.prompt)
         bare.make(calls[:2])  # warm
-        pairs = [(timed(ours), timed(lambda: bare.make(calls))) for _ in range(turns)]
-        return Pace([a for a, _ in pairs], [b for _, b in pairs], sum(rows for rows, _ in calls))
+        pairs = [(timed(engine), timed(lambda: bare.make(calls))) for _ in range(turns)]
+        return Timing([a for a, _ in pairs], [b for _, b in pairs], sum(rows for rows, _ in calls))
 
 
-class Bare:
-    """The network alone, on latents that are drawn before the clock starts; without its LoRA where
-    nothing is trained."""
+class BareNetwork:
+    """The network alone, on latents drawn before the clock starts.
+
+    The LoRA takes part only in calls that train.
+    """
 
     def __init__(self, model: Model, prompt: str) -> None:
         self.model, self.prompt = model, model.encode_prompt(prompt)
         self._inputs: dict[int, tuple[Tensor, Tensor]] = {}
 
     def make(self, calls: list[Call]) -> None:
-        """These calls, one after the other."""
+        """Make these calls one after the other."""
         for rows, trained in calls:
             bare = nullcontext() if trained else self.model.base()
             with bare, torch.set_grad_enabled(trained):
@@ -147,7 +148,7 @@ class Bare:
 
 
 def sampling_calls(settings: Settings) -> Iterator[Call]:
-    """What sampling a round needs; guidance doubles the rows of every call."""
+    """The calls of sampling a round; guidance doubles the rows of each."""
     for at in range(0, settings.batch, settings.microbatch):
         rows = min(settings.microbatch, settings.batch - at)
         for _ in range(settings.sampler.steps):
@@ -155,7 +156,10 @@ def sampling_calls(settings: Settings) -> Iterator[Call]:
 
 
 def update_calls(settings: Settings) -> Iterator[Call]:
-    """What a round's update needs: `ddpo` every kept step once, `forward` two views of each row."""
+    """The calls of a round's update.
+
+    `ddpo` calls the network once for each kept step, `forward` twice for each row.
+    """
     if settings.update == "forward":
         rows = settings.forward.good_images_per_update + settings.forward.bad_images_per_update
         for _ in range(settings.forward.steps):
@@ -176,7 +180,7 @@ def _guided(settings: Settings) -> int:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that it takes, the device's own work included."""
+    """Seconds of a call, until the device has finished."""
     _finish()
     begun = time.perf_counter()
     work()

@@ -1,7 +1,7 @@
-"""How often the tuned model succeeds, against its base, on the same noises and the same seeds.
+"""Success rate of the fine-tuned model and of its base, on the same noises and seeds.
 
-The pictures are scored by the second judge, the "evaluator", which never gives labels. Evaluation
-draws from a seed of its own, the same for all runs and out of reach of any run's seed.
+The second judge, the "evaluator", scores the pictures; it never gives labels. Evaluation draws
+from one seed for all runs, which is larger than any run's seed may be.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.state import Learner
 
 EVALUATION_SEED = 2**31
-"""The first number that is too large for a run's seed."""
+"""The smallest number that is too large for a run's seed."""
 
 Noise = Literal["fresh", "guided"]
 OnPicture = Callable[[int, int], None]
@@ -35,12 +35,12 @@ OnPicture = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Score:
-    """A policy on one set of noises.
+    """The score of one model on one set of noises.
 
-    rate: share of successes, in 0..1; interval: Wilson's, 95%; diversity: mean Euclidean distance
-    between the pictures of a pair, in the judge's features; good_diversity: the same among the
-    successes alone, None for fewer than two. Failures differ from each other more than successes
-    do, so diversity falls as success rises; a collapse shows in good_diversity.
+    rate: success in 0..1; interval: Wilson's, 95%; diversity: mean Euclidean distance between two
+    pictures, in the judge's features; good_diversity: the same between two successes, None for
+    fewer than two. Failures differ more than successes do, so diversity falls as success rises;
+    good_diversity shows a collapse.
     """
 
     rate: float
@@ -58,25 +58,26 @@ def evaluate(
     on_picture: OnPicture = lambda done, total: None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """The scores of the run's newest checkpoint and of its base, as `hero eval --json` prints them.
+    """Score the run's newest checkpoint and its base; returns what `hero eval --json` prints.
 
-    images: pictures a policy, at least 2. noise: standard normal, or from the run's mixture; then
-    the base is scored with the very same noises, and once more with fresh ones. prompt: another
-    one than the run's, to see what transfers. HeroError without a judge (2) or a checkpoint (4).
+    images: pictures a model, at least 2. noise: "fresh" is standard normal, "guided" is the run's
+    mixture; then the base is scored with the same guided noises and with fresh ones. prompt: the
+    run's if None. HeroError for a task without a judge (exit code 2) or a run without a checkpoint
+    (exit code 4).
     """
-    exam = Exam(folder, images, prompt, on_picture, device)
-    prior = exam.learner.prior if noise == "guided" else FRESH
-    exam.rounds = 3 if noise == "guided" else 2
-    tuned, base = exam.score(prior, base=False), exam.score(prior, base=True)
+    scorer = Scorer(folder, images, prompt, on_picture, device)
+    prior = scorer.learner.prior if noise == "guided" else FRESH
+    scorer.models = 3 if noise == "guided" else 2
+    tuned, base = scorer.score(prior, base=False), scorer.score(prior, base=True)
     result = {
         "noise": noise,
-        "prompt": exam.prompt,
+        "prompt": scorer.prompt,
         "n": images,
         **_named("", tuned),
         **_named("base_", base),
     }
     if noise == "guided":
-        result |= _named("base_fresh_", exam.score(FRESH, base=True))
+        result |= _named("base_fresh_", scorer.score(FRESH, base=True))
     return result
 
 
@@ -89,11 +90,12 @@ def _named(prefix: str, score: Score) -> dict[str, Any]:
     }
 
 
-class Exam:
-    """A run's model and the judge that scores it; `rounds` policies will be scored in all.
+class Scorer:
+    """A run's model and the judge that scores it.
 
-    learner: the run's, where it is open already; else its newest checkpoint is opened. wanted:
-    the attributes that make a success, where they are others than the task's.
+    learner: the run's if it is open; otherwise the newest checkpoint is opened. wanted: the
+    attributes of a success if they differ from the task's. models: how many models will be
+    scored, for the progress that on_picture(done, total) reports.
     """
 
     def __init__(
@@ -109,16 +111,16 @@ class Exam:
     ) -> None:
         self.task = judged(folder.task)
         if images < 2:
-            raise HeroError(f"--images {images}: at least 2 are needed")
+            raise HeroError(f"--images {images}: use at least 2")
         self.settings, self.images = folder.settings, images
         self.prompt = prompt or folder.settings.prompt
         self.wanted = wanted or criterion(folder.task)
         self.learner = learner or trained(folder, device)
         self.judge = Judge.open("evaluator")
-        self.rounds, self._scored, self._on_picture = 1, 0, on_picture
+        self.models, self._scored, self._on_picture = 1, 0, on_picture
 
     def score(self, prior: NoisePrior, *, base: bool) -> Score:
-        """Sample with the base or the tuned model, and let the judge say."""
+        """Sample with the base or the fine-tuned model and score the pictures."""
         pictures = self._pictures(prior, base)
         good, features = (
             self.judge.success(self.task, pictures, self.wanted),
@@ -141,7 +143,7 @@ class Exam:
             rows = noises[first : first + settings.microbatch]
             made.append(draw(self.learner, self.prompt, rows, first, base=base))
             done = self._scored * self.images + first + len(rows)
-            self._on_picture(done, self.rounds * self.images)
+            self._on_picture(done, self.models * self.images)
         return np.concatenate(made)
 
 
@@ -154,9 +156,10 @@ def draw(
     base: bool,
     on_step: OnPicture | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Evaluation's pictures from these noises, (B, H, W, 3), by the tuned model or by its base.
+    """Sample evaluation pictures, uint8 (B, H, W, 3), with the fine-tuned model or its base.
 
-    first_index: of the first picture. on_step(done, total) may raise, between denoising steps.
+    first_index: index of the first picture. on_step(done, total) is called between denoising steps
+    and may raise.
     """
     with learner.model.base() if base else nullcontext():
         batch = sample(
@@ -173,15 +176,17 @@ def draw(
 
 
 def trained(folder: RunDir, device: str = "auto") -> Learner:
-    """What the run has learned up to its newest checkpoint. HeroError, 4, where there is none."""
+    """Open the run's newest checkpoint. HeroError, exit code 4, if there is none."""
     found = folder.load_checkpoint()
     if found is None:
-        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=ExitCode.RUN)
+        raise HeroError(
+            f"{folder.path} has no checkpoint: finish a round first", exit_code=ExitCode.RUN
+        )
     learner = Learner.open(folder.settings, device)
     learner.restore(found[0])
     return learner
 
 
 def mean_distance(features_B_F: npt.NDArray[np.float32]) -> float:
-    """Mean Euclidean distance over all pairs of rows."""
+    """Mean Euclidean distance between two rows."""
     return float(torch.pdist(torch.from_numpy(features_B_F).double()).mean())

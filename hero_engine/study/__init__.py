@@ -1,9 +1,11 @@
-"""Methods side by side: tasks x methods x seeds, resumable, everything kept as JSON.
+"""Compare methods over tasks and seeds: resumable, every figure kept.
 
-plan.py      which cells there are: one run of one method each
-cell.py      one cell: run, score after every so many labels, keep the figures
-lines.py     what needs no labels: the base, and the prompt a user would try first
-study.py     all of a plan's cells, one after the other, with an estimate
-summary.py   means and intervals over seeds, labels needed, curves
-report.py    tables; chart.py: plots
+methods.py     the methods: a few settings each over a preset
+plan.py        tasks x methods x seeds, and where each trial is kept
+trial.py       one trial: a run that is scored after every N labels
+baselines.py   the base model and a better prompt, which need no labels
+run_study.py   runs or reads the trials of a plan
+figures.py     the table of figures: one row a score, as CSV
+summary.py     means and intervals over seeds, labels needed
+report.py      tables; plots.py: curves
 """

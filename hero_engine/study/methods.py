@@ -1,8 +1,8 @@
-"""The methods that are compared, each a few settings of the one engine over a preset.
+"""The methods that a study compares: each is a few settings of the one engine over a preset.
 
-All share model, sampler, LoRA, labels, seeds and the run's loop; a method is only what is named
-here. A contender is a method as the command line writes it, such as "ddpo", "ddpo@2048" (its own
-budget of labels) or "d3po:d3po.learning_rate=1e-3@2048" (with other settings).
+All methods share the model, the sampler, the LoRA, the labels, the seeds and the loop. On the
+command line a method is written "ddpo", "ddpo@2048" (its own budget of labels) or
+"d3po:d3po.learning_rate=1e-3@2048" (with other settings).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hero_engine.config.old_names import with_new_names
+from hero_engine.config.old_names import new_name, with_new_names
 from hero_engine.config.presets import PLUS
 from hero_engine.config.validation import known_instead, merge
 from hero_engine.core.errors import HeroError
@@ -21,9 +21,9 @@ from hero_engine.core.errors import HeroError
 
 @dataclass(frozen=True)
 class Method:
-    """says: what it is, in a few words; changes: the settings that differ from the preset's."""
+    """description: what it is; changes: the settings that differ from the preset's."""
 
-    says: str
+    description: str
     changes: Mapping[str, Any]
 
 
@@ -33,11 +33,11 @@ PLAIN: dict[str, Any] = {
     "noise": {"fresh_ratio": 1.0},
     "embedding": {"epochs": 0},
 }
-"""No representation and no guided noise."""
+"""No embedding and no guided noise."""
 
 
 def _but(**changes: Any) -> dict[str, Any]:
-    """HERO with something changed."""
+    """HERO with other settings."""
     return merge(HERO, changes)
 
 
@@ -49,7 +49,7 @@ METHODS: dict[str, Method] = {
     ),
     "hero-forward": Method("the embedded preset: forward update, guided noise", {}),
     "hero-labels": Method(
-        "HERO without representation: the label is the reward",
+        "HERO without the embedding: the label is the reward",
         _but(reward={"kind": "labels"}, embedding={"epochs": 0}),
     ),
     "hero-positives": Method(
@@ -61,15 +61,15 @@ METHODS: dict[str, Method] = {
     "hero-eps-0.05": Method("HERO, nearer noise", _but(noise={"perturbation": 0.05})),
     "hero-eps-0.3": Method("HERO, farther noise", _but(noise={"perturbation": 0.3})),
     "hero+": Method(
-        "the embedded preset, and further updates on pictures the frozen network's features judge",
+        "the embedded preset with self-training on pictures that backbone features label",
         PLUS,
     ),
     "hero-recent": Method(
-        "HERO, its representation trained on all labels, recent ones oftenest",
+        "HERO, its embedding trained on all labels, recent ones more often",
         _but(embedding={"history": "all", "recency_half_life": 64.0}),
     ),
     "hero-probability": Method(
-        "HERO, rewarded with the probability of good instead of similarity",
+        "HERO, rewarded with the probability of good",
         _but(reward={"kind": "probability"}),
     ),
     "ddpo": Method("policy gradient on the labels", {"update": "ddpo", **PLAIN}),
@@ -77,12 +77,11 @@ METHODS: dict[str, Method] = {
     "sft": Method("supervised fine-tuning on the good pictures", {"update": "sft", **PLAIN}),
 }
 ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
-"""Ablations that are the paper's own values."""
+"""Names for ablations at the paper's own values."""
 
 HEADLINE = ("hero", "hero+", "hero-forward", "ddpo", "d3po", "sft")
 BEYOND = ("hero+", "hero-recent", "hero-probability")
-"""What goes beyond the paper; of the presets only "hero+" has it on, but for its loss, which
-"embedded" has too."""
+"""Methods that are not in the paper."""
 ABLATIONS = tuple(
     name
     for name in METHODS
@@ -90,42 +89,42 @@ ABLATIONS = tuple(
 )
 
 VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero+"})
-"""HERO with one thing changed."""
+"""HERO with one setting changed."""
 
-BETWEEN = re.compile(r",(?![^\[]*\])")
-"""A comma, but not within brackets."""
+BETWEEN_METHODS = re.compile(r",(?![^\[]*\])")
+"""A comma outside brackets."""
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A method with what was changed of it. name: as it was written, without its labels."""
+class MethodSpec:
+    """A method with changed settings. name: as written, old setting names replaced, no budget."""
 
     name: str
     changes: Mapping[str, Any]
     labels: int | None = None
 
     @property
-    def method(self) -> str:
-        """Its method's name."""
+    def base(self) -> str:
+        """Name of the method in `METHODS`."""
         return self.name.partition(":")[0]
 
 
-def read_contenders(text: str) -> tuple[Contender, ...]:
-    """Contenders from a list with commas; "ablations" stands for all of them.
+def parse_methods(text: str) -> tuple[MethodSpec, ...]:
+    """Methods from a list with commas; "ablations" stands for all of them.
 
-    HeroError for an unknown method, or something that is no setting.
+    HeroError for an unknown method or a badly written setting.
     """
     names: list[str] = []
-    for part in BETWEEN.split(text):
+    for part in BETWEEN_METHODS.split(text):
         names += ABLATIONS if part == "ablations" else [part]
-    return tuple({each.name: each for each in map(read_contender, names)}.values())
+    return tuple({each.name: each for each in map(parse_method, names)}.values())
 
 
-def read_contender(text: str) -> Contender:
-    """One contender: NAME, then settings as ":ddpo.clip_range=0.1", then labels as "@2048"."""
+def parse_method(text: str) -> MethodSpec:
+    """One method: NAME, then settings as ":ddpo.clip_range=0.1", then a budget as "@2048"."""
     spec, at, labels = text.partition("@")
     if at and not (labels.isdecimal() and int(labels)):
-        raise HeroError(f"method {text!r}: after @ comes a number of labels, as in ddpo@2048")
+        raise HeroError(f"method {text!r}: after @ write a number of labels, as in ddpo@2048")
     name, *settings = spec.split(":")
     name = ALIASES.get(name, name)
     if name not in METHODS:
@@ -133,15 +132,22 @@ def read_contender(text: str) -> Contender:
         raise HeroError(f"no method is called {name!r}; {known_instead(name, known)}")
     changes = dict(METHODS[name].changes)
     for setting in settings:
-        changes = merge(changes, _change(setting))
-    return Contender(":".join([name, *settings]), changes, int(labels) if at else None)
+        changes = merge(changes, _parse_setting(setting))
+    spec = ":".join([name, *map(_present_name, settings)])
+    return MethodSpec(spec, changes, int(labels) if at else None)
 
 
-def _change(text: str) -> dict[str, Any]:
+def _present_name(setting: str) -> str:
+    """A typed setting under its present name."""
+    key, equals, value = setting.partition("=")
+    return f"{new_name(key)}{equals}{value}"
+
+
+def _parse_setting(text: str) -> dict[str, Any]:
     """ "d3po.learning_rate=1e-3" as nested tables; the value is TOML, or plain text."""
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise HeroError(f"a method's setting is written KEY=VALUE, not {text!r}")
+        raise HeroError(f"method setting {text!r}: write KEY=VALUE")
     try:
         found: Any = tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
@@ -151,6 +157,6 @@ def _change(text: str) -> dict[str, Any]:
     return with_new_names(found)
 
 
-def said(names: Iterable[str]) -> str:
-    """A line for each method: what it is."""
-    return "\n".join(f"{name:<17} {METHODS[name].says}" for name in names)
+def described(names: Iterable[str]) -> str:
+    """One line a method: its name and what it is."""
+    return "\n".join(f"{name:<17} {METHODS[name].description}" for name in names)

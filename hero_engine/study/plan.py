@@ -1,4 +1,4 @@
-"""Which cells a study has, and where each lies."""
+"""The trials and baselines of a study, and where each is kept."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from hero_engine.config.validation import merge
 from hero_engine.core.errors import HeroError
 from hero_engine.labelling.annotators import judged
 from hero_engine.labelling.simulated import is_judge, read_habits
-from hero_engine.study.methods import VARIANTS, Contender
+from hero_engine.study.methods import VARIANTS, MethodSpec
 
-TUNING = Path(__file__).parent / "tuning.toml"
-"""The task kept apart for tuning, "tuning" on the command line; it is never reported."""
-TUNED = Path(__file__).parent / "tuned.toml"
-"""What tuning there found for each method."""
+TUNING_TASK = Path(__file__).parent / "tuning.toml"
+"""The task on which methods are tuned, "tuning" on the command line; it is never reported."""
+HYPERPARAMETERS = Path(__file__).parent / "hyperparameters.toml"
+"""The values that tuning found for each method."""
+FULL = "full"
+"""The study of a table that is read where no other is named."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run of one method."""
+class Trial:
+    """One run of one method on one task with one seed.
+
+    labels: its budget. changes: the study's settings for all trials.
+    """
 
     task: Task
-    contender: Contender
+    method: MethodSpec
     seed: int
     labeller: str
     labels: int
@@ -37,25 +42,24 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A file's name: task, method, labeller where it is not the judge, seed."""
-        parts = [self.task.name, self.contender.name, self.labeller.removeprefix("judge")]
+        """File name: task, method, labeller if it is not the plain judge, seed."""
+        parts = [self.task.name, self.method.name, self.labeller.removeprefix("judge")]
         return "-".join([*(_plain(part) for part in parts if part), str(self.seed)])
 
     def settings(self) -> Settings:
-        """The run's: the preset's, the study's, those the method was tuned to, its own."""
-        tuned = {} if self.task.name == TUNING.stem else tuned_settings(self.contender.method)
-        changes = merge(merge(self.changes, tuned), self.contender.changes)
+        """The preset's, then the study's, then the tuned ones, then the method's own."""
+        tuned = {} if self.task.name == TUNING_TASK.stem else tuned_settings(self.method.base)
+        changes = merge(merge(self.changes, tuned), self.method.changes)
         changes = merge(changes, {"seed": self.seed})
         return settings_for(self.task, "embedded", "embedded", changes)
 
 
 @dataclass(frozen=True)
-class Line:
-    """A task and a way of sampling; methods need not share the latter. told: it in words."""
+class Baseline:
+    """The base model on a task with one sampler. path: where its scores are kept."""
 
     task: Task
     sampler: SamplerSettings
-    told: str
     path: Path
 
 
@@ -63,13 +67,14 @@ class Line:
 class Plan:
     """tasks x methods x seeds, with one labeller.
 
-    labels: each run's budget, where its contender has none of its own. every: labels between two
-    scorings, of `images` pictures each. out: where all of it is kept. changes: settings of all
-    runs and of the lines, over the preset "embedded" and under those of the contenders.
+    labels: budget of each trial whose method names none. every: labels between two scores, of
+    `images` pictures each. out: the study's folder, or a table (.csv) to read. study: the rows of
+    a table to read. changes: settings of all trials and baselines, over the preset "embedded" and
+    under those of the methods. HeroError for an unknown task, labeller or setting.
     """
 
     tasks: tuple[str, ...]
-    contenders: tuple[Contender, ...]
+    methods: tuple[MethodSpec, ...]
     seeds: tuple[int, ...]
     out: Path
     labeller: str = "judge"
@@ -77,60 +82,82 @@ class Plan:
     every: int = 64
     images: int = 128
     changes: Mapping[str, Any] = field(default_factory=dict)
+    study: str = FULL
 
     def __post_init__(self) -> None:
         if not is_judge(self.labeller):
             raise HeroError(
-                f"--labeller {self.labeller}: only a judge labels here (judge:flip=0.1)"
+                f"--labeller {self.labeller}: a study is labelled by a judge; write judge or, for "
+                "a tenth of wrong labels, judge:flip=0.1"
             )
         for name in self.tasks:
             task = study_task(name)
             judged(task)
             read_habits(self.labeller).wanted(task)
-        for cell in self.cells():
-            cell.settings()
+        for trial in self.trials():
+            trial.settings()
 
-    def cells(self) -> Iterator[Cell]:
-        """Every method's first seed before any method's second: a study cut short is fair."""
+    @property
+    def is_table(self) -> bool:
+        """True if the figures come from a table, which can only be read."""
+        return self.out.suffix == ".csv"
+
+    @property
+    def folder(self) -> Path:
+        """Where the report is written."""
+        return self.out.parent if self.is_table else self.out
+
+    def trials(self) -> Iterator[Trial]:
+        """All methods with the first seed before any with the second: a study cut short is fair."""
         for seed in self.seeds:
             for task in self.tasks:
-                for each in self.contenders:
-                    budget = each.labels or self.labels
-                    yield Cell(study_task(task), each, seed, self.labeller, budget, self.changes)
+                for method in self.methods:
+                    budget = method.labels or self.labels
+                    yield Trial(study_task(task), method, seed, self.labeller, budget, self.changes)
 
-    def run_path(self, cell: Cell) -> Path:
-        """The cell's run."""
-        return self.out / "runs" / cell.name
+    def run_path(self, trial: Trial) -> Path:
+        """The trial's run folder."""
+        return self.out / "runs" / trial.name
 
-    def figures_path(self, cell: Cell) -> Path:
-        """The cell's labels and figures."""
-        return self.out / "cells" / f"{cell.name}.json"
+    def figures_path(self, trial: Trial) -> Path:
+        """The trial's labels and scores."""
+        return self._inside("trials", "cells") / f"{trial.name}.json"
 
-    def lines(self) -> dict[str, Line]:
-        """What there is to know without labels, once for each task and way of sampling."""
-        taste = read_habits(self.labeller).picky
+    def baselines(self) -> dict[str, Baseline]:
+        """One for each task and sampler of the trials, by name."""
+        folder, taste = self._inside("baselines", "lines"), read_habits(self.labeller).picky
         found = {}
-        for cell in self.cells():
-            sampler = cell.settings().sampler
-            told = f"{sampler.steps} steps, eta {sampler.eta:g}, guidance {sampler.guidance:g}"
-            name = "-".join(_plain(part) for part in (cell.task.name, told, taste) if part)
-            found[name] = Line(cell.task, sampler, told, self.out / "lines" / f"{name}.json")
+        for trial in self.trials():
+            sampler = trial.settings().sampler
+            parts = (trial.task.name, sampler_text(sampler), taste)
+            name = "-".join(_plain(part) for part in parts if part)
+            found[name] = Baseline(trial.task, sampler, folder / f"{name}.json")
         return found
+
+    def _inside(self, name: str, old: str) -> Path:
+        """A folder of the study; one that hero 0.1 began under the old name keeps it."""
+        before = self.out / old
+        return before if before.is_dir() else self.out / name
+
+
+def sampler_text(sampler: SamplerSettings) -> str:
+    """ "20 steps, eta 0.5, guidance 1"."""
+    return f"{sampler.steps} steps, eta {sampler.eta:g}, guidance {sampler.guidance:g}"
 
 
 @cache
 def tuned_settings(method: str) -> dict[str, Any]:
-    """What tuning found for a method; an ablation has those of what it is an ablation of."""
-    table = read_toml(TUNED)
+    """The tuned values of a method; an ablation has those of `hero`."""
+    table = read_toml(HYPERPARAMETERS)
     return with_new_names(table.get("hero" if method in VARIANTS else method, {}))
 
 
 def study_task(name: str) -> Task:
-    """A task by name, file, or "tuning"."""
-    return read_task(TUNING) if name == "tuning" else load_task(name)
+    """A task by name, by file, or "tuning"."""
+    return read_task(TUNING_TASK) if name == "tuning" else load_task(name)
 
 
 def _plain(text: str) -> str:
-    """Letters, digits, dots and minus signs only; hero+ is hero-plus."""
+    """Letters, digits, dots and minus signs only; hero+ becomes hero-plus."""
     text = text.replace("hero+", "hero-plus")
     return "".join(each if each.isalnum() or each in ".-" else "_" for each in text).strip("_")

@@ -1,4 +1,4 @@
-"""Curves with their intervals as a picture, drawn with Pillow."""
+"""Curves with intervals, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Pixel = tuple[float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """points: (x, y, half width of y's interval or None), rising in x; y in 0..1."""
+    """points: (x, y, half of y's interval or None), rising in x; y in 0..1."""
 
     name: str
     points: Sequence[tuple[float, float, float | None]]
 
 
 def draw(title: str, curves: Sequence[Curve], levels: Mapping[str, float]) -> Image.Image:
-    """Curves with bands over x from 0 on, and levels as dashed lines; a legend names all."""
+    """Curves with bands from x = 0, levels as dashed lines, a legend."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     end = max((curve.points[-1][0] for curve in curves), default=1)
     _bands(picture, curves, end)
@@ -48,7 +48,7 @@ def _coloured(curves: Sequence[Curve]) -> list[tuple[Curve, tuple[int, int, int]
 
 
 def _place(point: Pixel, end: float) -> Pixel:
-    """Where a value lies in the picture."""
+    """Pixel of a value."""
     x, y = point
     return (
         LEFT + x / end * (WIDTH - LEFT - RIGHT),
@@ -57,7 +57,7 @@ def _place(point: Pixel, end: float) -> Pixel:
 
 
 def _bands(picture: Image.Image, curves: Sequence[Curve], end: float) -> None:
-    """Each curve's interval as a light band, one over the other."""
+    """Each curve's interval as a light band."""
     for curve, colour in _coloured(curves):
         known = [(x, y, half) for x, y, half in curve.points if half is not None]
         if len(known) < 2:
@@ -97,7 +97,7 @@ def _legend(
     curves: Sequence[Curve],
     levels: Mapping[str, float],
 ) -> None:
-    """In the lower right, a line an entry."""
+    """Names in the lower right, one a line."""
     names = [*(curve.name for curve in curves), *levels]
     entries, widest = len(names), max(pen.textlength(name, font) for name in names)
     x, y = WIDTH - RIGHT - 54 - int(widest), HEIGHT - BOTTOM - 14 - 20 * entries

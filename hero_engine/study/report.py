@@ -1,4 +1,4 @@
-"""A study's outcome as tables, and the file of them: Markdown with its plots beside it."""
+"""The report of a study: tables, plots, and results.md with both."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from PIL import Image
 
 from hero_engine.storage.atomic_files import write_atomically, write_beside
+from hero_engine.study.figures import BASE, PROMPT, Point, write_points
 from hero_engine.study.plots import Curve, draw
 from hero_engine.study.run_study import Outcome
-from hero_engine.study.summary import Mean, Row, labels_needed, summarise
+from hero_engine.study.settings_table import add_settings
+from hero_engine.study.summary import Mean, MethodSummary, labels_needed, share, summarise
 
 BARS = "▁▂▃▄▅▆▇█"
 REACH = (0.5, 0.7, 0.9)
-"""Success rates that labels are counted to."""
+"""Success rates for which the labels are counted."""
 MOST_COLUMNS = 8
-"""Numbers of labels that a table shows at most."""
+"""Most columns of label counts in a table."""
 
 
 @dataclass(frozen=True)
@@ -36,30 +39,34 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """rows: see `summarise`; tables: of them; plots: a PNG a task."""
+    """summaries: see `summarise`. plots: one PNG a task."""
 
-    rows: list[Row]
+    summaries: list[MethodSummary]
     tables: list[Table]
     plots: list[Path]
 
 
-def tables_of(outcome: Outcome, rows: Sequence[Row], reach: Sequence[float] = REACH) -> list[Table]:
-    """All there are; rows: see `summarise`."""
+def tables_of(
+    outcome: Outcome, summaries: Sequence[MethodSummary], reach: Sequence[float] = REACH
+) -> list[Table]:
+    """All tables of a report."""
     return [
-        success_table(outcome, rows),
-        by_labels_table(rows),
-        needed_table(rows, reach),
-        *even_tables(rows),
+        success_table(outcome, summaries),
+        by_labels_table(summaries),
+        needed_table(summaries, reach),
+        *match_tables(summaries),
     ]
 
 
 def write_report(outcome: Outcome, command: str, reach: Sequence[float] = REACH) -> Report:
-    """Tables and plots of all that is there, into the study's folder."""
-    rows = summarise(outcome, reach)
-    tables = tables_of(outcome, rows, reach)
-    out = outcome.plan.out
-    tasks = dict.fromkeys(line["task"] for line in outcome.lines)
-    plots = [_plot(outcome, task, rows) for task in tasks]
+    """Write results.md, summary.json, the plots and, for a study folder, its table of figures."""
+    summaries = summarise(outcome, reach)
+    tables = tables_of(outcome, summaries, reach)
+    folder = outcome.plan.folder
+    plots = [
+        write_plot(outcome, task, summaries, folder / f"{task}.png")
+        for task in dict.fromkeys(each.task for each in summaries)
+    ]
     text = "\n\n".join(
         [
             f"# `{command}`",
@@ -68,68 +75,67 @@ def write_report(outcome: Outcome, command: str, reach: Sequence[float] = REACH)
             *(f"![success by labels]({plot.name})" for plot in plots),
         ]
     )
-    write_atomically(out / "results.md", text + "\n")
-    summary = [asdict(row) for row in rows]
-    write_atomically(out / "summary.json", json.dumps(summary, indent=1))
-    return Report(rows, tables, plots)
+    write_atomically(folder / "results.md", text + "\n")
+    summary = [asdict(each) for each in summaries]
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
+    if not outcome.plan.is_table:
+        write_points(folder / "figures.csv", outcome.points)
+        add_settings(folder / "settings.toml", outcome.settings)
+    return Report(summaries, tables, plots)
 
 
 def facts(outcome: Outcome) -> str:
-    """What the figures are of, in a few sentences."""
+    """How the figures were measured."""
     plan = outcome.plan
-    makers = sorted({_made(cell["made_with"]) for cell in outcome.cells})
-    unfinished = f" Not finished: {outcome.missing} of the runs." if outcome.missing else ""
+    versions = sorted({point.made_with for point in outcome.points if not point.is_baseline})
+    unfinished = f" {outcome.missing} of the runs are not finished." if outcome.missing else ""
     return (
-        f"Labels from `{plan.labeller}`; {plan.images} pictures a score, the same noises for all, "
-        "scored by the judge that never labels. ± is half of the 95% interval over seeds "
-        "(Student's t); one seed has none. Diversity is a share of the base's; KL is in nats a "
-        f"picture; transfer is success with prompts not trained on.{unfinished} "
-        f"Made with {'; '.join(makers)}."
+        f"Labels from `{plan.labeller}`; {plan.images} pictures a score, the same noises for every "
+        "method, scored by the evaluator, which gives no labels. ± is half of the 95% interval "
+        "over seeds (Student's t); one seed has none. Diversity is a share of the base's. KL is in "
+        "nats a picture. Transfer is success with prompts that were not trained on."
+        f"{unfinished} Made with {'; '.join(versions)}."
     )
 
 
-def _made(made: dict[str, str]) -> str:
-    return (
-        f"hero {made['hero']}, torch {made['torch']}, Python {made['python']} on "
-        f"{made['machine']} ({made['threads']} threads)"
-    )
-
-
-def success_table(outcome: Outcome, rows: Sequence[Row]) -> Table:
-    """The lines of each task, then its methods at the most labels all of their seeds have."""
+def success_table(outcome: Outcome, summaries: Sequence[MethodSummary]) -> Table:
+    """For each task and sampler: the baselines, then the methods at their last common score."""
     headers = (
         "task", "method", "labels", "seeds", "fresh noise", "guided noise", "base, guided noise",
         "by labels", "diversity", "of the good", "KL", "transfer",
     )  # fmt: skip
+    baselines = [point for point in outcome.points if point.is_baseline]
     found: list[tuple[str, ...]] = []
-    for line in outcome.lines:
-        found += [_line(line, "base"), _line(line, "enhanced")]
-        of = [(row.task, row.sampler) == (line["task"], line["sampler"]) for row in rows]
-        found += [_cells(row) for row, mine in zip(rows, of, strict=True) if mine]
-    return Table("Success", headers, [row for row in found if row])
+    for task, sampler in dict.fromkeys((point.task, point.sampler) for point in baselines):
+        here = [p for p in baselines if (p.task, p.sampler) == (task, sampler)]
+        [base] = [point for point in here if point.method == BASE]
+        found += [_baseline_row(point, base) for point in here]
+        found += [_method_row(s) for s in summaries if (s.task, s.sampler) == (task, sampler)]
+    return Table("Success", headers, found)
 
 
-def _line(lines: dict[str, Any], name: str) -> tuple[str, ...]:
-    """A policy without labels; nothing where the task has no such prompt."""
-    score = lines[name]
-    if score is None:
-        return ()
-    transfer = [each["rate"] for each in lines["transfer"].values()] if name == "base" else []
+def _baseline_row(point: Point, base: Point) -> tuple[str, ...]:
+    is_base = point.method == BASE
     shares = (
-        score[part] / lines["base"][part] if score[part] and lines["base"][part] else None
-        for part in ("diversity", "good_diversity")
+        share(point.diversity, base.diversity),
+        share(point.good_diversity, base.good_diversity),
     )
     return (
-        lines["task"],
-        f"*base, {lines['sampler']}*" if name == "base" else f"*“{lines['enhanced_prompt']}”*",
-        "0", "", f"{score['rate']:.3f}", "", "", "",
-        *("" if share is None else f"{share:.2f}" for share in shares),
-        "0" if name == "base" else "",
-        f"{sum(transfer) / len(transfer):.3f}" if transfer else "",
+        point.task,
+        f"*base, {point.sampler}*" if is_base else f"*{prompt_of(point)}*",
+        "0", "", f"{point.fresh:.3f}", "", "", "",
+        *("" if each is None else f"{each:.2f}" for each in shares),
+        "0" if is_base else "",
+        "" if point.transfer is None else f"{point.transfer:.3f}",
     )  # fmt: skip
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def prompt_of(point: Point) -> str:
+    """The other prompt of a baseline, in quotation marks."""
+    return f"“{point.method.removeprefix(PROMPT)}”"
+
+
+def _method_row(row: MethodSummary) -> tuple[str, ...]:
     curve = [row.base, *(mean.mean for _, mean in row.curve)]
     return (
         row.task,
@@ -147,8 +153,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def by_labels_table(rows: Sequence[Row]) -> Table:
-    """Success with fresh noise at as many numbers of labels as fit, the largest among them."""
+def by_labels_table(rows: Sequence[MethodSummary]) -> Table:
+    """Success with fresh noise by labels: every score, thinned to `MOST_COLUMNS`."""
     shown = sorted({labels for row in rows for labels, _ in row.curve})
     while len(shown) > MOST_COLUMNS:
         shown = shown[::-2][::-1]
@@ -161,8 +167,8 @@ def by_labels_table(rows: Sequence[Row]) -> Table:
     return Table("By labels, with fresh noise", headers, found)
 
 
-def needed_table(rows: Sequence[Row], reach: Sequence[float]) -> Table:
-    """Labels to reach some success rates with fresh noise, over the seeds that do."""
+def needed_table(rows: Sequence[MethodSummary], reach: Sequence[float]) -> Table:
+    """Labels to reach given success rates with fresh noise, over the seeds that reach them."""
     headers = ("task", "method", *(f"labels to {level:g}" for level in reach))
     return Table(
         "Labels needed, with fresh noise",
@@ -171,49 +177,51 @@ def needed_table(rows: Sequence[Row], reach: Sequence[float]) -> Table:
     )
 
 
-def _reached(row: Row, level: float) -> str:
+def _reached(row: MethodSummary, level: float) -> str:
     mean, count = row.needed[level]
     if mean is None:
         return f"not by {row.labels}"
     return mean.text(0) if count == row.seeds else f"{mean.text(0)} ({count} of {row.seeds} seeds)"
 
 
-def even_tables(rows: Sequence[Row]) -> list[Table]:
-    """How many labels make the other methods even with the first one, by their mean curves.
+def match_tables(rows: Sequence[MethodSummary]) -> list[Table]:
+    """How many labels each other method needs to match the first one, and the other way round.
 
-    No table where there is nothing to compare.
+    By the mean curves. No table if there is only one method.
     """
     name = rows[0].method if rows else ""
     first = {row.task: row for row in rows if row.method == name}
     others = [row for row in rows if row.method != name and row.task in first]
     if not others:
         return []
-    headers = ("task", "method", "reaches", f"{name} for as much", f"{name} reaches", "for as much")
-    return [Table(f"Even with {name}", headers, [_even(row, first[row.task]) for row in others])]
+    headers = (
+        "task", "method", "reaches", f"{name} needs", f"{name} reaches", "the method needs",
+    )  # fmt: skip
+    return [Table(f"To match {name}", headers, [_match(row, first[row.task]) for row in others])]
 
 
-def _even(row: Row, first: Row) -> tuple[str, ...]:
-    there, back = _for_as_much(first, row), _for_as_much(row, first)
+def _match(row: MethodSummary, first: MethodSummary) -> tuple[str, ...]:
+    there, back = _to_match(first, row), _to_match(row, first)
     return (row.task, _name(row), _last(row), there, _last(first), back)
 
 
-def _name(row: Row) -> str:
-    """The method, and its labeller where that is not simply the judge."""
+def _name(row: MethodSummary) -> str:
+    """The method, and its labeller if that is not the plain judge."""
     labeller = row.labeller.removeprefix("judge:")
     return row.method if labeller == "judge" else f"{row.method} ({labeller})"
 
 
-def _last(row: Row) -> str:
+def _last(row: MethodSummary) -> str:
     return f"{row.fresh.mean:.3f} with {row.labels}"
 
 
-def _for_as_much(row: Row, other: Row) -> str:
-    """Labels that a method needs for another's last success, and how many times as many."""
+def _to_match(row: MethodSummary, other: MethodSummary) -> str:
+    """Labels that `row` needs for the last success of `other`, and as a multiple of its labels."""
     points = [(0, row.base), *((labels, mean.mean) for labels, mean in row.curve)]
     needed = labels_needed(points, other.fresh.mean)
     if needed is None:
-        return f"more than {row.labels} (> {_times(row.labels / other.labels)} as many)"
-    return f"{needed:.0f} ({_times(needed / other.labels)} as many)"
+        return f"more than {row.labels} (> {_times(row.labels / other.labels)})"
+    return f"{needed:.0f} ({_times(needed / other.labels)})"
 
 
 def _times(ratio: float) -> str:
@@ -221,7 +229,7 @@ def _times(ratio: float) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Numbers in 0..1 as bars, one character each."""
+    """Numbers in 0..1 as bars, one character a number."""
     return "".join(BARS[min(int(value * len(BARS)), len(BARS) - 1)] for value in values)
 
 
@@ -229,20 +237,27 @@ def _text(mean: Mean | None, digits: int = 3) -> str:
     return "" if mean is None else mean.text(digits)
 
 
-def _plot(outcome: Outcome, task: str, rows: Sequence[Row]) -> Path:
-    mine = [row for row in rows if row.task == task]
-    curves = [
-        Curve(row.method, [(0, row.base, 0.0), *((at, m.mean, m.half) for at, m in row.curve)])
-        for row in mine
-    ]
-    lines = [line for line in outcome.lines if line["task"] == task]
-    levels = {}
-    for line in lines:
-        levels[f"base, {line['sampler']}"] = line["base"]["rate"]
-        if line["enhanced"]:
-            sampler = f", {line['sampler']}" if len(lines) > 1 else ""
-            levels[f"“{line['enhanced_prompt']}”{sampler}"] = line["enhanced"]["rate"]
-    path = outcome.plan.out / f"{task}.png"
-    picture = draw(f"{task}: success with fresh noise, by labels", curves, levels)
+def write_plot(outcome: Outcome, task: str, rows: Sequence[MethodSummary], path: Path) -> Path:
+    """Draw success by labels of a task's methods, with its baselines, into a PNG."""
+    picture = plot(outcome, task, rows)
     write_beside(path, lambda file: picture.save(file, "PNG"))
     return path
+
+
+def plot(outcome: Outcome, task: str, rows: Sequence[MethodSummary]) -> Image.Image:
+    """Success by labels of a task's methods, with its baselines as dashed lines."""
+    curves = [
+        Curve(_name(row), [(0, row.base, 0.0), *((at, m.mean, m.half) for at, m in row.curve)])
+        for row in rows
+        if row.task == task
+    ]
+    baselines = [point for point in outcome.points if point.is_baseline and point.task == task]
+    several = len({point.sampler for point in baselines}) > 1
+    levels = {_level_name(point, several): point.fresh for point in baselines}
+    return draw(f"{task}: success with fresh noise, by labels", curves, levels)
+
+
+def _level_name(point: Point, several: bool) -> str:
+    if point.method == BASE:
+        return f"base, {point.sampler}"
+    return prompt_of(point) + (f", {point.sampler}" if several else "")

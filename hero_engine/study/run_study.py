@@ -1,39 +1,43 @@
-"""All cells of a plan, one after the other, with how much of the work is done.
+"""Run or read the trials of a plan.
 
-Start it again and it goes on; start it twice and each process takes cells that the other has not.
+A study that is started again continues; two processes on one folder share the trials.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.study.cell import InUse, OnPoint, Watch, is_finished, read_figures, work
-from hero_engine.study.event_lines import line_pictures, lines_of
-from hero_engine.study.plan import Cell, Plan
+from hero_engine.labelling.simulated import read_habits
+from hero_engine.study.baselines import pictures_left, score_baseline
+from hero_engine.study.figures import BASE, PROMPT, Point, read_points
+from hero_engine.study.plan import Plan, Trial
+from hero_engine.study.settings_table import settings_hash
+from hero_engine.study.trial import InUse, Listener, OnScore, is_finished, read_figures, run_trial
 
 OnProgress = Callable[[int, int], None]
-"""Pictures sampled, and in all: what is left over is a fair estimate of the time."""
+"""(pictures sampled, pictures in all)."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study has so far. cells: each that has figures, up to the plan's number of labels;
-    missing: how many are not finished.
+    """The figures of a plan so far, each trial up to its budget.
 
-    lines: see `Plan.lines`.
+    points: baselines by task and sampler, then trials in the plan's order. missing: trials that
+    are not finished. settings: of the trials, flat; empty for a table.
     """
 
     plan: Plan
-    lines: list[dict[str, Any]]
-    cells: list[dict[str, Any]]
+    points: list[Point]
     missing: int
+    settings: list[dict[str, Any]]
 
 
-def run_study(plan: Plan, on_progress: OnProgress, on_point: OnPoint) -> Outcome:
-    """Bring every cell to its end, but those another process works on."""
+def run_study(plan: Plan, on_progress: OnProgress, on_score: OnScore) -> Outcome:
+    """Finish every trial that no other process runs."""
     done, total = 0, sum(_pictures(plan))
     on_progress(done, total)
 
@@ -42,56 +46,147 @@ def run_study(plan: Plan, on_progress: OnProgress, on_point: OnPoint) -> Outcome
         done += count
         on_progress(min(done, total), total)
 
-    watch = Watch(pictures, on_point)
-    lines = [lines_of(plan, line, watch) for line in plan.lines().values()]
-    for cell in plan.cells():
+    listener = Listener(pictures, on_score)
+    for baseline in plan.baselines().values():
+        score_baseline(plan, baseline, listener)
+    for trial in plan.trials():
         try:
-            work(plan, cell, watch)
+            run_trial(plan, trial, listener)
         except InUse:
             continue
-    return outcome(plan, lines)
+    return read_study(plan)
 
 
 def read_study(plan: Plan) -> Outcome:
-    """What is on the disk; nothing is run. HeroError, exit code 4, where it holds none of it."""
-    lines = (read_figures(line.path) for line in plan.lines().values())
-    return outcome(plan, [line for line in lines if line])
-
-
-def outcome(plan: Plan, lines: list[dict[str, Any]]) -> Outcome:
-    """With the cells that are on the disk."""
-    cells = [(cell, read_figures(plan.figures_path(cell))) for cell in plan.cells()]
-    missing = sum(not is_finished(figures, cell) for cell, figures in cells)
-    begun = [within(figures, cell.labels) for cell, figures in cells if figures.get("points")]
-    if not begun:
+    """The figures that exist; nothing is run. HeroError, exit code 4, if there are none."""
+    source = _from_table(plan) if plan.is_table else _from_folder(plan)
+    if not any(not point.is_baseline for point in source.points):
         raise HeroError(
-            f"{plan.out} holds no figures of these runs yet; others may be at work on them",
+            f"{plan.out} has no figures for these tasks, methods and seeds yet",
             exit_code=ExitCode.RUN,
         )
-    return Outcome(plan, lines, begun, missing)
+    return source
 
 
-def within(figures: dict[str, Any], labels: int) -> dict[str, Any]:
-    """A cell's figures as a smaller budget of labels would have left them."""
-    points = figures["points"]
-    kept = [point for at, point in enumerate(points) if not at or points[at - 1]["labels"] < labels]
-    return figures if len(kept) == len(points) else figures | {"points": kept, "transfer": {}}
+def _from_folder(plan: Plan) -> Outcome:
+    trials = [(trial, read_figures(plan.figures_path(trial))) for trial in plan.trials()]
+    begun = [(trial, figures) for trial, figures in trials if figures.get("points")]
+    points = [
+        point
+        for trial, figures in begun
+        for point in within(trial_points(figures, plan.study), trial.labels)
+    ]
+    baselines = [read_figures(each.path) for each in plan.baselines().values()]
+    missing = sum(not is_finished(figures, trial.labels) for trial, figures in trials)
+    rows = [point for each in baselines if each for point in baseline_points(each, plan)]
+    return Outcome(plan, rows + points, missing, [figures["settings"] for _, figures in begun])
+
+
+def _from_table(plan: Plan) -> Outcome:
+    rows = [
+        point
+        for point in read_points(plan.out)
+        if point.study == plan.study and point.images == plan.images
+    ]
+    trials = [(trial, _of_trial(rows, trial)) for trial in plan.trials()]
+    points = [point for trial, found in trials for point in within(found, trial.labels)]
+    missing = sum(not found or found[-1].labels < trial.labels for trial, found in trials)
+    return Outcome(plan, _baselines_of(rows, points, plan) + points, missing, [])
+
+
+def _of_trial(rows: Iterable[Point], trial: Trial) -> list[Point]:
+    wanted = (trial.task.name, trial.method.name, trial.labeller, trial.seed)
+    return [row for row in rows if (row.task, row.method, row.labeller, row.seed) == wanted]
+
+
+def _baselines_of(rows: Iterable[Point], points: Iterable[Point], plan: Plan) -> list[Point]:
+    """The baselines with the samplers of these points."""
+    of = dict.fromkeys((point.task, point.sampler) for point in points)
+    known = [row for row in rows if row.is_baseline and row.labeller == _taste(plan)]
+    return [row for key in of for row in known if (row.task, row.sampler) == key]
+
+
+def _taste(plan: Plan) -> str:
+    """The labeller of a baseline: its scores depend on a picky judge's taste, not on its errors."""
+    taste = read_habits(plan.labeller).picky
+    return f"judge:picky={taste}" if taste else "judge"
+
+
+def trial_points(figures: dict[str, Any], study: str) -> list[Point]:
+    """A trial's file as rows of the table; transfer is on the last."""
+    settings = figures["settings"]
+    transfer = [score["rate"] for score in figures.get("transfer", {}).values()]
+    sampler = "{} steps, eta {:g}, guidance {:g}".format(
+        *(settings[f"sampler.{name}"] for name in ("steps", "eta", "guidance"))
+    )
+    first = {name: figures[name] for name in ("task", "method", "labeller", "seed", "images")}
+    first |= {"study": study, "sampler": sampler, "settings": settings_hash(settings)}
+    first["made_with"] = _versions(figures["made_with"])
+    rows = [
+        Point(
+            **first,
+            labels=point["labels"],
+            fresh=point["fresh"]["rate"],
+            diversity=point["fresh"]["diversity"],
+            good_diversity=point["fresh"]["good_diversity"],
+            guided=point["guided"] and point["guided"]["rate"],
+            base_guided=point["base_guided"] and point["base_guided"]["rate"],
+            kl=point["kl"],
+        )
+        for point in figures["points"]
+    ]
+    return [*rows[:-1], replace(rows[-1], transfer=fmean(transfer))] if transfer else rows
+
+
+def baseline_points(figures: dict[str, Any], plan: Plan) -> list[Point]:
+    """A baseline's file as rows of the table: the task's prompt, then the better one."""
+    transfer = [score["rate"] for score in figures["transfer"].values()]
+    scores = {BASE: figures["base"], f"{PROMPT}{figures['enhanced_prompt']}": figures["enhanced"]}
+    return [
+        Point(
+            study=plan.study,
+            task=figures["task"],
+            method=method,
+            labeller=_taste(plan),
+            seed=None,
+            images=figures["images"],
+            sampler=figures["sampler"],
+            labels=0,
+            fresh=score["rate"],
+            diversity=score["diversity"],
+            good_diversity=score["good_diversity"],
+            transfer=fmean(transfer) if transfer and method == BASE else None,
+            made_with=_versions(figures["made_with"]),
+        )
+        for method, score in scores.items()
+        if score is not None
+    ]
+
+
+def _versions(made: dict[str, str]) -> str:
+    return f"hero {made['hero']}, torch {made['torch']}, threads {made['threads']}"
+
+
+def within(points: Sequence[Point], labels: int) -> list[Point]:
+    """A trial's points as a smaller budget of labels would have left them."""
+    kept = [point for at, point in enumerate(points) if not at or points[at - 1].labels < labels]
+    return kept if len(kept) == len(points) else [replace(each, transfer=None) for each in kept]
 
 
 def _pictures(plan: Plan) -> Iterator[int]:
     """Pictures that each part of the study still samples, for labels and for scores."""
-    for line in plan.lines().values():
-        yield line_pictures(plan, line)
-    for cell in plan.cells():
-        yield _missing(plan, cell)
+    for baseline in plan.baselines().values():
+        yield pictures_left(plan, baseline)
+    for trial in plan.trials():
+        yield _trial_pictures(plan, trial)
 
 
-def _missing(plan: Plan, cell: Cell) -> int:
-    figures = read_figures(plan.figures_path(cell))
-    if is_finished(figures, cell):
+def _trial_pictures(plan: Plan, trial: Trial) -> int:
+    figures = read_figures(plan.figures_path(trial))
+    if is_finished(figures, trial.labels):
         return 0
     points = figures.get("points", [])
-    labels = max(0, cell.labels - (points[-1]["labels"] if points else 0))
-    guided = cell.settings().noise.fresh_ratio < 1
-    scores = -(-labels // plan.every) * (1 + guided) + guided + len(cell.task.transfer_prompts)
+    labels = max(0, trial.labels - (points[-1]["labels"] if points else 0))
+    guided = trial.settings().noise.fresh_ratio < 1
+    scores = -(-labels // plan.every) * (1 + guided) + guided + len(trial.task.transfer_prompts)
     return labels + scores * plan.images

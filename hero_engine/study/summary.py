@@ -6,8 +6,8 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from hero_engine.study.figures import BASE, Point
 from hero_engine.study.run_study import Outcome
 
 STUDENT_T_95 = (
@@ -15,7 +15,6 @@ STUDENT_T_95 = (
     2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
 )  # fmt: skip
 """Two-sided 95% points of Student's t with 1, 2, ... 20 degrees of freedom."""
-Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Mean:
 
 
 def mean_of(values: Iterable[float]) -> Mean:
-    """Of at least one value."""
+    """Mean and interval of one or more values."""
     known = list(values)
     if len(known) == 1:
         return Mean(known[0], None, 1)
@@ -43,10 +42,9 @@ def mean_of(values: Iterable[float]) -> Mean:
 
 
 def labels_needed(points: Sequence[tuple[float, float]], wanted: float) -> float | None:
-    """Labels at which success first reaches `wanted`, between points on straight lines.
+    """Labels at which success first reaches `wanted`, by linear interpolation.
 
-    points: (labels, success), rising in labels, the base at 0 labels first. None where it never
-    does.
+    points: (labels, success), rising in labels, the base at 0 labels first. None if it never does.
     """
     before: tuple[float, float] | None = None
     for labels, success in points:
@@ -60,13 +58,13 @@ def labels_needed(points: Sequence[tuple[float, float]], wanted: float) -> float
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodSummary:
     """A method on a task, over its seeds, at the most labels that all of them have.
 
-    base: success of the base with the method's sampler, and fresh noise.
-    needed: success -> (mean labels over the seeds that reach it or None, how many reach it).
-    diversity, good_diversity: shares of the base's, with fresh noise; good_diversity is None where
-    fewer than two successes were seen. transfer: mean success over the prompts it never saw.
+    base: success of the base with the method's sampler and fresh noise. needed: success rate ->
+    (mean labels over the seeds that reach it, or None; how many seeds reach it). diversity,
+    good_diversity: as shares of the base's, with fresh noise; good_diversity is None if a seed has
+    fewer than two successes. transfer: mean success over prompts that were not trained on.
     """
 
     task: str
@@ -87,67 +85,70 @@ class Row:
     curve: list[tuple[int, Mean]]
 
 
-def summarise(outcome: Outcome, reach: Sequence[float]) -> list[Row]:
-    """A row for each task and method that has figures, in the plan's order."""
-    rows = []
-    for task in dict.fromkeys(line["task"] for line in outcome.lines):
-        for each in outcome.plan.contenders:
-            of = [c for c in outcome.cells if (c["task"], c["method"]) == (task, each.name)]
-            if of:
-                rows.append(_row(of, line_of(outcome, of[0]), reach))
-    return rows
+def summarise(outcome: Outcome, reach: Sequence[float]) -> list[MethodSummary]:
+    """A summary for each task and method that has figures, in the plan's order.
+
+    reach: success rates to count labels to.
+    """
+    scored = [point for point in outcome.points if not point.is_baseline]
+    bases = {(p.task, p.sampler): p for p in outcome.points if p.method == BASE}
+    summaries = []
+    for task in dict.fromkeys(point.task for point in scored):
+        for method in outcome.plan.methods:
+            mine = [p for p in scored if (p.task, p.method) == (task, method.name)]
+            if mine:
+                base = bases[task, mine[0].sampler]
+                summaries.append(_summary(_by_seed(mine), base, reach))
+    return summaries
 
 
-def line_of(outcome: Outcome, cell: Figures) -> Figures:
-    """The line of the cell's task and sampler."""
-    return next(
-        line
-        for line in outcome.lines
-        if line["task"] == cell["task"]
-        and all(cell["settings"][f"sampler.{k}"] == v for k, v in line["settings"].items())
-    )
+def _by_seed(points: Iterable[Point]) -> list[list[Point]]:
+    """One list of points a seed."""
+    seeds: dict[int | None, list[Point]] = {}
+    for point in points:
+        seeds.setdefault(point.seed, []).append(point)
+    return list(seeds.values())
 
 
-def _row(cells: list[Figures], lines: Figures, reach: Sequence[float]) -> Row:
-    base, common = lines["base"], _common(cells)
-    last = [_at(cell, common[-1]) for cell in cells]
-    needed = {
-        level: _needed([_success(cell, base["rate"]) for cell in cells], level) for level in reach
-    }
-    return Row(
-        task=cells[0]["task"],
-        method=cells[0]["method"],
-        labeller=cells[0]["labeller"],
-        sampler=lines["sampler"],
-        base=base["rate"],
-        seeds=len(cells),
+def _summary(trials: list[list[Point]], base: Point, reach: Sequence[float]) -> MethodSummary:
+    common = _common(trials)
+    last = [_at(trial, common[-1]) for trial in trials]
+    needed = {level: _needed([_success(t, base.fresh) for t in trials], level) for level in reach}
+    first = trials[0][0]
+    return MethodSummary(
+        task=first.task,
+        method=first.method,
+        labeller=first.labeller,
+        sampler=base.sampler,
+        base=base.fresh,
+        seeds=len(trials),
         labels=common[-1],
-        fresh=mean_of(point["fresh"]["rate"] for point in last),
-        guided=_known(point["guided"] and point["guided"]["rate"] for point in last),
-        base_guided=_known(point["base_guided"] and point["base_guided"]["rate"] for point in last),
+        fresh=mean_of(point.fresh for point in last),
+        guided=_known(point.guided for point in last),
+        base_guided=_known(point.base_guided for point in last),
         needed=needed,
-        diversity=mean_of(point["fresh"]["diversity"] / base["diversity"] for point in last),
-        good_diversity=_known(_share(point["fresh"], base, "good_diversity") for point in last),
-        kl=_known(point["kl"] for point in last),
-        transfer=_known(_transfer(cell, common[-1]) for cell in cells),
-        curve=[(at, mean_of(_at(cell, at)["fresh"]["rate"] for cell in cells)) for at in common],
+        diversity=mean_of(point.diversity / base.diversity for point in last),
+        good_diversity=_known(share(p.good_diversity, base.good_diversity) for p in last),
+        kl=_known(point.kl for point in last),
+        transfer=_known(point.transfer for point in last),
+        curve=[(at, mean_of(_at(trial, at).fresh for trial in trials)) for at in common],
     )
 
 
-def _common(cells: list[Figures]) -> list[int]:
-    """The numbers of labels that all seeds have a point at."""
-    seen = [{point["labels"] for point in cell["points"]} for cell in cells]
+def _common(trials: list[list[Point]]) -> list[int]:
+    """The numbers of labels at which all seeds were scored."""
+    seen = [{point.labels for point in trial} for trial in trials]
     return sorted(set.intersection(*seen)) or [min(max(each) for each in seen)]
 
 
-def _at(cell: Figures, labels: int) -> Figures:
+def _at(trial: list[Point], labels: int) -> Point:
     """The point at these labels, or the last before them, or the first."""
-    before = [point for point in cell["points"] if point["labels"] <= labels]
-    return dict((before or cell["points"][:1])[-1])
+    before = [point for point in trial if point.labels <= labels]
+    return (before or trial[:1])[-1]
 
 
-def _success(cell: Figures, base: float) -> list[tuple[float, float]]:
-    return [(0, base), *((p["labels"], p["fresh"]["rate"]) for p in cell["points"])]
+def _success(trial: list[Point], base: float) -> list[tuple[float, float]]:
+    return [(0, base), *((point.labels, point.fresh) for point in trial)]
 
 
 def _needed(curves: list[list[tuple[float, float]]], level: float) -> tuple[Mean | None, int]:
@@ -157,17 +158,11 @@ def _needed(curves: list[list[tuple[float, float]]], level: float) -> tuple[Mean
 
 
 def _known(values: Iterable[float | None]) -> Mean | None:
-    """Of all values, or none where one is missing: never a mean over fewer seeds than it says."""
+    """The mean if every seed has a value: never a mean over fewer seeds than the row says."""
     known = list(values)
     return None if None in known else mean_of(value for value in known if value is not None)
 
 
-def _share(score: Figures, base: Figures, name: str) -> float | None:
-    return score[name] / base[name] if score[name] and base[name] else None
-
-
-def _transfer(cell: Figures, labels: int) -> float | None:
-    """Measured at the end of a cell's budget; None where that is not at these labels."""
-    at_the_end = cell["points"][-1]["labels"] <= labels
-    scores = cell.get("transfer", {}).values() if at_the_end else ()
-    return statistics.fmean(score["rate"] for score in scores) if scores else None
+def share(value: float | None, base: float | None) -> float | None:
+    """A diversity as a share of the base's; None if either is missing or 0."""
+    return value / base if value and base else None

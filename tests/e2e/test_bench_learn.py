@@ -1,4 +1,4 @@
-"""`hero bench learn`, a tiny model, the real judges: tables, plots, figures; nothing twice."""
+"""`hero bench learn` with a tiny model and the real judges: tables, plots, figures."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_a_study_from_the_command_line(hero: Hero, tiny_model: Path) -> None:
     text = (out / "results.md").read_text("utf-8")
     assert done.out.strip() in text and "hero bench learn --tasks hands --methods sft" in text
     assert (out / "hands.png").read_bytes().startswith(b"\x89PNG")
-    [first, second] = (json.loads(path.read_text()) for path in sorted(out.glob("cells/*.json")))
+    [first, second] = (json.loads(path.read_text()) for path in sorted(out.glob("trials/*.json")))
     assert (first["seed"], second["seed"]) == (0, 1)
     assert [len(letters) for letters in first["labels"]] == [4, 4]
 
@@ -36,8 +36,8 @@ def test_a_study_from_the_command_line(hero: Hero, tiny_model: Path) -> None:
         path.unlink()
     report = hero.warm(*command, "--seeds", "0-2", "--report").end()
     assert report.code == 0 and report.out == done.out and "labels, fresh" not in report.err
-    assert "not there, or not finished: 1 of the runs" in report.err
+    assert "1 of the runs are missing or not finished" in report.err
     assert (out / "results.md").exists() and (out / "hands.png").exists()
 
     other = hero.warm(*command, "--images", 3).end()
-    assert other.code == 4 and "choose another --out" in other.err
+    assert other.code == 4 and "use another folder for --out" in other.err

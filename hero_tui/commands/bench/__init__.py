@@ -134,49 +134,54 @@ def waiting(
 def learn(
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A few minutes: hands, four methods, one seed, 256 labels."),
+        typer.Option("--quick", help="hands, four methods, one seed, 256 labels: a few minutes."),
     ] = False,
     tasks: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Tasks; else the six, or hands if quick.")
+        str | None,
+        typer.Option(metavar="NAME,...", help="Tasks. Default: all six; with --quick: hands."),
     ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Methods, each with settings and labels of its own if wanted: "
-            "hero,ddpo@2048,d3po:d3po.learning_rate=1e-3; ablations; list shows them.",
+            help="Methods, each with optional settings and labels: "
+            "hero,ddpo@2048,d3po:d3po.learning_rate=1e-3. list: print them all.",
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,...", help="Seeds: 0,1,2 or 3-7, which is the default.")
+        str | None, typer.Option(metavar="N,...", help="Seeds, such as 0,1,2. Default: 3-7.")
     ] = None,
     labeller: Annotated[
-        str, typer.Option(metavar="judge[:HABIT]", help="judge, judge:flip=0.1, judge:picky=green.")
+        str, typer.Option(metavar="JUDGE", help="judge, judge:flip=0.1, judge:picky=green.")
     ] = "judge",
     labels: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Labels of each run; else 512.")
+        int | None, typer.Option(min=1, metavar="N", help="Labels of each run. Default: 512.")
     ] = None,
     every: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Labels between two scorings; else 64.")
+        int | None, typer.Option(min=1, metavar="N", help="Labels between two scores. Default: 64.")
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Pictures of each score; else 128.")
+        int | None, typer.Option(min=2, metavar="N", help="Pictures a score. Default: 128.")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of all runs."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a setting of all runs."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where runs, figures, tables and plots go.")
+        Path | None,
+        typer.Option(metavar="DIR|CSV", help="The study's folder, or with --report its table."),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Rows of the table to read. Default: full.")
     ] = None,
     only_report: Annotated[
-        bool, typer.Option("--report", help="Only tables and plots of what is there already.")
+        bool, typer.Option("--report", help="Run nothing; report the figures that exist.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Methods side by side: success by labels, over tasks and seeds.
+    """Compare methods by success and labels, over tasks and seeds.
 
-    Goes on where it was interrupted. Started twice, the two share the work.
+    An interrupted study continues. Two processes on one folder share the runs.
 
     hero bench learn --quick
 
@@ -185,6 +190,6 @@ def learn(
     from hero_tui.commands.bench.bench_learn import Choice, bench_learn
 
     choice = Choice(
-        quick, tasks, methods, seeds, labeller, labels, every, images, settings or [], out
+        quick, tasks, methods, seeds, labeller, labels, every, images, settings or [], out, study
     )
     bench_learn(choice, only_report=only_report, as_json=as_json)

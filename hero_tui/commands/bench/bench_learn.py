@@ -1,4 +1,4 @@
-"""`hero bench learn`: which method learns from fewer labels."""
+"""`hero bench learn`: compare how many labels methods need."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from hero_engine.config.tasks import list_tasks
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.study.methods import HEADLINE, METHODS, read_contenders, said
+from hero_engine.study.methods import HEADLINE, METHODS, described, parse_methods
 from hero_tui.commands.bench.tables import show_tables
 from hero_tui.commands.start_run import changes_of
 from hero_tui.output_streams import data, say, talk
 
 if TYPE_CHECKING:
-    from hero_engine.study.plan import Cell, Plan
+    from hero_engine.study.plan import Plan, Trial
     from hero_engine.study.report import Report
     from hero_engine.study.run_study import Outcome
 
 FULL = {"labels": 512, "images": 128}
 QUICK = {"labels": 256, "images": 64}
-# Seeds begin at 3: the embedded preset's settings were found with 0 to 2 (docs/learning.md).
+# Seeds start at 3: the embedded preset was tuned with seeds 0 to 2 (docs/learning.md).
 QUICK_METHODS = "hero,hero+@128,sft,ddpo"
 QUICK_EVERY = 128
 LINE = "{task} {method} seed {seed}: {labels} labels, fresh {fresh:.3f}"
@@ -33,7 +33,7 @@ LINE = "{task} {method} seed {seed}: {labels} labels, fresh {fresh:.3f}"
 
 @dataclass(frozen=True)
 class Choice:
-    """The options as they were typed."""
+    """The options as typed."""
 
     quick: bool
     tasks: str | None
@@ -45,9 +45,10 @@ class Choice:
     images: int | None
     settings: Sequence[str]
     out: Path | None
+    study: str | None = None
 
     def command(self) -> str:
-        """What makes the same figures again."""
+        """The command that repeats these figures."""
         named = {
             "tasks": self.tasks,
             "methods": self.methods,
@@ -62,7 +63,8 @@ class Choice:
         return " ".join(["hero bench learn", *(["--quick"] if self.quick else []), *given])
 
     def plan(self) -> Plan:
-        """HeroError for what cannot be."""
+        """The study. HeroError for an unknown task, method, setting or labeller."""
+        from hero_engine.study.plan import FULL as FULL_STUDY
         from hero_engine.study.plan import Plan
 
         numbers = QUICK if self.quick else FULL
@@ -70,7 +72,7 @@ class Choice:
         methods = QUICK_METHODS if self.quick else ",".join(HEADLINE)
         return Plan(
             tasks=tuple(dict.fromkeys((self.tasks or default).split(","))),
-            contenders=read_contenders(self.methods or methods),
+            methods=parse_methods(self.methods or methods),
             seeds=read_seeds(self.seeds or ("3" if self.quick else "3-7")),
             labeller=self.labeller,
             labels=self.labels or numbers["labels"],
@@ -78,6 +80,7 @@ class Choice:
             images=self.images or numbers["images"],
             changes=changes_of(self.settings),
             out=self.out or Path("hero-bench-quick" if self.quick else "hero-bench"),
+            study=self.study or FULL_STUDY,
         )
 
 
@@ -93,55 +96,61 @@ def read_seeds(text: str) -> tuple[int, ...]:
 
 
 def bench_learn(choice: Choice, *, only_report: bool, as_json: bool) -> None:
-    """Do what is missing of the study, then print all of it; methods "list" only says them."""
+    """Run what is missing of the study and print its report; methods "list" prints the methods."""
     if choice.methods == "list":
-        say(said(METHODS))
+        say(described(METHODS))
         return
     plan = choice.plan()
+    if plan.is_table and not only_report:
+        raise HeroError(f"--out {plan.out}: a table is only read; add --report")
     outcome = read_plan(plan) if only_report else run_plan(plan)
     from hero_engine.study.report import write_report
 
     report = write_report(outcome, choice.command())
     if as_json:
-        data((plan.out / "summary.json").read_text("utf-8"))
+        data((plan.folder / "summary.json").read_text("utf-8"))
     else:
         show(report)
-    talk(f"tables and plots: {plan.out}/results.md; labels and figures: {plan.out}/cells")
+    talk(f"tables and plots: {plan.folder / 'results.md'}")
 
 
 def read_plan(plan: Plan) -> Outcome:
-    """What is there of the study."""
+    """Read what exists of the study."""
     from hero_engine.study.run_study import read_study
 
     outcome = read_study(plan)
     if outcome.missing:
-        talk(f"{plan.out}: not there, or not finished: {outcome.missing} of the runs")
+        talk(f"{plan.out}: {outcome.missing} of the runs are missing or not finished")
     return outcome
 
 
 def run_plan(plan: Plan) -> Outcome:
-    """All of the study, but what other processes are at work on."""
+    """Run the study, except for trials that other processes run."""
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HeroError(
             f"cannot write to {plan.out}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
         ) from error
-    talk(f"{plan.out}: {sum(1 for _ in plan.cells())} runs; interrupt and start again as you like")
+    count = sum(1 for _ in plan.trials())
+    talk(f"{plan.out}: {count} runs; interrupt this and start it again at any time")
     from hero_engine.study.run_study import run_study
 
-    with watching() as (on_progress, on_point):
-        return run_study(plan, on_progress, on_point)
+    with watching() as (on_progress, on_score):
+        return run_study(plan, on_progress, on_score)
 
 
 @contextmanager
 def watching() -> Iterator[
-    tuple[Callable[[int, int], None], Callable[[Cell, dict[str, Any]], None]]
+    tuple[Callable[[int, int], None], Callable[[Trial, dict[str, Any]], None]]
 ]:
-    """What the study tells: a bar with an estimate on a terminal, and a line for every point."""
+    """Callbacks that print a line a score, and a progress bar on a terminal."""
     estimate = Estimate()
     if not sys.stderr.isatty():
-        yield estimate.at, lambda cell, point: talk(f"{point_line(cell, point)}; {estimate.text()}")
+        yield (
+            estimate.at,
+            lambda trial, point: talk(f"{score_line(trial, point)}; {estimate.text()}"),
+        )
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -154,36 +163,36 @@ def watching() -> Iterator[
             estimate.at(done, total)
             bar.update(task, completed=done, total=total, description=estimate.text())
 
-        yield at, lambda cell, point: console.print(point_line(cell, point), highlight=False)
+        yield at, lambda trial, point: console.print(score_line(trial, point), highlight=False)
 
 
-def point_line(cell: Cell, point: dict[str, Any]) -> str:
-    """A new point in one line."""
+def score_line(trial: Trial, point: dict[str, Any]) -> str:
+    """A new score in one line."""
     guided = point["guided"]
     return LINE.format(
-        task=cell.task.name,
-        method=cell.contender.name,
-        seed=cell.seed,
+        task=trial.task.name,
+        method=trial.method.name,
+        seed=trial.seed,
         labels=point["labels"],
         fresh=point["fresh"]["rate"],
     ) + (f", guided {guided['rate']:.3f}" if guided else "")
 
 
 class Estimate:
-    """How much is left, from the pictures so far."""
+    """Estimates the time that is left from the pictures sampled so far."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self._done, self._total = 0, 0
 
     def at(self, done: int, total: int) -> None:
-        """So many pictures of all."""
+        """Note that `done` of `total` pictures are sampled."""
         self._done, self._total = done, total
 
     def text(self) -> str:
         """ "37%, about 2 h 10 min left"."""
         if not self._done:
-            return "beginning"
+            return "starting"
         rate = (time.monotonic() - self._begun) / self._done
         minutes = round(rate * (self._total - self._done) / 60)
         left = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
@@ -191,7 +200,7 @@ class Estimate:
 
 
 def show(report: Report) -> None:
-    """Tables, and on a terminal the plots."""
+    """Print the tables and, on a terminal, the plots."""
     show_tables(report.tables)
     if sys.stdout.isatty():
         for plot in report.plots:
@@ -199,7 +208,7 @@ def show(report: Report) -> None:
 
 
 def show_plot(path: Path, columns: int) -> None:
-    """A plot in the terminal, as wide as so many cells."""
+    """Print a plot in the terminal, `columns` cells wide."""
     from PIL import Image
 
     from hero_tui.commands.inspect_runs import print_picture

@@ -58,20 +58,20 @@ def settings_to_measure(
 
 def measure(settings: Settings, turns: int) -> dict[str, Any]:
     """All figures, as JSON values: seconds and ratios."""
-    from hero_engine.evaluation.engine_speed import Race
+    from hero_engine.evaluation.engine_speed import SpeedTest
 
-    load, race = os.getloadavg()[0], Race(settings)
-    sampling, update = race.sampling(turns), race.update(turns)
-    pictures = race.pictures()
+    load, speed = os.getloadavg()[0], SpeedTest(settings)
+    sampling, update = speed.sampling(turns), speed.update(turns)
+    pictures = speed.pictures()
     return {
-        "device": race.device_name,
+        "device": speed.device_name,
         "cores": os.cpu_count(),
-        "threads": race.threads,
+        "threads": speed.threads,
         "load": load,
         "sampling": asdict(sampling) | {"ratio": sampling.ratio},
         "update": asdict(update) | {"ratio": update.ratio},
-        "embedding": race.embedding(),
-        "decoding": race.decoding(),
+        "embedding": speed.embedding(),
+        "decoding": speed.decoding(),
         "thumbnails": {kind: thumbnails(kind, pictures) for kind in ("kitty", "sixel")},
     }
 

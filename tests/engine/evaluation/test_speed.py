@@ -8,11 +8,17 @@ import torch
 from tiny_runs import tiny_settings
 
 from hero_engine.config.settings import SamplerSettings
-from hero_engine.evaluation.engine_speed import Call, Pace, Race, sampling_calls, update_calls
+from hero_engine.evaluation.engine_speed import (
+    Call,
+    SpeedTest,
+    Timing,
+    sampling_calls,
+    update_calls,
+)
 from hero_engine.updates.base import PROBES
 
 
-def calls_of(race: Race, work: Any) -> list[Call]:
+def calls_of(race: SpeedTest, work: Any) -> list[Call]:
     """The network's calls while something works."""
     seen: list[Call] = []
     hook = race.model.network.register_forward_pre_hook(
@@ -28,7 +34,7 @@ def test_the_floor_makes_our_calls(square_folder: Path, update: str, guidance: f
     settings = tiny_settings(
         square_folder, update=update, batch=8, sampler=SamplerSettings(steps=3, guidance=guidance)
     )
-    race = Race(settings, "cpu")
+    race = SpeedTest(settings, "cpu")
     assert calls_of(race, race._sampled) == list(sampling_calls(settings))
     given = race.learner.experience(race.batch, race.labels, torch.linspace(0, 1, 8), 0)
     ours = calls_of(race, lambda: race.learner.update.step(given))
@@ -38,15 +44,15 @@ def test_the_floor_makes_our_calls(square_folder: Path, update: str, guidance: f
 
 
 def test_a_pace_is_the_median_of_its_turns() -> None:
-    pace = Pace(ours=[2.0, 9.0, 3.3], floor=[2.0, 3.0, 3.0], rows=5)
+    pace = Timing(engine=[2.0, 9.0, 3.3], bare=[2.0, 3.0, 3.0], rows=5)
     assert pace.ratio == pytest.approx(1.1)
 
 
 def test_a_race_is_timed_and_changes_no_picture(square_folder: Path) -> None:
-    race = Race(tiny_settings(square_folder, update="forward"), "cpu")
+    race = SpeedTest(tiny_settings(square_folder, update="forward"), "cpu")
     before = race.pictures()
     pace = race.sampling(2)
-    assert len(pace.ours) == len(pace.floor) == 2 and min(pace.ours + pace.floor) > 0
+    assert len(pace.engine) == len(pace.bare) == 2 and min(pace.engine + pace.bare) > 0
     assert pace.rows == sum(rows for rows, _ in sampling_calls(race.settings))
     assert race.embedding() > 0 and race.decoding() > 0
     assert (race.pictures() == before).all()

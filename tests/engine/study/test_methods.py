@@ -1,4 +1,4 @@
-"""Each method is the settings its paper names, over the preset; contenders as they are typed."""
+"""Each method is the settings its paper names, over the preset; methods as they are typed."""
 
 from dataclasses import asdict
 from typing import Any
@@ -10,11 +10,11 @@ from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import load_task, settings_for
 from hero_engine.config.validation import flat
 from hero_engine.core.errors import ExitCode
-from hero_engine.study.methods import ABLATIONS, ALIASES, METHODS, read_contender, read_contenders
+from hero_engine.study.methods import ABLATIONS, ALIASES, METHODS, parse_method, parse_methods
 
 
 def settings(name: str, preset: str = "paper") -> Settings:
-    return settings_for(load_task("hands"), "embedded", preset, read_contender(name).changes)
+    return settings_for(load_task("hands"), "embedded", preset, parse_method(name).changes)
 
 
 def differs(name: str, other: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_a_variant_changes_one_thing(name: str, changed: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("name", ["ddpo", "d3po", "sft"])
-def test_baselines_have_neither_representation_nor_guided_noise(name: str) -> None:
+def test_baselines_have_neither_embedding_nor_guided_noise(name: str) -> None:
     plain = {"reward.kind": "labels", "embedding.epochs": 0, "noise.fresh_ratio": 1.0}
     update = {} if name == "ddpo" else {"update": name}
     assert differs(name, "hero") == plain | update
@@ -78,23 +78,24 @@ def test_methods_share_all_else() -> None:
     assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
 
 
-def test_contenders() -> None:
-    [hero, ddpo, d3po] = read_contenders("hero,ddpo@2048,d3po:d3po.learning_rate=1e-3@64")
+def test_methods_are_parsed() -> None:
+    [hero, ddpo, d3po] = parse_methods("hero,ddpo@2048,d3po:d3po.learning_rate=1e-3@64")
     assert (hero.name, hero.labels) == ("hero", None)
     assert (ddpo.name, ddpo.labels) == ("ddpo", 2048)
     assert (d3po.name, d3po.labels) == ("d3po:d3po.learning_rate=1e-3", 64)
     assert d3po.changes["d3po"] == {"learning_rate": 1e-3} and d3po.changes["update"] == "d3po"
-    assert read_contender('sft:lora.targets=["conv"]').changes["lora"] == {"targets": ["conv"]}
-    assert read_contender("sft:sft.history=round").changes["sft"] == {"history": "round"}
-    both = read_contenders("ddpo:ddpo.window=[0.0,0.5]:ddpo.microbatch=4,sft")
+    assert parse_method('sft:lora.targets=["conv"]').changes["lora"] == {"targets": ["conv"]}
+    assert parse_method("sft:sft.history=round").changes["sft"] == {"history": "round"}
+    both = parse_methods("ddpo:ddpo.window=[0.0,0.5]:ddpo.microbatch=4,sft")
     assert both[0].changes["ddpo"] == {"window": [0.0, 0.5], "microbatch": 4} and len(both) == 2
+    assert parse_method("hero:noise.best_share=0").name == "hero:noise.best_image_ratio=0"
     assert METHODS["d3po"].changes.get("d3po") is None  # nothing was changed in place
 
 
 def test_ablations_and_aliases() -> None:
-    assert [each.name for each in read_contenders("ablations,sft")] == [*ABLATIONS, "sft"]
-    assert {read_contender(name).name for name in ALIASES} == {"hero"}
-    assert [each.name for each in read_contenders("hero,hero-eps-0.1,hero")] == ["hero"]
+    assert [each.name for each in parse_methods("ablations,sft")] == [*ABLATIONS, "sft"]
+    assert {parse_method(name).name for name in ALIASES} == {"hero"}
+    assert [each.name for each in parse_methods("hero,hero-eps-0.1,hero")] == ["hero"]
 
 
 @pytest.mark.parametrize(
@@ -102,12 +103,12 @@ def test_ablations_and_aliases() -> None:
     [
         ("hreo", "no method is called 'hreo'; did you mean 'hero'?"),
         ("", "no method is called ''"),
-        ("ddpo@", "after @ comes a number of labels"),
-        ("ddpo@0", "after @ comes a number of labels"),
-        ("ddpo@many", "after @ comes a number of labels"),
-        ("ddpo:seed", "written KEY=VALUE, not 'seed'"),
+        ("ddpo@", "after @ write a number of labels"),
+        ("ddpo@0", "after @ write a number of labels"),
+        ("ddpo@many", "after @ write a number of labels"),
+        ("ddpo:seed", "method setting 'seed': write KEY=VALUE"),
     ],
 )
-def test_unknown_contenders_are_refused(text: str, said: str) -> None:
+def test_unknown_methods_are_refused(text: str, said: str) -> None:
     with refused(ExitCode.USAGE, said):
-        read_contenders(text)
+        parse_methods(text)

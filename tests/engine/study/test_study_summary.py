@@ -2,20 +2,24 @@
 
 import math
 import statistics
+import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from refusals import refused
 
-from hero_engine.study.methods import read_contenders
+from hero_engine.core.errors import ExitCode
+from hero_engine.study.figures import BASE, PROMPT, Point, read_points, write_points
+from hero_engine.study.methods import parse_methods
 from hero_engine.study.plan import Plan
 from hero_engine.study.plots import Curve, draw
 from hero_engine.study.report import by_labels_table, sparkline, write_report
-from hero_engine.study.run_study import Outcome, within
+from hero_engine.study.run_study import Outcome, read_study, within
+from hero_engine.study.settings_table import add_settings, settings_hash
 from hero_engine.study.summary import STUDENT_T_95, labels_needed, mean_of, summarise
 
-MADE = {"hero": "1", "python": "3", "torch": "2", "machine": "abacus", "threads": "1"}
+MADE = "hero 1, torch 2, threads 1"
 
 
 def density(x: float, freedom: int) -> float:
@@ -53,54 +57,48 @@ def test_labels_needed_lie_on_straight_lines(wanted: float, labels: float | None
     assert labels_needed(points, wanted) == (None if labels is None else pytest.approx(labels))
 
 
-def score(rate: float, diversity: float = 8.0, good: float | None = 6.0) -> dict[str, Any]:
-    return {"rate": rate, "interval": [0, 1], "diversity": diversity, "good_diversity": good}
-
-
-def cell(method: str, seed: int, *rates: float, guided: bool = False) -> dict[str, Any]:
-    """A point every 64 labels."""
+def trial(method: str, seed: int, *rates: float, guided: bool = False) -> list[Point]:
+    """A trial of `hands` that was scored every 64 labels."""
     points = [
-        {
-            "labels": 64 * at,
-            "fresh": score(rate, 4.0, 3.0),
-            "guided": score(rate + 0.1) if guided else None,
-            "base_guided": None,
-            "kl": 10.0 * at,
-        }
+        Point(
+            "full", "hands", method, "judge", seed, 128,
+            "eta 1" if method == "hero" else "eta 0.5", 64 * at, rate, 4.0, 3.0,
+            guided=round(rate + 0.1, 6) if guided else None, kl=10.0 * at, settings="abc",
+            made_with=MADE,
+        )
         for at, rate in enumerate(rates, start=1)
-    ]
-    found: dict[str, Any] = {"task": "hands", "method": method, "labeller": "judge", "seed": seed}
-    found["settings"] = {"sampler.eta": 1.0 if method == "hero" else 0.5}
-    return found | {"points": points, "made_with": MADE, "transfer": {"a hand": score(0.5)}}
+    ]  # fmt: skip
+    return [*points[:-1], replace(points[-1], transfer=0.5)]
+
+
+def baselines(sampler: str, rate: float) -> list[Point]:
+    base = Point(
+        "full", "hands", BASE, "judge", None, 128, sampler, 0, rate, 8.0, 6.0, transfer=0.3
+    )  # fmt: skip
+    better = replace(
+        base, method=f"{PROMPT}a fine hand", fresh=0.7, diversity=2.0, good_diversity=None
+    )
+    return [base, replace(better, transfer=None)]
 
 
 @pytest.fixture
 def outcome(tmp_path: Path) -> Outcome:
-    plan = Plan(("hands",), read_contenders("hero,sft"), (0, 1), tmp_path)
-    line = {
-        "task": "hands",
-        "sampler": "eta 0.5",
-        "settings": {"eta": 0.5},
-        "images": 9,
-        "base": score(0.4),
-        "enhanced_prompt": "a fine hand",
-        "enhanced": score(0.7, 2.0, None),
-        "transfer": {"a hand": score(0.3)},
-    }
-    noisy = line | {"sampler": "eta 1", "settings": {"eta": 1.0}, "base": score(0.3)}
-    cells = [
-        cell("hero", 0, 0.5, 0.8, guided=True),
-        cell("hero", 1, 0.6, 0.7, 0.9, guided=True),
-        cell("sft", 0, 0.5, 0.55),
+    plan = Plan(("hands",), parse_methods("hero,sft"), (0, 1), tmp_path, labels=192)
+    points = [
+        *baselines("eta 1", 0.3),
+        *baselines("eta 0.5", 0.4),
+        *trial("hero", 0, 0.5, 0.8, guided=True),
+        *trial("hero", 1, 0.6, 0.7, 0.9, guided=True),
+        *trial("sft", 0, 0.5, 0.55),
     ]
-    return Outcome(plan, [noisy, line], cells, 1)
+    return Outcome(plan, points, 1, [])
 
 
-def test_a_row_is_over_the_labels_that_all_seeds_have(outcome: Outcome) -> None:
+def test_a_summary_is_at_the_labels_that_all_seeds_have(outcome: Outcome) -> None:
     hero, sft = summarise(outcome, (0.6, 0.85))
     assert (hero.method, hero.seeds, hero.labels) == ("hero", 2, 128)
     assert (hero.fresh, hero.base, sft.base) == (mean_of([0.8, 0.7]), 0.3, 0.4)
-    assert hero.guided == mean_of([0.8 + 0.1, 0.7 + 0.1])
+    assert hero.guided == mean_of([0.9, 0.8])
     assert hero.base_guided is None
     first, both = hero.needed[0.6]
     assert first is not None and (first.mean, both) == (pytest.approx((64 + 64 / 3 + 64) / 2), 2)
@@ -117,23 +115,73 @@ def test_a_row_is_over_the_labels_that_all_seeds_have(outcome: Outcome) -> None:
     assert (sft.seeds, sft.guided, sft.needed[0.6]) == (1, None, (None, 0))
 
 
-@pytest.mark.parametrize(
-    ("labels", "kept"), [(1, 1), (64, 1), (65, 2), (128, 2), (130, 3), (192, 3), (512, 3)]
-)
-def test_a_smaller_budget_sees_what_it_would_have_left(labels: int, kept: int) -> None:
+def test_a_smaller_budget_leaves_fewer_points() -> None:
     """Rounds are whole: a budget of 65 labels ends with the second round of 64."""
-    figures = cell("hero", 0, 0.5, 0.6, 0.7)
-    less = within(figures, labels)
-    assert less["points"] == figures["points"][:kept]
-    assert less["transfer"] == (figures["transfer"] if kept == 3 else {})
-    assert len(figures["points"]) == 3
+    points = trial("hero", 0, 0.5, 0.6, 0.7)
+    for labels, kept in [(1, 1), (64, 1), (65, 2), (128, 2), (130, 3), (192, 3), (512, 3)]:
+        less = within(points, labels)
+        assert [point.fresh for point in less] == [0.5, 0.6, 0.7][:kept]
+        assert less[-1].transfer == (0.5 if kept == 3 else None)
+
+
+def test_a_table_says_what_the_folder_said(outcome: Outcome, tmp_path: Path) -> None:
+    """Written and read again: the same points for the same plan, and no others."""
+    table = tmp_path / "figures.csv"
+    others = [replace(outcome.points[4], study="quick"), replace(outcome.points[4], images=64)]
+    write_points(table, [*outcome.points, *others])
+    assert read_points(table) == [*outcome.points, *others]
+    plan = replace(outcome.plan, out=table)
+    again = read_study(plan)
+    assert sorted(map(repr, again.points)) == sorted(map(repr, outcome.points))
+    assert again.missing == 3  # two trials stop early, one seed of sft is not there
+    assert summarise(again, (0.6,)) == summarise(outcome, (0.6,))
+    with refused(ExitCode.RUN, "has no figures for these tasks, methods and seeds yet"):
+        read_study(replace(plan, study="tuning"))
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "task,seed\nhands,x\n"])
+def test_another_csv_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text(content)
+    if content:
+        with refused(ExitCode.RUN, "is not a table of figures"):
+            read_points(path)
+    else:
+        assert read_points(path) == []
+    with refused(ExitCode.RUN, "cannot read"):
+        read_points(tmp_path / "gone.csv")
+
+
+RUN = {
+    "update": "forward", "batch": 64, "seed": 3, "forward.steps": 40, "ddpo.microbatch": 2,
+}  # fmt: skip
+
+
+def test_a_hash_is_of_the_settings_that_a_run_uses() -> None:
+    same = [RUN, {**RUN, "seed": 4, "ddpo.microbatch": 9, "labels": 9, "tracker": "wandb"}]
+    assert len({settings_hash(each) for each in same}) == 1
+    other = [{**RUN, "batch": 32}, {**RUN, "forward.steps": 9}, {**RUN, "update": "ddpo"}]
+    assert len({settings_hash(each) for each in [RUN, *other]}) == 4
+
+
+def test_settings_are_kept_by_their_hash(tmp_path: Path) -> None:
+    """The common values once, then what differs; what was written stays as it is."""
+    path, other = tmp_path / "settings.toml", {**RUN, "forward.steps": 9}
+    add_settings(path, [RUN, RUN, other])
+    known = tomllib.loads(path.read_text())
+    assert known["common"] == {"update": "forward", "batch": 64, "forward.steps": 40}
+    assert known[settings_hash(RUN)] == {}
+    assert known[settings_hash(other)] == {"forward.steps": 9}
+    third = {**RUN, "batch": 16}
+    add_settings(path, [third, third, third, third])
+    assert tomllib.loads(path.read_text()) == known | {settings_hash(third): {"batch": 16}}
 
 
 def test_report(outcome: Outcome, tmp_path: Path) -> None:
     report = write_report(outcome, "hero bench learn --x", (0.6, 0.85))
     text = (tmp_path / "results.md").read_text("utf-8")
     assert text.startswith("# `hero bench learn --x`\n")
-    assert "Not finished: 1 of the runs." in text and "on abacus (1 threads)" in text
+    assert "1 of the runs are not finished." in text and MADE in text
     for line in [
         "| hands | *base, eta 1* | 0 |  | 0.300 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
         "| hands | *base, eta 0.5* | 0 |  | 0.400 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
@@ -145,19 +193,21 @@ def test_report(outcome: Outcome, tmp_path: Path) -> None:
         "| hands | hero | 75 ± 136 | 176 (1 of 2 seeds) |",
         "| hands | sft | not by 128 | not by 128 |",
         # hero: .3, .55, .75; sft: .4, .5, .55
-        "| hands | sft | 0.550 with 128 | 64 (0.50 times as many) | 0.750 with 128 | "
-        "more than 128 (> 1.0 times as many) |",
+        "| hands | sft | 0.550 with 128 | 64 (0.50 times) | 0.750 with 128 | "
+        "more than 128 (> 1.0 times) |",
     ]:
         assert line in text
     assert (
         report.plots == [tmp_path / "hands.png"] and report.plots[0].read_bytes()[:4] == b"\x89PNG"
     )
     assert (tmp_path / "summary.json").exists()
+    assert read_points(tmp_path / "figures.csv") == outcome.points
 
 
-def test_a_table_by_labels_has_room_for_eight_numbers(outcome: Outcome) -> None:
+def test_a_table_by_labels_has_at_most_eight_scores(outcome: Outcome) -> None:
     rates = [0.01 * at for at in range(1, 20)]
-    rows = summarise(replace(outcome, cells=[cell("hero", 0, *rates), cell("sft", 0, 0.5)]), ())
+    points = [*outcome.points[:4], *trial("hero", 0, *rates), *trial("sft", 0, 0.5)]
+    rows = summarise(replace(outcome, points=points), ())
     hero, sft = by_labels_table(rows).rows
     shown = by_labels_table(rows).headers[4:]
     assert shown == ("192", "448", "704", "960", "1216")  # every second of every second
