@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import singledispatchmethod
 from pathlib import Path
-from typing import Self
-
-from textual.app import App
-from textual.screen import Screen
 
 from hero_engine.core.errors import ExitCode
-from hero_engine.core.events import Failed, Finished, ImagesReady, Notice, PhaseStarted, RunOpened
-from hero_engine.core.numbering import picture_name
+from hero_engine.core.events import (
+    Event,
+    Failed,
+    Finished,
+    ImagesReady,
+    Notice,
+    PhaseStarted,
+    RunOpened,
+)
 from hero_engine.core.sanitize import shown
 from hero_engine.storage.journal import Journal
+from hero_tui.base_app import BaseApp
 from hero_tui.graphics.detect_terminal import Terminal, draws_placeholders
 from hero_tui.graphics.painter import Painter
 from hero_tui.graphics.tmux import watch_clients
@@ -32,29 +38,24 @@ from hero_tui.session.engine_bridge import EngineBridge, EngineReport, MakeEngin
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.past_rounds import past_rounds
 from hero_tui.session.run_state import RunState
+from hero_tui.session.shutdown import Shutdown
 from hero_tui.terminal.attention import Attention
 from hero_tui.terminal.driver import GRACE
-from hero_tui.theme import HERO
 from hero_tui.widgets.upload_queue import UploadQueue
 
 PATIENCE = 15.0
-"""Seconds a quitting person waits for the engine's safe point; quitting again does not wait."""
+"""Seconds to wait for the engine's safe point after Ctrl+Q; a second Ctrl+Q does not wait."""
 
 SIGNAL_PATIENCE = GRACE - 0.8
-"""Seconds a signalled app waits for it, so that the terminal is clean again in time."""
+"""Seconds to wait for it after a signal, so that the terminal is restored in time."""
 
 
-class HeroApp(App[int], inherit_bindings=False):
+class HeroApp(BaseApp, inherit_bindings=False):
     """Its return value is the exit code; `state` and `labelling_round` stay readable after it.
 
-    `opened` is what is known of the run before the engine has said it; `blind`: the pictures
-    are two models', mixed and only judged; no best is wanted, and the app ends with the verdicts.
+    opened: the run's facts, for before the engine reports them. blind: the pictures are two
+    models', mixed, and only judged: there is no best, and the app ends when they are labelled.
     """
-
-    CSS_PATH = "hero.tcss"
-    ENABLE_COMMAND_PALETTE = False
-    ALLOW_SELECT = False
-    TITLE = "hero"
 
     def __init__(
         self,
@@ -67,11 +68,7 @@ class HeroApp(App[int], inherit_bindings=False):
         preferences: Preferences | None = None,
         blind: bool = False,
     ) -> None:
-        super().__init__()
-        self.preferences = preferences or Preferences()
-        self._bindings = self.preferences.keymap.bindings(keymap.EVERYWHERE)
-        self.register_theme(HERO)
-        self.theme = self.preferences.ui.theme
+        super().__init__(preferences)
         self._run_dir = run_dir
         self.blind = blind
         terminal = terminal or Terminal()
@@ -79,7 +76,7 @@ class HeroApp(App[int], inherit_bindings=False):
         self._journal = Journal(run_dir / "journal.db")
         self.labelling_round = LabellingRound(self._journal, run_dir, best_wanted=not blind)
         self.uploads = UploadQueue(self, painter)
-        self.attention = Attention(self._write, bell=self.preferences.ui.bell)
+        self.attention = Attention(self.write, bell=self.preferences.ui.bell)
         self.bridge = EngineBridge(self, make_engine)
         self.labelling = LabellingScreen(
             self.labelling_round,
@@ -93,19 +90,11 @@ class HeroApp(App[int], inherit_bindings=False):
         self._in_tmux = terminal.tmux and painter.name == "kitty"
         self.labelling_round.say = self.labelling.say
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._called_for = -1
-
-    def refresh(
-        self, *, repaint: bool = True, layout: bool = False, recompose: bool = False
-    ) -> Self:
-        """As Textual's, but what is only laid out again is not painted again.
-
-        Textual asks for a layout after it removed a screen; that would send every picture twice.
-        """
-        return super().refresh(repaint=repaint and not layout, layout=layout, recompose=recompose)
+        self._rung_for = -1
+        self._ending = Shutdown(self.bridge, lambda: self.state, self.exit)
 
     async def on_mount(self) -> None:
-        """Show what the journal already holds, then wake the engine."""
+        """Show what the journal already holds, then start the engine."""
         self._loop = asyncio.get_running_loop()
         await self.push_screen(self.labelling)
         self.run_worker(self.uploads.work(), name="uploads")
@@ -118,61 +107,69 @@ class HeroApp(App[int], inherit_bindings=False):
         self._open_round()
         if self._hint:
             self.labelling.say(self._hint)
-        self.labelling.show_state(self.state)
+        self._show_state()
         self.bridge.start()
 
-    # -- the engine --
+    # -- events of the engine --
 
     def on_engine_report(self, report: EngineReport) -> None:
-        """Fold the event into the state, then show what it changed."""
+        """Fold the event into the state, react to it, show the state."""
         event = shown(report.event)
         self.state = self.state.after(event)
         if self.labelling_round.round >= 0:
             self.state = replace(self.state, round=self.labelling_round.round)
-        match event:
-            case PhaseStarted():
-                self._open_round()
-                if event.phase == "labelling" and event.round == self.labelling_round.round:
-                    self._call()
-            case ImagesReady() if event.round == self.labelling_round.round:
-                for index, path in zip(event.indices, event.paths, strict=True):
-                    self.labelling_round.add(index, Path(path))
-                self.labelling.show_ready(event.indices)
-            case Notice():
-                self._hint = event.message
-                self.labelling.say(event.message)
-            case Failed():
-                self.exit(event.exit_code)
-            case Finished() if event.reason == "stopped" and not self.state.stopping:
-                self.exit(ExitCode.RESUMABLE)
-            case Finished() if event.reason != "stopped":
-                self.attention.ring()
-                if self.blind:
-                    self.exit(ExitCode.DONE)
+        self._react(event)
         self.attention.show(self.state)
+        self._show_state()
+
+    @singledispatchmethod
+    def _react(self, event: Event) -> None:
+        """Most events only change the state."""
+
+    @_react.register
+    def _phase_started(self, event: PhaseStarted) -> None:
+        self._open_round()
+        if event.phase == "labelling" and event.round == self.labelling_round.round:
+            self._ring_for_round()
+
+    @_react.register
+    def _images_ready(self, event: ImagesReady) -> None:
+        if event.round != self.labelling_round.round:
+            return
+        for index, path in zip(event.indices, event.paths, strict=True):
+            self.labelling_round.add(index, Path(path))
+        self.labelling.show_ready(event.indices)
+
+    @_react.register
+    def _notice(self, event: Notice) -> None:
+        self._hint = event.message
+        self.labelling.say(event.message)
+
+    @_react.register
+    def _failed(self, event: Failed) -> None:
+        self.exit(event.exit_code)
+
+    @_react.register
+    def _finished(self, event: Finished) -> None:
+        if event.reason == "stopped":
+            if not self.state.stopping:
+                self.exit(ExitCode.RESUMABLE)
+            return
+        self.attention.ring()
+        if self.blind:
+            self.exit(ExitCode.DONE)
+
+    def _show_state(self) -> None:
         self.labelling.show_state(self.state)
         if isinstance(self.screen, ProgressScreen):
             self.screen.show_state(self.state)
 
-    def _write(self, text: str) -> None:
-        if self._driver is not None:
-            self._driver.write(text)
-
-    def _attached(self, terminal: str) -> None:
-        """Another terminal shows this tmux session now."""
-        if draws_placeholders(terminal):
-            self.uploads.send_again()
-        else:
-            self.labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
-
-    def farewell(self) -> str:
-        """What leaves the terminal as it was: no picture of ours in it, and its own title."""
-        return self.uploads.farewell() + self.attention.farewell()
+    # -- rounds --
 
     def _open_round(self) -> None:
         """Open the round to label, unless it is open; close a zoom into another round.
 
-        The engine may be at the one before still, or at the next already.
+        The engine may still be at the round before, or already at the next.
         """
         opened, at_hand = self.state.opened, self._journal.at_hand()
         if opened is None or at_hand is None:
@@ -182,85 +179,82 @@ class HeroApp(App[int], inherit_bindings=False):
         if self.labelling_round.round == round:
             return
         if any(isinstance(screen, ZoomScreen | CompareScreen) for screen in self.screen_stack):
-            self._uncover()
+            self.uncover(self.labelling)
         self.labelling_round.open_round(round, opened.batch)
         self.labelling.show_round()
         if self._hint:
             self.labelling.say(self._hint)
             self._hint = ""
 
-    def _call(self) -> None:
-        """Ring once for a round that is there, unless the person is at it already."""
-        if (
-            self._called_for != self.labelling_round.round
-            and not self.labelling_round.session.marks.goods
-        ):
-            self.attention.ring()
-        self._called_for = self.labelling_round.round
-
-    def _uncover(self) -> None:
-        """Bring the labelling screen to the top."""
-        while self.screen is not self.labelling:
-            self.pop_screen()
+    def _ring_for_round(self) -> None:
+        """Ring once for a round that is complete, unless the person is labelling it already."""
+        if self._rung_for != self.labelling_round.round:
+            self._rung_for = self.labelling_round.round
+            if not self.labelling_round.session.marks.goods:
+                self.attention.ring()
 
     def _submit(self) -> None:
+        """The round was handed in; take up the next where it is drawn already."""
         self.bridge.submit(self.labelling_round.round)
         self._open_round()
-        if (
-            len(self.labelling_round.pictures) == self.labelling_round.count
-            and not self.labelling_round.submitted
-        ):
-            self._called_for = self.labelling_round.round
-        self.labelling.show_state(self.state)
+        current = self.labelling_round
+        if len(current.pictures) == current.count and not current.submitted:
+            self._rung_for = current.round
+        self._show_state()
+
+    def _attached(self, terminal: str) -> None:
+        """Another terminal shows this tmux session now."""
+        if draws_placeholders(terminal):
+            self.uploads.send_again()
+        else:
+            self.labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
+
+    def farewell(self) -> str:
+        """Escape sequences that free the pictures and give the terminal its title back."""
+        return self.uploads.farewell() + self.attention.farewell()
 
     # -- keys that work everywhere --
 
     def action_undo(self) -> None:
-        """Take back the last step, on whichever page it was."""
-        self._travel("undo", "Nothing to undo in this round.")
+        """Undo the last step, on whichever page it was."""
+        self._step_in_history(self.labelling_round.session.undo, "Undo", "Nothing to undo.")
 
     def action_redo(self) -> None:
-        """Do again what was taken back."""
-        self._travel("redo", "Nothing to redo.")
+        """Redo what was undone last."""
+        self._step_in_history(self.labelling_round.session.redo, "Redo", "Nothing to redo.")
 
-    def _travel(self, direction: str, nothing: str) -> None:
+    def _step_in_history(
+        self, step: Callable[[], tuple[int, ...] | None], name: str, nothing: str
+    ) -> None:
+        """Undo or redo, and show the pictures it touched."""
         if self.labelling_round.submitted:
             self.labelling.say("This round was handed in; its labels are final.")
             return
         self.labelling.reopen()
-        session = self.labelling_round.session
-        touched = session.undo() if direction == "undo" else session.redo()
+        touched = step()
         if touched is None:
             self.labelling.say(nothing)
-            return
-        if not touched:
-            return
-        self.labelling.say(f"{direction.capitalize()}: {self._described(touched)}")
-        for screen in self.screen_stack:
-            if isinstance(screen, LabellingScreen | ZoomScreen | CompareScreen):
-                screen.show_touched(touched)
-
-    def _described(self, images: tuple[int, ...]) -> str:
-        if len(images) > 1:
-            return f"{len(images)} pictures changed"
-        words = self.labelling_round.style_of(images[0]).words or "not labelled"
-        return f"{picture_name(images[0])} is {words} again"
+        elif touched:
+            self.labelling.say(f"{name}: {self.labelling_round.described(touched)}")
+            for screen in self.screen_stack:
+                if isinstance(screen, LabellingScreen | ZoomScreen | CompareScreen):
+                    screen.show_touched(touched)
 
     def action_help(self) -> None:
         """All keys."""
         place = getattr(self.screen, "place", keymap.LETTERS)
-        self._cover(HelpScreen(self.preferences.keymap, place))
+        self.toggle(HelpScreen(self.preferences.keymap, place))
 
     def action_progress(self) -> None:
         """Charts of the run so far."""
-        self._cover(ProgressScreen(self.preferences.keymap, self.state))
+        self.toggle(ProgressScreen(self.preferences.keymap, self.state))
 
     def action_gallery(self) -> None:
         """Past rounds, and what training changed."""
         batch = self.state.opened.batch if self.state.opened else 0
         found = past_rounds(self._journal, self._run_dir, batch)
         keys, cell = self.preferences.keymap, self.labelling.cell
-        self._cover(GalleryScreen(found, self.uploads, keys, cell))
+        self.toggle(GalleryScreen(found, self.uploads, keys, cell))
 
     def action_redraw(self) -> None:
         """Everything again, for a terminal that something else wrote on."""
@@ -268,65 +262,32 @@ class HeroApp(App[int], inherit_bindings=False):
         self.screen.refresh()
 
     def action_theme(self) -> None:
-        """The next theme, for this time."""
-        names = sorted(self.available_themes)
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        self.labelling.say(f'Theme {self.theme}. To keep it: theme = "{self.theme}" under [ui].')
-
-    def _cover(self, screen: Screen[None]) -> None:
-        """Show a screen over the others; where one of its kind is on top, take that away."""
-        if type(self.screen) is type(screen):
-            self.pop_screen()
-        else:
-            self.push_screen(screen)
-
-    def get_css_variables(self) -> dict[str, str]:
-        """The theme's colours; our two greys are made from its own where it has none."""
-        known = super().get_css_variables()
-        plain = known["foreground"]
-        ours = {
-            "quiet": known.get("foreground-muted", plain),
-            "faint": known.get("foreground-disabled", plain),
-        }
-        self.theme_variables = ours | known
-        return self.theme_variables
+        """Change to the next theme until the app ends."""
+        name = self.next_theme()
+        self.labelling.say(f'Theme {name}. To keep it: theme = "{name}" under [ui].')
 
     def action_leave_hero(self) -> None:
-        """Stop the engine at its next safe point, then leave; asked twice, leave now."""
+        """Stop the engine at its next safe point, then leave; a second time, leave now."""
         if self.state.stopping:
-            self.exit(self._leaving())
+            self._ending.now()
             return
         if self.labelling.closing:
             self.labelling_round.submit()
-        self._stop("Stopping at the next safe point. Ctrl+Q again leaves at once.")
-        self.run_worker(self._leave_when_stopped(PATIENCE), name="leave")
+        self.bridge.stop()
+        self.uncover(self.labelling)
+        self.labelling.say("Stopping at the next safe point. Ctrl+Q again leaves at once.")
+        self._leave_within(PATIENCE)
 
     def leave_for_signal(self) -> None:
-        """The process was told to end (called from a signal handler, in whatever moment)."""
+        """The process was told to end. Called from a signal handler, at any moment."""
         threading.Thread(target=self.bridge.stop, daemon=True).start()
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._leave_signalled)
+            self._loop.call_soon_threadsafe(self._leave_within, SIGNAL_PATIENCE)
 
-    def _leave_signalled(self) -> None:
+    def _leave_within(self, seconds: float) -> None:
         self.state = replace(self.state, stopping=True)
-        self.run_worker(self._leave_when_stopped(SIGNAL_PATIENCE), name="leave")
-
-    def _stop(self, words: str) -> None:
-        self.state = replace(self.state, stopping=True)
-        self.bridge.stop()
-        self._uncover()
-        self.labelling.say(words)
-        self.labelling.show_state(self.state)
-
-    async def _leave_when_stopped(self, seconds: float) -> None:
-        """While the model is opened there is no safe point to wait for, and nothing to lose."""
-        if self.state.phase != "opening":
-            await self.bridge.stopped(seconds)
-        self.exit(self._leaving())
-
-    def _leaving(self) -> ExitCode:
-        done = self.state.finished is not None and self.state.finished.reason != "stopped"
-        return ExitCode.DONE if done else ExitCode.RESUMABLE
+        self._show_state()
+        self.run_worker(self._ending.after_safe_point(seconds), name="leave")
 
     def on_unmount(self) -> None:
         """Let go of threads and files."""

@@ -1,4 +1,4 @@
-"""The one registry of keys: bindings, footer, help screen and the README's table come from here."""
+"""The registry of keys: bindings, footers, the help screen and docs/keys.md come from here."""
 
 from __future__ import annotations
 
@@ -68,69 +68,93 @@ TILE_ACTIONS = {"good": "letter", "best": "Shift+letter"}
 IN_FOOTER = {"good": "letter", "best": "LETTER"}
 
 ACTIONS = (
-    Action("good", (), "mark the tile good, or take that back", LETTERS, "good"),
-    Action("best", (), "make the tile the best (and good)", LETTERS, "best"),
-    Action("zoom", ("space",), "look closely at the last tile", LETTERS, "zoom"),
-    Action("previous_page", ("left",), "page back", LETTERS),
-    Action("next_page", ("right",), "page on", LETTERS),
-    Action("left", ("h", "left"), "the picture before", CURSOR),
-    Action("down", ("j", "down"), "the picture below", CURSOR),
-    Action("up", ("k", "up"), "the picture above", CURSOR),
-    Action("right", ("l", "right"), "the next picture", CURSOR),
+    Action("good", (), "Mark the tile good, or take that back", LETTERS, "good"),
+    Action("best", (), "Make the tile the best of the round (and good)", LETTERS, "best"),
+    Action("zoom", ("space",), "Zoom into the last tile", LETTERS, "zoom"),
+    Action("previous_page", ("left",), "Previous page", LETTERS),
+    Action("next_page", ("right",), "Next page", LETTERS),
+    Action("left", ("h", "left"), "Move to the previous picture", CURSOR),
+    Action("down", ("j", "down"), "Move to the picture below", CURSOR),
+    Action("up", ("k", "up"), "Move to the picture above", CURSOR),
+    Action("right", ("l", "right"), "Move to the next picture", CURSOR),
     Action(
-        "cursor_good", ("space", "x"), "good, or take that back", CURSOR, "good", does="mark_good"
+        "cursor_good",
+        ("space", "x"),
+        "Mark the picture good, or take that back",
+        CURSOR,
+        "good",
+        does="mark_good",
     ),
-    Action("cursor_best", ("b",), "make it the best (and good)", CURSOR, "best", does="mark_best"),
-    Action("cursor_zoom", ("z",), "look closely", CURSOR, "zoom", does="zoom"),
-    Action("cursor_skip", ("s",), "leave it without a label", CURSOR, does="skip"),
-    Action("cursor_range", ("r",), "like the last mark, from there to here", CURSOR, does="range"),
-    Action("cursor_invert", ("i",), "good for not good on the page", CURSOR, does="invert"),
-    Action("cursor_compare", ("c",), "find the best among the good", CURSOR, does="compare"),
-    Action("commit", ("enter",), "commit the page: unmarked is bad", PAGE, "commit"),
-    Action("mode", ("tab",), "letters or a cursor", PAGE),
-    Action("page_back", ("pageup",), "page back", PAGE, does="previous_page"),
-    Action("page_on", ("pagedown",), "page on", PAGE, does="next_page"),
-    Action("skip", ("ctrl+d", "delete"), "leave the last tile without a label", PAGE),
-    Action("skip_page", ("ctrl+l",), "commit the page: unmarked has no label", PAGE),
-    Action("range", ("ctrl+r",), "like the last mark, from there to the next letter", PAGE),
-    Action("invert", ("ctrl+e",), "good for not good on the page", PAGE),
-    Action("compare", ("ctrl+k",), "find the best among the good, two at a time", PAGE),
-    Action("zoom_previous", ("left", "h"), "the picture before", ZOOM, "previous", "previous"),
-    Action("zoom_next", ("right", "l"), "the next picture", ZOOM, "next", "next"),
-    Action("zoom_good", ("g", "up", "k"), "good, and the next picture", ZOOM, "good"),
-    Action("zoom_bad", ("x", "down", "j"), "bad, and the next picture", ZOOM, "bad"),
-    Action("zoom_best", ("b",), "make it the best (and good), and the next picture", ZOOM, "best"),
-    Action("zoom_skip", ("s",), "leave it without a label, and the next picture", ZOOM),
-    Action("advance", ("a",), "stay on the picture after a verdict, or go on", ZOOM),
     Action(
-        "zoom_leave", ("escape", "space", "z", "enter"), "back to the page", ZOOM, "back", "leave"
+        "cursor_best",
+        ("b",),
+        "Make the picture the best of the round (and good)",
+        CURSOR,
+        "best",
+        does="mark_best",
     ),
-    Action("keep", ("left", "h", "1"), "the left one, the best so far", COMPARE, "keep"),
-    Action("replace", ("right", "l", "2"), "the right one is better", COMPARE, "replace"),
-    Action("compare_back", ("up", "k"), "decide the last pair again", COMPARE, "again", "back"),
-    Action("compare_leave", ("escape", "enter"), "back to the page", COMPARE, "page", "leave"),
-    Action("progress_leave", ("escape", "enter", "space"), "back", PROGRESS, "back", "leave"),
-    Action("gallery_back", ("left", "h", "pageup"), "earlier rounds", GALLERY, "earlier", "back"),
-    Action("gallery_on", ("right", "l", "pagedown"), "later rounds", GALLERY, "later", "on"),
+    Action("cursor_zoom", ("z",), "Zoom into the picture", CURSOR, "zoom", does="zoom"),
+    Action("cursor_skip", ("s",), "Skip the picture: no label", CURSOR, does="skip"),
     Action(
-        "gallery_noise", ("down", "j"), "the next of the noises", GALLERY, "noise", "next_noise"
+        "cursor_range",
+        ("r",),
+        "Apply the last mark to every tile up to the cursor",
+        CURSOR,
+        does="range",
     ),
-    Action("gallery_leave", ("escape", "enter", "space"), "back", GALLERY, "back", "leave"),
-    Action("help_leave", ("escape", "enter", "space", "q"), "back", HELP, "back", "leave"),
-    Action("undo", ("ctrl+z", "backspace"), "undo", EVERYWHERE, "undo"),
-    Action("redo", ("ctrl+y",), "redo", EVERYWHERE),
-    Action("help", ("question_mark", "f1"), "this help", EVERYWHERE, "help"),
-    Action("leave_hero", ("ctrl+q", "ctrl+c"), "quit; the run can be resumed", EVERYWHERE, "quit"),
-    Action("progress", ("f2",), "charts of the run so far", EVERYWHERE, "charts"),
+    Action("cursor_invert", ("i",), "Invert the page's marks", CURSOR, does="invert"),
     Action(
-        "gallery",
-        ("f3",),
-        "the best of each round, and what training changed",
+        "cursor_compare",
+        ("c",),
+        "Choose the best among the good, two at a time",
+        CURSOR,
+        does="compare",
+    ),
+    Action("commit", ("enter",), "Commit the page: unmarked tiles become bad", PAGE, "commit"),
+    Action("mode", ("tab",), "Switch between letters and a cursor", PAGE),
+    Action("page_back", ("pageup",), "Previous page", PAGE, does="previous_page"),
+    Action("page_on", ("pagedown",), "Next page", PAGE, does="next_page"),
+    Action("skip", ("ctrl+d", "delete"), "Skip the last tile: no label", PAGE),
+    Action("skip_page", ("ctrl+l",), "Commit the page: unmarked tiles stay unlabelled", PAGE),
+    Action("range", ("ctrl+r",), "Apply the last mark to every tile up to the next letter", PAGE),
+    Action("invert", ("ctrl+e",), "Invert the page's marks", PAGE),
+    Action("compare", ("ctrl+k",), "Choose the best among the good, two at a time", PAGE),
+    Action("zoom_previous", ("left", "h"), "Previous picture", ZOOM, "previous", "previous"),
+    Action("zoom_next", ("right", "l"), "Next picture", ZOOM, "next", "next"),
+    Action("zoom_good", ("g", "up", "k"), "Mark good, show the next picture", ZOOM, "good"),
+    Action("zoom_bad", ("x", "down", "j"), "Mark bad, show the next picture", ZOOM, "bad"),
+    Action("zoom_best", ("b",), "Make it the best, show the next picture", ZOOM, "best"),
+    Action("zoom_skip", ("s",), "Skip it: no label, show the next picture", ZOOM),
+    Action("advance", ("a",), "Stay on a marked picture, or show the next", ZOOM),
+    Action(
+        "zoom_leave", ("escape", "space", "z", "enter"), "Back to the page", ZOOM, "back", "leave"
+    ),
+    Action("keep", ("left", "h", "1"), "Keep the left one, the best so far", COMPARE, "keep"),
+    Action("replace", ("right", "l", "2"), "Take the right one as the best", COMPARE, "replace"),
+    Action("compare_back", ("up", "k"), "Decide the last pair again", COMPARE, "again", "back"),
+    Action("compare_leave", ("escape", "enter"), "Back to the page", COMPARE, "page", "leave"),
+    Action("progress_leave", ("escape", "enter", "space"), "Back", PROGRESS, "back", "leave"),
+    Action("gallery_back", ("left", "h", "pageup"), "Earlier rounds", GALLERY, "earlier", "back"),
+    Action("gallery_on", ("right", "l", "pagedown"), "Later rounds", GALLERY, "later", "on"),
+    Action("gallery_noise", ("down", "j"), "Next fixed noise", GALLERY, "noise", "next_noise"),
+    Action("gallery_leave", ("escape", "enter", "space"), "Back", GALLERY, "back", "leave"),
+    Action("help_leave", ("escape", "enter", "space", "q"), "Back", HELP, "back", "leave"),
+    Action("undo", ("ctrl+z", "backspace"), "Undo", EVERYWHERE, "undo"),
+    Action("redo", ("ctrl+y",), "Redo", EVERYWHERE),
+    Action("help", ("question_mark", "f1"), "Help", EVERYWHERE, "help"),
+    Action(
+        "leave_hero",
+        ("ctrl+q", "ctrl+c", "f10"),
+        "Quit; hero resume continues the run",
         EVERYWHERE,
-        "gallery",
+        "quit",
     ),
-    Action("theme", ("f4",), "another theme", EVERYWHERE),
-    Action("redraw", ("f5",), "send the screen and its pictures again", EVERYWHERE),
+    Action("progress", ("f2",), "Charts of the run", EVERYWHERE, "charts"),
+    Action(
+        "gallery", ("f3",), "Best picture and fixed noises of each round", EVERYWHERE, "gallery"
+    ),
+    Action("theme", ("f4",), "Next theme", EVERYWHERE),
+    Action("redraw", ("f5",), "Redraw the screen and its pictures", EVERYWHERE),
 )
 
 
@@ -192,13 +216,13 @@ class Keymap:
         keys = "".join(self.tiles.rows)
         return [key_name(sign) for sign in [*keys, *map(self.tiles.shifted, keys)]]
 
-    def readme_table(self) -> str:
-        """The keys as a Markdown table, with the ids that settings files know them by."""
+    def markdown_table(self) -> str:
+        """The keys as a Markdown table, with the ids that settings files use."""
         rows = [
             f"| {each.where} | {each.shown} | {each.description} | {self._id_shown(each)} |"
             for each in self.actions
         ]
-        return "\n".join(["| where | key | what it does | id |", "|---|---|---|---|", *rows])
+        return "\n".join(["| where | key | action | id |", "|---|---|---|---|", *rows])
 
     def _id_shown(self, action: Action) -> str:
         return "" if action.id in TILE_ACTIONS else f"`{action.id}`"
@@ -247,6 +271,6 @@ def _yielding(action: Action, clashes: Mapping[str, Mapping[str, list[str]]]) ->
     return replace(action, keys=free) if free else action
 
 
-def readme_table() -> str:
-    """The default keys as a Markdown table, for the README."""
-    return Keymap().readme_table()
+def markdown_table() -> str:
+    """The default keys as a Markdown table, for docs/keys.md."""
+    return Keymap().markdown_table()

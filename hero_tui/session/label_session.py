@@ -1,8 +1,7 @@
-"""The labelling of one round as a pure model: marks, undo and redo, without any terminal.
+"""The marks of one round with undo and redo, without any terminal.
 
 Marks belong to pictures by their index in the round, never to places on the screen, so paging and
-resizing cannot move them. Every change is recorded (durably, by the recorder) before it is true
-here.
+resizing cannot move them. The recorder writes each change durably before it takes effect here.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ from typing import Literal, cast
 
 from hero_engine.core.labels import Labels
 from hero_engine.storage.journal import HistoryRow, Mark, Value
+from hero_tui.session.undo_history import UndoHistory
 
 Kind = Literal["mark", "skip", "commit", "undo", "redo"]
 Recorder = Callable[[Sequence[Mark], Kind], None]
 """Writes one step's changes as one transaction, or raises and thereby stops the step."""
 
 
-class NotRecorded(Exception):  # noqa: N818 - said already, and no error of the session
-    """The recorder could not write the step down, and has told why: nothing happens."""
+class NotRecorded(Exception):  # noqa: N818 - the recorder has shown the error already
+    """The recorder could not write the step and has shown why: the step does not happen."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,16 @@ def _value(label: bool | None) -> Value:
 
 
 class LabelSession:
-    """The marks of one round with their whole history; every method that changes returns the
-    pictures touched.
+    """The marks of one round and their undo history. A method that changes marks returns the
+    pictures it touched.
 
-    A picture index out of range raises IndexError. Nothing changes when the recorder raises;
-    `NotRecorded` is no error here, but a step that touched no picture.
+    A picture index out of range raises IndexError. Nothing changes when the recorder raises.
+    `NotRecorded` does not leave the session: the step touched no picture.
     """
 
     def __init__(self, count: int, record: Recorder) -> None:
         self._record = record
-        self._marks = Marks((None,) * count)
-        self._undo: list[Marks] = []
-        self._redo: list[Marks] = []
+        self._history = UndoHistory(Marks((None,) * count))
 
     @classmethod
     def resumed(cls, count: int, record: Recorder, history: Iterable[HistoryRow]) -> LabelSession:
@@ -120,144 +118,135 @@ class LabelSession:
     @property
     def labels(self) -> Labels:
         """The labels as the engine will read them."""
-        return Labels(good=self._marks.labels, best=self._marks.best)
+        return Labels(good=self.marks.labels, best=self.marks.best)
 
     @property
     def marks(self) -> Marks:
         """The marks, with their order."""
-        return self._marks
+        return self._history.current
 
     def label(self, image: int) -> bool | None:
         """True for good, False for bad, None for not labelled."""
-        return self._marks.labels[self._checked(image)]
+        return self.marks.labels[self._checked(image)]
 
     @property
     def complete(self) -> bool:
         """Whether every page is committed."""
-        return len(self._marks.committed) == len(self._marks.labels)
+        return len(self.marks.committed) == len(self.marks.labels)
 
     def toggle_good(self, image: int) -> tuple[int, ...]:
-        """Good becomes unmarked (bad, on a committed page); anything else becomes good."""
+        """Make the picture good; a good one becomes unmarked, or bad on a committed page."""
         return self.mark_all([image], good=not self.label(image))
 
     def toggle_best(self, image: int) -> tuple[int, ...]:
-        """Makes the picture the best (and good); on the best, takes that away (it stays good)."""
-        is_best = self._marks.best == self._checked(image)
+        """Make the picture the best (and good); on the best, take that back (it stays good)."""
+        is_best = self.marks.best == self._checked(image)
         return self._step([Mark(image, "unbest" if is_best else "best")], "mark")
 
     def name_best(self, image: int) -> tuple[int, ...]:
-        """Make the picture the best; nothing happens where it is."""
-        return () if self._marks.best == self._checked(image) else self.toggle_best(image)
+        """Make the picture the best, unless it is."""
+        return () if self.marks.best == self._checked(image) else self.toggle_best(image)
 
     def say_bad(self, image: int) -> tuple[int, ...]:
-        """Bad, said outright: it needs no commit."""
+        """Mark as bad, without a commit."""
         return self._step([Mark(self._checked(image), "bad")], "mark")
 
     def mark_all(self, images: Sequence[int], *, good: bool) -> tuple[int, ...]:
-        """Make them all good, or all not good. All of it is one step."""
+        """Make all of them good, or none. One step."""
         return self._step([self._as(self._checked(image), good) for image in images], "mark")
 
     def invert(self, images: Sequence[int]) -> tuple[int, ...]:
-        """Good for not good, and the reverse; what is skipped stays so. All of it is one step."""
-        images = [image for image in images if image not in self._marks.skipped]
+        """Invert the marks: good and not good change places, skipped pictures stay skipped. One
+        step."""
+        images = [image for image in images if image not in self.marks.skipped]
         return self._step([self._as(image, not self.label(image)) for image in images], "mark")
 
     def toggle_skip(self, image: int) -> tuple[int, ...]:
-        """Leaves the picture without a label, also when its page is committed; or takes that
-        back."""
-        if self._checked(image) in self._marks.skipped:
+        """Leave the picture without a label, also when its page is committed; on a skipped
+        picture, take that back."""
+        if self._checked(image) in self.marks.skipped:
             return self.mark_all([image], good=False)
         return self._step([Mark(image, "clear")], "skip")
 
     def commit(self, images: Sequence[int], *, rest_bad: bool = True) -> tuple[int, ...]:
-        """Fix the labels of a page: what is unmarked becomes bad, or stays without a label.
-
-        All of it is one step.
-        """
-        if all(self._checked(image) in self._marks.committed for image in images):
+        """Commit a page: unmarked pictures become bad, or stay without a label. One step."""
+        if all(self._checked(image) in self.marks.committed for image in images):
             return ()
         return self._step([self._settled(image, rest_bad) for image in images], "commit")
 
     def name_first_good(self) -> tuple[int, ...]:
         """Make the first picture that was marked good the best."""
-        return self.name_best(self._marks.goods[0]) if self._marks.goods else ()
+        return self.name_best(self.marks.goods[0]) if self.marks.goods else ()
 
     def undo(self) -> tuple[int, ...] | None:
         """Take back the last step; None when there is none."""
-        return self._travel(self._undo, self._redo, "undo")
+        return self._move_to(self._history.earlier, "undo", self._history.undo)
 
     def redo(self) -> tuple[int, ...] | None:
-        """Do again what was taken back last; None when there is nothing."""
-        return self._travel(self._redo, self._undo, "redo")
+        """Repeat the step that was undone last; None when there is none."""
+        return self._move_to(self._history.later, "redo", self._history.redo)
 
     def _checked(self, image: int) -> int:
-        if not 0 <= image < len(self._marks.labels):
-            raise IndexError(f"image {image} of {len(self._marks.labels)}")
+        if not 0 <= image < len(self.marks.labels):
+            raise IndexError(f"image {image} of {len(self.marks.labels)}")
         return image
 
     def _as(self, image: int, good: bool) -> Mark:
         """Good; or not good, which on a committed page is bad."""
-        taken_back: Value = "bad" if image in self._marks.committed else "clear"
+        taken_back: Value = "bad" if image in self.marks.committed else "clear"
         return Mark(image, "good" if good else taken_back)
 
     def _settled(self, image: int, rest_bad: bool = True) -> Mark:
         """The mark that a commit records for a picture."""
-        if image == self._marks.best:
+        if image == self.marks.best:
             return Mark(image, "best")
-        label = self._marks.labels[image]
-        unmarked = rest_bad and label is None and image not in self._marks.skipped
+        label = self.marks.labels[image]
+        unmarked = rest_bad and label is None and image not in self.marks.skipped
         return Mark(image, "bad" if unmarked else _value(label))
 
     def _step(self, marks: Sequence[Mark], kind: Kind) -> tuple[int, ...]:
-        """Record the marks as one step and make it, unless it would change nothing."""
-        after = self._marks.stepped(marks, kind)
-        if after == self._marks:
+        """Record the marks as one step and take it, unless it would change nothing."""
+        before, after = self.marks, self.marks.stepped(marks, kind)
+        if after == before or not self._recorded(marks, kind):
             return ()
+        self._history.add(after)
+        return _touched(before, after)
+
+    def _move_to(
+        self, target: Marks | None, kind: Kind, move: Callable[[], None]
+    ) -> tuple[int, ...] | None:
+        """Record the marks that lead to another state of the history, then move there."""
+        if target is None:
+            return None
+        before = self.marks
+        if not self._recorded(before.difference(target) or self._unchanged(target), kind):
+            return ()
+        move()
+        return _touched(before, target)
+
+    def _recorded(self, marks: Sequence[Mark], kind: Kind) -> bool:
         try:
             self._record(marks, kind)
         except NotRecorded:
-            return ()
-        return self._advance(after)
+            return False
+        return True
 
-    def _advance(self, after: Marks) -> tuple[int, ...]:
-        before, self._marks = self._marks, after
-        self._undo.append(before)
-        self._redo.clear()
-        return _touched(before, after)
-
-    def _travel(
-        self, source: list[Marks], target: list[Marks], kind: Kind
-    ) -> tuple[int, ...] | None:
-        if not source:
-            return None
-        before, after = self._marks, source[-1]
-        try:
-            self._record(before.difference(after) or self._affirmed(after), kind)
-        except NotRecorded:
-            return ()
-        target.append(before)
-        self._marks = source.pop()
-        return _touched(before, after)
-
-    def _affirmed(self, after: Marks) -> tuple[Mark, ...]:
-        """A mark that changes no label: the row that remembers the undo of a step without any."""
-        image = min(_touched(self._marks, after), default=0)
+    def _unchanged(self, target: Marks) -> tuple[Mark, ...]:
+        """A mark that changes no label: an undone commit of labelled pictures needs a row too."""
+        image = min(_touched(self.marks, target), default=0)
         return (self._settled(image, rest_bad=False),)
 
     def _replay(self, rows: list[HistoryRow]) -> None:
-        """One recorded step.
-
-        Undo and redo travel, so that what was undone can be redone after a resume.
-        """
+        """Take one step of the journal again, undo and redo included."""
         kind = rows[0].kind
-        source, target = (self._undo, self._redo) if kind == "undo" else (self._redo, self._undo)
-        if kind in {"undo", "redo"} and source:
-            target.append(self._marks)
-            self._marks = source.pop()
-            return
-        known = kind if kind in {"skip", "commit"} else "mark"
-        marks = [Mark(row.image, row.value) for row in rows]
-        self._advance(self._marks.stepped(marks, cast(Kind, known)))
+        if kind == "undo" and self._history.earlier is not None:
+            self._history.undo()
+        elif kind == "redo" and self._history.later is not None:
+            self._history.redo()
+        else:
+            known = kind if kind in {"skip", "commit"} else "mark"
+            marks = [Mark(row.image, row.value) for row in rows]
+            self._history.add(self.marks.stepped(marks, cast(Kind, known)))
 
 
 def _touched(before: Marks, after: Marks) -> tuple[int, ...]:

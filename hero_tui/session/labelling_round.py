@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hero_engine.core.errors import HeroError
+from hero_engine.core.numbering import picture_name
 from hero_engine.storage.journal import Journal, Mark
 from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
@@ -75,6 +76,13 @@ class LabellingRound:
             return LabelStyle.SKIPPED
         label = self.session.label(image)
         return LabelStyle.OPEN if label is None else LabelStyle.GOOD if label else LabelStyle.BAD
+
+    def described(self, images: Sequence[int]) -> str:
+        """What these pictures are labelled now, in a few words."""
+        if len(images) != 1:
+            return f"{len(images)} pictures changed"
+        words = self.style_of(images[0]).words or "not labelled"
+        return f"{picture_name(images[0])} is {words} again"
 
     @property
     def best_missing(self) -> bool:

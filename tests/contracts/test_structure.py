@@ -40,6 +40,7 @@ APP_FLOORS = (
     "terminal",
     "widgets",
     "screens",
+    "base_app",
     "app",
     "launch",
     "commands",

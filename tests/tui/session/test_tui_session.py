@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hero_engine.storage.journal import Journal, Mark
 from hero_tui.session.label_session import LabelSession
+from hero_tui.session.undo_history import UndoHistory
 
 COUNT = 12
 PAGES = [range(0, 4), range(4, 8), range(8, 12), range(2, 6)]
@@ -251,3 +252,28 @@ def test_pictures_that_do_not_exist_cannot_be_marked() -> None:
     for bad in (-1, COUNT):
         with pytest.raises(IndexError, match=str(bad)):
             session.toggle_good(bad)
+
+
+@given(st.lists(st.one_of(st.integers(), st.sampled_from(["undo", "redo"])), max_size=30))
+def test_an_undo_history_is_two_stacks(steps: list[int | str]) -> None:
+    """The textbook model: undo moves the current state to the other stack, a new one clears it."""
+    history = UndoHistory(-1)
+    past, current, undone = list[int](), -1, list[int]()
+    for step in steps:
+        if step == "undo":
+            history.undo()
+            if past:
+                undone.append(current)
+                current = past.pop()
+        elif step == "redo":
+            history.redo()
+            if undone:
+                past.append(current)
+                current = undone.pop()
+        else:
+            history.add(int(step))
+            past.append(current)
+            current, undone = int(step), []
+        assert history.current == current
+        assert history.earlier == (past[-1] if past else None)
+        assert history.later == (undone[-1] if undone else None)
