@@ -52,7 +52,7 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         self._clock = clock
         self.rate = LabellingRate(clock)
         self.held_down = HELD_DOWN
-        self.grace = preferences.ui.undo_seconds
+        self.undo_seconds = preferences.ui.undo_seconds
         self._entered = float("-inf"), labelling_round.session.marks
         self._asked_for_best = False
         self._range_from: int | None = None
@@ -290,9 +290,9 @@ class LabellingScreen(PageScreen, inherit_bindings=False):
         if self.labelling_round.best_missing and not self._asked_for_best:
             self._asked_for_best = True
             self.say("Which is the best? Shift+letter names it; Enter takes the first good one.")
-        elif self.grace and self._waiting is None:
+        elif self.undo_seconds and self._waiting is None:
             self._handed = self.labelling_round.session.marks
-            self._waiting = self.set_timer(self.grace, self._close_unless_changed)
+            self._waiting = self.set_timer(self.undo_seconds, self._close_unless_changed)
             self.say("Handed in. Enter starts learning at once, Ctrl+Z takes it back.")
         else:
             self.close_round()

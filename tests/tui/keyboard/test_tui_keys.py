@@ -47,7 +47,7 @@ async def labelling(
         engine,
         SymbolPainter(),
         opened=opened(run_dir, batch=BATCH),
-        preferences=preferences or Preferences(UiSettings(grace=0)),
+        preferences=preferences or Preferences(UiSettings(undo_seconds=0)),
         blind=blind,
     )
     app.labelling.held_down = 0.0
@@ -179,7 +179,11 @@ async def test_a_decision_can_be_made_again_and_leaving_keeps_the_best_so_far(
 
 
 async def test_a_round_can_be_taken_back_until_learning_starts(tmp_path: Path) -> None:
-    async with labelling(tmp_path, Preferences(UiSettings(grace=60))) as (app, engine, pilot):
+    async with labelling(tmp_path, Preferences(UiSettings(undo_seconds=60))) as (
+        app,
+        engine,
+        pilot,
+    ):
         await pilot.press("Q", "enter", "enter")
         assert "takes it back" in notice(app)
         assert engine.commands == []
@@ -196,7 +200,7 @@ async def test_a_round_can_be_taken_back_until_learning_starts(tmp_path: Path) -
 
 
 async def test_after_its_time_a_round_goes_to_the_engine_by_itself(tmp_path: Path) -> None:
-    async with labelling(tmp_path, Preferences(UiSettings(grace=0.1))) as (_, engine, pilot):
+    async with labelling(tmp_path, Preferences(UiSettings(undo_seconds=0.1))) as (_, engine, pilot):
         await pilot.press("Q", "enter", "enter")
         for _ in range(100):
             await pilot.pause(0.05)
@@ -206,7 +210,7 @@ async def test_after_its_time_a_round_goes_to_the_engine_by_itself(tmp_path: Pat
 
 
 async def test_a_person_who_leaves_after_handing_in_has_handed_in(tmp_path: Path) -> None:
-    async with labelling(tmp_path, Preferences(UiSettings(grace=60))) as (_, _, pilot):
+    async with labelling(tmp_path, Preferences(UiSettings(undo_seconds=60))) as (_, _, pilot):
         await pilot.press("Q", "enter", "enter", "ctrl+q")
     with open_journal(tmp_path) as book:
         assert book.submitted(0)
@@ -214,7 +218,11 @@ async def test_a_person_who_leaves_after_handing_in_has_handed_in(tmp_path: Path
 
 async def test_other_keys_do_the_same_and_the_old_ones_nothing(tmp_path: Path) -> None:
     keys = keymap({"commit": ["ctrl+g"], "skip": ["f9"]}, tile_keys("azerty"))
-    async with labelling(tmp_path, Preferences(UiSettings(grace=0), keys)) as (app, _, pilot):
+    async with labelling(tmp_path, Preferences(UiSettings(undo_seconds=0), keys)) as (
+        app,
+        _,
+        pilot,
+    ):
         await pilot.press("z", "A", "w", "f9")
         assert label_styles(app)[:2] == [SKIPPED, GOOD] or label_styles(app)[:2] == [BEST, SKIPPED]
         await pilot.press("enter")

@@ -85,7 +85,7 @@ async def test_what_is_missing_of_it_comes_as_it_is_made(tmp_path: Path) -> None
 
 
 async def test_a_round_can_be_taken_back_before_the_next_one_comes(tmp_path: Path) -> None:
-    async with labelling(tmp_path, preferences=Preferences(UiSettings(grace=60))) as (
+    async with labelling(tmp_path, preferences=Preferences(UiSettings(undo_seconds=60))) as (
         app,
         engine,
         pilot,

@@ -40,7 +40,7 @@ async def labelling(
         engine,
         SymbolPainter(),
         opened=opened(run_dir, batch=batch),
-        preferences=preferences or Preferences(UiSettings(grace=0)),
+        preferences=preferences or Preferences(UiSettings(undo_seconds=0)),
     )
     app.labelling.held_down = 0.0
     async with app.run_test(size=size) as pilot:

@@ -70,7 +70,7 @@ async def test_a_round_that_cannot_be_handed_in_can_be_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(tmp_path, 6)
-    known, at_once = opened(tmp_path, batch=6), Preferences(UiSettings(grace=0))
+    known, at_once = opened(tmp_path, batch=6), Preferences(UiSettings(undo_seconds=0))
     app = HeroApp(tmp_path, engine, SymbolPainter(), opened=known, preferences=at_once)
     app.labelling.held_down = 0.0
     async with app.run_test(size=(80, 24)) as pilot:
