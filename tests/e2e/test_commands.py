@@ -135,7 +135,7 @@ def test_a_run_starts_from_an_exported_lora(
         "rank": 4,
         "alpha": 4,
         "targets": ["to_q", "to_k", "to_v", "to_out.0"],
-        "within": "",
+        "block": "",
         "init": str(out),
     }
     assert settings["sampler"]["negative_prompt"] == "six fingers"
