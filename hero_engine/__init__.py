@@ -15,4 +15,4 @@ LoRA files), ``updates``, ``tasks``, ``disk`` (the run folder), ``processes`` (m
 ``scoring``, ``study`` (methods compared), ``embedded`` (the model that ships).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -4,6 +4,7 @@ import pytest
 import torch
 from refusals import refused
 
+from hero_engine import __version__
 from hero_engine.core.errors import ExitCode
 from hero_engine.storage.run_folder import RunDir
 
@@ -45,10 +46,10 @@ def test_settings_that_were_changed_later_are_told(run: RunDir) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "was made by an older hero (0.1.0, run format 1)"),
+        ("", f"was made by an older hero ({__version__}, run format 1)"),
         (
             "format = 4",
-            "was made by a newer hero (0.1.0, run format 4)",
+            f"was made by a newer hero ({__version__}, run format 4)",
         ),
     ],
 )
