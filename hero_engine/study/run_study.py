@@ -83,15 +83,12 @@ def _from_folder(plan: Plan) -> Outcome:
 
 
 def _from_table(plan: Plan) -> Outcome:
-    rows = [
-        point
-        for point in read_points(plan.out)
-        if point.study == plan.study and point.images == plan.images
-    ]
+    table = [point for point in read_points(plan.out) if point.images == plan.images]
+    rows = [point for point in table if point.study == plan.study]
     trials = [(trial, _of_trial(rows, trial)) for trial in plan.trials()]
     points = [point for trial, found in trials for point in within(found, trial.labels)]
     missing = sum(not found or found[-1].labels < trial.labels for trial, found in trials)
-    return Outcome(plan, _baselines_of(rows, points, plan) + points, missing, [])
+    return Outcome(plan, _baselines_of(table, points, plan) + points, missing, [])
 
 
 def _of_trial(rows: Iterable[Point], trial: Trial) -> list[Point]:
@@ -100,10 +97,14 @@ def _of_trial(rows: Iterable[Point], trial: Trial) -> list[Point]:
 
 
 def _baselines_of(rows: Iterable[Point], points: Iterable[Point], plan: Plan) -> list[Point]:
-    """The baselines with the samplers of these points."""
+    """The baselines with the samplers of these points, of any study: a baseline has no labels."""
+    known = {
+        (row.task, row.sampler, row.method): row
+        for row in rows
+        if row.is_baseline and row.labeller == _taste(plan)
+    }
     of = dict.fromkeys((point.task, point.sampler) for point in points)
-    known = [row for row in rows if row.is_baseline and row.labeller == _taste(plan)]
-    return [row for key in of for row in known if (row.task, row.sampler) == key]
+    return [row for key in of for at, row in known.items() if at[:2] == key]
 
 
 def _taste(plan: Plan) -> str:

@@ -3,14 +3,21 @@
 import importlib.util
 import sys
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from hero_engine.core.errors import HeroError
-from hero_engine.study.figures import read_points
+from hero_engine.study.figures import Point, read_points
+from hero_engine.study.methods import parse_methods
+from hero_engine.study.plan import Plan
+from hero_engine.study.report import plot
+from hero_engine.study.run_study import read_study
+from hero_engine.study.summary import summarise
 
 PROJECT = Path(__file__).parents[2]
 RESULTS = PROJECT / "docs/results"
@@ -95,3 +102,39 @@ def test_no_score_is_twice_in_the_table() -> None:
         (p.study, p.task, p.method, p.labeller, p.seed, p.sampler, p.labels) for p in FIGURES
     )
     assert max(keys.values()) == 1 and len(keys) == len(FIGURES) > 900
+
+
+def test_variety_falls_as_often_as_the_documents_say() -> None:
+    """Of runs with a success of 0.9 before their last score: how many became more alike."""
+    trials: dict[tuple[str, str, int | None], list[Point]] = defaultdict(list)
+    for point in FIGURES:
+        methods = ("hero", "hero-forward", "hero+")
+        if point.study == "full" and point.labeller == "judge" and point.method in methods:
+            trials[point.task, point.method, point.seed].append(point)
+    ratios = [
+        (points[-1].good_diversity or 0) / (first.good_diversity or 1)
+        for points in trials.values()
+        if (first := next((p for p in points[:-1] if p.fresh >= 0.9), None))
+    ]
+    fell = sum(ratio < 1 for ratio in ratios)
+    text = (PROJECT / "docs/results.md").read_text("utf-8")
+    assert f"Of the {len(ratios)} runs of" in text and f"{fell} ended with more alike" in text
+    session = (PROJECT / "docs/first-session.md").read_text("utf-8")
+    assert f"in {fell} of {len(ratios)} runs" in session
+
+
+TASKS = ("black-cat", "blue-rose", "mountain", "narcissus", "safety")
+PLOTS = [("hands", "hero,hero-forward,hero+@128,ddpo,sft@256")] + [
+    (task, "hero,hero-forward,hero+@128,sft@256") for task in TASKS
+]
+
+
+@pytest.mark.parametrize(("task", "methods"), PLOTS)
+def test_plots_are_drawn_from_the_figures(task: str, methods: str) -> None:
+    """Pixel by pixel, but for the letters, which another version of Pillow may draw otherwise."""
+    plan = Plan((task,), parse_methods(methods), (3, 4, 5, 6, 7), RESULTS / "figures.csv")
+    outcome = read_study(plan)
+    drawn = np.asarray(plot(outcome, task, summarise(outcome, ())), np.int16)
+    with Image.open(RESULTS / f"{task}.png") as kept:
+        difference = np.abs(drawn - np.asarray(kept.convert("RGB"), np.int16)).max(axis=2)
+    assert (difference > 60).mean() < 0.005
