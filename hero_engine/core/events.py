@@ -1,7 +1,7 @@
 """What crosses the thread boundary: commands to the engine, events from it.
 
-Only ids, paths and numbers cross it, never tensors. Every event is one JSON object with its name
-under "event"; the same lines make events.jsonl and the output of a headless run.
+Only ids, paths and numbers cross it, never tensors. An event is one JSON object with its name under
+"event"; these lines are events.jsonl and the output of a headless run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PHASES = ("sampling", "labelling", "training", "done")
 
 @dataclass(frozen=True)
 class SubmitLabels:
-    """The labels of this round are in the journal, and the journal has it as submitted."""
+    """The labels of this round are in the journal, and the round is submitted there."""
 
     round: int
 
@@ -44,7 +44,7 @@ class JsonEvent:
 
 @dataclass(frozen=True)
 class RunOpened(JsonEvent):
-    """The engine has opened the run and its model; ``round`` is the one it goes on with."""
+    """The engine has opened the run and its model; it continues with `round`."""
 
     event: ClassVar[str] = "opened"
     run: str
@@ -62,7 +62,7 @@ class RunOpened(JsonEvent):
 
 @dataclass(frozen=True)
 class PhaseStarted(JsonEvent):
-    """A round entered a phase (one of ``PHASES``)."""
+    """A round entered a phase (one of `PHASES`)."""
 
     event: ClassVar[str] = "phase"
     round: int
@@ -73,7 +73,7 @@ class PhaseStarted(JsonEvent):
 class Progress(JsonEvent):
     """How far a step is: "sample" in pictures, "embed" in epochs, "update" in optimizer steps.
 
-    ``seconds_left`` is None as long as nothing can be estimated.
+    seconds_left: None as long as nothing can be estimated.
     """
 
     event: ClassVar[str] = "progress"
@@ -87,7 +87,7 @@ class Progress(JsonEvent):
 
 @dataclass(frozen=True)
 class ImagesReady(JsonEvent):
-    """These pictures of the round are on the disk; ``paths`` are absolute, one an index."""
+    """These pictures of the round are on the disk. paths: absolute, one for each index."""
 
     event: ClassVar[str] = "images"
     round: int
@@ -99,8 +99,8 @@ class ImagesReady(JsonEvent):
 class RoundFinished(JsonEvent):
     """A round is done and in a checkpoint.
 
-    ``labels`` were given in this round and ``labels_total`` in the run so far; ``seconds`` are
-    those of "sample", "embed" and "update"; ``note`` says in words what was unusual.
+    labels: given in this round; labels_total: in the run so far. seconds: of the steps "sample",
+    "embed" and "update". note: what was unusual, in words.
     """
 
     event: ClassVar[str] = "round"
@@ -118,10 +118,10 @@ class RoundFinished(JsonEvent):
 
     @property
     def good_share(self) -> float | None:
-        """Goods among the labelled, in [0, 1].
+        """Share of goods among the labelled pictures, in 0..1.
 
-        None where nothing is labelled, and where most pictures are not and all labels are alike:
-        then it would say which ones were labelled, not how many are good.
+        None where nothing is labelled, and where most pictures are unlabelled and all labels are
+        alike: it would then show which pictures were labelled, not how many are good.
         """
         alike = self.good in (0, self.labels)
         if not self.labels or (alike and self.labels < self.unlabelled):
@@ -129,9 +129,25 @@ class RoundFinished(JsonEvent):
         return self.good / self.labels
 
 
+CURRENT_METRIC_NAMES = {
+    "behind": "staleness",
+    "reward_auc_before": "predicted_reward_auc",
+    "stand_ins": "assumed_negatives",
+    "unlabelled_chance": "pseudo_label_mean",
+}
+"""Metrics of older runs, and what they are called now."""
+
+
+def with_current_names(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `RoundFinished` of any age, with the current names of its metrics."""
+    metrics = report.get("metrics", {})
+    current = {CURRENT_METRIC_NAMES.get(name, name): value for name, value in metrics.items()}
+    return {**report, "metrics": current}
+
+
 @dataclass(frozen=True)
 class Notice(JsonEvent):
-    """Something went wrong and was mended: one line that says what, and what is done about it."""
+    """Something went wrong and was handled: one line that says what happened and what was done."""
 
     event: ClassVar[str] = "notice"
     message: str
@@ -141,8 +157,8 @@ class Notice(JsonEvent):
 class Finished(JsonEvent):
     """The engine has ended.
 
-    ``reason``: "budget" (used) or "rounds" (done as asked) at the run's end; before it "stopped",
-    or "labels" (waits for those of a round to come from elsewhere).
+    reason: at the run's end "budget" (used) or "rounds" (as many as asked for); before it "stopped"
+    or "labels" (the run waits for labels from outside).
     """
 
     event: ClassVar[str] = "finished"
@@ -155,7 +171,7 @@ class Finished(JsonEvent):
 
 @dataclass(frozen=True)
 class Failed(JsonEvent):
-    """The engine has ended with an error, told in one line."""
+    """The engine has ended with an error: one line."""
 
     event: ClassVar[str] = "failed"
     message: str
@@ -165,28 +181,3 @@ class Failed(JsonEvent):
 Event = (
     RunOpened | PhaseStarted | Progress | ImagesReady | RoundFinished | Notice | Finished | Failed
 )
-EVENTS: tuple[type[JsonEvent], ...] = (
-    RunOpened,
-    PhaseStarted,
-    Progress,
-    ImagesReady,
-    RoundFinished,
-    Notice,
-    Finished,
-    Failed,
-)
-
-
-def from_json(line: str) -> Event:
-    """The event that ``to_json`` wrote. ValueError for a line that is none."""
-    values: Any = json.loads(line)
-    if not isinstance(values, Mapping):
-        raise ValueError("an event is a JSON object")
-    kind = next((each for each in EVENTS if each.event == values.get("event")), None)
-    if kind is None:
-        raise ValueError(f"unknown event {values.get('event')!r}")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "event"}
-    try:
-        return kind(**fields)  # type: ignore[return-value]
-    except TypeError as error:
-        raise ValueError(f"not the fields of {kind.event!r}: {error}") from error

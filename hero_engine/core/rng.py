@@ -1,8 +1,8 @@
-"""Random draws that do not depend on who makes them, in which order, or how many at a time.
+"""Random draws that do not depend on order, batch size or process.
 
 Every draw of a run comes from a generator of its own, seeded by (run seed, purpose, round, index).
-So a resumed run, another minibatch size or another number of processes repeats the same pictures.
-No generator outlives what it is drawn for: a checkpoint needs the seed and the round, no states.
+So a resumed run, another minibatch size or another number of processes repeats the same images.
+No generator outlives its draw, so a checkpoint needs the seed and the round, no generator states.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def seed_number(seed: int, purpose: Purpose, round: int, index: int) -> int:
 
 
 def generator(seed: int, purpose: Purpose, round: int, index: int) -> torch.Generator:
-    """A CPU generator at the start of its stream. CPU on purpose: a GPU's stream is another one."""
+    """A CPU generator at the start of its stream. CPU on purpose: a GPU draws other numbers."""
     return torch.Generator("cpu").manual_seed(seed_number(seed, purpose, round, index))
 
 

@@ -95,11 +95,7 @@ class Ranks:
         """This process's part of the rows (the first dimension), in order; it may be empty."""
         return rows.tensor_split(self.count)[self.rank]
 
-    def pieces(self, rows: Tensor, size: int) -> Iterator[Tensor]:
-        """This process's part of the rows, at most so many at a time."""
-        return (piece for piece in torch.split(self.share(rows), size) if len(piece))
-
-    def joined(self, part: Tensor) -> Tensor:
+    def all_gather(self, part: Tensor) -> Tensor:
         """All processes' parts, one after the other: what `share` had taken apart."""
         if self.alone:
             return part
@@ -107,7 +103,7 @@ class Ranks:
         parts = [self._handed_round(part, source) for source in range(self.count)]
         return torch.cat(parts).to(part.device)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in place."""
         if self.alone:
             return
@@ -122,7 +118,8 @@ class Ranks:
     def together(self) -> Iterator[None]:
         """What all processes do in step: where memory is short for one, all drop it.
 
-        `joined` and `add_up` belong into such a block. ShortElsewhere where it was another one.
+        `all_gather` and `all_reduce` belong into such a block. ShortElsewhere where another one was
+        short.
         """
         try:
             yield

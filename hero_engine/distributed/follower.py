@@ -18,7 +18,7 @@ from hero_engine.distributed.collectives import Ranks
 from hero_engine.distributed.launcher import Launched, joined
 from hero_engine.distributed.sharding import sample_answer, update_share
 from hero_engine.models.pipeline import model_for
-from hero_engine.updates import make_update
+from hero_engine.updates import PolicyOptimizer, make_update
 
 
 def follow(ranks: Ranks) -> None:
@@ -26,13 +26,13 @@ def follow(ranks: Ranks) -> None:
     try:
         settings = from_toml(ranks.awaited_order().said["settings"])
         model = model_for(settings, own_device())
-        update = make_update(settings, model, ranks)
+        optimizer = PolicyOptimizer(make_update(settings, model), settings.prompt, ranks)
         while True:
             order = ranks.awaited_order()
             if order.said["do"] == "sample":
                 ranks.answer(sample_answer(ranks, model, settings, order))
             else:
-                update_share(ranks, model, update, order)
+                update_share(ranks, model, optimizer, order)
     except Lost:
         return
 

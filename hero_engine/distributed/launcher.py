@@ -63,7 +63,7 @@ def check_processes(count: int) -> None:
 
 
 @contextmanager
-def ranks_of(count: int, run: Path, check_stop: Callable[[], None]) -> Iterator[Ranks]:
+def ranks_of(count: int, run: Path, raise_if_stopped: Callable[[], None]) -> Iterator[Ranks]:
     """The processes that work on a run, as this one, rank 0, sees them.
 
     count: those to start here; 1 where a launcher did, or there are no others. HeroError, exit
@@ -73,7 +73,7 @@ def ranks_of(count: int, run: Path, check_stop: Callable[[], None]) -> Iterator[
 
     launched = Launched.here()
     if launched is not None:
-        yield joined(launched, check_stop)
+        yield joined(launched, raise_if_stopped)
         return
     if count == 1:
         yield ALONE
@@ -81,7 +81,7 @@ def ranks_of(count: int, run: Path, check_stop: Callable[[], None]) -> Iterator[
     with _shared_threads(count) as threads, _started(count, run, threads) as crew:
 
         def look() -> None:
-            check_stop()
+            raise_if_stopped()
             crew.look()
 
         with _environment(crew.environment(0)):

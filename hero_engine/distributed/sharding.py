@@ -6,120 +6,67 @@ is handed out, and its share is all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hero_engine.config.settings import Settings
-from hero_engine.core.batch import Batch
-from hero_engine.core.errors import ExitCode, HeroError, is_memory_short
-from hero_engine.core.labels import Labels
-from hero_engine.core.numbering import picture_name, round_name
+from hero_engine.core.batch import Batch, Trajectory
+from hero_engine.core.errors import HeroError, is_memory_short
 from hero_engine.distributed.collectives import Message, Ranks, ShortElsewhere, named
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import sample
-from hero_engine.updates import Experience, Memory, Update
+from hero_engine.policy.sampler import OnImages, SampleRequest, sample_batches
+from hero_engine.updates import PolicyOptimizer, Turn, UpdateTask
+from hero_engine.updates.d3po import PreferenceData
+from hero_engine.updates.ddpo import RewardedTrajectories
+from hero_engine.updates.label_pool import Pool
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-OnShare = Callable[[float], None]
-"""Told the part of the share that is done, 0 to 1, after every denoising step; it may raise."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Pictures of a round that are to be made, by their indices, in rising order.
+class SampleJob:
+    """Images to sample, `microbatch` at a time. decode: whether anybody will see them."""
 
-    kept_steps_B_S: from `pick_training_steps`, for these pictures; None keeps no step.
-    decoded: whether anybody will see them; else they come without pixels.
-    """
+    request: SampleRequest
+    microbatch: int
+    decode: bool = True
 
-    round: int
-    images: tuple[int, ...]
-    noises_B_C_H_W: Tensor
-    kept_steps_B_S: Tensor | None
-    decoded: bool = True
-
-    def share(self, ranks: Ranks) -> Wanted:
-        """This process's part of them."""
-        return self.some(ranks.share(torch.arange(len(self.images))).tolist())
-
-    def some(self, places: Sequence[int]) -> Wanted:
-        """Those at these places of it."""
-        kept, which = self.kept_steps_B_S, torch.tensor(places, dtype=torch.int64)
-        return Wanted(
-            self.round,
-            tuple(self.images[place] for place in places),
-            self.noises_B_C_H_W[which],
-            None if kept is None else kept[which],
-            self.decoded,
-        )
-
-    def pieces(self, at_once: int) -> Iterator[Wanted]:
-        """At most so many at a time, each of pictures that follow one another."""
-        begin = 0
-        for end in range(1, len(self.images) + 1):
-            gap = end == len(self.images) or self.images[end] != self.images[end - 1] + 1
-            if gap or end - begin == at_once:
-                yield self.some(range(begin, end))
-                begin = end
+    def share(self, ranks: Ranks) -> SampleJob:
+        """This process's part of it."""
+        places = ranks.share(torch.arange(len(self.request)))
+        return SampleJob(self.request.rows(places), self.microbatch, self.decode)
 
 
 def sample_share(
-    model: Model, settings: Settings, wanted: Wanted, at_once: int, on_share: OnShare
+    model: Model, settings: Settings, job: SampleJob, on_images: OnImages = lambda done: None
 ) -> tuple[Batch, Pixels] | None:
-    """Latents and pictures, so many at a time; None where nothing is wanted.
-
-    HeroError, exit code 1, where the model gives numbers that are none.
-    """
-    parts, pictures, done = [], [], 0
-    for piece in wanted.pieces(at_once):
-        count, whole = len(piece.images), len(wanted.images)
-
-        def on_step(
-            step: int, steps: int, done: int = done, count: int = count, whole: int = whole
-        ) -> None:
-            on_share((done + count * step / steps) / whole)
-
-        part = sample(
-            model,
-            settings.prompt,
-            piece.noises_B_C_H_W,
-            settings.sampler,
-            seed=settings.seed,
-            round=wanted.round,
-            first_index=piece.images[0],
-            kept_steps_B_S=piece.kept_steps_B_S,
-            on_step=on_step,
-        )
-        _check(part, piece)
-        parts.append(part)
-        pictures.append(
-            model.decode(part.latents_B_C_H_W) if wanted.decoded else np.zeros((count, 0), np.uint8)
-        )
-        done += count
-    return (Batch.cat(parts), np.concatenate(pictures)) if parts else None
+    """Latents and pixels; None where nothing is wanted."""
+    batches, pictures = [], []
+    for batch in sample_batches(
+        model, settings.prompt, settings.sampler, job.request, job.microbatch, on_images
+    ):
+        batches.append(batch)
+        empty = np.zeros((len(batch), 0), np.uint8)
+        pictures.append(model.decode(batch.latents_B_C_H_W) if job.decode else empty)
+    return (Batch.cat(batches), np.concatenate(pictures)) if batches else None
 
 
 def sample_together(
-    ranks: Ranks,
-    model: Model,
-    settings: Settings,
-    wanted: Wanted,
-    at_once: int,
-    on_share: OnShare,
+    ranks: Ranks, model: Model, settings: Settings, job: SampleJob, on_images: OnImages
 ) -> tuple[Batch, Pixels]:
-    """On rank 0: all that is wanted, in order. Raises what any process's share raises."""
+    """On rank 0: all of the job, in order. Raises what any process's share raises."""
     if ranks.alone:
-        return _some(sample_share(model, settings, wanted, at_once, on_share))
-    ranks.order(sample_order(model, wanted, at_once), answered=True)
+        return _some(sample_share(model, settings, job, on_images))
+    ranks.order(sample_order(model, job), answered=True)
     short: Exception | None = None
     own: tuple[Batch, Pixels] | None = None
+    share = job.share(ranks)
+    scale = len(job.request) / max(1, len(share.request))
     try:
-        own = sample_share(model, settings, wanted.share(ranks), at_once, on_share)
+        own = sample_share(model, settings, share, lambda done: on_images(done * scale))
     except (RuntimeError, MemoryError) as error:
         if not is_memory_short(error):
             raise
@@ -131,33 +78,37 @@ def sample_together(
     return Batch.cat(part for part, _ in made), np.concatenate([pixels for _, pixels in made])
 
 
-def sample_order(model: Model, wanted: Wanted, at_once: int) -> Message:
+def sample_order(model: Model, job: SampleJob) -> Message:
     """For the others to make their share of it, with the weights as they are here."""
+    request = job.request
     said = {
         "do": "sample",
-        "round": wanted.round,
-        "images": wanted.images,
-        "decoded": wanted.decoded,
-        "at_once": at_once,
+        "seed": request.seed,
+        "round": request.round,
+        "images": list(request.images),
+        "decode": job.decode,
+        "microbatch": job.microbatch,
     }
-    tensors = {"noises": wanted.noises_B_C_H_W}
-    if wanted.kept_steps_B_S is not None:
-        tensors["kept"] = wanted.kept_steps_B_S
+    tensors = {"noises": request.noises_B_C_H_W}
+    if request.kept_steps_B_S is not None:
+        tensors["kept"] = request.kept_steps_B_S
     return Message(said, {**tensors, **named("lora", model.lora_state())})
 
 
 def sample_answer(ranks: Ranks, model: Model, settings: Settings, order: Message) -> Message:
     """On a follower: its share, or what went wrong with it."""
-    wanted = Wanted(
-        order.said["round"],
-        tuple(order.said["images"]),
+    said = order.said
+    request = SampleRequest(
+        said["seed"],
+        said["round"],
+        tuple(said["images"]),
         order.tensors["noises"],
         order.tensors.get("kept"),
-        order.said["decoded"],
-    ).share(ranks)
+    )
+    job = SampleJob(request, said["microbatch"], said["decode"]).share(ranks)
     try:
         model.load_lora_state(order.part("lora"))
-        made = sample_share(model, settings, wanted, order.said["at_once"], lambda done: None)
+        made = sample_share(model, settings, job)
     except HeroError as error:
         return Message({"failed": error.message, "exit_code": error.exit_code})
     except (RuntimeError, MemoryError) as error:
@@ -181,50 +132,49 @@ def sample_from(answer: Message) -> tuple[Batch, Pixels] | None:
     return Batch.from_tensors(answer.part("batch")), answer.tensors["pixels"].numpy()
 
 
-def update_order(model: Model, update: Update, experience: Experience) -> Message:
+def update_order(
+    model: Model, optimizer: PolicyOptimizer, task: UpdateTask, microbatch: int
+) -> Message:
     """For the others to make the update's steps with this process."""
-    said = {
-        "do": "update",
-        "minibatch": update.minibatch,
-        "labels": asdict(experience.labels),
-        "prompt": experience.prompt,
-        "round": experience.round,
-        "seed": experience.seed,
-        "turn": experience.turn,
-    }
+    lesson, turn = task.lesson, task.turn
+    said: dict[str, Any] = {"do": "update", "microbatch": microbatch, "turn": asdict(turn)}
     tensors = {
         **named("lora", model.lora_state()),
-        **named("optimizer", update.state_dict()),
-        **named("batch", experience.batch.tensors()),
-        **named("memory", asdict(experience.memory)),
+        **named("optimizer", optimizer.state_dict()),
+        "pictures": task.pictures_B_C_H_W,
     }
-    for name, each in (("rewards", experience.rewards_B), ("chances", experience.chances_B)):
-        if each is not None:
-            tensors[name] = each
-    return Message(said, tensors | named("drawn_with", experience.drawn_with or {}))
+    if isinstance(lesson, Pool):
+        said["assumed_negatives"] = lesson.assumed_negatives
+        tensors |= {"latents": lesson.latents_N_C_H_W, "probability": lesson.probability_N}
+        return Message(said, tensors)
+    tensors |= named("trajectory", lesson.trajectory.tensors())
+    if isinstance(lesson, PreferenceData):
+        said |= {"goods": lesson.goods, "bads": lesson.bads}
+        return Message(said, tensors)
+    tensors["rewards"] = lesson.rewards_B
+    return Message(said, tensors | named("behaviour", lesson.behaviour_lora or {}))
 
 
-def update_share(ranks: Ranks, model: Model, update: Update, order: Message) -> None:
+def lesson_from(order: Message) -> Any:
+    """The lesson of an `update_order`."""
+    said, tensors = order.said, order.tensors
+    if "probability" in tensors:
+        return Pool(tensors["latents"], tensors["probability"], said["assumed_negatives"])
+    trajectory = Trajectory(**order.part("trajectory"))
+    if "goods" in said:
+        return PreferenceData(trajectory, tuple(said["goods"]), tuple(said["bads"]))
+    return RewardedTrajectories(trajectory, tensors["rewards"], order.part("behaviour") or None)
+
+
+def update_share(ranks: Ranks, model: Model, optimizer: PolicyOptimizer, order: Message) -> None:
     """On a follower: its share of every step. What it learns by that is rank 0's to keep."""
-    said, labels = order.said, order.said["labels"]
     model.load_lora_state(order.part("lora"))
-    update.load_state_dict(order.part("optimizer"))
-    update.minibatch = said["minibatch"]
-    experience = Experience(
-        Batch.from_tensors(order.part("batch")),
-        Labels(tuple(labels["good"]), labels["best"]),
-        order.tensors.get("rewards"),
-        said["prompt"],
-        said["round"],
-        said["seed"],
-        Memory(**order.part("memory")),
-        order.tensors.get("chances"),
-        said["turn"],
-        order.part("drawn_with") or None,
-    )
+    optimizer.load_state_dict(order.part("optimizer"))
+    turn = Turn(**order.said["turn"])
+    task = UpdateTask(lesson_from(order), turn, order.tensors["pictures"])
     try:
         with ranks.together():
-            update.step(experience)
+            optimizer.step(task, order.said["microbatch"])
     except (RuntimeError, MemoryError) as error:
         if not is_memory_short(error):
             raise
@@ -234,15 +184,3 @@ def _some(made: tuple[Batch, Pixels] | None) -> tuple[Batch, Pixels]:
     if made is None:
         raise ValueError("no picture is wanted")
     return made
-
-
-def _check(part: Batch, piece: Wanted) -> None:
-    finite = part.latents_B_C_H_W.flatten(1).isfinite().all(1)
-    if not bool(finite.all()):
-        image = piece.images[int((~finite).nonzero()[0])]
-        raise HeroError(
-            f"the model gave numbers that are none (NaN) for {picture_name(image)} of "
-            f"{round_name(piece.round)}; the run stays at its last checkpoint: hero resume tries "
-            "again, hero resume --from-round goes back further",
-            exit_code=ExitCode.FAILED,
-        )

@@ -13,7 +13,7 @@ from hero_engine.training.progress_reports import Meter
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hero_engine.training.state import Learner
+    from hero_engine.training.trainer import Trainer
 
 
 def blind_job(comparison: Comparison) -> Job:
@@ -27,11 +27,11 @@ class BlindSession:
     def __init__(self, comparison: Comparison, context: JobContext) -> None:
         self._comparison, self._context = comparison, context
         self._folder, self._journal = context.folder, context.journal
-        self._emit = context.reporter.tell
+        self._emit = context.reporter.emit
 
     def run(self) -> Finished:
         """Draw what is missing, wait for the labels, count them. May raise StopRequested."""
-        self._context.check_stop()
+        self._context.raise_if_stopped()
         self._emit(self._folder.opened())
         self._journal.add_round(0)
         self._enter("sampling")
@@ -69,39 +69,47 @@ class BlindSession:
 
     def _draw(self, blocks: list[range]) -> None:
         """Draw each block with both models, and report its pictures together."""
-        from hero_engine.evaluation.evaluate import EVALUATION_SEED, trained
+        from hero_engine.evaluation.evaluate import EVALUATION_SEED
         from hero_engine.policy.noise_prior import FRESH
+        from hero_engine.training.trainer import trained
 
-        learner = trained(self._comparison.run, self._context.device)
+        trainer, state = trained(self._comparison.run, self._context.device)
+        trainer.model.load_lora_state(state.lora)
         noises = FRESH.draw(
             self._comparison.pairs,
-            learner.model.latent_shape,
+            trainer.model.latent_shape,
             self._folder.settings.noise,
             EVALUATION_SEED,
             0,
         )
-        meter = Meter(self._emit, self._context.check_stop, 0, "sampling", "sample")
+        meter = Meter(self._emit, self._context.raise_if_stopped, 0, "sampling", "sample")
         for block in blocks:
-            self._save(block, self._drawn_by_both(block, learner, noises, meter))
+            self._save(block, self._drawn_by_both(block, trainer, noises, meter))
 
     def _drawn_by_both(
-        self, block: range, learner: Learner, noises_P_C_H_W: Tensor, meter: Meter
+        self, block: range, trainer: Trainer, noises_P_C_H_W: Tensor, meter: Meter
     ) -> Mapping[bool, Any]:
         """The block's pictures by the tuned model (True) and by its base (False)."""
-        from hero_engine.evaluation.evaluate import draw
+        import numpy as np
 
-        total = len(self._comparison.owners)
-        return {
-            tuned: draw(
-                learner,
-                self._folder.settings.prompt,
-                noises_P_C_H_W[block.start : block.stop],
-                block.start,
-                base=not tuned,
-                on_step=meter.piece(2 * block.start + tuned * len(block), len(block), total),
+        from hero_engine.evaluation.evaluate import EVALUATION_SEED, evaluation_pictures
+        from hero_engine.policy.sampler import SampleRequest
+
+        total, prompt = len(self._comparison.owners), self._folder.settings.prompt
+        noises = noises_P_C_H_W[block.start : block.stop]
+        request = SampleRequest(EVALUATION_SEED, 0, block, noises)
+        drawn: dict[bool, Any] = {}
+        for tuned in (False, True):
+            before = 2 * block.start + tuned * len(block)
+
+            def on_images(done: float, before: int = before) -> None:
+                meter.at(before + done, total)
+
+            pictures = evaluation_pictures(
+                trainer, prompt, request, base=not tuned, on_images=on_images
             )
-            for tuned in (False, True)
-        }
+            drawn[tuned] = np.concatenate(list(pictures))
+        return drawn
 
     def _save(self, block: range, drawn: Mapping[bool, Any]) -> None:
         images = self._images_of(block)

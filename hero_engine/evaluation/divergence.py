@@ -16,7 +16,7 @@ from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.batch import Trajectory
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import pick_training_steps, sample
+from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
 
 
 @torch.no_grad()
@@ -26,9 +26,10 @@ def kl_to_base(
     """Mean KL over pictures from these noises, in nats; None for a sampler without noise."""
     if sampler.eta <= 0:
         return None
-    count = len(noises_B_C_H_W)
-    kept = pick_training_steps(model, sampler, sampler.steps, count, seed, 0)
-    batch = sample(model, prompt, noises_B_C_H_W, sampler, seed=seed, round=0, kept_steps_B_S=kept)
+    images = range(len(noises_B_C_H_W))
+    kept = pick_training_steps(model, sampler, KeptSteps(sampler.steps), images, seed, 0)
+    request = SampleRequest(seed, 0, images, noises_B_C_H_W, kept)
+    batch = sample(model, prompt, sampler, request)
     assert batch.trajectory is not None
     return float(chain_kl(model, prompt, batch.trajectory, sampler).mean())
 

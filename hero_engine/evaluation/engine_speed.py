@@ -21,11 +21,13 @@ from torch import Tensor
 
 from hero_engine.config.settings import Settings
 from hero_engine.core.batch import Batch
+from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import sample
-from hero_engine.training.round_images import steps_to_keep
-from hero_engine.training.state import Learner
+from hero_engine.policy.noise_prior import FRESH
+from hero_engine.policy.sampler import SampleRequest, sample_batches
+from hero_engine.training.trainer import Trainer
+from hero_engine.updates import Feedback, NoSignal, Turn, UpdateTask
 
 Pixels = npt.NDArray[np.uint8]
 Call = tuple[int, bool]
@@ -47,15 +49,16 @@ class Timing:
 
 
 class SpeedTest:
-    """A learner in its first round, with every other picture labelled good."""
+    """A first round of which every other picture is labelled good."""
 
     def __init__(self, settings: Settings, device: str = "auto") -> None:
         self.settings = settings
-        self.learner = Learner.open(settings, device)
-        self.model = self.learner.model
+        self.trainer = Trainer.open(settings, device)
+        self.model = self.trainer.model
         self.batch = self._sampled()
-        self.labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
-        self.learner.remember(self.batch, self.labels)
+        labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
+        self.round = LabelledRound(0, self.batch, labels)
+        self.state = self.trainer.initial_state().with_labels(self.round)
         cuda = self.model.device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self.model.device) if cuda else "cpu"
         self.threads = torch.get_num_threads()
@@ -66,16 +69,16 @@ class SpeedTest:
 
     def update(self, turns: int) -> Timing:
         """Time the weight update. Each turn continues from the last one's weights."""
-        rewards = torch.linspace(0, 1, self.settings.batch)
-        given = self.learner.experience(self.batch, self.labels, rewards, 0)
-        step = self.learner.update.step
-        return self._timed(lambda: step(given), list(update_calls(self.settings)), turns)
+        task, step = half_good_task(self.trainer, self.round), self.trainer.optimizer.step
+        return self._timed(lambda: step(task), list(update_calls(self.settings)), turns)
 
     def embedding(self) -> float:
         """Seconds to train the embedding for one round."""
-        contrast = self.learner.contrast(self.batch, self.labels)
-        assert contrast is not None
-        return timed(lambda: self.learner.train_embedding(contrast, 0, lambda done, total: None))
+        trainer, state = self.trainer, self.state
+        evidence = trainer.reward_model.evidence(self.round, state.memory, state.best)
+        triplets = trainer.reward_model.triplets(evidence)
+        assert triplets is not None
+        return timed(lambda: trainer.fit_embedding(state, triplets, 0, lambda done, total: None))
 
     def decoding(self) -> float:
         """Seconds to decode the round's latents."""
@@ -87,19 +90,12 @@ class SpeedTest:
         return np.concatenate([self.model.decode(each) for each in pieces])
 
     def _sampled(self) -> Batch:
-        settings = self.settings
-        noises = self.learner.prior.draw(
-            settings.batch, self.model.latent_shape, settings.noise, settings.seed, 0
-        )
-        kept = steps_to_keep(self.learner, 0)
+        settings, request = self.settings, first_round_request(self.trainer)
         return Batch.cat(
-            sample(
-                self.model, settings.prompt, noises[at : at + settings.microbatch],
-                settings.sampler, seed=settings.seed, round=0, first_index=at,
-                kept_steps_B_S=None if kept is None else kept[at : at + settings.microbatch],
+            sample_batches(
+                self.model, settings.prompt, settings.sampler, request, settings.microbatch
             )
-            for at in range(0, settings.batch, settings.microbatch)
-        )  # fmt: skip
+        )
 
     def _timed(self, engine: Callable[[], object], calls: list[Call], turns: int) -> Timing:
         bare = BareNetwork(self.model, self.settings.prompt)
@@ -145,6 +141,23 @@ class BareNetwork:
             timesteps = middle.float() if middle.is_floating_point() else middle
             self._inputs[rows] = x_t, timesteps.to(model.device)
         return self._inputs[rows]
+
+
+def first_round_request(trainer: Trainer) -> SampleRequest:
+    """The images of a run's first round."""
+    settings, images = trainer.settings, range(trainer.settings.batch)
+    shape = trainer.model.latent_shape
+    noises = FRESH.draw(settings.batch, shape, settings.noise, settings.seed, 0)
+    return SampleRequest(settings.seed, 0, images, noises, trainer.kept_steps(0, images))
+
+
+def half_good_task(trainer: Trainer, round: LabelledRound) -> UpdateTask:
+    """The update of a round whose rewards rise from 0 to 1."""
+    feedback = Feedback(round, round.known, torch.linspace(0, 1, trainer.settings.batch))
+    lesson = trainer.update.lesson(feedback)
+    assert not isinstance(lesson, NoSignal), lesson.reason
+    turn = Turn(trainer.settings.seed, round.number)
+    return UpdateTask(lesson, turn, round.batch.latents_B_C_H_W)
 
 
 def sampling_calls(settings: Settings) -> Iterator[Call]:

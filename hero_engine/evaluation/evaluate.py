@@ -6,7 +6,7 @@ from one seed for all runs, which is larger than any run's seed may be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,17 +14,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.errors import HeroError
 from hero_engine.embedded.judge import Judge
 from hero_engine.evaluation.intervals import wilson
 from hero_engine.labelling.annotators import judged
 from hero_engine.labelling.simulated import criterion
 from hero_engine.policy.noise_prior import FRESH, NoisePrior
-from hero_engine.policy.sampler import sample
+from hero_engine.policy.sampler import OnImages, SampleRequest, sample_batches
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.state import Learner
+from hero_engine.training.state import State
+from hero_engine.training.trainer import Trainer, trained
 
 EVALUATION_SEED = 2**31
 """The smallest number that is too large for a run's seed."""
@@ -66,7 +66,7 @@ def evaluate(
     (exit code 4).
     """
     scorer = Scorer(folder, images, prompt, on_picture, device)
-    prior = scorer.learner.prior if noise == "guided" else FRESH
+    prior = scorer.state.prior if noise == "guided" else FRESH
     scorer.models = 3 if noise == "guided" else 2
     tuned, base = scorer.score(prior, base=False), scorer.score(prior, base=True)
     result = {
@@ -93,7 +93,7 @@ def _named(prefix: str, score: Score) -> dict[str, Any]:
 class Scorer:
     """A run's model and the judge that scores it.
 
-    learner: the run's if it is open; otherwise the newest checkpoint is opened. wanted: the
+    learned: the run's if it is open; otherwise the newest checkpoint is opened. wanted: the
     attributes of a success if they differ from the task's. models: how many models will be
     scored, for the progress that on_picture(done, total) reports.
     """
@@ -106,7 +106,7 @@ class Scorer:
         on_picture: OnPicture = lambda done, total: None,
         device: str = "auto",
         *,
-        learner: Learner | None = None,
+        learned: tuple[Trainer, State] | None = None,
         wanted: Mapping[str, str] | None = None,
     ) -> None:
         self.task = judged(folder.task)
@@ -115,7 +115,7 @@ class Scorer:
         self.settings, self.images = folder.settings, images
         self.prompt = prompt or folder.settings.prompt
         self.wanted = wanted or criterion(folder.task)
-        self.learner = learner or trained(folder, device)
+        self.trainer, self.state = learned or trained(folder, device)
         self.judge = Judge.open("evaluator")
         self.models, self._scored, self._on_picture = 1, 0, on_picture
 
@@ -136,55 +136,36 @@ class Scorer:
         )
 
     def _pictures(self, prior: NoisePrior, base: bool) -> npt.NDArray[np.uint8]:
-        settings, shape = self.settings, self.learner.model.latent_shape
-        noises = prior.draw(self.images, shape, settings.noise, EVALUATION_SEED, 0)
+        model, settings = self.trainer.model, self.settings
+        noises = prior.draw(self.images, model.latent_shape, settings.noise, EVALUATION_SEED, 0)
+        request = SampleRequest(EVALUATION_SEED, 0, range(self.images), noises)
         made: list[npt.NDArray[np.uint8]] = []
-        for first in range(0, self.images, settings.microbatch):
-            rows = noises[first : first + settings.microbatch]
-            made.append(draw(self.learner, self.prompt, rows, first, base=base))
-            done = self._scored * self.images + first + len(rows)
+        model.load_lora_state(self.state.lora)
+        for pictures in evaluation_pictures(self.trainer, self.prompt, request, base=base):
+            made.append(pictures)
+            done = self._scored * self.images + sum(map(len, made))
             self._on_picture(done, self.models * self.images)
         return np.concatenate(made)
 
 
-def draw(
-    learner: Learner,
+def evaluation_pictures(
+    trainer: Trainer,
     prompt: str,
-    noises_B_C_H_W: Tensor,
-    first_index: int,
+    request: SampleRequest,
     *,
     base: bool,
-    on_step: OnPicture | None = None,
-) -> npt.NDArray[np.uint8]:
-    """Sample evaluation pictures, uint8 (B, H, W, 3), with the fine-tuned model or its base.
+    on_images: OnImages = lambda done: None,
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Sample with the model as it is loaded or its base: uint8 (B, H, W, 3), a microbatch a time.
 
-    first_index: index of the first picture. on_step(done, total) is called between denoising steps
-    and may raise.
+    on_images(done) is called between denoising steps and may raise.
     """
-    with learner.model.base() if base else nullcontext():
-        batch = sample(
-            learner.model,
-            prompt,
-            noises_B_C_H_W,
-            learner.settings.sampler,
-            seed=EVALUATION_SEED,
-            round=0,
-            first_index=first_index,
-            on_step=on_step,
-        )
-    return learner.model.decode(batch.latents_B_C_H_W)
-
-
-def trained(folder: RunDir, device: str = "auto") -> Learner:
-    """Open the run's newest checkpoint. HeroError, exit code 4, if there is none."""
-    found = folder.load_checkpoint()
-    if found is None:
-        raise HeroError(
-            f"{folder.path} has no checkpoint: finish a round first", exit_code=ExitCode.RUN
-        )
-    learner = Learner.open(folder.settings, device)
-    learner.restore(found[0])
-    return learner
+    model, settings = trainer.model, trainer.settings
+    with model.base() if base else nullcontext():
+        for batch in sample_batches(
+            model, prompt, settings.sampler, request, settings.microbatch, on_images
+        ):
+            yield model.decode(batch.latents_B_C_H_W)
 
 
 def mean_distance(features_B_F: npt.NDArray[np.float32]) -> float:

@@ -16,16 +16,14 @@ import torch
 
 from hero_engine.config.settings import Settings
 from hero_engine.core.batch import Batch
+from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
 from hero_engine.distributed.collectives import Ranks
 from hero_engine.distributed.launcher import ranks_of
-from hero_engine.distributed.sharding import Wanted, sample_together
-from hero_engine.evaluation.engine_speed import timed
-from hero_engine.training.round_images import steps_to_keep
-from hero_engine.training.state import Learner
-from hero_engine.updates import Experience
+from hero_engine.evaluation.engine_speed import first_round_request, half_good_task, timed
+from hero_engine.training.trainer import Trainer
 
-Work = Callable[[Learner], object]
+Work = Callable[[Trainer], object]
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,12 @@ class Trial:
     def __init__(self, settings: Settings, ranks: Ranks, threads: int) -> None:
         self.settings, self.ranks, self.threads = settings, ranks, threads
         self.threads_each = torch.get_num_threads()
-        self.shared = Learner.open(settings, ranks=ranks)
-        self.alone = Learner(settings, self.shared.model)
+        self.shared = Trainer.open(settings, ranks=ranks)
+        self.alone = Trainer(settings, self.shared.model)
+        self.state, self.request = self.alone.initial_state(), first_round_request(self.alone)
         self.batch = self._sampled(self.shared)  # the others open their models meanwhile
-        self.labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
-        for learner in (self.alone, self.shared):
-            learner.remember(self.batch, self.labels)
+        labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
+        self.round = LabelledRound(0, self.batch, labels)
 
     def sampling(self, turns: int) -> Times:
         """Of a round's pictures."""
@@ -77,39 +75,17 @@ class Trial:
         finally:
             torch.set_num_threads(self.threads_each)
 
-    def _sampled(self, learner: Learner) -> Batch:
-        """The round's pictures, decoded, in turns as `Pictures` makes them."""
-        wanted, size = self._wanted(), self._turn(learner)
+    def _sampled(self, trainer: Trainer) -> Batch:
+        """The round's pictures, decoded, as many at a time as a run samples."""
+        microbatch = self.settings.microbatch
+        turns = torch.split(torch.arange(self.settings.batch), microbatch * trainer.ranks.count)
         return Batch.cat(
-            sample_together(
-                learner.ranks,
-                learner.model,
-                self.settings,
-                wanted.some(range(first, min(first + size, self.settings.batch))),
-                self.settings.microbatch,
-                lambda done: None,
-            )[0]
-            for first in range(0, self.settings.batch, size)
+            trainer.sample(self.state.lora, self.request.rows(places), microbatch)[0]
+            for places in turns
         )
 
-    def _turn(self, learner: Learner) -> int:
-        """Pictures that are handed out at once."""
-        return self.settings.microbatch * learner.ranks.count
-
-    def _updated(self, learner: Learner) -> None:
-        learner.improve(self._experience(learner), lambda done, total: None)
-
-    def _experience(self, learner: Learner) -> Experience:
-        rewards = torch.linspace(0, 1, self.settings.batch)
-        return learner.experience(self.batch, self.labels, rewards, 0)
-
-    def _wanted(self) -> Wanted:
-        settings, learner = self.settings, self.shared
-        noises = learner.prior.draw(
-            settings.batch, learner.model.latent_shape, settings.noise, settings.seed, 0
-        )
-        kept = steps_to_keep(learner, 0)
-        return Wanted(0, tuple(range(settings.batch)), noises, kept)
+    def _updated(self, trainer: Trainer) -> None:
+        self.state, _ = trainer.improve(self.state, half_good_task(trainer, self.round))
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Where labels come from: a person, a judge, or a recorded file. All of them end in the journal."""
+"""Annotators: where labels come from. A person, a simulated annotator, a file, or elsewhere.
+
+All of them end in the journal.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 from hero_engine.config.tasks import Task
 from hero_engine.core.errors import HeroError, LabelsNeeded, StopRequested
 from hero_engine.core.events import Command, Stop
+from hero_engine.core.labels import Mark, MarkValue
 from hero_engine.core.numbering import round_name
 from hero_engine.labelling.labels_file import LabelsFile, template, to_lines
-from hero_engine.labelling.simulated import Habits
+from hero_engine.labelling.simulated import AnnotatorModel
 from hero_engine.storage.atomic_files import write_atomically
-from hero_engine.storage.journal import Journal, Mark, Value
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.png import read_png
 from hero_engine.storage.run_folder import RunDir
 
@@ -24,19 +28,22 @@ if TYPE_CHECKING:
 
 Pictures = Mapping[int, Path]
 """A round's PNG files by index."""
-PERFECT = Habits()
-MARKS: Mapping[bool | None, Value] = {True: "good", False: "bad", None: "clear"}
+PERFECT = AnnotatorModel()
+MARK_VALUES: Mapping[bool | None, MarkValue] = {True: "good", False: "bad", None: "clear"}
 
 
-class Labeller(Protocol):
+class Annotator(Protocol):
     """Labels rounds."""
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Return when the round's labels are in the journal and submitted; StopRequested ends."""
+        """Return when the round's labels are in the journal and submitted.
+
+        StopRequested where the engine should stop instead.
+        """
         ...
 
 
-class QueueLabeller:
+class PersonAnnotator:
     """A person: the app writes the marks and the submission into the journal, then sends
     SubmitLabels. Only the app writes there, so the time of a submission is written once.
     """
@@ -45,36 +52,37 @@ class QueueLabeller:
         self._inbox = inbox
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Wait until the journal has the round as submitted. StopRequested on Stop."""
+        """Wait until the round is submitted. StopRequested on Stop."""
         while not journal.submitted(round):
             if isinstance(self._inbox.get(), Stop):
                 raise StopRequested
 
 
-class JudgeLabeller:
-    """The embedded judge: good is what it reads as a success, best the likeliest of those.
+class SimulatedAnnotator:
+    """The embedded judge in a person's place: good is what it takes for a success, best the
+    likeliest of those.
 
-    habits: how it departs from that; its mistakes follow from `seed`.
+    model: how its labels differ from the judge's; its mistakes follow from `seed`.
     """
 
-    def __init__(self, task: Task, habits: Habits = PERFECT, seed: int = 0) -> None:
+    def __init__(self, task: Task, model: AnnotatorModel = PERFECT, seed: int = 0) -> None:
         from hero_engine.embedded.judge import Judge
 
-        self._task, self._wanted = judged(task), habits.wanted(task)
-        self._habits, self._seed = habits, seed
+        self._task, self._wanted = judged(task), model.wanted(task)
+        self._model, self._seed = model, seed
         self._judge = Judge.open("labeller")
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Label the pictures in one step."""
         images = read_pictures(pictures)
-        seen = self._judge.success(self._task, images, self._wanted)
-        labels = self._habits.labels(seen.tolist(), list(pictures), self._seed, round)
-        chances = self._judge.success_probability(self._task, images, self._wanted)
-        marks = [Mark(i, MARKS[label]) for i, label in zip(pictures, labels, strict=True)]
-        goods = {i: chance for i, ok, chance in zip(pictures, labels, chances, strict=True) if ok}
+        success = self._judge.success(self._task, images, self._wanted)
+        labels = self._model.labels(success.tolist(), list(pictures), self._seed, round)
+        probability = self._judge.success_probability(self._task, images, self._wanted)
+        marks = [Mark(i, MARK_VALUES[label]) for i, label in zip(pictures, labels, strict=True)]
+        goods = {i: p for i, good, p in zip(pictures, labels, probability, strict=True) if good}
         if goods:
             marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
-        journal.mark(round, marks, source=self._habits.name, submit=True)
+        journal.mark(round, marks, source=self._model.name, submit=True)
 
 
 def judged(task: Task) -> str:
@@ -93,11 +101,12 @@ def read_pictures(pictures: Pictures) -> npt.NDArray[np.uint8]:
     return np.stack([np.asarray(read_png(path)) for path in pictures.values()])
 
 
-class FileLabeller:
-    """Lines of a labels file, in the order of the file; pictures without a label stay unlabelled.
+class FileAnnotator:
+    """Labels from the lines of a file, in their order; pictures without a line stay unlabelled.
 
-    A line that carries the checksum of another picture is refused (HeroError, exit code 2), unless
-    `force`; then `warn` is told. A round of which the file says nothing waits (see `Elsewhere`).
+    A line with the checksum of another picture is refused (HeroError, exit code 2), unless `force`
+    is given; then `warn` is called with a line that says so. A round without lines waits, as in
+    `ExternalAnnotator`.
     """
 
     def __init__(
@@ -106,7 +115,7 @@ class FileLabeller:
         folder: RunDir,
         *,
         force: bool = False,
-        warn: Callable[[str], None] = lambda said: None,
+        warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._labels, self._folder = labels, folder
         self._force, self._warn = force, warn
@@ -133,23 +142,23 @@ def refuse_others(labels: LabelsFile, round: int, pictures: Pictures, *, force: 
     raise labels.refusal(
         others[0],
         f'"image" {others[0].image} of "round" {round} is another picture than this label was '
-        "given for (its sha256 differs); --force labels it all the same",
+        "given for (its sha256 differs); --force labels it anyway",
     )
 
 
-class Elsewhere:
-    """Labels are given by whoever reads the pictures: `hero label` brings them."""
+class ExternalAnnotator:
+    """Whoever reads the pictures from the disk: `hero label` brings their labels."""
 
     def __init__(self, folder: RunDir) -> None:
         self._folder = folder
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Leave a template, and stop until the labels are there."""
+        """Write a template, and stop (LabelsNeeded) until the labels are there."""
         raise LabelsNeeded(waiting(self._folder, round, pictures))
 
 
 def waiting(folder: RunDir, round: int, pictures: Pictures) -> str:
-    """Leave a template of the round's labels, unless there is one; says what to do with it."""
+    """Write a template of the round's labels, unless there is one; returns what to do with it."""
     path = template_path(folder, round)
     if not path.exists():
         write_atomically(path, to_lines(template(round, pictures, folder.path)))

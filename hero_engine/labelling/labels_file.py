@@ -1,10 +1,10 @@
 """Labels as JSON lines: what `hero label` and `--labels FILE` read, and `hero labels` writes.
 
 One line a picture: {"round": 0, "image": 3, "label": "good" | "bad" | null, "best": true}. Rounds
-and images are indices, and an error about a line quotes them as they stand there. A line may also
-say what `hero labels --json` exports: "picture" (its path in the run), "sha256" (of that file; if
-it differs, the label was given for another picture), "latent" and "noise" (where their tensors
-are), "time" and "source". Imports no torch.
+and images are indices from 0, and an error about a line quotes them as they are there. A line may
+also have the keys that `hero labels --json` exports: "picture" (its path in the run), "sha256" (of
+that file; if it differs, the label was given for another picture), "latent" and "noise" (where
+their tensors are), "time" and "source". Imports no torch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hero_engine.core.errors import Damaged, HeroError, short
+from hero_engine.core.labels import Mark
 from hero_engine.core.numbering import round_name
-from hero_engine.storage.journal import Mark
 
 NEEDED = ("round", "image", "label", "best")
 EXPORTED = ("picture", "sha256", "latent", "noise", "time", "source")
@@ -26,8 +26,8 @@ LABELS = {"good": True, "bad": False, None: None}
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of a labels file. good: None for a picture without a label; sha256: "" if not told."""
+class LabelRow:
+    """A line of a labels file. good: None for an unlabelled picture. sha256: "" if not given."""
 
     line: int
     round: int
@@ -39,18 +39,18 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelsFile:
-    """A labels file, checked. rounds: of each round that has labels, its lines in their order."""
+    """A validated labels file. rounds: the lines of each round that has labels, in their order."""
 
     path: Path
-    rounds: Mapping[int, list[Row]]
+    rounds: Mapping[int, list[LabelRow]]
 
     def marks(self, round: int) -> list[Mark]:
-        """What the journal keeps of a round's lines."""
+        """The marks that a round's lines amount to."""
         rows = [row for row in self.rounds.get(round, ()) if row.good is not None]
         marks = [Mark(row.image, "good" if row.good else "bad") for row in rows]
         return marks + [Mark(row.image, "best") for row in rows if row.best]
 
-    def others(self, round: int, pictures: Mapping[int, Path]) -> list[Row]:
+    def others(self, round: int, pictures: Mapping[int, Path]) -> list[LabelRow]:
         """The round's lines that were written for other pictures than these (index: file)."""
         return [
             row
@@ -59,10 +59,10 @@ class LabelsFile:
         ]
 
     def without(self, round: int) -> str:
-        """That the file says nothing of a round."""
+        """A message: the file has no labels for a round."""
         return f'{self.path} has no labels for {round_name(round)} ("round": {round})'
 
-    def refusal(self, row: Row, said: str) -> HeroError:
+    def refusal(self, row: LabelRow, said: str) -> HeroError:
         """An error about one line."""
         return HeroError(f"{self.path}, line {row.line}: {said}")
 
@@ -76,9 +76,9 @@ def checksum(picture: Path) -> str:
 
 
 def read_labels(path: Path, batch: int) -> LabelsFile:
-    """A labels file, every line of it checked. HeroError with the number of a wrong line.
+    """Read and validate a labels file. HeroError names the first wrong line by its number.
 
-    batch: pictures a round. Rounds in which no picture has a label are left out.
+    batch: pictures a round. A round in which no picture has a label is skipped.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -89,9 +89,9 @@ def read_labels(path: Path, batch: int) -> LabelsFile:
 
 
 def parse_labels(path: Path, text: str, batch: int) -> LabelsFile:
-    """`read_labels` of a text that came from `path`."""
-    rounds: dict[int, dict[int, Row]] = {}
-    best: dict[int, Row] = {}
+    """Validate the text of the labels file at `path`; see `read_labels`."""
+    rounds: dict[int, dict[int, LabelRow]] = {}
+    best: dict[int, LabelRow] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
@@ -107,8 +107,8 @@ def parse_labels(path: Path, text: str, batch: int) -> LabelsFile:
     return LabelsFile(path, labelled)
 
 
-def _row(number: int, line: str, batch: int) -> Row:
-    """ValueError that says what is wrong with the line."""
+def _row(number: int, line: str, batch: int) -> LabelRow:
+    """ValueError says what is wrong with the line."""
     values = _object(line)
     if unknown := sorted(values.keys() - {*NEEDED, *EXPORTED}):
         raise ValueError(f"unknown key {short(unknown[0])}; known are {', '.join(NEEDED)}")
@@ -119,11 +119,11 @@ def _row(number: int, line: str, batch: int) -> Row:
         raise ValueError('"best" must be true or false, and true only for a good picture')
     image = _number(values, "image")
     if image >= batch:
-        raise ValueError(f'"image" is {short(image)}; it goes from 0 to {batch - 1}')
+        raise ValueError(f'"image" is {short(image)}; it must be from 0 to {batch - 1}')
     told = values.get("sha256", "")
     if not isinstance(told, str):
         raise ValueError(f'"sha256" is {short(told)}; it must be text')
-    return Row(number, _number(values, "round"), image, LABELS[label], best, told)
+    return LabelRow(number, _number(values, "round"), image, LABELS[label], best, told)
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -139,21 +139,21 @@ def _object(line: str) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object none of whose keys comes twice."""
+    """A JSON object without a repeated key."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key comes twice")
+        raise ValueError("a key is repeated")
     return found
 
 
 def _number(values: Mapping[str, Any], name: str) -> int:
     value = values.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f'"{name}" is {short(value)}; it must be a whole number from 0 on')
+        raise ValueError(f'"{name}" is {short(value)}; it must be a whole number, 0 or more')
     return value
 
 
-def _add(row: Row, earlier: dict[int, Row], best: dict[int, Row]) -> None:
+def _add(row: LabelRow, earlier: dict[int, LabelRow], best: dict[int, LabelRow]) -> None:
     if other := earlier.get(row.image):
         raise ValueError(f'"image" {row.image} has a label already, in line {other.line}')
     if row.best and (first := best.setdefault(row.round, row)) is not row:

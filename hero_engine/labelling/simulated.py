@@ -1,9 +1,9 @@
-"""How a judge that stands in for a person departs from a perfect one.
+"""Models of an annotator: how simulated labels differ from the judge's.
 
-`judge:flip=0.1` gets a tenth of its labels wrong; `judge:lazy=5` marks at most 5 goods a page and
-calls the others bad (Enter in the app); `judge:hurried=5` marks as few, but leaves the rest of
-such a page without a label (Ctrl+L); `judge:picky=green` wants green mountains where the task takes
-snowy ones too. Joined by commas: `judge:picky=green,flip=0.05`.
+`judge:flip=0.1` gets a tenth of its labels wrong. `judge:lazy=5` marks at most 5 goods a page and
+labels the others bad (Enter in the app). `judge:hurried=5` marks at most 5 as well, but leaves the
+rest of such a page unlabelled (Ctrl+L). `judge:picky=green` wants green mountains where the task
+accepts snowy ones too. They are joined by commas: `judge:picky=green,flip=0.05`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ JUDGE = "judge"
 PAGE = 32
 """Pictures on a full page of the app."""
 MOST = {"lazy", "hurried"}
-"""Habits that limit the goods of a page; a judge has one of them."""
+"""Parts that limit the goods of a page; a model has at most one of them."""
 
 
 @dataclass(frozen=True)
-class Habits:
-    """None, unless given.
+class AnnotatorModel:
+    """By default labels are the judge's.
 
-    flip: chance that a label is the other one, 0 to below 0.5. lazy: most goods a page, the
-    first ones in reading order; 0 for no limit. hurried: the same, and what else is on a page with
-    more goods has no label; not together with lazy. picky: a value of one of the subject's
-    attributes that good pictures must also have.
+    flip: probability that a label is flipped, 0 to below 0.5. lazy: most goods a page, the first
+    ones in reading order, the others bad; 0: no limit. hurried: the same, but the other pictures of
+    a page with more goods stay unlabelled; not together with lazy. picky: a value of one of the
+    subject's attributes that good pictures must also have.
     """
 
     flip: float = 0.0
@@ -41,32 +41,31 @@ class Habits:
 
     @property
     def name(self) -> str:
-        """As `read_habits` reads it: "judge", or "judge:flip=0.1"."""
+        """As `read_annotator_model` reads it: "judge", or "judge:flip=0.1"."""
         given = [(f.name, getattr(self, f.name)) for f in fields(self)]
         said = ",".join(f"{name}={value}" for name, value in given if value)
         return f"{JUDGE}:{said}" if said else JUDGE
 
     def wanted(self, task: Task) -> Mapping[str, str]:
-        """The attributes a good picture must have. HeroError for a taste nobody can have."""
+        """The attributes a good picture must have. HeroError for a value that no picture has."""
         from hero_engine.embedded.drawing import ATTRIBUTES
 
         wanted = criterion(task)
         if not self.picky:
             return wanted
         values = ATTRIBUTES[str(task.judge)]
-        open_to_taste = {v: name for name in values if name not in wanted for v in values[name]}
-        if self.picky not in open_to_taste:
-            known = ", ".join(sorted(open_to_taste)) or "nothing"
-            raise HeroError(f"picky={self.picky}: matters of taste in {task.name!r} are: {known}")
-        return {**wanted, open_to_taste[self.picky]: self.picky}
+        optional = {v: name for name in values if name not in wanted for v in values[name]}
+        if self.picky not in optional:
+            known = ", ".join(sorted(optional)) or "nothing"
+            raise HeroError(f"picky={self.picky}: choices for {task.name!r} are: {known}")
+        return {**wanted, optional[self.picky]: self.picky}
 
     def labels(
         self, good: Sequence[bool], images: Sequence[int], seed: int, round: int
     ) -> list[bool | None]:
-        """Each picture's label, as from a person who sees what is good: first lazy or hurried, then
-        mistaken.
+        """Each picture's label: the page limits first, then flips.
 
-        Each picture's mistake is drawn from (seed, round, index) alone.
+        A picture's flip is drawn from (seed, round, index) alone.
         """
         labels: list[bool | None] = list(good)
         most = self.lazy or self.hurried or PAGE
@@ -78,12 +77,12 @@ class Habits:
                     labels[place] = place in goods[:most] or (None if self.hurried else False)
         if self.flip:
             labels = [
-                label if label is None else label ^ self._mistaken(seed, round, image)
+                label if label is None else label ^ self._flipped(seed, round, image)
                 for label, image in zip(labels, images, strict=True)
             ]
         return labels
 
-    def _mistaken(self, seed: int, round: int, image: int) -> bool:
+    def _flipped(self, seed: int, round: int, image: int) -> bool:
         import torch
 
         from hero_engine.core.rng import generator
@@ -92,12 +91,12 @@ class Habits:
 
 
 def is_judge(source: str) -> bool:
-    """Whether a labeller's name means a judge, and not a file."""
+    """Whether the value of --labels means the judge, and not a file."""
     return source == JUDGE or source.startswith(f"{JUDGE}:")
 
 
-def read_habits(source: str) -> Habits:
-    """What a judge's name says: "judge", "judge:lazy=5". HeroError where it says nothing known."""
+def read_annotator_model(source: str) -> AnnotatorModel:
+    """The model that a name gives: "judge", "judge:lazy=5". HeroError for an unknown part."""
     given: dict[str, float | int | str] = {}
     for part in source.removeprefix(JUDGE).removeprefix(":").split(","):
         name, _, value = part.partition("=")
@@ -112,14 +111,14 @@ def read_habits(source: str) -> Habits:
                 raise ValueError
         except ValueError:
             raise HeroError(
-                f"labels from {source!r}: a judge's habits are flip=0.1 (below 0.5), lazy=5 or "
+                f"labels from {source!r}: a judge takes flip=0.1 (below 0.5), lazy=5 or "
                 "hurried=5, and picky=green, joined by commas"
             ) from None
-    return Habits(**given)  # type: ignore[arg-type]
+    return AnnotatorModel(**given)  # type: ignore[arg-type]
 
 
 def criterion(task: Task) -> Mapping[str, str]:
-    """The attributes that success in a judged task needs: its own, or its subject's.
+    """The attributes that success in a judged task requires: its own, or its subject's.
 
     HeroError where no picture can have them.
     """

@@ -1,7 +1,7 @@
 """The prior over initial noises: Feedback-Guided Image Generation (paper, section 4.3).
 
-Round 0 draws z_T from N(0, I). Later rounds draw near the recorded noises of the best picture and
-of the other good ones: z = sqrt(1 - e^2) z_T + e n, which keeps the variance at one.
+Round 0 draws z_T from N(0, I). Later rounds draw around the recorded noises of the best image and
+of the other good images: z = sqrt(1 - e^2) z_T + e n with n ~ N(0, I), which keeps the variance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,15 @@ import torch
 from torch import Tensor
 
 from hero_engine.config.settings import NoiseSettings
-from hero_engine.core.batch import Batch
-from hero_engine.core.labels import Labels
+from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.rng import generator
 
 
 @dataclass(frozen=True)
 class NoisePrior:
-    """A Gaussian mixture around recorded noises; empty parts mean N(0, I).
+    """A Gaussian mixture around recorded noises; without any it is N(0, I).
 
-    best_C_H_W: z_T of the best picture so far. goods_N_C_H_W: z_T of the last round's other goods.
+    best_C_H_W: z_T of the best image so far. goods_N_C_H_W: z_T of the last round's other goods.
     """
 
     best_C_H_W: Tensor | None = None
@@ -30,17 +29,17 @@ class NoisePrior:
 
     @property
     def guided(self) -> bool:
-        """Whether anything but fresh noise comes out."""
+        """Whether it differs from N(0, I)."""
         return self.best_C_H_W is not None or self.goods_N_C_H_W is not None
 
     def draw(
         self, count: int, shape: Sequence[int], settings: NoiseSettings, seed: int, round: int
     ) -> Tensor:
-        """Noises (count, *shape) in a fixed order: best's share, the goods', the fresh share.
+        """Noises (count, *shape), in this order: around the best, around the goods, fresh.
 
-        Fresh are the last `fresh_ratio` of the batch; of the rest, the first `best_image_ratio`
-        lies around the best noise and the others around goods, one drawn evenly for each image. The
-        share of a part that is missing is drawn fresh. With nothing recorded all is N(0, I).
+        The last `fresh_ratio` of the batch is fresh. Of the others the first `best_image_ratio`
+        lies around the best noise, the rest around goods, one drawn uniformly for each image. A
+        part whose noise is missing is drawn fresh.
         """
         guided = count - round_half_up(settings.fresh_ratio * count)
         around_best = round_half_up(settings.best_image_ratio * guided)
@@ -60,22 +59,6 @@ class NoisePrior:
         pick = torch.randint(len(self.goods_N_C_H_W), (1,), generator=random)
         return self.goods_N_C_H_W[int(pick)]
 
-    def updated(
-        self, batch: Batch, labels: Labels, carried_best_C_H_W: Tensor | None = None
-    ) -> "NoisePrior":
-        """The prior after a round's labels.
-
-        Best carries over (`carried_best_C_H_W` where given, else this prior's own) when the round
-        names none; the goods are always this round's, so a round without goods leaves their share
-        fresh, and a run that never saw a good one stays at N(0, I).
-        """
-        best = self.best_C_H_W if carried_best_C_H_W is None else carried_best_C_H_W
-        if labels.best is not None:
-            best = batch.noises_B_C_H_W[labels.best].clone()
-        others = list(labels.others)
-        goods = batch.noises_B_C_H_W[others].clone() if others else None
-        return NoisePrior(best, goods)
-
     def tensors(self) -> dict[str, Tensor]:
         """The recorded noises, for safetensors; empty for N(0, I)."""
         parts = {"best_C_H_W": self.best_C_H_W, "goods_N_C_H_W": self.goods_N_C_H_W}
@@ -88,10 +71,20 @@ class NoisePrior:
 
 
 FRESH = NoisePrior()
+"""N(0, I)."""
+
+
+def good_noises(round: LabelledRound) -> Tensor | None:
+    """z_T of the round's good images without the best, (N, C, H, W); None where there are none.
+
+    The next round draws around these alone: after a round without goods their share is fresh.
+    """
+    others = list(round.labels.others)
+    return round.batch.noises_B_C_H_W[others].clone() if others else None
 
 
 def round_half_up(number: float) -> int:
-    """Nearest whole number; a half goes up, so half of 5 images is 3, as the best's share."""
+    """The nearest whole number; a half rounds up, so that half of 5 images is 3."""
     return int(number + 0.5)
 
 

@@ -1,14 +1,16 @@
-"""Noise to pictures, keeping the steps that will be trained with their log-probabilities.
+"""From noise to images, keeping the denoising steps that will be trained.
 
-The model's process (`ddim.py`, `flow.py`) gives each step's mean and standard deviation. With
-eta > 0 that is a Gaussian policy whose action is the next x, which DDPO trains.
+The model's process (`models/ddim.py`, `models/flow.py`) gives each step's mean and standard
+deviation. With eta > 0 that is a Gaussian policy whose action is the next x, which DDPO trains.
 
-As ddpo-pytorch, log-probabilities are means over latent elements. Unlike it, a standard deviation
-is never clamped (there to 1e-6): a step whose noise is that small, such as the last one of a
-schedule that ends at alpha = 1, carries no usable density and is not drawn for training.
+As in ddpo-pytorch, log-probabilities are means over latent elements. A step without noise, such as
+the last one of a schedule that ends at alpha = 1, has no density and is not drawn for training.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import log, pi
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from torch import Tensor
 
 from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.batch import Batch, Trajectory
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.numbering import picture_name, round_name
 from hero_engine.core.rng import Purpose, generator, normal_each
 from hero_engine.models.conditioning import Conditioning
 
@@ -26,45 +30,91 @@ if TYPE_CHECKING:
 MIN_STD = 1e-6
 
 OnStep = Callable[[int, int], None]
+"""Called with (done, total) after every denoising step; it may raise."""
+OnImages = Callable[[float], None]
+"""Called with the number of images done, fractions included, after every step; it may raise."""
+
+
+@dataclass(frozen=True)
+class KeptSteps:
+    """Which denoising steps an update trains: `per_image` of them, drawn from `window`.
+
+    per_image: 0 for an update that needs no trajectory. window: a part of the sampler's steps, 0
+    is the noisiest, 1 the last.
+    """
+
+    per_image: int = 0
+    window: tuple[float, float] = (0.0, 1.0)
+
+
+NO_STEPS = KeptSteps()
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Images to sample: their indices in the round, in rising order, and what each starts from.
+
+    (seed, purpose, round, image) names each image's own random stream, so an image is the same in
+    every minibatch, up to float rounding of about 1e-5. kept_steps_B_S: from `pick_training_steps`;
+    None keeps no step.
+    """
+
+    seed: int
+    round: int
+    images: Sequence[int]
+    noises_B_C_H_W: Tensor
+    kept_steps_B_S: Tensor | None = None
+    purpose: Purpose = "step"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def rows(self, places: Tensor) -> SampleRequest:
+        """The images at these places of the request (int64)."""
+        kept = self.kept_steps_B_S
+        return SampleRequest(
+            self.seed,
+            self.round,
+            tuple(self.images[place] for place in places.tolist()),
+            self.noises_B_C_H_W[places],
+            None if kept is None else kept[places],
+            self.purpose,
+        )
 
 
 def pick_training_steps(
-    model: "Model",
+    model: Model,
     settings: SamplerSettings,
-    steps_per_image: int,
-    count: int,
+    kept: KeptSteps,
+    images: Sequence[int],
     seed: int,
     round: int,
-    window: tuple[float, float] = (0.0, 1.0),
-    first_index: int = 0,
 ) -> Tensor:
     """Which denoising steps of each image will be trained, drawn before any is sampled.
 
-    window: the part of the sampler's steps they are drawn from, 0 the noisiest, 1 the last.
-    first_index: the first image's index in its round.
-    Returns (count, S) int64 indices into the sampler's steps, rising, without repeats in a row.
-    S is `steps_per_image`, or fewer where the window has fewer steps with noise in them.
-    ValueError where it has none (eta = 0, or an empty window).
+    Returns (len(images), S) int64 indices into the sampler's steps, rising, without repeats in a
+    row. S is `kept.per_image`, or fewer where the window has fewer steps with noise. ValueError
+    where it has none (eta = 0, or an empty window).
     """
     stds = model.process.std(*model.process.steps(settings.steps), settings.eta)
     place = (torch.arange(len(stds)) + 0.5) / len(stds)
-    inside = (place > window[0]) & (place < window[1])
+    inside = (place > kept.window[0]) & (place < kept.window[1])
     noisy = ((stds > MIN_STD) & inside).nonzero().flatten()
     if len(noisy) == 0:
-        raise ValueError(f"no denoising step in the window {window} has noise (eta = 0: none has)")
-    kept = min(steps_per_image, len(noisy))
+        raise ValueError(f"no denoising step in the window {kept.window} has noise (eta = 0?)")
+    count = min(kept.per_image, len(noisy))
     rows = []
-    for index in range(first_index, first_index + count):
-        order = torch.randperm(len(noisy), generator=generator(seed, "pick", round, index))
-        rows.append(noisy[order[:kept].sort().values])
+    for image in images:
+        order = torch.randperm(len(noisy), generator=generator(seed, "pick", round, image))
+        rows.append(noisy[order[:count].sort().values])
     return torch.stack(rows)
 
 
 def log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """log N(x; mean, std^2) averaged (not summed) over an image's elements: (B,).
 
-    The mean is ddpo-pytorch's scale; a clip range of 1e-4 is meant on it.
-    ValueError where a standard deviation is (nearly) zero: there is no density then.
+    ddpo-pytorch's scale; a clip range of 1e-4 is meant on it. ValueError where a standard
+    deviation is (nearly) zero: there is no density then.
     """
     if bool((std <= MIN_STD).any()):
         raise ValueError("a denoising step without noise has no density (eta = 0 or the last step)")
@@ -72,37 +122,47 @@ def log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return log_density.flatten(1).mean(1)
 
 
+def sample_batches(
+    model: Model,
+    prompt: str,
+    settings: SamplerSettings,
+    request: SampleRequest,
+    microbatch: int,
+    on_images: OnImages = lambda done: None,
+) -> Iterator[Batch]:
+    """Sample the request, `microbatch` images at a time, in order.
+
+    HeroError, exit code 1, where the model produces NaN.
+    """
+    done = 0
+    for places in torch.split(torch.arange(len(request)), microbatch):
+        part, before = request.rows(places), done
+
+        def on_step(step: int, steps: int, before: int = before, count: int = len(part)) -> None:
+            on_images(before + count * step / steps)
+
+        batch = sample(model, prompt, settings, part, on_step)
+        _check_finite(batch, part)
+        yield batch
+        done += len(part)
+
+
 @torch.no_grad()
 def sample(
-    model: "Model",
+    model: Model,
     prompt: str,
-    noises_B_C_H_W: Tensor,
     settings: SamplerSettings,
-    *,
-    seed: int,
-    round: int,
-    first_index: int = 0,
-    kept_steps_B_S: Tensor | None = None,
-    on_step: OnStep | None = None,
-    purpose: Purpose = "step",
+    request: SampleRequest,
+    on_step: OnStep = lambda done, total: None,
 ) -> Batch:
-    """One minibatch of pictures, as latents; every record comes back on the CPU.
-
-    first_index: the first image's index in its round; it names the images' own generators, so a
-    picture is the same in whatever minibatch it is made (up to float rounding, about 1e-5).
-    kept_steps_B_S: from `pick_training_steps`, the rows of these images; None keeps no step.
-    on_step(done, total) is called after every step and may raise, to stop: nothing is left changed.
-    """
+    """The request's images as latents, in one batch; every record is on the CPU."""
     timesteps, prev_timesteps = model.process.steps(settings.steps)
     conditioning = Conditioning.of_sampler(prompt, settings)
-    count = len(noises_B_C_H_W)
-    randoms = [generator(seed, purpose, round, first_index + i) for i in range(count)]
-    recorder = (
-        None
-        if kept_steps_B_S is None
-        else _Recorder(kept_steps_B_S, noises_B_C_H_W, timesteps.dtype)
-    )
-    x_t = noises_B_C_H_W.to(model.device)
+    noises, count = request.noises_B_C_H_W, len(request)
+    randoms = [generator(request.seed, request.purpose, request.round, i) for i in request.images]
+    kept = request.kept_steps_B_S
+    recorder = None if kept is None else _Recorder(kept, noises, timesteps.dtype)
+    x_t = noises.to(model.device)
     with model.merged():
         for step in range(settings.steps):
             timestep = timesteps[step].expand(count)
@@ -114,16 +174,27 @@ def sample(
                 noise = normal_each(randoms, x_t.shape[1:], x_t.dtype)
                 x_next = mean + std * noise.to(model.device)
             if recorder is not None:
-                recorder.keep(step, timestep, prev, x_t, x_next, mean, std)
+                recorder.keep(step, _Transition(timestep, prev, x_t, x_next, mean, std))
             x_t = x_next
-            if on_step is not None:
-                on_step(step + 1, settings.steps)
+            on_step(step + 1, settings.steps)
     trajectory = None if recorder is None else recorder.trajectory
-    return Batch(noises_B_C_H_W.cpu(), x_t.cpu(), trajectory)
+    return Batch(noises.cpu(), x_t.cpu(), trajectory)
+
+
+@dataclass(frozen=True)
+class _Transition:
+    """One denoising step of a batch."""
+
+    timestep_B: Tensor
+    prev_timestep_B: Tensor
+    x_t: Tensor
+    x_next: Tensor
+    mean: Tensor
+    std: Tensor
 
 
 class _Recorder:
-    """Copies the kept steps into CPU tensors as they pass by."""
+    """Copies the kept steps into CPU tensors while they are sampled."""
 
     def __init__(self, kept_steps_B_S: Tensor, noises_B_C_H_W: Tensor, times: torch.dtype) -> None:
         shape, latent = tuple(kept_steps_B_S.shape), tuple(noises_B_C_H_W.shape[1:])
@@ -137,23 +208,26 @@ class _Recorder:
             torch.zeros(shape, dtype=dtype),
         )
 
-    def keep(
-        self,
-        step: int,
-        timestep: Tensor,
-        prev: Tensor,
-        x_t: Tensor,
-        x_next: Tensor,
-        mean: Tensor,
-        std: Tensor,
-    ) -> None:
+    def keep(self, step: int, now: _Transition) -> None:
         images, slots = (self.kept_steps_B_S == step).nonzero(as_tuple=True)
         if len(images) == 0:
             return
-        rows = images.to(x_t.device)
+        rows = images.to(now.x_t.device)
         to, at = self.trajectory, (images, slots)
-        to.timesteps_B_S[at] = timestep[images]
-        to.prev_timesteps_B_S[at] = prev[images]
-        to.latents_B_S_C_H_W[at] = x_t[rows].cpu()
-        to.next_latents_B_S_C_H_W[at] = x_next[rows].cpu()
-        to.log_probs_B_S[at] = log_prob(x_next[rows], mean[rows], std[rows]).cpu()
+        to.timesteps_B_S[at] = now.timestep_B[images]
+        to.prev_timesteps_B_S[at] = now.prev_timestep_B[images]
+        to.latents_B_S_C_H_W[at] = now.x_t[rows].cpu()
+        to.next_latents_B_S_C_H_W[at] = now.x_next[rows].cpu()
+        to.log_probs_B_S[at] = log_prob(now.x_next[rows], now.mean[rows], now.std[rows]).cpu()
+
+
+def _check_finite(batch: Batch, request: SampleRequest) -> None:
+    finite = batch.latents_B_C_H_W.flatten(1).isfinite().all(1)
+    if not bool(finite.all()):
+        image = request.images[int((~finite).nonzero()[0])]
+        raise HeroError(
+            f"the model produced NaN for {picture_name(image)} of {round_name(request.round)}; "
+            "run hero resume to try again from the last checkpoint, or hero resume --from-round N "
+            "to go back further",
+            exit_code=ExitCode.FAILED,
+        )

@@ -1,9 +1,9 @@
-"""A representation that is not learned: what the frozen network itself sees in a final latent.
+"""A representation that is not learned: activations of the frozen network on a final latent.
 
-A denoiser that is asked to clean a slightly noised picture has to know what is on it, and its
-middle layers say so (Baranchuk et al. 2022, "Label-efficient semantic segmentation with diffusion
-models"). So a head on its activations needs far fewer labels than a network learned from scratch:
-docs/results.md has the comparison. The LoRA takes no part, so features mean the same all run long.
+A denoiser has to recognise what a slightly noised image shows, and its middle layers encode it
+(Baranchuk et al. 2022, "Label-efficient semantic segmentation with diffusion models"). So a head on
+its activations needs far fewer labels than a network learned from scratch: docs/results.md has the
+comparison. The LoRA is switched off, so features keep their meaning throughout a run.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ LEVELS = (0.04, 0.12)
 """Noise levels, as shares of the schedule, over which features are averaged: nearly clean."""
 
 
-class NetworkFeatures:
+class BackboneFeatures:
     """Latents (B, C, H, W) to features (B, F), float32 on the CPU.
 
     Mean and maximum over all places of what the family's `feature_layers` give out, with the run's
     prompt. All pictures get the same noise, which is the seed's.
     """
 
-    def __init__(self, model: Model, prompt: str, at_once: int, seed: int) -> None:
-        self.model, self.prompt, self.at_once, self.seed = model, prompt, at_once, seed
-        self._remembered: dict[bytes, Tensor] = {}
+    def __init__(self, model: Model, prompt: str, microbatch: int, seed: int) -> None:
+        self.model, self.prompt, self.microbatch, self.seed = model, prompt, microbatch, seed
+        self._cache: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, latents_B_C_H_W: Tensor) -> Tensor:
         """Features of any number of latents."""
-        pieces = torch.split(latents_B_C_H_W, self.at_once)
+        pieces = torch.split(latents_B_C_H_W, self.microbatch)
         return torch.cat([self._averaged(piece) for piece in pieces])
 
-    def of_labelled(self, latents_B_C_H_W: Tensor) -> Tensor:
+    def cached(self, latents_B_C_H_W: Tensor) -> Tensor:
         """The same of pictures that will be asked for again and again, round after round."""
         names = [sha256(latent.numpy().tobytes()).digest() for latent in latents_B_C_H_W.cpu()]
-        new = [at for at, name in enumerate(names) if name not in self._remembered]
+        new = [at for at, name in enumerate(names) if name not in self._cache]
         if new:
             features = self(latents_B_C_H_W[new])
-            self._remembered |= {names[at]: each for at, each in zip(new, features, strict=True)}
-        return torch.stack([self._remembered[name] for name in names])
+            self._cache |= {names[at]: each for at, each in zip(new, features, strict=True)}
+        return torch.stack([self._cache[name] for name in names])
 
     def _averaged(self, clean_B_C_H_W: Tensor) -> Tensor:
         sums = [self._at(clean_B_C_H_W, number) for number in range(len(LEVELS))]
@@ -65,21 +65,21 @@ class NetworkFeatures:
         clean = clean_B_C_H_W.to(model.device)
         x_t = model.process.noised(clean, noise.to(clean), timesteps)
         layers = model.family.feature_layers(model.network)
-        with _heard(layers) as outputs, model.base():
+        with _captured(layers) as outputs, model.base():
             model.predict(x_t, timesteps, Conditioning(self.prompt))
         return torch.cat([_pooled(output) for output in outputs], 1).float().cpu()
 
 
 @contextmanager
-def _heard(layers: list[Any]) -> Iterator[list[Tensor]]:
+def _captured(layers: list[Any]) -> Iterator[list[Tensor]]:
     """What the layers give out, in the order in which they are called."""
     outputs: list[Tensor] = []
 
-    def hear(layer: Any, given: Any, output: Any) -> None:
+    def capture(layer: Any, given: Any, output: Any) -> None:
         # Blocks of transformers give a pair: the text's states, then the picture's.
         outputs.append(output[-1] if isinstance(output, tuple) else output)
 
-    handles = [layer.register_forward_hook(hear) for layer in layers]
+    handles = [layer.register_forward_hook(capture) for layer in layers]
     try:
         yield outputs
     finally:

@@ -1,18 +1,21 @@
 """Feedback-Aligned Representation Learning (paper, section 4.2): an embedding of final latents.
 
 A small convolutional network is trained by a triplet loss on latents, not on pixels: the best
-picture is the anchor, the other good ones are positives, the bad ones negatives. Similarity to
-the best one in this space is the reward.
+image is the anchor, the other good ones are positives, the bad ones negatives. Similarity to the
+best image in this space is the reward.
 
 What differs from sony/hero:
-- its distance takes the cosine along the batch axis (`dim=0` of batch x features); here it is
-  along the features, as the paper's equation says;
-- an epoch has one item for each positive and each negative, not for each picture of the batch;
+- its distance takes the cosine along the batch axis (`dim=0` of batch x features), so that the
+  anchor enters by its signs only; here it is along the features, as the paper's equation says;
+- it embeds x before the last denoising step, since its stack of latents leaves the last one off;
+  here the embedding sees z_0 itself;
+- an epoch has one item for each positive and each negative, not for each image of the batch;
 - Adam starts anew every round; the weights carry over, as there;
-- any latent shape (there 4 x 64 x 64 is built in); pooling rounds odd sizes up.
+- any latent shape works (theirs is 4 x 64 x 64); pooling rounds odd sizes up.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -20,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hero_engine.config.settings import EmbeddingSettings
-from hero_engine.core.rng import generator, seed_number
+from hero_engine.core.rng import seed_number
 
 OnEpoch = Callable[[int, int], None]
 
@@ -64,29 +67,40 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: flo
     return (gap + margin).clamp(min=0).mean()
 
 
+@dataclass(frozen=True)
+class Triplets:
+    """What the embedding is trained to tell apart; the best image, the anchor, is in neither side.
+
+    best_C_H_W; positives_N_C_H_W: the other good images; negatives_M_C_H_W: the bad ones.
+    """
+
+    best_C_H_W: Tensor
+    positives_N_C_H_W: Tensor
+    negatives_M_C_H_W: Tensor
+
+    def __post_init__(self) -> None:
+        if not len(self.positives_N_C_H_W) or not len(self.negatives_M_C_H_W):
+            raise ValueError("nothing to contrast: the embedding needs positives and negatives")
+
+
 def train_embedding(
     embedding: Embedding,
-    best_C_H_W: Tensor,
-    positives_N_C_H_W: Tensor,
-    negatives_M_C_H_W: Tensor,
+    triplets: Triplets,
     settings: EmbeddingSettings,
-    seed: int,
-    round: int,
-    on_epoch: OnEpoch | None = None,
+    random: torch.Generator,
+    on_epoch: OnEpoch = lambda done, total: None,
 ) -> dict[str, float]:
-    """Fit the embedding to one round's labels; returns the first and the last epoch's loss.
+    """Fit the embedding to labels; returns the first and the last epoch's loss.
 
-    The best one is not among the positives. Each epoch draws N + M triplets, a random positive and
-    a random negative each (newer ones, which come last, more often where `half_life` is set), and
-    makes one Adam step on all of them. ValueError where there is nothing
-    to contrast (no positive, or no negative): the caller leaves the embedding as it is.
-    on_epoch(done, total) may raise to stop.
+    Each epoch draws N + M triplets, a random positive and a random negative each (newer images,
+    which come last, more often where `recency_half_life` is set), and makes one Adam step on all of
+    them. on_epoch(done, total) may raise to stop.
     """
-    positives, negatives = len(positives_N_C_H_W), len(negatives_M_C_H_W)
-    if not positives or not negatives:
-        raise ValueError("nothing to contrast: the embedding needs positives and negatives")
-    latents = torch.cat([best_C_H_W[None], positives_N_C_H_W, negatives_M_C_H_W])
-    random, items = generator(seed, "embed", round, 0), positives + negatives
+    positives, negatives = len(triplets.positives_N_C_H_W), len(triplets.negatives_M_C_H_W)
+    items = positives + negatives
+    latents = torch.cat(
+        [triplets.best_C_H_W[None], triplets.positives_N_C_H_W, triplets.negatives_M_C_H_W]
+    ).to(next(embedding.parameters()).device)
     optimizer = torch.optim.Adam(embedding.parameters(), lr=settings.learning_rate)
     losses: list[float] = []
     for epoch in range(settings.epochs):
@@ -100,13 +114,12 @@ def train_embedding(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
-        if on_epoch is not None:
-            on_epoch(epoch + 1, settings.epochs)
+        on_epoch(epoch + 1, settings.epochs)
     return {"embed_loss_first": losses[0], "embed_loss_last": losses[-1]} if losses else {}
 
 
 def draws(count: int, items: int, half_life: float, random: torch.Generator) -> Tensor:
-    """So many of 0..count - 1, with repeats: evenly, or i in proportion to 2^(i / half_life)."""
+    """`items` of 0..count - 1, with repeats: uniformly, or i in proportion to 2^(i / half_life)."""
     if not half_life:
         return torch.randint(count, (items,), generator=random)
     ages = torch.arange(count - 1, -1, -1, dtype=torch.float64)

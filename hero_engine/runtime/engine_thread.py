@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 
 from hero_engine.core.errors import ExitCode, HeroError, StopRequested, is_memory_short
 from hero_engine.core.events import Command, Event, Failed, Finished, Stop
-from hero_engine.labelling.annotators import Labeller, QueueLabeller
+from hero_engine.labelling.annotators import Annotator, PersonAnnotator
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.progress_reports import CheckStop, Deliver, Reporter
+from hero_engine.training.progress_reports import Emit, RaiseIfStopped, Reporter
 from hero_engine.training.trackers import open_tracker
 
 if TYPE_CHECKING:
     from hero_engine.distributed.collectives import Ranks
-    from hero_engine.training.loop import Run
+    from hero_engine.training.run import Run
 
 NICE = 5
 """Niceness of the thread, and so of all that its libraries start. Where the kernel shares the cores
@@ -38,13 +38,13 @@ elsewhere a busy program beside it leaves it little, and `ui.engine_nice` says h
 
 @dataclass(frozen=True)
 class JobContext:
-    """What a job works with. `check_stop` raises StopRequested once a stop was asked for."""
+    """What a job works with. `raise_if_stopped` raises StopRequested once a stop was asked for."""
 
     folder: RunDir
     journal: Journal
     reporter: Reporter
-    labeller: Labeller
-    check_stop: CheckStop
+    labeller: Annotator
+    raise_if_stopped: RaiseIfStopped
     device: str
 
 
@@ -67,10 +67,10 @@ class EngineWorker(threading.Thread):
     def __init__(
         self,
         folder: RunDir,
-        deliver: Deliver,
+        deliver: Emit,
         *,
         job: Job | None = None,
-        labeller: Labeller | None = None,
+        labeller: Annotator | None = None,
         more_rounds: int | None = None,
         device: str = "auto",
         processes: int = 1,
@@ -81,7 +81,7 @@ class EngineWorker(threading.Thread):
         self._folder, self._deliver, self._device = folder, deliver, device
         # A SimpleQueue may be put to from a signal handler that interrupts its own get.
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._labeller = labeller or QueueLabeller(self._inbox)
+        self._labeller = labeller or PersonAnnotator(self._inbox)
         self._more_rounds = more_rounds
         self._job = job or self._train
         self._stopping = False
@@ -99,7 +99,7 @@ class EngineWorker(threading.Thread):
             self._stopping = True
         self._inbox.put(command)
 
-    def check_stop(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raise StopRequested once a stop was asked for."""
         if self._stopping:
             raise StopRequested
@@ -117,7 +117,7 @@ class EngineWorker(threading.Thread):
     def _end(self, reporter: Reporter, last: Event) -> None:
         """Tell the last event, and be it only to who listens."""
         try:
-            reporter.note(last)
+            reporter.record(last)
         except OSError as error:
             if not isinstance(last, Failed):
                 last = self._failed_to_write(error)
@@ -127,7 +127,12 @@ class EngineWorker(threading.Thread):
         try:
             with Journal(self._folder.journal_path) as journal:
                 context = JobContext(
-                    self._folder, journal, reporter, self._labeller, self.check_stop, self._device
+                    self._folder,
+                    journal,
+                    reporter,
+                    self._labeller,
+                    self.raise_if_stopped,
+                    self._device,
                 )
                 return self._job(context)
         except StopRequested as stop:
@@ -146,29 +151,29 @@ class EngineWorker(threading.Thread):
     def _train(self, context: JobContext) -> Finished:
         from hero_engine.distributed.launcher import ranks_of
 
-        self.check_stop()
-        with ranks_of(self._processes, self._folder.path, self.check_stop) as ranks:
+        self.raise_if_stopped()
+        with ranks_of(self._processes, self._folder.path, self.raise_if_stopped) as ranks:
             return self._run(context.journal, context.reporter, ranks).run()
 
     def _run(self, journal: Journal, reporter: Reporter, ranks: Ranks) -> Run:
-        from hero_engine.training.loop import Run
-        from hero_engine.training.state import Learner
+        from hero_engine.training.run import Run
+        from hero_engine.training.trainer import Trainer
 
         reporter.tracker = open_tracker(self._folder)
         self.opening = True
         try:
-            learner = Learner.open(self._folder.settings, self._device, ranks)
+            trainer = Trainer.open(self._folder.settings, self._device, ranks)
         finally:
             self.opening = False
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
-        reporter.tell(self._folder.opened())
+        reporter.emit(self._folder.opened())
         return Run(
             self._folder,
             journal,
-            learner,
+            trainer,
             self._labeller,
-            tell=reporter.tell,
-            check_stop=self.check_stop,
+            emit=reporter.emit,
+            raise_if_stopped=self.raise_if_stopped,
             more_rounds=self._more_rounds,
         )
 

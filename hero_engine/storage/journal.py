@@ -21,15 +21,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from hero_engine.core.errors import Damaged, ExitCode, HeroError
-from hero_engine.core.labels import Labels
+from hero_engine.core.events import with_current_names
+from hero_engine.core.labels import Labels, Mark, MarkValue, RoundMarks
 from hero_engine.core.numbering import round_name
 from hero_engine.storage.atomic_files import flush_folder
 from hero_engine.storage.path_safety import inside
-
-Value = Literal["good", "bad", "clear", "best", "unbest"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
@@ -51,25 +50,13 @@ BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One picture's new value.
-
-    "best" makes it good and the round's best; "unbest" takes best away and leaves it good; "clear"
-    makes it unlabelled.
-    """
-
-    image: int
-    value: Value
-
-
-@dataclass(frozen=True)
 class HistoryRow:
     """A mark as the journal keeps it; rows of one ``mark`` call share ``step``."""
 
     id: int
     step: int
     image: int
-    value: Value
+    value: MarkValue
     kind: str
     source: str
     time: float
@@ -210,30 +197,14 @@ class Journal:
             found.append(HistoryRow(id, *row[1:]))
         return found
 
-    def labels(self, round: int, batch: int) -> Labels:
-        """What the marks of the round come to: the last on a picture counts."""
-        good: list[bool | None] = [None] * batch
-        best: int | None = None
-        for row in self.history(round):
-            if not 0 <= row.image < batch:
-                continue
-            good[row.image] = {"clear": None, "bad": False}.get(row.value, True)
-            if row.value == "best":
-                best = row.image
-            elif best == row.image and row.value != "good":
-                best = None
-        return Labels(tuple(good), best)
+    def marks(self, round: int, batch: int) -> RoundMarks:
+        """What the marks of the round amount to, on a batch of so many pictures."""
+        rows = self.history(round)
+        return RoundMarks.replayed(batch, (Mark(row.image, row.value) for row in rows))
 
-    def first_good(self, round: int, batch: int) -> int | None:
-        """The good picture that was marked good first (ties by index); None without goods."""
-        goods = set(self.labels(round, batch).goods)
-        since: dict[int, int] = {}
-        for row in self.history(round):
-            if row.value in ("bad", "clear"):
-                since.pop(row.image, None)
-            elif row.image in goods:
-                since.setdefault(row.image, row.id)
-        return min(since, key=lambda image: (since[image], image)) if since else None
+    def labels(self, round: int, batch: int) -> Labels:
+        """The labels of the round."""
+        return self.marks(round, batch).labels()
 
     def submit(self, round: int) -> None:
         """The round's labels are complete; training may begin."""
@@ -250,7 +221,8 @@ class Journal:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The figures of every finished round, oldest first."""
-        return [json.loads(row.metrics) for row in self.rounds().values() if row.metrics]
+        rows = [row.metrics for row in self.rounds().values() if row.metrics]
+        return [with_current_names(json.loads(row)) for row in rows]
 
     def limit(self, step: str, minibatch: int) -> None:
         """From now on the device's memory holds only so many rows in this step of a round."""

@@ -13,13 +13,13 @@ from typing import Any
 from hero_engine.config.tasks import settings_for
 from hero_engine.config.validation import merge
 from hero_engine.evaluation.evaluate import Scorer
-from hero_engine.labelling.simulated import read_habits
+from hero_engine.labelling.simulated import read_annotator_model
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.storage.atomic_files import write_atomically
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.study.plan import Baseline, Plan, sampler_text
 from hero_engine.study.trial import Listener, made_with, read_figures
-from hero_engine.training.state import Learner
+from hero_engine.training.trainer import Trainer
 
 
 def score_baseline(plan: Plan, baseline: Baseline, listener: Listener) -> dict[str, Any]:
@@ -29,10 +29,11 @@ def score_baseline(plan: Plan, baseline: Baseline, listener: Listener) -> dict[s
     task, sampler = baseline.task, {"sampler": asdict(baseline.sampler)}
     settings = settings_for(task, "embedded", "embedded", merge(plan.changes, sampler))
     folder = RunDir(baseline.path.with_suffix(""), settings, task)
-    wanted, learner = read_habits(plan.labeller).wanted(task), Learner.open(settings)
+    wanted, trainer = read_annotator_model(plan.labeller).wanted(task), Trainer.open(settings)
+    learned = trainer, trainer.initial_state()
 
     def score(prompt: str) -> dict[str, Any]:
-        scorer = Scorer(folder, plan.images, prompt, learner=learner, wanted=wanted)
+        scorer = Scorer(folder, plan.images, prompt, learned=learned, wanted=wanted)
         listener.pictures(plan.images)
         return asdict(scorer.score(FRESH, base=True))
 

@@ -15,7 +15,7 @@ from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import merge
 from hero_engine.core.errors import HeroError
 from hero_engine.labelling.annotators import judged
-from hero_engine.labelling.simulated import is_judge, read_habits
+from hero_engine.labelling.simulated import is_judge, read_annotator_model
 from hero_engine.study.methods import VARIANTS, MethodSpec
 
 TUNING_TASK = Path(__file__).parent / "tuning.toml"
@@ -93,7 +93,7 @@ class Plan:
         for name in self.tasks:
             task = study_task(name)
             judged(task)
-            read_habits(self.labeller).wanted(task)
+            read_annotator_model(self.labeller).wanted(task)
         for trial in self.trials():
             trial.settings()
 
@@ -125,7 +125,10 @@ class Plan:
 
     def baselines(self) -> dict[str, Baseline]:
         """One for each task and sampler of the trials, by name."""
-        folder, taste = self._inside("baselines", "lines"), read_habits(self.labeller).picky
+        folder, taste = (
+            self._inside("baselines", "lines"),
+            read_annotator_model(self.labeller).picky,
+        )
         found = {}
         for trial in self.trials():
             sampler = trial.settings().sampler

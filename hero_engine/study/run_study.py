@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.labelling.simulated import read_habits
+from hero_engine.labelling.simulated import read_annotator_model
 from hero_engine.study.baselines import pictures_left, score_baseline
 from hero_engine.study.figures import BASE, PROMPT, Point, read_points
 from hero_engine.study.plan import Plan, Trial
@@ -109,7 +109,7 @@ def _baselines_of(rows: Iterable[Point], points: Iterable[Point], plan: Plan) ->
 
 def _taste(plan: Plan) -> str:
     """The labeller of a baseline: its scores depend on a picky judge's taste, not on its errors."""
-    taste = read_habits(plan.labeller).picky
+    taste = read_annotator_model(plan.labeller).picky
     return f"judge:picky={taste}" if taste else "judge"
 
 

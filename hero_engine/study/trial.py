@@ -26,16 +26,16 @@ from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import Event
 from hero_engine.evaluation.divergence import kl_to_base
 from hero_engine.evaluation.evaluate import EVALUATION_SEED, Score, Scorer
-from hero_engine.labelling.annotators import JudgeLabeller
-from hero_engine.labelling.simulated import read_habits
+from hero_engine.labelling.annotators import SimulatedAnnotator
+from hero_engine.labelling.simulated import read_annotator_model
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.storage.atomic_files import write_atomically
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, is_run
 from hero_engine.study.plan import Plan, Trial
-from hero_engine.training.loop import Run
 from hero_engine.training.progress_reports import Reporter
-from hero_engine.training.state import Learner
+from hero_engine.training.run import Run
+from hero_engine.training.trainer import Trainer
 
 KL_IMAGES = 16
 """Sampling chains that the KL is a mean over."""
@@ -104,15 +104,14 @@ class _Runner:
     ) -> None:
         self.plan, self.trial, self.folder, self.journal = plan, trial, folder, journal
         self.listener, self.figures = listener, figures
-        self.habits = read_habits(trial.labeller)
-        self.learner = Learner.open(folder.settings)
+        self.annotator_model = read_annotator_model(trial.labeller)
+        self.trainer = Trainer.open(folder.settings)
         self.loop = Run(
             folder,
             journal,
-            self.learner,
-            JudgeLabeller(folder.task, self.habits, folder.settings.seed),
-            tell=Reporter(folder, self._hear).tell,
-            check_stop=lambda: None,
+            self.trainer,
+            SimulatedAnnotator(folder.task, self.annotator_model, folder.settings.seed),
+            emit=Reporter(folder, self._hear).emit,
         )
 
     def run(self) -> None:
@@ -141,18 +140,19 @@ class _Runner:
 
     def _point(self, labels: int) -> dict[str, Any]:
         """Scores with fresh noise and, if the method uses it, guided noise; KL to the base."""
-        settings, prior = self.folder.settings, self.learner.prior
+        settings, prior = self.folder.settings, self.loop.state.prior
         guided = prior.guided and settings.noise.fresh_ratio < 1
         fresh = self._score()
         noises = FRESH.draw(
             min(KL_IMAGES, self.plan.images),
-            self.learner.model.latent_shape,
+            self.trainer.model.latent_shape,
             settings.noise,
             EVALUATION_SEED,
             0,
         )
+        self.trainer.model.load_lora_state(self.loop.state.lora)
         kl = kl_to_base(
-            self.learner.model, settings.prompt, noises, settings.sampler, EVALUATION_SEED
+            self.trainer.model, settings.prompt, noises, settings.sampler, EVALUATION_SEED
         )
         return {
             "labels": labels,
@@ -179,10 +179,10 @@ class _Runner:
             self.plan.images,
             prompt,
             on_picture,
-            learner=self.learner,
-            wanted=self.habits.wanted(self.folder.task),
+            learned=(self.trainer, self.loop.state),
+            wanted=self.annotator_model.wanted(self.folder.task),
         )
-        return scorer.score(self.learner.prior if guided else FRESH, base=base)
+        return scorer.score(self.loop.state.prior if guided else FRESH, base=base)
 
     def _transfer(self) -> dict[str, Any]:
         """Scores with fresh noise and the task's prompts that were not trained on."""
@@ -191,7 +191,7 @@ class _Runner:
 
     def _save(self) -> None:
         self.figures["rounds"] = self.journal.metrics()
-        self.figures["labels"] = [list(self._labels(each)) for each in range(self.loop.round)]
+        self.figures["labels"] = [list(self._labels(each)) for each in range(self.loop.state.round)]
         path = self.plan.figures_path(self.trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(self.figures, indent=1))

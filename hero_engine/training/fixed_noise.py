@@ -1,9 +1,8 @@
-"""The same few noises in every round, to see what training changed.
+"""Fixed-noise samples: images of the same few noises in every round, to see what training changed.
 
-Pictures of a run's own fixed noises, made with the weights a round starts from: those of round 0
-are the base model's, and another set follows the last round. They have random streams of their own
-and nothing is learned from them, so a run is the same with and without them. Imports no torch until
-one is made.
+They are made with the weights that a round starts from, so those of round 0 are the base model's;
+another set follows the last round. They have random streams of their own and nothing is learned
+from them: a run is the same with and without them. Imports no torch until one is made.
 """
 
 from __future__ import annotations
@@ -16,48 +15,60 @@ from hero_engine.storage.atomic_files import write_png
 
 if TYPE_CHECKING:
     from hero_engine.storage.run_folder import RunDir
-    from hero_engine.training.state import Learner
+    from hero_engine.training.state import State
+    from hero_engine.training.trainer import Trainer
 
 
-def same_noise_path(run: Path, round: int, index: int) -> Path:
-    """Where such a picture is, or will be."""
+def fixed_noise_path(run: Path, round: int, index: int) -> Path:
+    """Where such an image is, or will be."""
     return run / "images" / "same" / f"r{round:03}" / f"{index:03}.png"
 
 
-def same_noise_pictures(run: Path) -> dict[int, list[Path]]:
-    """The pictures there are, by the round that starts with the weights that made them."""
+def fixed_noise_images(run: Path) -> dict[int, list[Path]]:
+    """The images there are, by the round that starts with the weights that made them."""
     folders = sorted((run / "images" / "same").glob("r[0-9]*"))
     return {int(each.name[1:]): sorted(each.glob("[0-9]*.png")) for each in folders}
 
 
-def make_same_noise_pictures(
-    folder: RunDir, learner: Learner, round: int, at_once: int, check_stop: Callable[[], None]
+def make_fixed_noise_images(
+    folder: RunDir,
+    trainer: Trainer,
+    state: State,
+    microbatch: int,
+    raise_if_stopped: Callable[[], None],
 ) -> None:
-    """Make those of a round, unless they are there; `check_stop` may raise between steps."""
+    """Make those of the state's round, unless they exist; `raise_if_stopped` is called between
+    steps.
+    """
     import torch
 
     from hero_engine.core.rng import generator
-    from hero_engine.policy.sampler import sample
+    from hero_engine.policy.sampler import SampleRequest, sample_batches
 
     settings = folder.settings
-    paths = [same_noise_path(folder.path, round, i) for i in range(settings.fixed_noise_samples)]
+    paths = [
+        fixed_noise_path(folder.path, state.round, i) for i in range(settings.fixed_noise_samples)
+    ]
     if all(path.exists() for path in paths):
         return
-    for first in range(0, len(paths), at_once):
-        rows = range(first, min(first + at_once, len(paths)))
-        shape, seed = learner.model.latent_shape, settings.seed
-        noises = [torch.randn(shape, generator=generator(seed, "same", 0, i)) for i in rows]
-        batch = sample(
-            learner.model,
-            settings.prompt,
-            torch.stack(noises),
-            settings.sampler,
-            seed=seed,
-            round=1,
-            first_index=first,
-            on_step=lambda done, total: check_stop(),
-            purpose="same",
-        )
-        pictures = learner.model.decode(batch.latents_B_C_H_W)
-        for index, pixels in zip(rows, pictures, strict=True):
-            write_png(paths[index], pixels)
+    trainer.model.load_lora_state(state.lora)
+    shape = trainer.model.latent_shape
+    noises = [
+        torch.randn(shape, generator=generator(settings.seed, "same", 0, image))
+        for image in range(len(paths))
+    ]
+    request = SampleRequest(
+        settings.seed, 1, range(len(paths)), torch.stack(noises), purpose="same"
+    )
+    batches = sample_batches(
+        trainer.model,
+        settings.prompt,
+        settings.sampler,
+        request,
+        microbatch,
+        lambda done: raise_if_stopped(),
+    )
+    rest = iter(paths)
+    for batch in batches:
+        for pixels in trainer.model.decode(batch.latents_B_C_H_W):
+            write_png(next(rest), pixels)

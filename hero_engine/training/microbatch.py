@@ -1,59 +1,59 @@
-"""Where a GPU's memory holds more than the minibatch of the settings: how many pictures at once.
+"""The microbatch of an update: larger than the settings' where a GPU's memory allows.
 
-`ddpo` adds up the gradients of `images_per_update` pictures before each optimizer step, however
-many of them go through the network at once; so a larger minibatch is the same mathematics, and
-fewer, larger calls. (`forward` begins with all of an optimizer step's rows, and can only halve.)
+`ddpo` accumulates the gradients of `images_per_update` images before each optimizer step, however
+many of them are in a forward pass; so a larger microbatch is the same mathematics in fewer, larger
+calls. (`forward` begins with all rows of an optimizer step, and can only halve.)
 
-How many fit is measured: before a run's first update one minibatch goes forth and back, and what
-that took at its peak is held against what is free. The answer is in the journal, so that a run goes
-on with it, bit for bit; and where it was wrong after all, the minibatch is halved as ever.
+How many fit is measured: before a run's first update one microbatch is computed, forward and
+backward, and its peak is compared with the free memory. The answer is kept in the journal, so that
+a resumed run computes the same; and where it was too large after all, the backoff halves it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from hero_engine.core.errors import is_memory_short
-from hero_engine.training.oom_backoff import Limits
-from hero_engine.updates import Experience, Update
-from hero_engine.updates.ddpo import DdpoUpdate
+from hero_engine.training.oom_backoff import OomBackoff
+from hero_engine.updates import Update, UpdateTask
+from hero_engine.updates.ddpo import DdpoUpdate, RewardedTrajectories
 
-SHARE = 0.8
-"""Of the free memory, what a minibatch may take: the optimizer's moments, which come later, and
-what an allocator wastes on pieces of other sizes need some as well."""
+USABLE_SHARE = 0.8
+"""Of the free memory, what a microbatch may take; the optimizer's moments, which come later, and
+the allocator's fragmentation need the rest."""
 
 GIGA = 1e9
 
 
 class DeviceMemory(Protocol):
-    """Of the device that a model is on."""
+    """The memory of the device that a model is on."""
 
     def free(self) -> int:
-        """Bytes that can still be had."""
+        """Bytes that can be allocated."""
         ...
 
     def peak(self, work: Callable[[], None]) -> int:
-        """Bytes that some work takes at its peak, besides what was taken before."""
+        """Bytes that some work allocates at its peak, beyond what was allocated before."""
         ...
 
 
 class GpuMemory:
-    """Of a GPU, as torch's allocator has it."""
+    """A GPU's memory, as torch's allocator sees it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def free(self) -> int:
-        """Bytes that no process has, and those that this one keeps for nothing in particular."""
+        """Bytes that no process has allocated, and those that this one has cached."""
         device = self._device
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
 
     def peak(self, work: Callable[[], None]) -> int:
-        """Bytes that some work takes at its peak, besides what was taken before."""
+        """Bytes that some work allocates at its peak, beyond what was allocated before."""
         before = torch.cuda.memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
         work()
@@ -61,51 +61,51 @@ class GpuMemory:
 
 
 def memory_of(device: torch.device) -> DeviceMemory | None:
-    """None for a device that a larger minibatch is not tried on."""
+    """None for a device on which no larger microbatch is tried."""
     return GpuMemory(device) if device.type == "cuda" else None
 
 
-def pictures_at_once(update: Update, experience: Experience, limits: Limits) -> int:
-    """How many pictures of an optimizer step to begin with; `limits` may know of fewer."""
+def first_microbatch(update: Update[Any], task: UpdateTask, backoff: OomBackoff) -> int:
+    """The microbatch to begin an update with; `backoff` may know of a smaller one."""
     if not isinstance(update, DdpoUpdate) or not update.settings.auto_microbatch:
-        return update.minibatch
+        return update.microbatch
     memory, most = memory_of(update.model.device), update.settings.images_per_update
     if memory is None or update.settings.microbatch >= most:
-        return update.minibatch
-    if not limits.knows("update"):
-        limits.begin("update", *_found(update, experience, memory, most))
+        return update.microbatch
+    if not backoff.has_limit("update"):
+        backoff.begin("update", *_measured(update, task.lesson, memory, most))
     return most
 
 
-def fitting(pictures: int, needed: int, free: int, most: int) -> int:
-    """The largest doubling of so many pictures, which need so many bytes, that the free ones hold.
+def fitting(images: int, needed: int, free: int, most: int) -> int:
+    """The largest doubling of `images`, which need `needed` bytes, that `free` bytes hold.
 
     At most `most`. In proportion: weights are there already, what grows is what is kept of a row.
     """
-    found = pictures
-    while found < most and min(2 * found, most) / pictures * needed <= SHARE * free:
+    found = images
+    while found < most and min(2 * found, most) / images * needed <= USABLE_SHARE * free:
         found = min(2 * found, most)
     return found
 
 
-def _found(
-    update: DdpoUpdate, experience: Experience, memory: DeviceMemory, most: int
+def _measured(
+    update: DdpoUpdate, lesson: RewardedTrajectories, memory: DeviceMemory, most: int
 ) -> tuple[int, str]:
-    """How many at once, and what there is to say of it."""
-    minibatch = update.settings.microbatch
-    pictures = min(minibatch, len(experience.batch))
-    rehearsal = update.rehearsal(experience, pictures)
+    """The microbatch that fits, and what there is to say of it."""
+    smallest = update.settings.microbatch
+    images = min(smallest, len(lesson.rewards_B))
+    rehearsal = update.rehearsal(lesson, images)
     try:
         needed = memory.peak(rehearsal)
     except (RuntimeError, MemoryError) as error:
         if not is_memory_short(error):
             raise
-        return minibatch, ""
+        return smallest, ""
     free = memory.free()
-    found = fitting(pictures, needed, free, most)
-    if found <= minibatch:
-        return minibatch, ""
+    found = fitting(images, needed, free, most)
+    if found <= smallest:
+        return smallest, ""
     return found, (
-        f"the update takes {found} pictures at once, not {minibatch}: {pictures} need "
+        f"the update's microbatch is {found} images, not {smallest}: {images} need "
         f"{needed / GIGA:.1f} GB, and {free / GIGA:.1f} GB are free"
     )

@@ -1,8 +1,7 @@
-"""Where the device's memory does not hold a minibatch: half of it, and half of that. Where it
-holds more (`room.py`): that many.
+"""Memory backoff: where the device runs out of memory, half of the microbatch, and half of that.
 
-What was begun is done again from its start with smaller pieces, and the size is in the journal. So
-a run that is resumed goes on with the pieces of the run that was interrupted, bit for bit.
+The step is repeated from its start, and the size that fits is kept in the journal, so that a
+resumed run computes with the same microbatches as the interrupted one: bit for bit the same.
 """
 
 from __future__ import annotations
@@ -16,84 +15,85 @@ import torch
 from hero_engine.core.errors import ExitCode, HeroError, is_memory_short
 from hero_engine.core.events import Notice
 from hero_engine.storage.journal import Journal
-from hero_engine.training.progress_reports import Deliver
+from hero_engine.training.progress_reports import Emit
 
 Result = TypeVar("Result")
 
 
-class Limits:
-    """How many pictures each step of a round ("sample", "update") may take at once."""
+class OomBackoff:
+    """The largest microbatch that each step of a round ("sample", "update") may have."""
 
-    def __init__(self, journal: Journal, tell: Deliver) -> None:
-        self._journal, self._tell = journal, tell
-        self._known = journal.limits()
+    def __init__(self, journal: Journal, emit: Emit) -> None:
+        self._journal, self._emit = journal, emit
+        self._limits = journal.limits()
 
-    def of(self, step: str, wanted: int) -> int:
-        """As many as wanted, or as many as memory holds."""
-        return min(wanted, self._known.get(step, wanted))
+    def size(self, step: str, wanted: int) -> int:
+        """The wanted microbatch, or the largest that fits in memory."""
+        return min(wanted, self._limits.get(step, wanted))
 
-    def knows(self, step: str) -> bool:
-        """Whether there is a limit."""
-        return step in self._known
+    def has_limit(self, step: str) -> bool:
+        """Whether the step's largest microbatch is known."""
+        return step in self._limits
 
-    def begin(self, step: str, at_once: int, why: str) -> None:
-        """The first limit, found before there was a shortage; `why` is told, if not empty."""
-        self._journal.limit(step, at_once)
-        self._known[step] = at_once
+    def begin(self, step: str, microbatch: int, why: str) -> None:
+        """Set the first limit, which was measured; `why` is told, if not empty."""
+        self._journal.limit(step, microbatch)
+        self._limits[step] = microbatch
         if why:
-            self._tell(Notice(why))
+            self._emit(Notice(why))
 
-    def halving(
+    def run(
         self,
         step: str,
         wanted: int,
         attempt: Callable[[int], Result],
-        spare: Callable[[], bool] = lambda: False,
+        save_memory: Callable[[], bool] = lambda: False,
     ) -> Result:
-        """What `attempt(pictures at once)` returns, as soon as memory suffices for it.
+        """What `attempt(microbatch)` returns, with the largest microbatch that fits.
 
-        spare: is called where it does not hold one picture, and may make each need less. A failed
-        attempt must leave everything as it was. HeroError, exit code 3, where memory does not even
-        hold one picture then.
+        A failed attempt must leave everything as it was. save_memory: called where not even one row
+        fits; it may make each need less, and returns whether it did. HeroError, exit code 3, where
+        one row does not fit then.
         """
-        at_once = self.of(step, wanted)
+        microbatch = self.size(step, wanted)
         while True:
             try:
-                return attempt(at_once)
+                return attempt(microbatch)
             except (RuntimeError, MemoryError) as error:
                 if not is_memory_short(error):
                     raise
             # Out here the error is gone, and with it the tensors of the frames that it came from.
-            if at_once == 1 and spare():
-                at_once = self._again(step, wanted)
+            if microbatch == 1 and save_memory():
+                microbatch = self._restarted(step, wanted)
             else:
-                at_once = self._halved(step, at_once)
+                microbatch = self._halved(step, microbatch)
 
-    def _again(self, step: str, wanted: int) -> int:
-        self._known.pop(step, None)
-        self._tell(
+    def _restarted(self, step: str, wanted: int) -> int:
+        self._limits.pop(step, None)
+        self._emit(
             Notice(
-                f"out of memory in the step {step!r}: activations are computed again from here on, "
-                f"with {wanted} at a time"
+                f"out of memory in the step {step!r}: gradient checkpointing is on from here, with "
+                f"a microbatch of {wanted}"
             )
         )
         return wanted
 
-    def _halved(self, step: str, at_once: int) -> int:
+    def _halved(self, step: str, microbatch: int) -> int:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if at_once == 1:
+        if microbatch == 1:
             raise HeroError(
                 f"the device's memory does not hold one picture in the step {step!r}",
                 exit_code=ExitCode.ENVIRONMENT,
             )
-        half = at_once // 2
+        half = microbatch // 2
         self._journal.limit(step, half)
-        self._known[step] = half
-        self._tell(
+        self._limits[step] = half
+        self._emit(
             Notice(
-                f"out of memory in the step {step!r}: going on with {half} at a time, not {at_once}"
+                f"out of memory in the step {step!r}: the microbatch is {half} from here, not "
+                f"{microbatch}"
             )
         )
         return half

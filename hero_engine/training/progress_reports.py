@@ -1,10 +1,11 @@
-"""How the engine tells what it does: to whoever listens, to events.jsonl, and to status.json."""
+"""How the engine reports: events to a listener, to events.jsonl and to status.json; progress."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hero_engine.core.events import (
@@ -21,46 +22,49 @@ from hero_engine.core.events import (
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.trackers import Tracker
 
-Deliver = Callable[[Event], None]
-CheckStop = Callable[[], None]
+Emit = Callable[[Event], None]
+RaiseIfStopped = Callable[[], None]
 """Raises StopRequested when the engine should stop here."""
 
 STATES = {"stopped": "stopped", "labels": "waiting"}
 """A run's state by why its engine ended before the run's end."""
 
-PACE = 0.25
-"""Seconds between two reports of progress; the last of a step is always told."""
+TIMED = ("sample", "embed", "update")
+"""Steps whose seconds a round reports."""
+
+REPORT_INTERVAL = 0.25
+"""Seconds between two progress events of a step; its last one is always emitted."""
 
 
 class Reporter:
-    """Tells every event to `deliver`, after the disk knows it.
+    """Emits every event to `deliver`, after it is on the disk.
 
-    Progress is only delivered: it means nothing afterwards, and would fill the disk.
-    tracker: also gets what is noted, once there is one.
+    Progress is only delivered: it means nothing later, and would fill the disk. tracker: gets what
+    is recorded, too, once there is one.
     """
 
-    def __init__(self, folder: RunDir, deliver: Deliver) -> None:
+    def __init__(self, folder: RunDir, deliver: Emit) -> None:
         self._folder, self._deliver = folder, deliver
         self._status: dict[str, Any] = {}
         self.tracker: Tracker | None = None
 
-    def tell(self, event: Event) -> None:
-        """Write the event down and hand it on."""
-        self.note(event)
+    def emit(self, event: Event) -> None:
+        """Record the event and deliver it."""
+        self.record(event)
         self._deliver(event)
 
-    def note(self, event: Event) -> None:
-        """Write the event down."""
+    def record(self, event: Event) -> None:
+        """Write the event to the disk."""
         if not isinstance(event, Progress):
             self._folder.add_event(event.to_json())
-        if changes := self._drawn_ahead(event) or _changes(event):
+        if changes := self._sampled_ahead(event) or _changes(event):
             self._status |= changes | {"pid": os.getpid(), "updated": time.time()}
             self._folder.write_status(self._status)
         if self.tracker is not None:
             self._track(self.tracker, event)
 
-    def _drawn_ahead(self, event: Event) -> dict[str, Any]:
-        """What an event says of the round after the one at hand: only how much of it is there."""
+    def _sampled_ahead(self, event: Event) -> dict[str, Any]:
+        """What an event of a round that is sampled ahead changes: only the number of its images."""
         match event:
             case PhaseStarted(round=round) if self._is_ahead(round):
                 return {"pictures_ahead": self._status.get("pictures_ahead", 0)}
@@ -71,18 +75,18 @@ class Reporter:
         return {}
 
     def _is_ahead(self, round: int) -> bool:
-        at_hand = int(self._status.get("round", round))
-        return round > at_hand and self._status.get("phase", "done") != "done"
+        current = int(self._status.get("round", round))
+        return round > current and self._status.get("phase", "done") != "done"
 
     def _track(self, tracker: Tracker, event: Event) -> None:
-        tracker.note(event)
+        tracker.record(event)
         if tracker.failure:
             self.tracker = None
-            self.tell(Notice(f"the tracker failed and is left out: {tracker.failure}"))
+            self.emit(Notice(f"the tracker failed and is off from here on: {tracker.failure}"))
 
 
 def _changes(event: Event) -> dict[str, Any]:  # noqa: PLR0911 - one for each event
-    """What an event says for status.json."""
+    """What an event changes in status.json."""
     match event:
         case RunOpened():
             keep = ("run", "task", "prompt", "model", "update", "preset", "batch", "budget")
@@ -108,36 +112,54 @@ def _changes(event: Event) -> dict[str, Any]:  # noqa: PLR0911 - one for each ev
 
 
 class Meter:
-    """Progress of one step of a round, with an estimate; also the place where a stop takes effect.
+    """Progress of one step of a round, with an estimate of the time left. A stop takes effect here.
 
-    It is itself a callback (done, total); `piece` makes one for a part of the whole, such as the
-    20 denoising steps of 16 pictures, after 32 others, in a batch of 64: `piece(32, 16, 64)`.
+    It is itself a callback (done, total).
     """
 
     def __init__(
-        self, tell: Deliver, check_stop: CheckStop, round: int, phase: str, step: str
+        self, emit: Emit, raise_if_stopped: RaiseIfStopped, round: int, phase: str, step: str
     ) -> None:
-        self._tell, self._check_stop = tell, check_stop
+        self._emit, self._raise_if_stopped = emit, raise_if_stopped
         self._where = (round, phase, step)
         self._begun: tuple[float, float] | None = None
-        self._told = 0.0
+        self._reported = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         """`done` of `total`; raises StopRequested when the engine should stop."""
         self.at(done, total)
 
-    def piece(self, offset: int, count: int, whole: int) -> Callable[[int, int], None]:
-        """A callback for a piece of the whole: `count` units from `offset` on."""
-        return lambda done, total: self.at(offset + count * done / total, whole)
-
     def at(self, done: float, total: int) -> None:
-        """`done` may lie between two units; what is told is rounded down."""
-        self._check_stop()
+        """The same; `done` may lie between two units and is reported rounded down."""
+        self._raise_if_stopped()
         now = time.monotonic()
         self._begun = self._begun or (now, done)
-        if now - self._told < PACE and done < total:
+        if now - self._reported < REPORT_INTERVAL and done < total:
             return
-        self._told = now
+        self._reported = now
         since, first = self._begun
         left = (now - since) / (done - first) * (total - done) if done > first else None
-        self._tell(Progress(*self._where, int(done), total, left))
+        self._emit(Progress(*self._where, int(done), total, left))
+
+
+class StepProgress:
+    """Makes the meters of a run's steps, and adds up the seconds of each step of a round."""
+
+    def __init__(self, emit: Emit, raise_if_stopped: RaiseIfStopped) -> None:
+        self.emit, self.raise_if_stopped = emit, raise_if_stopped
+        self.seconds = dict.fromkeys(TIMED, 0.0)
+
+    def restart(self) -> None:
+        """A round begins."""
+        self.seconds = dict.fromkeys(TIMED, 0.0)
+
+    def meter(self, round: int, phase: str, step: str) -> Meter:
+        """The progress of one step."""
+        return Meter(self.emit, self.raise_if_stopped, round, phase, step)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """The block belongs to this step's time."""
+        begun = time.monotonic()
+        yield
+        self.seconds[step] += time.monotonic() - begun

@@ -1,11 +1,14 @@
-"""A round's pictures on their way to the disk, and back from it after a stop, a crash or damage.
+"""A round's images on their way to the disk, and back from it after a stop, a crash or damage.
 
-They come in parts, one for each minibatch. A part is first its pictures, then its tensors, then a
-line in the journal; only then is it told of, and can be labelled. What is missing or damaged is
-made again: every draw has a generator of its own, so the same pictures come out.
+They come in parts, one for each minibatch. A part is first its PNGs, then its tensors, then a line
+in the journal; only then is it announced and can be labelled. What is missing or damaged is sampled
+again: every draw has a generator of its own, so the same images come out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,182 +18,195 @@ from hero_engine.core.batch import Batch
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import ImagesReady, Notice
 from hero_engine.core.numbering import round_name
-from hero_engine.distributed.sharding import Pixels, Wanted, sample_together
-from hero_engine.policy.sampler import pick_training_steps
+from hero_engine.distributed.sharding import Pixels
+from hero_engine.policy.policy_snapshot import PolicySnapshot
+from hero_engine.policy.sampler import SampleRequest
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.oom_backoff import Limits
-from hero_engine.training.progress_reports import Deliver, Meter
-from hero_engine.training.state import Learner
+from hero_engine.training.oom_backoff import OomBackoff
+from hero_engine.training.phases import Phases
+from hero_engine.training.progress_reports import Meter, StepProgress
+from hero_engine.training.trainer import Trainer
 
-OTHER = 0.1
-"""Mean distance of latents (whose spread is about 1) from which on pictures are others."""
+DIFFERENT = 0.1
+"""Mean distance between latents (whose spread is about 1) from which on they are other images."""
 
 
-class Pictures:
-    """The pictures of one round: `missing`, then `make` for each of those, then `batch`."""
+@dataclass(frozen=True)
+class Found:
+    """What of a round is on the disk.
+
+    parts: minibatches by the index of their first image. missing: those that are not there.
+    kept: noises and latents of the whole round, once it was learned from.
+    """
+
+    parts: Mapping[int, Batch] = field(default_factory=dict)
+    missing: Sequence[range] = ()
+    kept: Batch | None = None
+
+    def latents(self, ranges: Sequence[range]) -> dict[int, Tensor]:
+        """The final latents there are, by the index of their first image."""
+        if self.parts or self.kept is None:
+            return {first: part.latents_B_C_H_W for first, part in self.parts.items()}
+        whole = self.kept.latents_B_C_H_W
+        return {each.start: whole[each.start : each.stop] for each in ranges}
+
+
+class RoundImages:
+    """Brings a round's images into being, whatever is there of them already."""
 
     def __init__(
-        self, folder: RunDir, journal: Journal, learner: Learner, limits: Limits, tell: Deliver
+        self,
+        folder: RunDir,
+        journal: Journal,
+        trainer: Trainer,
+        backoff: OomBackoff,
+        progress: StepProgress,
     ) -> None:
-        self.folder, self.journal, self.learner = folder, journal, learner
-        self.settings, self.limits, self.tell = folder.settings, limits, tell
-        self.round, self.parts = 0, dict[int, Batch]()
-        self.kept: Batch | None = None
-        self.handed_in = False
+        self.folder, self.journal, self.trainer = folder, journal, trainer
+        self.settings, self.backoff, self.progress = folder.settings, backoff, progress
+        self.phases = Phases(journal, progress)
+        count, size = self.settings.batch, self.settings.microbatch
+        self.ranges = [range(first, min(first + size, count)) for first in range(0, count, size)]
 
-    def missing(self, round: int) -> list[range]:
-        """Take up a round: the minibatches that have to be made, as ranges of pictures.
+    def sample(self, round: int, policy: PolicySnapshot) -> Batch:
+        """The round's images, on the disk and announced; those that are missing are sampled.
 
-        None where an update that needs no denoising steps learns again from a round.
+        HeroError, exit code 3, where they are not those that were labelled.
         """
-        self.round, self.handed_in = round, self.journal.submitted(round)
-        kept = self.folder.condensed(round)
-        self.kept = None if kept is None else Batch.from_tensors(kept)
-        if self.kept is not None and not self.learner.update.steps_per_image:
-            self.parts = {}
-            return []
-        found = self.folder.load_parts(round, lambda message: self.tell(Notice(message)))
-        ranges = self._ranges()
-        self.parts = {
-            each.start: Batch.from_tensors(found[each.start])
-            for each in ranges
-            if each.start in found
-        }
-        return [each for each in ranges if each.start not in self.parts]
-
-    def mend(self, *, announce: bool) -> None:
-        """Make pictures again that are damaged or gone; tell of those, or of all that are there."""
-        latents = {first: part.latents_B_C_H_W for first, part in self.parts.items()}
-        if self.kept is not None and not latents:
-            whole = self.kept.latents_B_C_H_W
-            latents = {each.start: whole[each.start : each.stop] for each in self._ranges()}
-        for first, part in latents.items():
-            if self._mended(first, part) or announce:
-                self._announce(range(first, first + len(part)))
-
-    def turns(self, missing: list[range]) -> list[list[range]]:
-        """The minibatches to make at the same time: as many as there are processes."""
-        count = self.learner.ranks.count
-        return [missing[first : first + count] for first in range(0, len(missing), count)]
-
-    def make(self, turn: list[range], meter: Meter) -> None:
-        """Sample the minibatches of a turn and put them on the disk."""
-        batch, pictures = self.limits.halving(
-            "sample",
-            self.settings.microbatch,
-            lambda at_once: self._sampled(turn, at_once, meter),
-        )
-        done = 0
-        for rows in turn:
-            here = slice(done, done + len(rows))
-            self._keep(rows, batch.some(here), pictures[here])
-            done += len(rows)
-
-    def _keep(self, rows: range, part: Batch, pictures: Pixels) -> None:
-        for image, pixels in zip(rows, pictures, strict=True):
-            if not (self.handed_in and self.folder.has_picture(self.round, image)):
-                self.folder.save_picture(self.round, image, pixels)
-        self.folder.save_part(self.round, rows.start, part.tensors())
-        self.parts[rows.start] = part
-        self._announce(rows)
-
-    def batch(self) -> Batch:
-        """All of the round. HeroError, exit code 3, where it is not what was labelled."""
-        if self.kept is not None and not self.parts:
-            return self.kept
-        batch = Batch.cat(self.parts[first] for first in sorted(self.parts))
-        if self.kept is not None:
-            self._compare(batch, self.kept)
+        found = self._found(round)
+        begins = bool(found.missing) or self.phases.of(round) in ("sampling", "done")
+        if begins:
+            self.phases.enter(round, "sampling")
+        self._mend(round, found, announce=begins)
+        if found.kept is not None and not found.parts and not found.missing:
+            return found.kept
+        parts = {**found.parts, **self._sampled(round, policy, found.missing)}
+        batch = Batch.cat(parts[first] for first in sorted(parts))
+        if found.kept is not None:
+            self._compare(round, batch, found.kept)
         return batch
 
-    def _ranges(self) -> list[range]:
-        count, size = self.settings.batch, self.settings.microbatch
-        return [range(first, min(first + size, count)) for first in range(0, count, size)]
+    def _found(self, round: int) -> Found:
+        """Nothing is missing of a round that is learned from again without denoising steps."""
+        condensed = self.folder.condensed(round)
+        kept = None if condensed is None else Batch.from_tensors(condensed)
+        if kept is not None and not self.trainer.update.kept_steps.per_image:
+            return Found(kept=kept)
+        saved = self.folder.load_parts(round, self._notice)
+        parts = {
+            each.start: Batch.from_tensors(saved[each.start])
+            for each in self.ranges
+            if each.start in saved
+        }
+        return Found(parts, [each for each in self.ranges if each.start not in parts], kept)
 
-    def _sampled(self, turn: list[range], at_once: int, meter: Meter) -> tuple[Batch, Pixels]:
-        """The pictures of these minibatches, in pieces that memory holds."""
-        images = [image for rows in turn for image in rows]
-        every = Wanted(
-            self.round,
-            tuple(range(self.settings.batch)),
-            self._noises(),
-            steps_to_keep(self.learner, self.round),
-        )
-        whole = len(images)
-        return sample_together(
-            self.learner.ranks,
-            self.learner.model,
-            self.settings,
-            every.some(images),
-            at_once,
-            lambda share: meter.at(images[0] + share * whole, self.settings.batch),
-        )
+    def _mend(self, round: int, found: Found, *, announce: bool) -> None:
+        """Decode images again that are damaged or gone; announce those, or all that are there."""
+        for first, latents in found.latents(self.ranges).items():
+            if self._mended(round, first, latents) or announce:
+                self._announce(round, range(first, first + len(latents)))
 
-    def _noises(self) -> Tensor:
-        settings = self.settings
-        return self.learner.prior.draw(
-            settings.batch,
-            self.learner.model.latent_shape,
-            settings.noise,
-            settings.seed,
-            self.round,
-        )
-
-    def _mended(self, first: int, latents: Tensor) -> bool:
-        """Whether anything had to be made again."""
+    def _mended(self, round: int, first: int, latents: Tensor) -> bool:
+        """Whether anything had to be decoded again."""
         images = range(first, first + len(latents))
-        broken = [image for image in images if not self.folder.has_picture(self.round, image)]
+        broken = [image for image in images if not self.folder.has_picture(round, image)]
         if not broken:
             return False
-        path = self.folder.picture_path(self.round, broken[0])
-        self.tell(Notice(f"{path} is damaged or missing: {len(broken)} made again"))
-        pictures = self.limits.halving(
-            "sample", len(latents), lambda at_once: self._decoded(latents, at_once)
+        path = self.folder.picture_path(round, broken[0])
+        self._notice(f"{path} is damaged or missing: {len(broken)} images were decoded again")
+        pictures = self.backoff.run(
+            "sample", len(latents), lambda microbatch: self._decoded(latents, microbatch)
         )
         for image in broken:
-            self.folder.save_picture(self.round, image, pictures[image - first])
+            self.folder.save_picture(round, image, pictures[image - first])
         return True
 
-    def _decoded(self, latents: Tensor, at_once: int) -> Pixels:
-        pieces = torch.split(latents, at_once)
-        return np.concatenate([self.learner.model.decode(each) for each in pieces])
+    def _decoded(self, latents: Tensor, microbatch: int) -> Pixels:
+        pieces = torch.split(latents, microbatch)
+        return np.concatenate([self.trainer.model.decode(each) for each in pieces])
 
-    def _announce(self, images: range) -> None:
-        paths = {image: self.folder.picture_path(self.round, image) for image in images}
+    def _sampled(
+        self, round: int, policy: PolicySnapshot, missing: Sequence[range]
+    ) -> dict[int, Batch]:
+        """Sample the missing minibatches, as many at a time as there are processes."""
+        if not missing:
+            return {}
+        model, settings = self.trainer.model, self.settings
+        noises = policy.prior.draw(
+            settings.batch, model.latent_shape, settings.noise, settings.seed, round
+        )
+        images = range(settings.batch)
+        kept = self.trainer.kept_steps(round, images)
+        request = SampleRequest(settings.seed, round, images, noises, kept)
+        meter = self.progress.meter(round, "sampling", "sample")
+        parts: dict[int, Batch] = {}
+        for turn in _groups(missing, self.trainer.ranks.count):
+            with self.progress.timed("sample"):
+                batch, pixels = self._sampled_turn(request, policy, turn, meter)
+                for rows, here in _places(turn):
+                    parts[rows.start] = batch.some(here)
+                    self._keep(round, rows, parts[rows.start], pixels[here])
+        return parts
+
+    def _sampled_turn(
+        self, request: SampleRequest, policy: PolicySnapshot, turn: Sequence[range], meter: Meter
+    ) -> tuple[Batch, Pixels]:
+        """The images of these minibatches, `microbatch` at a time."""
+        images = torch.tensor([image for rows in turn for image in rows])
+        return self.backoff.run(
+            "sample",
+            self.settings.microbatch,
+            lambda microbatch: self.trainer.sample(
+                policy.lora,
+                request.rows(images),
+                microbatch,
+                lambda done: meter.at(int(images[0]) + done, self.settings.batch),
+            ),
+        )
+
+    def _keep(self, round: int, rows: range, part: Batch, pictures: Pixels) -> None:
+        """Put a minibatch on the disk. Pictures that were labelled stay as they are."""
+        submitted = self.journal.submitted(round)
+        for image, pixels in zip(rows, pictures, strict=True):
+            if not (submitted and self.folder.has_picture(round, image)):
+                self.folder.save_picture(round, image, pixels)
+        self.folder.save_part(round, rows.start, part.tensors())
+        self._announce(round, rows)
+
+    def _announce(self, round: int, images: range) -> None:
+        paths = {image: self.folder.picture_path(round, image) for image in images}
         known = {image: self.folder.relative(path) for image, path in paths.items()}
-        self.journal.add_images(self.round, known)
-        self.tell(ImagesReady(self.round, tuple(paths), tuple(map(str, paths.values()))))
+        self.journal.add_images(round, known)
+        self.progress.emit(ImagesReady(round, tuple(paths), tuple(map(str, paths.values()))))
 
-    def _compare(self, batch: Batch, kept: Batch) -> None:
+    def _compare(self, round: int, batch: Batch, kept: Batch) -> None:
         """The labels were given to the kept ones; another machine may round differently."""
         gap = (batch.latents_B_C_H_W - kept.latents_B_C_H_W).abs()
-        if float(gap.mean()) > OTHER:
+        if float(gap.mean()) > DIFFERENT:
             raise HeroError(
-                f"the pictures of {round_name(self.round)} come out as others than those that were "
-                "labelled: the model, or what it learned from, is not the same any more",
+                f"regenerated images for {round_name(round)} differ from the labelled ones: the "
+                "model or its inputs changed",
                 exit_code=ExitCode.ENVIRONMENT,
             )
         if float(gap.max()) > 0:
-            self.tell(
-                Notice(
-                    f"the pictures of {round_name(self.round)} come out differently here, by up to "
-                    f"{float(gap.max()):.1g}: the run goes on, but not bit for bit"
-                )
+            self._notice(
+                f"regenerated images for {round_name(round)} differ from the labelled ones by up "
+                f"to {float(gap.max()):.1g}, as another machine rounds differently: the run "
+                "continues, but not bit for bit"
             )
 
+    def _notice(self, message: str) -> None:
+        self.progress.emit(Notice(message))
 
-def steps_to_keep(learner: Learner, round: int) -> Tensor | None:
-    """Which denoising steps of each picture will be trained, (B, S); None where none are."""
-    settings, update = learner.settings, learner.update
-    if not update.steps_per_image:
-        return None
-    return pick_training_steps(
-        learner.model,
-        settings.sampler,
-        update.steps_per_image,
-        settings.batch,
-        settings.seed,
-        round,
-        update.window,
-    )
+
+def _groups(ranges: Sequence[range], size: int) -> Iterator[Sequence[range]]:
+    return (ranges[first : first + size] for first in range(0, len(ranges), size))
+
+
+def _places(turn: Sequence[range]) -> Iterator[tuple[range, slice]]:
+    """Each minibatch of a turn, and where its images are among those of the turn."""
+    done = 0
+    for rows in turn:
+        yield rows, slice(done, done + len(rows))
+        done += len(rows)

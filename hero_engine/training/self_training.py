@@ -1,73 +1,43 @@
-"""Further updates of a round on pictures that nobody labels (not in the paper).
+"""Images for self-training: sampled from the updated policy, with pseudo-labels (not in the paper).
 
-Labels are dear and pictures are cheap. Once the representation tells good from bad, the model can
-draw more pictures, be told by the representation which of them are good, and learn from those as
-from labelled ones. The next round's labels then judge what came of it, and correct the
-representation where the model has learned to please it.
+Labels are expensive and images are cheap. Once the reward model tells good from bad, the policy can
+also learn from images that nobody labelled, by the reward model's probabilities. The next round's
+labels then judge the result, and correct the reward model where the policy learned to exploit it.
 
-They are the round's further pictures: numbered on after the labelled ones, all from fresh noise.
+They are the round's further images: numbered after the labelled ones, all from fresh noise.
 """
 
 from __future__ import annotations
 
-from hero_engine.core.labels import Labels
 from hero_engine.core.rng import generator, normal_each
-from hero_engine.distributed.sharding import OnShare, Wanted, sample_together
-from hero_engine.policy.sampler import pick_training_steps
-from hero_engine.reward.rewards import ChanceOfGood
-from hero_engine.training.state import Learner
-from hero_engine.updates import Experience
+from hero_engine.policy.sampler import OnImages, SampleRequest
+from hero_engine.reward.reward_model import PredictProbability
+from hero_engine.training.state import State
+from hero_engine.training.trainer import Trainer
+from hero_engine.updates import PseudoLabelled, Turn
 
 
-def unlabelled_experience(
-    learner: Learner,
-    chance: ChanceOfGood,
-    round: int,
-    turn: int,
-    at_once: int,
-    on_share: OnShare,
-) -> Experience:
-    """What the turn (1, 2, ...) of a round gives the update: pictures of the weights as they are.
-
-    at_once: pictures sampled at a time.
-    """
-    settings = learner.settings
-    first = settings.batch + (turn - 1) * settings.self_training.images
-    wanted = _wanted(learner, round, first)
-    batch, _ = sample_together(learner.ranks, learner.model, settings, wanted, at_once, on_share)
-    chances_B = chance(learner.features(batch.latents_B_C_H_W)).float()
-    return Experience(
-        batch,
-        Labels((None,) * len(batch)),
-        chances_B,
-        settings.prompt,
-        round,
-        settings.seed,
-        learner.memory,
-        chances_B,
-        turn,
-    )
+def pseudo_labelled(
+    trainer: Trainer,
+    state: State,
+    turn: Turn,
+    predict: PredictProbability,
+    microbatch: int,
+    on_images: OnImages = lambda done: None,
+) -> PseudoLabelled:
+    """Images of the state's policy, sampled `microbatch` at a time, with predicted labels."""
+    request = self_training_request(trainer, turn)
+    batch, _ = trainer.sample(state.lora, request, microbatch, on_images, decode=False)
+    return PseudoLabelled(batch, predict(batch.latents_B_C_H_W))
 
 
-def mean_chance(experience: Experience) -> float:
-    """What the representation thinks of the pictures, in 0..1."""
-    assert experience.chances_B is not None
-    return float(experience.chances_B.mean())
-
-
-def _wanted(learner: Learner, round: int, first: int) -> Wanted:
-    settings, update, count = (
-        learner.settings,
-        learner.update,
-        learner.settings.self_training.images,
-    )
+def self_training_request(trainer: Trainer, turn: Turn) -> SampleRequest:
+    """The images of self-training update 1, 2, ... of a round."""
+    settings = trainer.settings
+    count = settings.self_training.images
+    first = settings.batch + (turn.number - 1) * count
     images = range(first, first + count)
-    randoms = [generator(settings.seed, "noise", round, image) for image in images]
-    kept = None
-    if update.steps_per_image:
-        kept = pick_training_steps(
-            learner.model, settings.sampler, update.steps_per_image, count,
-            settings.seed, round, update.window, first,
-        )  # fmt: skip
-    noises = normal_each(randoms, learner.model.latent_shape)
-    return Wanted(round, tuple(images), noises, kept, decoded=False)
+    randoms = [generator(turn.seed, "noise", turn.round, image) for image in images]
+    noises = normal_each(randoms, trainer.model.latent_shape)
+    kept = trainer.kept_steps(turn.round, images)
+    return SampleRequest(turn.seed, turn.round, images, noises, kept)

@@ -1,6 +1,6 @@
 """Metrics for TensorBoard or Weights & Biases, through accelerate's trackers; off by default.
 
-Nothing depends on them: every round's metrics are a line of events.jsonl as well, "event": "round".
+Nothing depends on them: every round's metrics are also a line of events.jsonl, "event": "round".
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Hands each finished round's numbers to one of accelerate's trackers.
+    """Logs each finished round to one of accelerate's trackers.
 
-    A tracker that fails is asked no more: a service out of reach ends no run. `failure` says why.
+    A tracker that fails is not used again: a service out of reach ends no run. `failure` says why.
     """
 
     def __init__(self, inner: Any) -> None:
         self._inner: Any | None = inner
         self.failure = ""
 
-    def note(self, event: Event) -> None:
-        """Log a round; close with the run."""
+    def record(self, event: Event) -> None:
+        """Log a finished round; close the tracker with the run."""
         try:
             if isinstance(event, RoundFinished) and self._inner is not None:
                 self._inner.log(dict(numbers(event)), step=event.round)
@@ -43,14 +43,14 @@ class Tracker:
 
 
 def open_tracker(folder: RunDir) -> Tracker | None:
-    """What the run's settings ask for. HeroError, exit code 3, where it cannot be opened."""
+    """The tracker of the run's settings. HeroError, exit code 3, where it cannot be opened."""
     kind = folder.settings.tracker
     if kind == "none":
         return None
     if find_spec(kind) is None:
         raise _unusable(kind, "it is not installed; pip install 'hero-tui[tracking]'")
     try:
-        inner = _accelerates(kind, folder.path)
+        inner = _accelerate_tracker(kind, folder.path)
         inner.start()
         inner.store_init_configuration(_plain(folder.settings))
     except Exception as error:
@@ -59,7 +59,7 @@ def open_tracker(folder: RunDir) -> Tracker | None:
 
 
 def numbers(event: RoundFinished) -> Iterator[tuple[str, float]]:
-    """A round's numbers by name: labels, share of good, rewards, seconds/..., the update's own."""
+    """A round's numbers by name: labels, share of goods, rewards, metrics, seconds/<step>."""
     yield "labels_total", event.labels_total
     for name in ("good_share", "reward_mean", "reward_std"):
         if (value := getattr(event, name)) is not None:
@@ -69,29 +69,29 @@ def numbers(event: RoundFinished) -> Iterator[tuple[str, float]]:
         yield f"seconds/{step}", seconds
 
 
-def _accelerates(kind: str, run: Path) -> Any:
-    """A resumed run goes on in the same place."""
+def _accelerate_tracker(kind: str, run: Path) -> Any:
+    """A resumed run continues in the same place."""
     from accelerate import PartialState
     from accelerate.tracking import TensorBoardTracker, WandBTracker
 
-    PartialState()  # their logging wants it
+    PartialState()  # accelerate's logging requires it
     if kind == "tensorboard":
         return TensorBoardTracker("tensorboard", run)
-    _refuse_to_ask()
+    _forbid_prompt()
     return WandBTracker("hero", name=run.name, id=run.name, resume="allow", dir=str(run))
 
 
-def _refuse_to_ask() -> None:
-    """wandb would print, and ask for a key on the terminal, which belongs to the app."""
+def _forbid_prompt() -> None:
+    """wandb would print and prompt for a key on the terminal, which belongs to the app."""
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
     if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.login(prompt=False):
-        raise ValueError("there is no key; first run: wandb login (or set WANDB_MODE=offline)")
+        raise ValueError("no API key; first run: wandb login (or set WANDB_MODE=offline)")
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    """By full names; lists as text, since trackers take numbers and text only."""
+    """The settings by full names; lists as text, since trackers take numbers and text only."""
     named = flat(asdict(settings))
     return {n: v if isinstance(v, bool | int | float | str) else str(v) for n, v in named.items()}
 

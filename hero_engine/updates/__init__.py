@@ -1,35 +1,46 @@
-"""How a round changes the model: one interface (`Update`).
+"""How a round's labels change the LoRA weights.
 
-`ddpo` is the paper's and `forward` the alternative; `d3po` and `sft` are there to be compared with.
+An update is one way to learn: `ddpo` (the paper's), `forward`, `d3po`, `sft`. `Update` says what
+one has to provide; `PolicyOptimizer` takes the optimizer steps, which are the same for all.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hero_engine.config.settings import Settings
-from hero_engine.distributed.collectives import ALONE, Ranks
-from hero_engine.updates.base import Experience, Memory, OnProgress, Update
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
+from hero_engine.updates.policy_optimizer import Objective, OnProgress, PolicyOptimizer, Update
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model
 
-__all__ = ["Experience", "Memory", "OnProgress", "Update", "make_update"]
+__all__ = [
+    "Feedback",
+    "NoSignal",
+    "Objective",
+    "OnProgress",
+    "PolicyOptimizer",
+    "PseudoLabelled",
+    "Turn",
+    "Update",
+    "UpdateTask",
+    "make_update",
+]
 
 
-def make_update(settings: Settings, model: "Model", ranks: Ranks = ALONE) -> Update:
-    """The update that the settings name, with a fresh optimizer on the model's LoRA weights.
-
-    ranks: the processes that make its steps together.
-    """
+def make_update(settings: Settings, model: "Model") -> Update[Any]:
+    """The update that the settings name."""
     from hero_engine.updates.d3po import D3poUpdate
     from hero_engine.updates.ddpo import DdpoUpdate
+    from hero_engine.updates.denoising_policy import DenoisingPolicy
     from hero_engine.updates.forward import ForwardUpdate
     from hero_engine.updates.sft import SftUpdate
 
     match settings.update:
         case "forward":
-            return ForwardUpdate(settings.forward, model, ranks)
-        case "d3po":
-            return D3poUpdate(settings.d3po, settings.sampler, model, ranks)
+            return ForwardUpdate(settings.forward, model, settings.prompt)
         case "sft":
-            return SftUpdate(settings.sft, model, ranks)
-    return DdpoUpdate(settings.ddpo, settings.sampler, model, ranks)
+            return SftUpdate(settings.sft, model, settings.prompt)
+        case "d3po":
+            policy = DenoisingPolicy(model, settings.sampler, settings.prompt)
+            return D3poUpdate(settings.d3po, policy)
+    return DdpoUpdate(settings.ddpo, DenoisingPolicy(model, settings.sampler, settings.prompt))

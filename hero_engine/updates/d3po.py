@@ -1,146 +1,144 @@
 """D3PO: direct preference optimisation on pairs of denoising steps (Yang et al. 2024).
 
-Of two pictures of one prompt a person prefers w to l. With p the policy's likelihood of a kept step
-x_t -> x_{t-1}, q the frozen base's, and clip(r) = min(max(r, 1 - c), 1 + c), each pair of steps has
+A person prefers image w to image l. With p the policy's likelihood of a kept step x_t -> x_{t-1}, q
+the frozen base's, and clip(r) = min(max(r, 1 - c), 1 + c), each pair of steps has
     loss = -log sigmoid(b log clip(p_w / q_w) - b log clip(p_l / q_l)).
 
-What differs from yk7333/d3po (config/base.py, scripts/train.py and train_with_rm.py):
-- there a person's choices among groups of 7 pictures are gathered first and trained on for many
-  epochs; here every round's labels make pairs, and the next round samples from what was learned;
-- there all pairs of a group are used that are not equally good; here `pairs` pairs of the round's
-  good and bad pictures, drawn evenly and with repeats;
-- there a pair compares its two pictures at the same timestep; here their kept steps are compared in
-  order, which is the same where all steps with noise are kept, as the default means them to be;
-- ratios are clipped to 1 plus or minus `clip_range`, 0.1 as in the configuration; the first script
-  for human feedback has 0.8 to 1.2;
-- log-probabilities are means over latent elements, as there, but in float32, not float16; those of
-  the base are worked out once a round, not once a pair;
-- steps without noise (the last one of some schedules) are not trained, where they clamp sigma.
+What differs from yk7333/d3po (config/base.py, scripts/train.py, scripts/rm/train_d3po.py):
+- they gather a person's choices among groups of 7 images first and train on them for many epochs;
+  here every round's labels make pairs, and the next round samples from the updated policy;
+- they use all pairs of a group that are not equally good, and the images of a group share their
+  initial noise; here `pairs` pairs of the round's good and bad images are drawn uniformly, with
+  repeats, and their initial noises differ;
+- they compare the images of a pair at the same timestep; here the kept steps are compared in order,
+  which is the same where all steps with noise are kept, as by default;
+- ratios are clipped to 1 plus or minus `clip_range`, 0.1 as in their configuration; their first
+  script for human feedback has 0.8 to 1.2;
+- log-probabilities are means over latent elements, as theirs, but from float32 latents and outputs;
+  the base's are computed once a round, not once a pair;
+- a step without noise (the last one of some schedules) is not trained.
 
 With the paper's beta and clip_range of 0.1 the loss stays within 0.683 and 0.703 and its slope
-about a hundredth around beta / 2, whatever was learned, with none beyond the limits. So it does not
-draw the model back to the base as DPO's loss does: how far the model goes is a matter of AdamW's
-learning rate and of the number of steps (docs/results.md).
+within a hundredth of beta / 2, whatever was learned; beyond the clip there is none. So the loss
+does not hold the model near the base as DPO's does: how far the model goes depends on the learning
+rate and the number of steps (docs/results.md).
 
-An optimizer step is the mean over `pairs_per_update` pairs and all their steps: 1 pair, as there.
+An optimizer step is the mean over `pairs_per_update` pairs and all their steps: 1 pair, as theirs.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hero_engine.config.settings import D3poSettings, SamplerSettings
+from hero_engine.config.settings import D3poSettings
 from hero_engine.core.batch import Trajectory
+from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.core.errors import HeroError
-from hero_engine.core.rng import generator
-from hero_engine.distributed.collectives import ALONE, Ranks
-from hero_engine.updates.base import WHOLE, Experience, OnProgress, Optimizer, Probe
-from hero_engine.updates.ddpo import Policy
+from hero_engine.policy.sampler import KeptSteps
+from hero_engine.updates.denoising_policy import DenoisingPolicy
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
 
-if TYPE_CHECKING:
-    from hero_engine.models.pipeline import Model
+
+@dataclass(frozen=True)
+class PreferenceData:
+    """The kept steps of images, and which of the images are good and which bad."""
+
+    trajectory: Trajectory
+    goods: tuple[int, ...]
+    bads: tuple[int, ...]
 
 
 class D3poUpdate:
     """Preferences instead of rewards. Needs kept steps, eta > 0, and both kinds of label."""
 
     name = "d3po"
-    window = WHOLE
+
+    def __init__(self, settings: D3poSettings, policy: DenoisingPolicy) -> None:
+        if policy.sampler.eta <= 0:
+            raise HeroError(
+                f"update 'd3po' needs noise in the sampler, but sampler.eta is "
+                f"{policy.sampler.eta}: set it above 0"
+            )
+        self.settings, self.policy, self.model = settings, policy, policy.model
+        self.microbatch = settings.microbatch
+        self.kept_steps = KeptSteps(settings.steps_per_image)
+
+    def lesson(self, feedback: Feedback) -> PreferenceData | NoSignal:
+        """The round's kept steps and labels. ValueError where no step was kept."""
+        labels, trajectory = feedback.round.labels, feedback.round.batch.trajectory
+        if trajectory is None:
+            raise ValueError("d3po needs the kept denoising steps of the images")
+        if not labels.goods or not labels.bads:
+            missing = "bad" if labels.goods else "good"
+            return NoSignal(f"no picture is {missing}, so there are no pairs")
+        return PreferenceData(trajectory, labels.goods, labels.bads)
+
+    def pseudo_lesson(self, images: PseudoLabelled) -> NoSignal:
+        """Nothing: this baseline trusts labels alone."""
+        return NoSignal("d3po does not learn from pseudo-labels")
+
+    def objective(
+        self, lesson: PreferenceData, turn: Turn, microbatches: Microbatches
+    ) -> PreferenceObjective:
+        """The preferences of random pairs, against the base."""
+        twice = replace(microbatches, size=2 * microbatches.size)
+        with self.model.base():
+            reference_B_S = self.policy.all_log_probs(lesson.trajectory, twice)
+        return PreferenceObjective(self, lesson, reference_B_S, turn)
+
+
+class PreferenceObjective:
+    """DPO's loss with clipped ratios. A step's rows are pairs (P, 2): a good image, a bad one.
+
+    reference_B_S: the base's log-probabilities of all kept steps.
+    """
 
     def __init__(
-        self,
-        settings: D3poSettings,
-        sampler: SamplerSettings,
-        model: "Model",
-        ranks: Ranks = ALONE,
+        self, update: D3poUpdate, data: PreferenceData, reference_B_S: Tensor, turn: Turn
     ) -> None:
-        if sampler.eta <= 0:
-            raise HeroError(
-                f"update 'd3po' needs noise in the sampler: sampler.eta is {sampler.eta}, "
-                "set it above 0"
-            )
-        self.settings, self.sampler, self.model, self.ranks = settings, sampler, model, ranks
-        self.minibatch, self.steps_per_image = settings.microbatch, settings.steps_per_image
-        self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
+        self.settings, self.policy = update.settings, update.policy
+        self.trajectory, self.reference_B_S = data.trajectory, reference_B_S
+        self.pairs = draw_pairs(data, self.settings.pairs, turn)
+        self._groups = torch.split(self.pairs, self.settings.pairs_per_update)
+        self.steps = len(self._groups)
+        self._margins = [torch.zeros(0)]
 
-    def signal(self, experience: Experience) -> str:
-        """Empty, or why this round teaches nothing."""
-        labels = experience.labels
-        if labels.goods and labels.bads:
-            return ""
-        return f"no picture is {'bad' if labels.goods else 'good'}, so there are no pairs"
+    def rows(self, step: int) -> Tensor:
+        """The pairs of an optimizer step."""
+        return self._groups[step]
 
-    def step(
-        self, experience: Experience, on_progress: OnProgress | None = None
-    ) -> dict[str, float]:
-        """Learn from one round: see `Update.step`. ValueError without pairs or kept steps."""
-        trajectory = experience.batch.trajectory
-        if trajectory is None or self.signal(experience):
-            raise ValueError("d3po needs the round's kept denoising steps, goods and bads")
-        probe = Probe(self.model, experience)
-        policy = Policy(self.model, self.sampler, experience.prompt)
-        reference_B_S = self._reference(policy, trajectory)
-        groups = torch.split(self._pairs(experience), self.settings.pairs_per_update)
-        self.optimizer.clear()
-        losses, norms, margins = [0.0], [], [torch.zeros(0)]
-        for done, group in enumerate(groups, start=1):
-            for pairs in self.ranks.pieces(group, self.minibatch):
-                loss, margin_P_S = self._loss(policy, trajectory, reference_B_S, pairs)
-                (loss * len(pairs) / len(group)).backward()  # type: ignore[no-untyped-call]
-                losses.append(loss.item() * len(pairs))
-                margins.append(margin_P_S.detach().flatten().cpu())
-            norms.append(self.optimizer.step())
-            if on_progress is not None:
-                on_progress(done, len(groups))
-        loss = self.ranks.joined(torch.tensor([sum(losses)], dtype=torch.float64)).sum()
-        margin = self.ranks.joined(torch.cat(margins))
-        return {
-            "loss": float(loss) / self.settings.pairs,
-            "preferred": float((margin > 0).float().mean()),
-            "grad_norm": sum(norms) / len(norms),
-            "optimizer_steps": float(len(groups)),
-            "prediction_change": probe.change(),
-        }
+    def loss(self, rows: Tensor) -> Tensor:
+        """The mean loss of these pairs' steps."""
+        images = rows.T.flatten()
+        log_probs = self.policy.log_probs(self.trajectory.rows(images))
+        reference = self.reference_B_S[images].to(log_probs.device)
+        better, worse = (log_probs - reference).chunk(2)
+        self._margins.append((better - worse).detach().flatten().cpu())
+        return preference_loss(better, worse, self.settings).mean()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The optimizer's state."""
-        return self.optimizer.state_dict()
+    def metrics(self, collective: Collective) -> dict[str, float]:
+        """The share of steps of which the policy prefers the good image's."""
+        margins = collective.all_gather(torch.cat(self._margins))
+        return {"preferred": float((margins > 0).float().mean())}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state_dict` gave."""
-        self.optimizer.load_state_dict(state)
 
-    def _pairs(self, experience: Experience) -> Tensor:
-        """(P, 2) indices: a good picture, then a bad one."""
-        random = generator(experience.seed, "update", experience.round, 0)
-        count, labels = (self.settings.pairs,), experience.labels
-        goods, bads = (
-            torch.tensor(side)[torch.randint(len(side), count, generator=random)]
-            for side in (labels.goods, labels.bads)
-        )
-        return torch.stack([goods, bads], dim=1)
-
-    def _reference(self, policy: Policy, trajectory: Trajectory) -> Tensor:
-        """The base's log-probabilities of all kept steps, (B, S)."""
-        with self.model.base():
-            return policy.all_log_probs(trajectory, 2 * self.minibatch, self.ranks)
-
-    def _loss(
-        self, policy: Policy, trajectory: Trajectory, reference_B_S: Tensor, pairs_P_2: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The mean loss of these pairs' steps, and log ratios' differences (P, S), unclipped."""
-        images = pairs_P_2.T.flatten()
-        log_probs = policy.log_probs(trajectory.rows(images))
-        better, worse = (log_probs - reference_B_S[images].to(log_probs.device)).chunk(2)
-        return preference_loss(better, worse, self.settings).mean(), better - worse
+def draw_pairs(data: PreferenceData, count: int, turn: Turn) -> Tensor:
+    """(count, 2) indices of images: a good one, then a bad one, with repeats."""
+    random = turn.generator("update", 0)
+    goods, bads = (
+        torch.tensor(side)[torch.randint(len(side), (count,), generator=random)]
+        for side in (data.goods, data.bads)
+    )
+    return torch.stack([goods, bads], dim=1)
 
 
 def preference_loss(better: Tensor, worse: Tensor, settings: D3poSettings) -> Tensor:
-    """The loss of each pair of steps, from log(p / q) of the better picture's and the worse's.
+    """The loss of each pair of steps, from log(p / q) of the better image's and the worse's.
 
     log clip(exp x) is x between log(1 - c) and log(1 + c), and has no gradient beyond.
     """

@@ -1,52 +1,63 @@
 """DDPO: a PPO-clipped policy gradient over denoising steps (paper, section 3; Black et al. 2023).
 
-Each kept step x_t -> x_{t-1} is an action of a Gaussian policy. With A the picture's advantage and
-rho the ratio of the action's (element-averaged) likelihoods now and when it was drawn,
+Each kept step x_t -> x_{t-1} is an action of a Gaussian policy. With A the image's advantage and
+rho the ratio of the action's (element-averaged) likelihoods now and when it was sampled,
 loss = mean max(-A rho, -A clip(rho, 1 - c, 1 + c)).
 
 What differs from sony/hero and ddpo-pytorch, which it builds on:
-- the steps of a minibatch are one batch of rows, not a loop; the gradient of an optimizer step is
-  the mean over all its pictures and steps, as there, and does not depend on `minibatch`;
-- latents, log-probabilities and ratios are float32, not float16, whatever the UNet's precision;
-- in a lower precision than float32 the likelihoods "when drawn" are computed again, by the path
+- the steps of a microbatch are one batch of rows, not a loop; the gradient of an optimizer step is
+  the mean over all its images and steps, as there, whatever the microbatch size;
+- log-probabilities and ratios are computed from float32 latents and outputs, not float16 ones;
+- in a lower precision than float32 the likelihoods "when sampled" are computed again, by the path
   that trains, before the first optimizer step: rounding there is larger than a clip range of 1e-4;
-- steps without noise (the last one of some schedules) are not trained, where they clamp sigma;
-- a last group smaller than `images_per_update` makes a step of its own, where they want whole ones;
-- a picture whose reward is unknown is left out;
-- `window` can keep the training to a part of the steps (the default is all, as there).
+- a step without noise (the last one of some schedules) is not trained; they train it, with a
+  standard deviation clamped in the log-probability;
+- a last group smaller than `images_per_update` makes a step of its own; they need whole groups;
+- with `inner_epochs` above 1 every epoch trains the same denoising steps; they draw new ones;
+- an image whose reward is unknown is left out;
+- `window` can restrict training to a part of the steps; the default is all, as there.
 
-Before the first optimizer step rho is 1 up to float32 rounding (|rho - 1| < 1e-5; clip range 1e-4):
-sampling adds the LoRA into the weights, and its minibatches have other sizes. The metric
+Before the first optimizer step rho is 1 up to float32 rounding (|rho - 1| < 1e-5; the clip range is
+1e-4), because sampling merges the LoRA into the weights and uses other batch sizes. The metric
 `first_ratio_error` is the largest |rho - 1| seen there.
 
-Not so where pictures are drawn ahead (the setting `sample_ahead`), by weights that lack the round
-before. rho is then measured against those, so the objective stays the right one for where the
-pictures come from. But it begins away from 1, and PPO's bound, which counts from those weights too,
-leaves a step without gradient that the round before already moved beyond it in the direction its
-picture wants.
+With `sample_ahead` the images come from weights that lack the previous round (the behaviour
+policy). rho is measured against those weights, so the objective is right for where the images come
+from; but it starts away from 1, and a step that the previous round already moved beyond the clip
+range, in the direction its image wants, has no gradient.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hero_engine.config.settings import DdpoSettings, SamplerSettings
+from hero_engine.config.settings import DdpoSettings
 from hero_engine.core.batch import Trajectory
+from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.core.errors import HeroError
-from hero_engine.core.rng import generator
-from hero_engine.distributed.collectives import ALONE, Ranks
-from hero_engine.models.conditioning import Conditioning
-from hero_engine.policy.sampler import log_prob
+from hero_engine.policy.sampler import KeptSteps
 from hero_engine.reward.rewards import advantages
-from hero_engine.updates.base import Experience, OnProgress, Optimizer, Probe
-
-if TYPE_CHECKING:
-    from hero_engine.models.pipeline import Model
+from hero_engine.updates.denoising_policy import DenoisingPolicy
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
 
 EQUAL_REWARDS = 1e-7
+"""Rewards closer together than this are the same."""
+
+
+@dataclass(frozen=True)
+class RewardedTrajectories:
+    """The kept steps of images, with each image's reward; NaN where it is unknown.
+
+    behaviour_lora: the weights that sampled them; None for the current ones.
+    """
+
+    trajectory: Trajectory
+    rewards_B: Tensor
+    behaviour_lora: Mapping[str, Tensor] | None = None
 
 
 class DdpoUpdate:
@@ -54,157 +65,123 @@ class DdpoUpdate:
 
     name = "ddpo"
 
-    def __init__(
-        self,
-        settings: DdpoSettings,
-        sampler: SamplerSettings,
-        model: "Model",
-        ranks: Ranks = ALONE,
-    ) -> None:
-        if sampler.eta <= 0:
+    def __init__(self, settings: DdpoSettings, policy: DenoisingPolicy) -> None:
+        if policy.sampler.eta <= 0:
             raise HeroError(
-                f"update 'ddpo' needs noise in the sampler: sampler.eta is {sampler.eta}, "
-                "set it above 0 or use --update forward"
+                f"update 'ddpo' needs noise in the sampler, but sampler.eta is "
+                f"{policy.sampler.eta}: set it above 0, or use --update forward"
             )
-        self.settings, self.sampler, self.model, self.ranks = settings, sampler, model, ranks
-        self.minibatch, self.steps_per_image = settings.microbatch, settings.steps_per_image
-        self.window = settings.window
-        self.optimizer = Optimizer(model.lora_parameters(), settings, ranks)
+        self.settings, self.policy, self.model = settings, policy, policy.model
+        self.microbatch = settings.microbatch
+        self.kept_steps = KeptSteps(settings.steps_per_image, settings.window)
 
-    def signal(self, experience: Experience) -> str:
-        """Empty, or why this round teaches nothing."""
-        if experience.rewards_B is None:
-            return "no picture was ever good, so there is nothing to compare with"
-        known = experience.rewards_B[~experience.rewards_B.isnan()]
-        if len(known) == 0:
-            return "no picture has a reward"
-        if float(known.max() - known.min()) < EQUAL_REWARDS:
-            return "all pictures have the same reward"
-        return ""
+    def lesson(self, feedback: Feedback) -> RewardedTrajectories | NoSignal:
+        """The round's kept steps and rewards. ValueError where no step was kept."""
+        if feedback.rewards_B is None:
+            return NoSignal("no picture was ever good, so there is nothing to compare with")
+        trajectory = _kept(feedback.round.batch.trajectory)
+        return _checked(
+            RewardedTrajectories(trajectory, feedback.rewards_B, feedback.behaviour_lora)
+        )
 
-    def step(
-        self, experience: Experience, on_progress: OnProgress | None = None
-    ) -> dict[str, float]:
-        """Learn from one round: see `Update.step`. ValueError without rewards or kept steps."""
-        trajectory, rewards = experience.batch.trajectory, experience.rewards_B
-        if trajectory is None or rewards is None:
-            raise ValueError("ddpo needs the round's kept denoising steps and its rewards")
-        clip = self.settings.advantage_clip
-        advantages_B = advantages(rewards).clamp(-clip, clip)
-        groups = list(self._groups(rewards, experience))
-        probe, log = Probe(self.model, experience), _Log(self.settings.clip_range, self.ranks)
-        policy = Policy(self.model, self.sampler, experience.prompt)
+    def pseudo_lesson(self, images: PseudoLabelled) -> RewardedTrajectories | NoSignal:
+        """The images' kept steps, rewarded by their probability of being good."""
+        trajectory = _kept(images.batch.trajectory)
+        return _checked(RewardedTrajectories(trajectory, images.probability_B))
+
+    def objective(
+        self, lesson: RewardedTrajectories, turn: Turn, microbatches: Microbatches
+    ) -> ClippedPolicyGradient:
+        """The clipped objective of these trajectories."""
+        trajectory = lesson.trajectory
         if self.model.dtype in (torch.bfloat16, torch.float16):
-            with self.model.with_lora(experience.drawn_with):
-                measured_B_S = policy.all_log_probs(trajectory, self.minibatch, self.ranks)
+            with self.model.with_lora(lesson.behaviour_lora):
+                measured_B_S = self.policy.all_log_probs(trajectory, microbatches)
             trajectory = replace(trajectory, log_probs_B_S=measured_B_S)
-        self.optimizer.clear()
-        for done, group in enumerate(groups, start=1):
-            for images in self.ranks.pieces(group, self.minibatch):
-                ratio, loss = self._loss(policy, trajectory.rows(images), advantages_B[images])
-                (loss * len(images) / len(group)).backward()  # type: ignore[no-untyped-call]
-                log.add(ratio.detach(), loss.item(), first=done == 1)
-            log.grad_norms.append(self.optimizer.step())
-            if on_progress is not None:
-                on_progress(done, len(groups))
-        return log.metrics() | {"prediction_change": probe.change()}
+        return ClippedPolicyGradient(self, trajectory, lesson.rewards_B, turn)
 
-    def rehearsal(self, experience: Experience, pictures: int) -> Callable[[], None]:
-        """A pass of `step` forth and back on so many pictures, from which nothing is learned."""
-        assert experience.batch.trajectory is not None
-        policy = Policy(self.model, self.sampler, experience.prompt)
-        rows = experience.batch.trajectory.rows(torch.arange(pictures))
+    def rehearsal(self, lesson: RewardedTrajectories, images: int) -> Callable[[], None]:
+        """A forward and backward pass over so many images, which changes no weight."""
+        rewards_B = torch.zeros(len(lesson.rewards_B))
+        objective = ClippedPolicyGradient(self, lesson.trajectory, rewards_B, Turn(0, 0))
 
-        def go() -> None:
+        def run() -> None:
             try:
-                self._loss(policy, rows, torch.ones(pictures))[1].backward()  # type: ignore[no-untyped-call]
+                objective.loss(torch.arange(images)).backward()  # type: ignore[no-untyped-call]
             finally:
-                self.optimizer.clear()
+                for weight in self.model.lora_parameters():
+                    weight.grad = None
 
-        return go
+        return run
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The optimizer's state."""
-        return self.optimizer.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state_dict` gave."""
-        self.optimizer.load_state_dict(state)
+class ClippedPolicyGradient:
+    """PPO's clipped objective. A step's rows are indices of images, each with all its kept steps.
 
-    def _groups(self, rewards_B: Tensor, experience: Experience) -> Iterator[Tensor]:
-        """The pictures of each optimizer step: every inner epoch is a new shuffle of all."""
+    Every inner epoch is a new shuffle of all images with a reward, `images_per_update` a step.
+    """
+
+    def __init__(
+        self, update: DdpoUpdate, trajectory: Trajectory, rewards_B: Tensor, turn: Turn
+    ) -> None:
+        self.settings, self.policy = update.settings, update.policy
+        self.trajectory = trajectory
+        cut = self.settings.advantage_clip
+        self.advantages_B = advantages(rewards_B).clamp(-cut, cut)
+        self._groups = list(self._shuffled(rewards_B, turn))
+        self.steps = len(self._groups)
+        self._ratios, self._at_first_step, self._first_ratio_error = list[Tensor](), False, 0.0
+
+    def rows(self, step: int) -> Tensor:
+        """The images of an optimizer step."""
+        self._at_first_step = step == 0
+        return self._groups[step]
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """The clipped loss, a mean over images and steps."""
+        steps = self.trajectory.rows(rows)
+        log_probs = self.policy.log_probs(steps)
+        ratio = (log_probs - steps.log_probs_B_S.to(log_probs.device)).exp()
+        self._record(ratio.detach())
+        weight = -self.advantages_B[rows].to(ratio)[:, None]
+        clip = self.settings.clip_range
+        return torch.maximum(weight * ratio, weight * ratio.clamp(1 - clip, 1 + clip)).mean()
+
+    def metrics(self, collective: Collective) -> dict[str, float]:
+        """Of the ratios, over all images and steps trained on."""
+        ratio = collective.all_gather(torch.cat([torch.zeros(0), *self._ratios]))
+        errors = collective.all_gather(torch.tensor([self._first_ratio_error]).double())
+        return {
+            "clip_fraction": float(((ratio - 1).abs() > self.settings.clip_range).float().mean()),
+            "ratio_mean": float(ratio.mean()),
+            "approx_kl": float((ratio.log() ** 2).mean() / 2),
+            "first_ratio_error": float(errors.max()),
+        }
+
+    def _shuffled(self, rewards_B: Tensor, turn: Turn) -> Iterator[Tensor]:
         known = (~rewards_B.isnan()).nonzero().flatten()
         for epoch in range(self.settings.inner_epochs):
-            number = experience.turn * self.settings.inner_epochs + epoch
-            random = generator(experience.seed, "update", experience.round, number)
+            random = turn.generator("update", turn.number * self.settings.inner_epochs + epoch)
             order = known[torch.randperm(len(known), generator=random)]
             yield from torch.split(order, self.settings.images_per_update)
 
-    def _loss(
-        self, policy: "Policy", rows: Trajectory, advantages_B: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Ratios (B, S) and the clipped loss, a mean over pictures and steps."""
-        ratio = (policy.log_probs(rows) - rows.log_probs_B_S.to(self.model.device)).exp()
-        weight = -advantages_B.to(ratio)[:, None]
-        clip = self.settings.clip_range
-        return ratio, torch.maximum(weight * ratio, weight * ratio.clamp(1 - clip, 1 + clip)).mean()
-
-
-class Policy:
-    """The sampler as a policy: how likely kept steps are under the present weights."""
-
-    def __init__(self, model: "Model", sampler: SamplerSettings, prompt: str) -> None:
-        self.model, self.sampler = model, sampler
-        self.conditioning = Conditioning.of_sampler(prompt, sampler)
-
-    def log_probs(self, rows: Trajectory) -> Tensor:
-        """(B, S), differentiable; guidance as in sampling. All B x S rows are one batch."""
-        timesteps = rows.timesteps_B_S.flatten()
-        x_t = rows.latents_B_S_C_H_W.flatten(0, 1).to(self.model.device)
-        x_next = rows.next_latents_B_S_C_H_W.flatten(0, 1).to(self.model.device)
-        output = self.model.predict(x_t, timesteps, self.conditioning)
-        mean, std = self.model.process.step(
-            output, timesteps, rows.prev_timesteps_B_S.flatten(), x_t, self.sampler.eta
-        )
-        return log_prob(x_next, mean, std).view_as(rows.timesteps_B_S)
-
-    @torch.no_grad()
-    def all_log_probs(self, trajectory: Trajectory, minibatch: int, ranks: Ranks) -> Tensor:
-        """Of every picture, (B, S) on the CPU, a minibatch at a time on each process."""
-        images, none = torch.arange(len(trajectory.timesteps_B_S)), trajectory.log_probs_B_S[:0]
-        parts = [
-            self.log_probs(trajectory.rows(some)).cpu() for some in ranks.pieces(images, minibatch)
-        ]
-        return ranks.joined(torch.cat([none, *parts]))
-
-
-class _Log:
-    """Gathers an update's figures; each is a mean over all pictures and steps it trained on."""
-
-    def __init__(self, clip_range: float, ranks: Ranks) -> None:
-        self.clip_range, self.ranks = clip_range, ranks
-        self.ratios: list[Tensor] = []
-        self.grad_norms: list[float] = []
-        self.loss, self.images, self.first_ratio_error = 0.0, 0, 0.0
-
-    def add(self, ratio_B_S: Tensor, loss: float, *, first: bool) -> None:
-        self.ratios.append(ratio_B_S.flatten())
-        self.loss, self.images = self.loss + loss * len(ratio_B_S), self.images + len(ratio_B_S)
-        if first:
+    def _record(self, ratio_B_S: Tensor) -> None:
+        self._ratios.append(ratio_B_S.flatten().cpu())
+        if self._at_first_step:
             error = float((ratio_B_S - 1).abs().max())
-            self.first_ratio_error = max(self.first_ratio_error, error)
+            self._first_ratio_error = max(self._first_ratio_error, error)
 
-    def metrics(self) -> dict[str, float]:
-        own_ratios = [torch.zeros(0), *(each.cpu() for each in self.ratios)]
-        ratio = self.ranks.joined(torch.cat(own_ratios))
-        own = torch.tensor([[self.loss, self.images, self.first_ratio_error]], dtype=torch.float64)
-        loss, images, first_ratio_error = self.ranks.joined(own).T
-        return {
-            "loss": float(loss.sum() / images.sum()),
-            "grad_norm": sum(self.grad_norms) / len(self.grad_norms),
-            "clip_fraction": float(((ratio - 1).abs() > self.clip_range).float().mean()),
-            "ratio_mean": float(ratio.mean()),
-            "approx_kl": float((ratio.log() ** 2).mean() / 2),
-            "first_ratio_error": float(first_ratio_error.max()),
-            "optimizer_steps": float(len(self.grad_norms)),
-        }
+
+def _kept(trajectory: Trajectory | None) -> Trajectory:
+    if trajectory is None:
+        raise ValueError("ddpo needs the kept denoising steps of the images")
+    return trajectory
+
+
+def _checked(lesson: RewardedTrajectories) -> RewardedTrajectories | NoSignal:
+    known = lesson.rewards_B[~lesson.rewards_B.isnan()]
+    if len(known) == 0:
+        return NoSignal("no picture has a reward")
+    if float(known.max() - known.min()) < EQUAL_REWARDS:
+        return NoSignal("all pictures have the same reward")
+    return lesson

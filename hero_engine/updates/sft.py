@@ -1,50 +1,69 @@
-"""Supervised fine-tuning on the good pictures: what a practitioner would try first.
+"""Supervised fine-tuning on the good images: what a practitioner would try first (a baseline).
 
-The plain denoising loss |prediction - target|^2 on the good pictures, re-noised; bad ones are not
-looked at. It is the forward update with nothing on its negative side, so both draw pictures,
-timesteps and noises in the same way. Good pictures made by a model that has already moved are
-learned from as well; a practitioner who collects all of them first is the case of one round.
+It minimises the denoising loss |prediction - target|^2 on good images, noised; bad ones are not
+used. Images, timesteps and noises are drawn as in the forward update. Good images of every round
+are learned from, as the model moves; collecting all of them first is the case of one round.
 """
 
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
 from torch import Tensor
 
-from hero_engine.config.settings import AdamWSettings, ForwardSettings, SftSettings
-from hero_engine.distributed.collectives import ALONE, Ranks
+from hero_engine.config.settings import SftSettings
+from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.models.conditioning import Conditioning
-from hero_engine.updates.base import Experience
-from hero_engine.updates.forward import ForwardUpdate, Pool, Rows
+from hero_engine.models.pipeline import Model
+from hero_engine.policy.sampler import NO_STEPS
+from hero_engine.updates.denoising_loss import prediction_loss
+from hero_engine.updates.label_pool import Pool, label_pool
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
+from hero_engine.updates.noising import NoisedRows, RowSampler
 
-if TYPE_CHECKING:
-    from hero_engine.models.pipeline import Model
 
-
-class SftUpdate(ForwardUpdate):
-    """Denoising the good pictures better. Needs one good picture, and no trajectory."""
+class SftUpdate:
+    """Denoising the good images better. Needs one good image and no trajectory."""
 
     name = "sft"
+    kept_steps = NO_STEPS
 
-    def __init__(self, settings: SftSettings, model: "Model", ranks: Ranks = ALONE) -> None:
-        shared = {each.name: getattr(settings, each.name) for each in fields(AdamWSettings)}
-        forward = ForwardSettings(
-            steps=settings.steps,
-            good_images_per_update=settings.images_per_update,
-            history=settings.history,
-            **shared,
-        )
-        super().__init__(forward, model, ranks)
+    def __init__(self, settings: SftSettings, model: Model, prompt: str) -> None:
+        self.settings, self.model, self.prompt = settings, model, prompt
+        self.microbatch = settings.images_per_update
+        self.row_sampler = RowSampler(model, settings.images_per_update, bads=0)
 
-    def signal(self, experience: Experience) -> str:
-        """Empty, or why this round teaches nothing."""
-        return "" if len(self._pool(experience).chance_N) else "no picture is good"
+    def lesson(self, feedback: Feedback) -> Pool | NoSignal:
+        """The good images, of this round or of all, as the settings say."""
+        pool = label_pool(feedback, self.settings.history).goods()
+        return pool if len(pool) else NoSignal("no picture is good")
 
-    def _pool(self, experience: Experience) -> Pool:
-        known = super()._pool(experience)
-        good_N = known.chance_N == 1
-        return Pool(known.latents_N_C_H_W[good_N], known.chance_N[good_N])
+    def pseudo_lesson(self, images: PseudoLabelled) -> NoSignal:
+        """Nothing: this baseline trusts labels alone."""
+        return NoSignal("sft does not learn from pseudo-labels")
 
-    def _loss(self, rows: Rows, conditioning: Conditioning, start: list[Tensor]) -> Tensor:
-        """The mean error of the prediction itself."""
-        return self._errors(rows, self.model.predict(rows.x_t, rows.timesteps, conditioning)).mean()
+    def objective(self, lesson: Pool, turn: Turn, microbatches: Microbatches) -> SftObjective:
+        """The denoising loss on images of the pool."""
+        return SftObjective(self, lesson, turn)
+
+
+class SftObjective:
+    """The mean denoising error of good images."""
+
+    def __init__(self, update: SftUpdate, pool: Pool, turn: Turn) -> None:
+        self.update, self.pool, self.turn = update, pool, turn
+        self.steps = update.settings.steps
+        self.conditioning = Conditioning(update.prompt)
+
+    def rows(self, step: int) -> NoisedRows:
+        """The images of an optimizer step."""
+        index = self.turn.number * self.steps + step
+        return self.update.row_sampler.draw(self.pool, self.turn, index)
+
+    def loss(self, rows: NoisedRows) -> Tensor:
+        """The mean error of the prediction."""
+        model = self.update.model
+        prediction = model.predict(rows.x_t, rows.timesteps_R, self.conditioning)
+        return prediction_loss(model.process, rows, prediction).mean()
+
+    def metrics(self, collective: Collective) -> dict[str, float]:
+        """How many images there were to draw from."""
+        return self.pool.counts()

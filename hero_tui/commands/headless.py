@@ -25,15 +25,15 @@ from hero_engine.core.events import (
 )
 from hero_engine.core.numbering import round_name
 from hero_engine.labelling.annotators import (
-    Elsewhere,
-    FileLabeller,
-    JudgeLabeller,
-    Labeller,
+    Annotator,
+    ExternalAnnotator,
+    FileAnnotator,
+    SimulatedAnnotator,
     judged,
     waiting,
 )
 from hero_engine.labelling.labels_file import read_labels
-from hero_engine.labelling.simulated import is_judge, read_habits
+from hero_engine.labelling.simulated import is_judge, read_annotator_model
 from hero_engine.models.model_sources import find_judge
 from hero_engine.runtime.engine_thread import EngineWorker
 from hero_engine.storage.journal import Journal
@@ -41,7 +41,7 @@ from hero_engine.storage.run_folder import RunDir
 from hero_tui.output_streams import NobodyReads, data, forget_stdout, progress_bar, talk
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-MakeLabeller = Callable[[RunDir], Labeller]
+MakeLabeller = Callable[[RunDir], Annotator]
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ def labeller_for(labels: str | None, task: Task, batch: int, *, force: bool) -> 
     HeroError where the labels cannot be had; before anything is written or opened.
     """
     if labels is None or labels == "none":
-        return Elsewhere
+        return ExternalAnnotator
     if is_judge(labels):
         judged(task)
         find_judge("labeller")
-        habits = read_habits(labels)
-        habits.wanted(task)
-        return lambda folder: JudgeLabeller(folder.task, habits, folder.settings.seed)
+        model = read_annotator_model(labels)
+        model.wanted(task)
+        return lambda folder: SimulatedAnnotator(folder.task, model, folder.settings.seed)
     found = read_labels(Path(labels), batch)
-    return lambda folder: FileLabeller(found, folder, force=force, warn=talk)
+    return lambda folder: FileAnnotator(found, folder, force=force, warn=talk)
 
 
 def run_headless(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal, cast
 
-from hero_engine.core.labels import Labels
-from hero_engine.storage.journal import HistoryRow, Mark, Value
+from hero_engine.core.labels import Labels, Mark, MarkValue, RoundMarks
+from hero_engine.storage.journal import HistoryRow
 from hero_tui.session.undo_history import UndoHistory
 
 Kind = Literal["mark", "skip", "commit", "undo", "redo"]
@@ -40,24 +40,13 @@ class Marks:
     skipped: frozenset[int] = frozenset()
 
     def marked(self, mark: Mark) -> Marks:
-        """These marks with one more, by the journal's meaning.
-
-        Last write wins, best implies good.
-        """
-        if mark.value == "unbest":
-            return replace(self, best=None if self.best == mark.image else self.best)
-        good = mark.value in {"good", "best"}
-        labels = list(self.labels)
-        labels[mark.image] = True if good else None if mark.value == "clear" else False
-        goods = tuple(image for image in self.goods if image != mark.image)
-        if good:
-            goods = self.goods if mark.image in self.goods else (*self.goods, mark.image)
-        best = mark.image if mark.value == "best" else self.best
+        """These marks with one more, as the journal and the engine understand it."""
+        after = RoundMarks(self.labels, self.goods, self.best).after(mark)
         return replace(
             self,
-            labels=tuple(labels),
-            goods=goods,
-            best=best if best in goods else None,
+            labels=after.good,
+            goods=after.goods,
+            best=after.best,
             skipped=self.skipped - {mark.image},
         )
 
@@ -91,7 +80,7 @@ class Marks:
         return tuple(marks)
 
 
-def _value(label: bool | None) -> Value:
+def _value(label: bool | None) -> MarkValue:
     return "clear" if label is None else "good" if label else "bad"
 
 
@@ -193,7 +182,7 @@ class LabelSession:
 
     def _as(self, image: int, good: bool) -> Mark:
         """Good; or not good, which on a committed page is bad."""
-        taken_back: Value = "bad" if image in self.marks.committed else "clear"
+        taken_back: MarkValue = "bad" if image in self.marks.committed else "clear"
         return Mark(image, "good" if good else taken_back)
 
     def _settled(self, image: int, rest_bad: bool = True) -> Mark:

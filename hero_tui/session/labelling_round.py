@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hero_engine.core.errors import HeroError
+from hero_engine.core.labels import Mark
 from hero_engine.core.numbering import picture_name
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.journal import Journal
 from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
 

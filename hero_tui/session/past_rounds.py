@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hero_engine.core.numbering import round_name
 from hero_engine.storage.journal import Journal
-from hero_engine.training.fixed_noise import same_noise_pictures
+from hero_engine.training.fixed_noise import fixed_noise_images
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def past_rounds(journal: Journal, run_dir: Path, batch: int) -> list[PastRound]:
 
     batch: pictures a round.
     """
-    same = same_noise_pictures(run_dir)
+    same = fixed_noise_images(run_dir)
     last = max([-1, *journal.rounds(), *same])
     found = [
         PastRound(round, _best(journal, run_dir, round, batch), tuple(same.get(round, ())))

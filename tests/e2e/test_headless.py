@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import load_task
-from hero_engine.labelling.annotators import JudgeLabeller
+from hero_engine.labelling.annotators import SimulatedAnnotator
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.state import Learner
+from hero_engine.training.trainer import Trainer
 from hero_tui.commands.headless import Limits, run_headless
 
 
@@ -144,13 +144,13 @@ def test_the_first_signal_may_come_before_the_engine(hero: Hero, tiny_model: Pat
 def test_a_signal_while_the_model_is_opened_waits_for_nothing(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: CaptureFixture[str]
 ) -> None:
-    def opened(*_: object) -> Learner:
+    def opened(*_: object) -> Trainer:
         signal.raise_signal(signal.SIGTERM)
         raise AssertionError("it went on opening")
 
-    monkeypatch.setattr(Learner, "open", opened)
+    monkeypatch.setattr(Trainer, "open", opened)
     run = RunDir.create(tmp_path / "run", Settings(model=str(tiny_model)), load_task("hands"))
-    code = run_headless(run, lambda folder: JudgeLabeller(folder.task), Limits(), None)
+    code = run_headless(run, lambda folder: SimulatedAnnotator(folder.task), Limits(), None)
     said = capsys.readouterr()
     assert code == 75
     assert said.err == f"hero: stopped (SIGTERM). Go on with: hero resume {run.path}\n"

@@ -106,7 +106,7 @@ def test_waiting_goes_on_without_opening_a_model(elsewhere: Elsewhere) -> None:
     [
         ("words", "words.jsonl, line 3: not JSON"),
         ("twice", 'twice.jsonl, line 2: "image" 0 has a label already, in line 1'),
-        ("beyond", f'beyond.jsonl, line 2: "image" is {BATCH}; it goes from 0 to'),
+        ("beyond", f'beyond.jsonl, line 2: "image" is {BATCH}; it must be from 0 to'),
         ("later", 'later.jsonl, line 2: "round" is 1, but the run waits for 0'),
         ("nothing", 'nothing.jsonl has no labels for round 1 ("round": 0)'),
         ("other", 'other.jsonl, line 2: "image" 1 of "round" 0 is another picture than this label'),

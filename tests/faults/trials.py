@@ -23,12 +23,13 @@ from tiny_runs import LINES, TASK, VALUES, left_behind, tiny_settings
 from hero_engine.config.settings import Settings
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Failed, Notice
+from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures
 from hero_engine.models.pipeline import open_model
 from hero_engine.runtime.engine_thread import EngineWorker
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, is_run
-from hero_engine.training.state import Learner
+from hero_engine.training.trainer import Trainer
 
 GIVEN = struct.Struct("=iii")
 """A label that was shown as given: round, picture, place in `MARKS`."""
@@ -134,13 +135,13 @@ class Subject:
             if isinstance(event, Failed | Notice):
                 os.write(said, f"{event.message}\n".encode())
 
-        learner = Learner(self.settings, self.model)
-        Learner.open = classmethod(lambda cls, *_: learner)  # type: ignore[method-assign,assignment]
+        trainer = Trainer(self.settings, self.model)
+        Trainer.open = classmethod(lambda cls, *_: trainer)  # type: ignore[method-assign,assignment]
         instants.watch()
         run = RunDir.open(path) if is_run(path) else RunDir.create(path, self.settings, TASK)
         worker = EngineWorker(run, hear, labeller=Person(shown), device="cpu")
-        asked = worker.check_stop
-        worker.check_stop = lambda: (instants.at("step"), asked())[1]  # type: ignore[method-assign]
+        asked = worker.raise_if_stopped
+        worker.raise_if_stopped = lambda: (instants.at("step"), asked())[1]  # type: ignore[method-assign]
         worker.run()
         if path.name == "straight":
             (path / "instants.json").write_text(json.dumps(instants.names))

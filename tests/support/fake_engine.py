@@ -23,8 +23,9 @@ from hero_engine.core.events import (
     Stop,
     SubmitLabels,
 )
-from hero_engine.storage.journal import Journal, Mark
-from hero_engine.training.fixed_noise import same_noise_path
+from hero_engine.core.labels import Mark
+from hero_engine.storage.journal import Journal
+from hero_engine.training.fixed_noise import fixed_noise_path
 
 SIDE = 96
 SUCCESS = "an undeformed hand with five fingers"
@@ -144,7 +145,7 @@ class FakeEngine:
         """A round of which the gallery knows the best, and what the same noises became in it."""
         path = self._save(round, best)
         for index in range(4):
-            same = same_noise_path(self.run_dir, round, index)
+            same = fixed_noise_path(self.run_dir, round, index)
             same.parent.mkdir(parents=True, exist_ok=True)
             self._picture(round, 20 + index).save(same)
         with open_journal(self.run_dir) as book:

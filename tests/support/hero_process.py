@@ -37,7 +37,7 @@ SMALL = {
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     [
-        "hero_engine.training.loop",
+        "hero_engine.training.run",
         "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
         "peft",
     ]

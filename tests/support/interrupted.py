@@ -13,8 +13,8 @@ from hero_engine.core.events import Event
 from hero_engine.models.pipeline import Model
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.progress_reports import Deliver
-from hero_engine.training.state import Learner
+from hero_engine.training.progress_reports import Emit
+from hero_engine.training.trainer import Trainer
 
 QUESTIONS, AHEAD_QUESTIONS = 26, 41
 """How often a run of `LINES` asks whether it should stop; and one of three rounds, drawn ahead."""
@@ -43,14 +43,14 @@ class Process:
         self.questions = 0
         """How often the run in which nothing happens asks whether it should stop."""
 
-    def run(self, name: str, stop_at: int | None = None, tell: Deliver = forget) -> int:
+    def run(self, name: str, stop_at: int | None = None, emit: Emit = forget) -> int:
         """Go on with a run; the `stop_at`-th question whether to stop is answered yes.
 
         Returns how many such questions there were.
         """
         asked = 0
 
-        def check_stop() -> None:
+        def raise_if_stopped() -> None:
             nonlocal asked
             asked += 1
             if asked == stop_at:
@@ -58,9 +58,9 @@ class Process:
 
         self.model.load_lora_state(self.start)
         folder = self.folder(name)
-        learner = Learner(folder.settings, self.model)
-        script = Script(*LINES, check_stop=check_stop)
-        go(folder, script, tell=tell, check_stop=check_stop, learner=learner)
+        trainer = Trainer(folder.settings, self.model)
+        script = Script(*LINES, raise_if_stopped=raise_if_stopped)
+        go(folder, script, emit=emit, raise_if_stopped=raise_if_stopped, trainer=trainer)
         return asked
 
     def crash_after(self, owner: Any, write: str, nth: int) -> str:

@@ -1,9 +1,10 @@
-"""Runs small enough for a test: settings, a labeller that reads a script, what a run leaves."""
+"""Runs small enough for a test: settings, an annotator that reads a script, what a run leaves."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hero_engine.config.settings import (
@@ -20,15 +21,21 @@ from hero_engine.config.settings import (
 )
 from hero_engine.config.tasks import Task
 from hero_engine.core.events import Event, Finished, RoundFinished
-from hero_engine.labelling.annotators import Labeller, Pictures
+from hero_engine.core.labelled_round import LabelledRound
+from hero_engine.core.labels import Mark, MarkValue, RoundMarks
+from hero_engine.labelling.annotators import Annotator, Pictures
+from hero_engine.policy.noise_prior import FRESH
+from hero_engine.policy.sampler import SampleRequest
 from hero_engine.storage.atomic_files import read_tensors
-from hero_engine.storage.journal import Journal, Mark, Value
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.loop import Run
-from hero_engine.training.state import Learner
+from hero_engine.training.run import Run
+from hero_engine.training.state import State
+from hero_engine.training.trainer import Trainer
+from hero_engine.updates import Feedback, NoSignal, Turn, UpdateTask
 
 TASK = Task("tiny", "a", judge="hands")
-VALUES: dict[str, Value] = {"g": "good", "b": "bad", "*": "best"}
+VALUES: dict[str, MarkValue] = {"g": "good", "b": "bad", "*": "best"}
 UPDATES = ("ddpo", "forward")
 LINES = ("*gbg.b", "bg*bbb")
 """A `Script` of two rounds from which everything learns."""
@@ -76,50 +83,69 @@ class Script:
     Asks for a stop before it marks, and once more before it submits.
     """
 
-    def __init__(self, *lines: str, check_stop: Callable[[], None] = lambda: None) -> None:
-        self.lines, self.check_stop = lines, check_stop
+    def __init__(self, *lines: str, raise_if_stopped: Callable[[], None] = lambda: None) -> None:
+        self.lines, self.raise_if_stopped = lines, raise_if_stopped
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Mark the round's pictures and submit."""
         line = self.lines[min(round, len(self.lines) - 1)]
         assert list(pictures) == list(range(len(line)))
-        self.check_stop()
+        self.raise_if_stopped()
         marks = [Mark(image, VALUES[sign]) for image, sign in enumerate(line) if sign != "."]
         journal.mark(round, marks, source="script")
-        self.check_stop()
+        self.raise_if_stopped()
         journal.submit(round)
 
 
 def go(
     folder: RunDir,
-    labeller: Labeller,
+    annotator: Annotator,
     *,
-    tell: Callable[[Event], None] = lambda event: None,
-    check_stop: Callable[[], None] = lambda: None,
+    emit: Callable[[Event], None] = lambda event: None,
+    raise_if_stopped: Callable[[], None] = lambda: None,
     more_rounds: int | None = None,
-    learner: Learner | None = None,
-) -> tuple[Learner, Finished]:
-    """Open the run as if in a new process, and let it run to its end."""
-    learner = learner or Learner.open(folder.settings, "cpu")
+    trainer: Trainer | None = None,
+) -> tuple[State, Finished]:
+    """Open the run as if in a new process, and let it run to its end; what was learned."""
+    trainer = trainer or Trainer.open(folder.settings, "cpu")
     with Journal(folder.journal_path) as journal:
         run = Run(
             folder,
             journal,
-            learner,
-            labeller,
-            tell=tell,
-            check_stop=check_stop,
+            trainer,
+            annotator,
+            emit=emit,
+            raise_if_stopped=raise_if_stopped,
             more_rounds=more_rounds,
         )
-        return learner, run.run()
+        finished = run.run()
+        return run.state, finished
 
 
-def played(folder: RunDir, *lines: str) -> tuple[list[RoundFinished], Learner]:
+def played(folder: RunDir, *lines: str) -> tuple[list[RoundFinished], State]:
     """Go on until there are as many rounds as lines; the new reports, and what was learned."""
     events: list[Event] = []
     more = len(lines) - folder.opened().round
-    learner, _ = go(folder, Script(*lines), tell=events.append, more_rounds=more)
-    return [event for event in events if isinstance(event, RoundFinished)], learner
+    state, _ = go(folder, Script(*lines), emit=events.append, more_rounds=more)
+    return [event for event in events if isinstance(event, RoundFinished)], state
+
+
+def first_lesson(
+    trainer: Trainer, signs: str = "*.bgbb"
+) -> tuple[LabelledRound, State, UpdateTask]:
+    """A sampled and labelled first round, the state after it, and its update."""
+    settings = trainer.settings
+    noises = FRESH.draw(6, trainer.model.latent_shape, settings.noise, settings.seed, 0)
+    kept = trainer.kept_steps(0, range(6))
+    request = SampleRequest(settings.seed, 0, range(6), noises, kept)
+    start = trainer.initial_state()
+    batch, _ = trainer.sample(start.lora, request, 3)
+    marks = [Mark(image, VALUES[sign]) for image, sign in enumerate(signs) if sign != "."]
+    round = LabelledRound(0, batch, RoundMarks.replayed(6, marks).labels())
+    state = start.with_labels(round)
+    lesson = trainer.update.lesson(Feedback(round, state.memory, torch.linspace(0, 1, 6)))
+    assert not isinstance(lesson, NoSignal), lesson.reason
+    return round, state, UpdateTask(lesson, Turn(settings.seed, 0), batch.latents_B_C_H_W)
 
 
 def left_behind(folder: RunDir) -> dict[str, bytes]:

@@ -26,9 +26,14 @@ from hero_engine.embedded.judge import Judge
 from hero_engine.evaluation.evaluate import EVALUATION_SEED
 from hero_engine.models.pipeline import Model, open_model
 from hero_engine.policy.noise_prior import FRESH
-from hero_engine.policy.sampler import pick_training_steps, sample
+from hero_engine.policy.sampler import (
+    KeptSteps,
+    SampleRequest,
+    pick_training_steps,
+    sample_batches,
+)
 from hero_engine.reward.rewards import advantages
-from hero_engine.updates.ddpo import Policy
+from hero_engine.updates.denoising_policy import DenoisingPolicy
 
 GROUP = 32
 ROUND = 64
@@ -41,18 +46,14 @@ def pictures(model: Model, settings: Settings, count: int) -> Batch:
     """Pictures from fresh noise with every denoising step that has noise."""
     noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 2)
     sampler = settings.sampler
-    kept = pick_training_steps(model, sampler, sampler.steps, count, EVALUATION_SEED, 2)
-    return Batch.cat(
-        sample(
-            model, settings.prompt, noises[at : at + GROUP], sampler, seed=EVALUATION_SEED,
-            round=2, first_index=at, kept_steps_B_S=kept[at : at + GROUP],
-        )
-        for at in range(0, count, GROUP)
-    )  # fmt: skip
+    images, all_steps = range(count), KeptSteps(sampler.steps)
+    kept = pick_training_steps(model, sampler, all_steps, images, EVALUATION_SEED, 2)
+    request = SampleRequest(EVALUATION_SEED, 2, images, noises, kept)
+    return Batch.cat(sample_batches(model, settings.prompt, sampler, request, GROUP))
 
 
 def gradients(
-    model: Model, policy: Policy, trajectory: Trajectory, advantages_B: Tensor
+    model: Model, policy: DenoisingPolicy, trajectory: Trajectory, advantages_B: Tensor
 ) -> list[Tensor]:
     """The gradient by window of steps, for these pictures: WINDOWS vectors of all LoRA weights."""
     found, weights = [], model.lora_parameters()
@@ -104,7 +105,7 @@ def main() -> None:
     good = torch.from_numpy(Judge.open("labeller").success(args.task, seen)).float()
     print(f"{args.task}: {good.mean():.3f} of {args.images} good at eta {args.eta}")
     assert batch.trajectory is not None
-    policy, rewards = Policy(model, settings.sampler, settings.prompt), advantages(good)
+    policy, rewards = DenoisingPolicy(model, settings.sampler, settings.prompt), advantages(good)
     found = [
         gradients(model, policy, batch.trajectory.rows(rows), rewards[rows])
         for rows in torch.split(torch.arange(args.images), GROUP)

@@ -11,7 +11,6 @@ agree. The sheet shows 64 generated hands with the labeller's reading under each
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from hero_engine.evaluation.evaluate import EVALUATION_SEED, mean_distance
 from hero_engine.evaluation.intervals import wilson
 from hero_engine.models.pipeline import Model, open_model
 from hero_engine.policy.noise_prior import FRESH
-from hero_engine.policy.sampler import sample
+from hero_engine.policy.sampler import SampleRequest, sample_batches
 
 SHEET = 64
 
@@ -33,17 +32,10 @@ SHEET = 64
 def pictures_of(model: Model, settings: Settings, prompt: str, count: int) -> Pictures:
     """uint8 (count, H, W, 3) from fresh noise, the same for every prompt."""
 
-    def parts() -> Iterator[Pictures]:
-        noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 1)
-        for first in range(0, count, settings.microbatch):
-            rows = noises[first : first + settings.microbatch]
-            batch = sample(
-                model, prompt, rows, settings.sampler, seed=EVALUATION_SEED, round=1,
-                first_index=first,
-            )  # fmt: skip
-            yield model.decode(batch.latents_B_C_H_W)
-
-    return np.concatenate(list(parts()))
+    noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 1)
+    request = SampleRequest(EVALUATION_SEED, 1, range(count), noises)
+    batches = sample_batches(model, prompt, settings.sampler, request, settings.microbatch)
+    return np.concatenate([model.decode(batch.latents_B_C_H_W) for batch in batches])
 
 
 def sheet_of(judge: Judge, pictures: Pictures) -> Image.Image:

@@ -26,16 +26,17 @@ from torch import Tensor
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task, settings_for
 from hero_engine.core.batch import Batch
+from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
 from hero_engine.embedded.judge import Judge
 from hero_engine.evaluation.evaluate import EVALUATION_SEED
 from hero_engine.labelling.simulated import criterion
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.noise_prior import FRESH
-from hero_engine.policy.sampler import sample
+from hero_engine.policy.sampler import SampleRequest, sample_batches
 from hero_engine.reward.embedding import ranking_auc
 from hero_engine.study.plan import study_task
-from hero_engine.training.state import Learner
+from hero_engine.training.trainer import Trainer
 
 UNSEEN = 256
 LABELS = (32, 64, 128, 256)
@@ -58,13 +59,9 @@ def pictures(model: Model, settings: Settings) -> Batch:
     """POOL + UNSEEN pictures of the base."""
     count = POOL + UNSEEN
     noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 3)
-    return Batch.cat(
-        sample(
-            model, settings.prompt, noises[at : at + AT_ONCE], settings.sampler,
-            seed=EVALUATION_SEED, round=3, first_index=at,
-        )
-        for at in range(0, count, AT_ONCE)
-    )  # fmt: skip
+    request = SampleRequest(EVALUATION_SEED, 3, range(count), noises)
+    batches = sample_batches(model, settings.prompt, settings.sampler, request, AT_ONCE)
+    return Batch.cat(batches)
 
 
 def judged(task: Task, model: Model, batch: Batch) -> tuple[list[bool], list[float]]:
@@ -81,20 +78,21 @@ def auc(
     settings: Settings, model: Model, batch: Batch, labels: Callable[[Tensor], Labels], rows: Tensor
 ) -> float | None:
     """Of a representation that has had the labels of these rows, on the pictures after POOL."""
-    learner = Learner(settings, model)
-    known, named = _rows(batch, rows), labels(rows)
-    learner.remember(known, named)
-    contrast = learner.contrast(known, named)
-    if contrast is not None:
-        learner.train_embedding(contrast, 0, lambda done, total: None)
+    trainer = Trainer(settings, model)
+    reward_model, known = trainer.reward_model, LabelledRound(0, _rows(batch, rows), labels(rows))
+    state = trainer.initial_state().with_labels(known)
+    evidence = reward_model.evidence(known, state.memory, state.best)
+    triplets = reward_model.triplets(evidence)
+    if triplets is not None:
+        state, _ = trainer.fit_embedding(state, triplets, 0, lambda done, total: None)
     unseen = torch.arange(POOL, POOL + UNSEEN)
     truth = torch.tensor([bool(good) for good in labels(unseen).good])
-    others = _rows(batch, unseen)
+    latents = _rows(batch, unseen).latents_B_C_H_W
     if settings.reward.kind == "best":
-        rewards = learner.rewards(others, named)
+        rewards = reward_model.predicted_rewards(state.embedding, evidence, latents)
     else:
-        chance = learner.chance_of_good(known, named)
-        rewards = None if chance is None else chance(learner.features(others.latents_B_C_H_W))
+        predict = reward_model.probability(state.embedding, evidence)
+        rewards = None if predict is None else predict(latents)
     return None if rewards is None else ranking_auc(rewards, truth)
 
 
@@ -105,7 +103,7 @@ def _rows(batch: Batch, rows: Tensor) -> Batch:
 def of_task(task: Task, draws: int) -> dict[str, Any]:
     """Each representation's figure by number of labels."""
     plain = settings_for(task, "embedded", "embedded")
-    model = Learner.open(plain).model
+    model = Trainer.open(plain).model
     batch = pictures(model, plain)
     good, chances = judged(task, model, batch)
 

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from hero_engine.core.errors import StopRequested
+from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures
 from hero_engine.runtime.engine_thread import EngineWorker
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 
 

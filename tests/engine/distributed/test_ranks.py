@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from hero_engine.core.collective import Microbatches
 from hero_engine.core.errors import HeroError
 from hero_engine.distributed import launcher as crew
 from hero_engine.distributed.collectives import ALONE, Message, Ranks, named
-from hero_engine.distributed.sharding import Wanted
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
@@ -19,17 +19,19 @@ def test_shares_come_to_the_whole_in_order(count: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_pieces_are_of_the_share_and_none_is_empty() -> None:
+def test_microbatches_are_of_the_share_and_none_is_empty() -> None:
     rows = torch.arange(7)
-    assert [piece.tolist() for piece in Ranks(1, 2).pieces(rows, 2)] == [[4, 5], [6]]
-    assert [*Ranks(7, 8).pieces(rows, 2)] == []
+    pieces = Microbatches(2, Ranks(1, 2)).of(rows)
+    assert [piece.tolist() for piece in pieces] == [[4, 5], [6]]
+    assert [*Microbatches(2, Ranks(7, 8)).of(rows)] == []
+    assert [piece.tolist() for piece in Microbatches(4).of(rows)] == [[0, 1, 2, 3], [4, 5, 6]]
 
 
 def test_alone_nothing_crosses() -> None:
     gradient = torch.tensor([1.0, 2.0])
-    ALONE.add_up([gradient])
+    ALONE.all_reduce([gradient])
     with ALONE.together():
-        assert ALONE.joined(gradient) is gradient
+        assert ALONE.all_gather(gradient) is gradient
     assert gradient.tolist() == [1.0, 2.0]
 
 
@@ -47,20 +49,6 @@ def test_a_message_arrives_as_it_was_sent() -> None:
         assert each.dtype == tensors[name].dtype
         assert each.equal(tensors[name])
     assert came.part("par") == {}
-
-
-def wanted(*images: int) -> Wanted:
-    noises = torch.tensor(images, dtype=torch.float32).view(-1, 1, 1, 1)
-    return Wanted(0, images, noises, torch.tensor(images).view(-1, 1))
-
-
-def test_pictures_are_made_in_pieces_that_follow_one_another() -> None:
-    pieces = list(wanted(0, 1, 2, 6, 7, 9).pieces(2))
-    assert [piece.images for piece in pieces] == [(0, 1), (2,), (6, 7), (9,)]
-    for piece in pieces:
-        assert piece.noises_B_C_H_W.flatten().tolist() == list(piece.images)
-        assert piece.kept_steps_B_S is not None
-        assert piece.kept_steps_B_S.flatten().tolist() == list(piece.images)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

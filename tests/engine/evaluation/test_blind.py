@@ -7,20 +7,24 @@ import threading
 from collections.abc import Callable
 from math import comb
 
+import numpy as np
 import pytest
 from tiny_runs import LINES, Script, go
 
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Finished, ImagesReady, PhaseStarted, Stop, SubmitLabels
+from hero_engine.core.labels import Mark
 from hero_engine.evaluation.blind_comparison import Comparison
 from hero_engine.evaluation.blind_session import blind_job
-from hero_engine.evaluation.evaluate import EVALUATION_SEED, draw, trained
+from hero_engine.evaluation.evaluate import EVALUATION_SEED, evaluation_pictures
 from hero_engine.evaluation.intervals import paired_difference
 from hero_engine.labelling.annotators import read_pictures
 from hero_engine.policy.noise_prior import FRESH
+from hero_engine.policy.sampler import SampleRequest
 from hero_engine.runtime.engine_thread import EngineWorker
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
+from hero_engine.training.trainer import trained
 
 PAIRS = 5
 
@@ -83,12 +87,14 @@ def test_the_pictures_are_both_models_from_the_same_noises(run: RunDir) -> None:
     last = Person(comparison, lambda pair, tuned: tuned).work()
     assert isinstance(last, Finished)
     assert (last.labels, last.reason) == (2 * PAIRS, "rounds")
-    learner = trained(run, "cpu")
-    noises = FRESH.draw(PAIRS, learner.model.latent_shape, run.settings.noise, EVALUATION_SEED, 0)
-    made = {
-        tuned: draw(learner, run.settings.prompt, noises, 0, base=not tuned)
-        for tuned in (False, True)
-    }
+    trainer, state = trained(run, "cpu")
+    trainer.model.load_lora_state(state.lora)
+    noises = FRESH.draw(PAIRS, trainer.model.latent_shape, run.settings.noise, EVALUATION_SEED, 0)
+    request = SampleRequest(EVALUATION_SEED, 0, range(PAIRS), noises)
+    made = {}
+    for tuned in (False, True):
+        pieces = evaluation_pictures(trainer, run.settings.prompt, request, base=not tuned)
+        made[tuned] = np.concatenate(list(pieces))
     images = range(2 * PAIRS)
     shown = read_pictures({i: comparison.folder.picture_path(0, i) for i in images})
     for image, (pair, tuned) in enumerate(comparison.owners):

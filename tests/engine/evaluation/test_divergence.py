@@ -10,7 +10,13 @@ import torch
 from hero_engine.config.settings import SamplerSettings
 from hero_engine.evaluation.divergence import chain_kl, kl_to_base
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import log_prob, pick_training_steps, sample
+from hero_engine.policy.sampler import (
+    KeptSteps,
+    SampleRequest,
+    log_prob,
+    pick_training_steps,
+    sample,
+)
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
 
@@ -46,9 +52,9 @@ def test_is_the_mean_of_log_likelihood_ratios(bell_model: Any) -> None:
     with torch.no_grad():
         bell_model.offset.fill_(0.2)
     count = 4000
-    kept = pick_training_steps(bell_model, SAMPLER, 5, count, 0, 0)
+    kept = pick_training_steps(bell_model, SAMPLER, KeptSteps(5), range(count), 0, 0)
     drawn = noises(count, 1, 1, 1)
-    batch = sample(bell_model, "a", drawn, SAMPLER, seed=0, round=0, kept_steps_B_S=kept)
+    batch = sample(bell_model, "a", SAMPLER, SampleRequest(0, 0, range(count), drawn, kept))
     chains, ratios = batch.trajectory, torch.zeros(count, dtype=torch.float64)
     assert chains is not None
     with bell_model.base(), torch.no_grad():

@@ -16,10 +16,11 @@ from hero_engine.config.tasks import Task
 from hero_engine.core.errors import HeroError
 from hero_engine.core.rng import generator
 from hero_engine.embedded.judge import Judge
-from hero_engine.evaluation.evaluate import EVALUATION_SEED, Noise, evaluate, mean_distance, trained
+from hero_engine.evaluation.evaluate import EVALUATION_SEED, Noise, evaluate, mean_distance
 from hero_engine.evaluation.intervals import wilson
-from hero_engine.policy.sampler import sample
+from hero_engine.policy.sampler import SampleRequest, sample
 from hero_engine.storage.run_folder import RunDir
+from hero_engine.training.trainer import trained
 
 IMAGES = 7
 
@@ -83,10 +84,13 @@ def distance_by_loops(pictures: Iterable[npt.NDArray[np.uint8]]) -> Any:
 
 def drawn(folder: RunDir, noises: torch.Tensor, *, base: bool, prompt: str = "a") -> Any:
     """The pictures of these noises, all in one minibatch."""
-    model, settings = trained(folder, "cpu").model, folder.settings
+    (trainer, state), settings = trained(folder, "cpu"), folder.settings
+    model = trainer.model
+    model.load_lora_state(state.lora)
     if base:
         model.network.disable_adapters()
-    batch = sample(model, prompt, noises, settings.sampler, seed=EVALUATION_SEED, round=0)
+    request = SampleRequest(EVALUATION_SEED, 0, range(len(noises)), noises)
+    batch = sample(model, prompt, settings.sampler, request)
     return model.decode(batch.latents_B_C_H_W)
 
 
@@ -135,7 +139,7 @@ def test_guided_scores_the_base_with_fresh_noises_too(folder: RunDir, judge: Gla
     """Half (4 of 7) around best's noise, the rest around goods'."""
     result, told = watched(folder, "guided")
     tuned, base, fresh = judge.seen
-    prior = trained(folder, "cpu").prior
+    prior = trained(folder, "cpu")[1].prior
     assert prior.best_C_H_W is not None
     noises = prior.draw(IMAGES, (4, 8, 8), folder.settings.noise, EVALUATION_SEED, 0)
     near = 0.99**0.5 * prior.best_C_H_W + 0.1 * fresh_noises()[:4]

@@ -12,10 +12,11 @@ from hero_engine.evaluation.engine_speed import (
     Call,
     SpeedTest,
     Timing,
+    half_good_task,
     sampling_calls,
     update_calls,
 )
-from hero_engine.updates.base import PROBES
+from hero_engine.updates.probe import PROBES
 
 
 def calls_of(race: SpeedTest, work: Any) -> list[Call]:
@@ -36,8 +37,8 @@ def test_the_floor_makes_our_calls(square_folder: Path, update: str, guidance: f
     )
     race = SpeedTest(settings, "cpu")
     assert calls_of(race, race._sampled) == list(sampling_calls(settings))
-    given = race.learner.experience(race.batch, race.labels, torch.linspace(0, 1, 8), 0)
-    ours = calls_of(race, lambda: race.learner.update.step(given))
+    task = half_good_task(race.trainer, race.round)
+    ours = calls_of(race, lambda: race.trainer.optimizer.step(task))
     probes = [call for call in ours if call == (PROBES, False)]
     assert len(probes) == 2
     assert [call for call in ours if call != (PROBES, False)] == list(update_calls(settings))

@@ -11,7 +11,7 @@ from refusals import refused
 
 from hero_engine.core.errors import ExitCode, HeroError, LabelsNeeded
 from hero_engine.core.labels import Labels
-from hero_engine.labelling.annotators import Elsewhere, FileLabeller
+from hero_engine.labelling.annotators import ExternalAnnotator, FileAnnotator
 from hero_engine.labelling.labels_file import (
     LabelsFile,
     checksum,
@@ -66,7 +66,7 @@ def test_a_file_labels_its_rounds_and_leaves_the_rest_unlabelled(
         row(0, 1),
         row(0, 2, None),
     )
-    labeller = FileLabeller(read_labels(path, batch=5), run)
+    labeller = FileAnnotator(read_labels(path, batch=5), run)
     labeller.label(0, {}, journal)
     assert journal.labels(0, 5) == Labels((False, True, None, True, None), best=3)
     assert journal.submitted(0) and not journal.submitted(1)
@@ -84,7 +84,7 @@ def test_a_round_without_a_label_waits_and_leaves_a_template(
     with pytest.raises(
         LabelsNeeded, match=r'mine\.jsonl has no labels for round 1 \("round": 0\); fill in'
     ):
-        FileLabeller(read_labels(path, 2), run).label(0, pictures(run, 2), journal)
+        FileAnnotator(read_labels(path, 2), run).label(0, pictures(run, 2), journal)
     assert (run.path / "labels-r000.jsonl").is_file()
     assert journal.history(0) == [] and not journal.submitted(0)
 
@@ -94,7 +94,7 @@ def test_a_template_has_a_line_a_picture_and_is_never_overwritten(
 ) -> None:
     shown = pictures(run, 3)
     with pytest.raises(LabelsNeeded) as stop:
-        Elsewhere(run).label(0, shown, journal)
+        ExternalAnnotator(run).label(0, shown, journal)
     left = run.path / "labels-r000.jsonl"
     assert str(stop.value) == f"fill in {left} and give it to: hero label {run.path} --from FILE"
     assert [json.loads(line) for line in left.read_text().splitlines()] == [
@@ -111,9 +111,9 @@ def test_a_template_has_a_line_a_picture_and_is_never_overwritten(
     left.write_text(left.read_text().replace("null", '"bad"'))
     filled = read_labels(left, 3)
     with pytest.raises(LabelsNeeded):
-        Elsewhere(run).label(0, shown, journal)
+        ExternalAnnotator(run).label(0, shown, journal)
     assert read_labels(left, 3) == filled
-    FileLabeller(filled, run).label(0, shown, journal)
+    FileAnnotator(filled, run).label(0, shown, journal)
     assert journal.labels(0, 3) == Labels((False, False, False))
 
 
@@ -128,10 +128,10 @@ def test_labels_given_for_other_pictures_are_refused_unless_forced(
     with refused(
         ExitCode.USAGE, '"image" 1 of "round" 0 is another picture', start=f"{path}, line 2: "
     ):
-        FileLabeller(labels, run).label(0, shown, journal)
+        FileAnnotator(labels, run).label(0, shown, journal)
     assert journal.history(0) == [] and not journal.submitted(0)
     said: list[str] = []
-    FileLabeller(labels, run, force=True, warn=said.append).label(0, shown, journal)
+    FileAnnotator(labels, run, force=True, warn=said.append).label(0, shown, journal)
     assert said == ["round 1: 1 of 3 labels are for other pictures"]
     assert journal.labels(0, 3) == Labels((True, True, True))
 
@@ -140,7 +140,7 @@ WRONG: list[tuple[object, str]] = [
     ("good", "not JSON ("),
     ('{"round": 0, "image": 1, "label": "good"', "not JSON ("),
     ("[" * 100_000, "not JSON (too deeply nested)"),
-    ('{"round": 0, "round": 1, "image": 1, "label": "good"}', "a key comes twice"),
+    ('{"round": 0, "round": 1, "image": 1, "label": "good"}', "a key is repeated"),
     ("[0, 1]", "expected an object such as {"),
     ("null", "expected an object such as {"),
     (row(0, 1, lable="good"), "unknown key 'lable'; known are round, image, label, best"),
@@ -153,11 +153,11 @@ WRONG: list[tuple[object, str]] = [
     (row(0, 1, best=None), '"best" must be true or false'),
     (row(0, 1, "bad", best=True), "true only for a good picture"),
     (row(0, 1, None, best=True), "true only for a good picture"),
-    ({"round": 0, "label": "good"}, '"image" is None; it must be a whole number from 0 on'),
-    (row(0, -1), '"image" is -1; it must be a whole number from 0 on'),
+    ({"round": 0, "label": "good"}, '"image" is None; it must be a whole number, 0 or more'),
+    (row(0, -1), '"image" is -1; it must be a whole number, 0 or more'),
     ('{"round": 0, "image": 1.0, "label": "good"}', '"image" is 1.0; it must be a whole number'),
     (row(0, True), '"image" is True; it must be a whole number'),
-    (row(0, 4), '"image" is 4; it goes from 0 to 3'),
+    (row(0, 4), '"image" is 4; it must be from 0 to 3'),
     (row(0, 10**4000), '"image" is 1000'),
     ('{"image": 1, "round": ' + "9" * 5000 + "}", "not JSON (Exceeds the limit"),
     ({"image": 1, "label": "good"}, '"round" is None; it must be a whole number'),

@@ -7,13 +7,17 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from stand_ins import BellModel, normal_log_density
+from students import Student, ddpo, feedback_on
 
 from hero_engine.config.settings import DdpoSettings, ForwardSettings, SamplerSettings
-from hero_engine.core.labels import Labels
 from hero_engine.models.flow import Flow, shift_of
-from hero_engine.policy.sampler import log_prob, pick_training_steps, sample
-from hero_engine.updates import Experience, Memory
-from hero_engine.updates.ddpo import DdpoUpdate
+from hero_engine.policy.sampler import (
+    KeptSteps,
+    SampleRequest,
+    log_prob,
+    pick_training_steps,
+    sample,
+)
 from hero_engine.updates.forward import ForwardUpdate
 
 MEAN, SPREAD = 0.8, 0.5
@@ -176,33 +180,29 @@ def flow_updates(model: Any, sampler: SamplerSettings) -> dict[str, Any]:
         clip_range=0.3,
     )
     forward = ForwardSettings(steps=20, learning_rate=0.01, old_policy="round", history="round")
-    return {"ddpo": DdpoUpdate(policy, sampler, model), "forward": ForwardUpdate(forward, model)}
+    return {
+        "ddpo": ddpo(policy, sampler, model),
+        "forward": Student(ForwardUpdate(forward, model, "a")),
+    }
 
 
 @pytest.mark.parametrize("name", ["ddpo", "forward"])
 def test_an_update_finds_a_known_optimum(name: str) -> None:
     """What lies near 1 is rewarded, or the nearer half is good: pictures start around 0."""
-    model, sampler = FlowBell(), SamplerSettings(steps=8, eta=0.7, guidance=1)
-    update: Any = flow_updates(model, sampler)[name]
+    model: Any = FlowBell()
+    sampler = SamplerSettings(steps=8, eta=0.7, guidance=1)
+    update = flow_updates(model, sampler)[name]
     distances = []
     for round in range(14):
-        kept = pick_training_steps(model, sampler, 7, 128, seed=1, round=round)  # type: ignore[arg-type]
+        images = range(128)
+        kept = pick_training_steps(model, sampler, KeptSteps(7), images, seed=1, round=round)
         random = torch.Generator().manual_seed(round)
         noises = torch.randn(128, 1, 1, 1, generator=random, dtype=torch.float64)
-        batch = sample(
-            model,  # type: ignore[arg-type]
-            "a",
-            noises,
-            sampler,
-            seed=1,
-            round=round,
-            kept_steps_B_S=kept,
-        )
+        batch = sample(model, "a", sampler, SampleRequest(1, round, images, noises, kept))
         distance = (batch.latents_B_C_H_W.flatten() - 1).abs()
         distances.append(float(distance.mean()))
-        labels = Labels(tuple((distance < distance.median()).tolist()))
-        memory = Memory.of_round(batch, labels)
-        update.step(Experience(batch, labels, -distance, "a", round, 0, memory))
+        good = (distance < distance.median()).tolist()
+        update.learn(feedback_on(batch, good, -distance, round=round))
     assert distances[0] > 0.9
     assert distances[-1] < 0.45
     assert float(model.offset.detach()) == pytest.approx(1, abs=0.3)

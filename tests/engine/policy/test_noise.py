@@ -5,8 +5,10 @@ import torch
 
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.batch import Batch
+from hero_engine.core.labelled_round import LabelledLatents, LabelledRound
 from hero_engine.core.labels import Labels
 from hero_engine.policy.noise_prior import FRESH, NoisePrior
+from hero_engine.training.state import State
 
 SHAPE = (2, 3, 5)
 SETTINGS = NoiseSettings(best_image_ratio=0.5, perturbation=0.1)
@@ -19,6 +21,15 @@ def a_batch(count: int = 6) -> Batch:
 
 def labels(text: str, best: int | None = None) -> Labels:
     return Labels(tuple({"g": True, "b": False, "-": None}[letter] for letter in text), best)
+
+
+def learned(*rounds: tuple[Batch, Labels]) -> NoisePrior:
+    """The prior after these rounds, as the loop moves it."""
+    state = State(0, 0, {}, {}, {}, LabelledLatents.none(SHAPE))
+    for batch, given in rounds:
+        round = LabelledRound(state.round, batch, given)
+        state = state.with_labels(round).next_round(round, None)
+    return state.prior
 
 
 def nearest(noises: torch.Tensor, centres: torch.Tensor) -> list[int]:
@@ -38,7 +49,7 @@ def test_fresh_noise_is_standard_normal() -> None:
 
 def test_proportions_of_best_and_goods() -> None:
     batch = a_batch()
-    prior = FRESH.updated(batch, labels("bggbgb", best=2))
+    prior = learned((batch, labels("bggbgb", best=2)))
     found = nearest(prior.draw(400, SHAPE, SETTINGS, seed=1, round=1), batch.noises_B_C_H_W)
     assert found[:200] == [2] * 200
     assert set(found[200:]) == {1, 4}
@@ -62,7 +73,7 @@ def test_variance_is_preserved_over_random_centres() -> None:
 
 def test_fresh_noises_come_last() -> None:
     batch = a_batch()
-    prior = FRESH.updated(batch, labels("bggbgb", best=2))
+    prior = learned((batch, labels("bggbgb", best=2)))
     settings = NoiseSettings(fresh_ratio=0.25)
     found = nearest(prior.draw(16, SHAPE, settings, seed=1, round=1), batch.noises_B_C_H_W)
     assert found[:6] == [2] * 6
@@ -72,14 +83,14 @@ def test_fresh_noises_come_last() -> None:
 
 def test_best_alone_leaves_the_goods_share_fresh() -> None:
     batch = a_batch()
-    prior = FRESH.updated(batch, labels("bbgbbb", best=2))
+    prior = learned((batch, labels("bbgbbb", best=2)))
     found = nearest(prior.draw(10, SHAPE, SETTINGS, seed=1, round=1), batch.noises_B_C_H_W)
     assert found == [2] * 5 + [-1] * 5
 
 
 def test_round_without_good_carries_best_and_drops_goods() -> None:
     first, second = a_batch(), a_batch()
-    prior = FRESH.updated(first, labels("bggbgb", best=2)).updated(second, labels("bbbbbb"))
+    prior = learned((first, labels("bggbgb", best=2)), (second, labels("bbbbbb")))
     assert prior.best_C_H_W is not None
     assert torch.equal(prior.best_C_H_W, first.noises_B_C_H_W[2])
     assert prior.goods_N_C_H_W is None
@@ -87,7 +98,7 @@ def test_round_without_good_carries_best_and_drops_goods() -> None:
 
 def test_goods_without_a_new_best_are_all_others() -> None:
     first, second = a_batch(), Batch(a_batch().noises_B_C_H_W + 1, a_batch().latents_B_C_H_W)
-    prior = FRESH.updated(first, labels("bbgbbb", best=2)).updated(second, labels("gb-gbb"))
+    prior = learned((first, labels("bbgbbb", best=2)), (second, labels("gb-gbb")))
     assert prior.goods_N_C_H_W is not None
     assert torch.equal(prior.goods_N_C_H_W, second.noises_B_C_H_W[[0, 3]])
     assert torch.equal(prior.best_C_H_W, first.noises_B_C_H_W[2])  # type: ignore[arg-type]
@@ -95,7 +106,7 @@ def test_goods_without_a_new_best_are_all_others() -> None:
 
 @pytest.mark.parametrize("marks", ["bbbbbb", "------", "b-b---"])
 def test_nothing_good_ever_stays_fresh(marks: str) -> None:
-    prior = FRESH.updated(a_batch(), labels(marks))
+    prior = learned((a_batch(), labels(marks)))
     assert not prior.guided
     drawn = prior.draw(8, SHAPE, SETTINGS, seed=1, round=1)
     assert torch.equal(drawn, FRESH.draw(8, SHAPE, SETTINGS, seed=1, round=1))
@@ -111,7 +122,7 @@ def test_seed_and_round_name_the_draw() -> None:
 
 
 def test_tensors_roundtrip() -> None:
-    prior = FRESH.updated(a_batch(), labels("bggbgb", best=2))
+    prior = learned((a_batch(), labels("bggbgb", best=2)))
     again = NoisePrior.from_tensors(prior.tensors())
     assert torch.equal(
         again.draw(8, SHAPE, SETTINGS, 1, 1), prior.draw(8, SHAPE, SETTINGS, seed=1, round=1)

@@ -1,6 +1,7 @@
 """Log-probabilities; which steps are trained; pictures by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,14 @@ from hero_engine.core.batch import Batch
 from hero_engine.core.errors import StopRequested
 from hero_engine.models.ddim import Diffusion
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import log_prob, pick_training_steps, sample
+from hero_engine.policy.sampler import (
+    KeptSteps,
+    SampleRequest,
+    log_prob,
+    pick_training_steps,
+    sample,
+    sample_batches,
+)
 
 SETTINGS = SamplerSettings(steps=6, eta=1.0, guidance=3.0, negative_prompt="bad")
 
@@ -33,14 +41,15 @@ def test_log_prob_without_noise_is_refused() -> None:
 
 
 def test_picked_steps_are_distinct_even_and_by_name(square: Model) -> None:
-    picked = pick_training_steps(square, SamplerSettings(steps=10), 4, 500, seed=1, round=2)
+    ten, four = SamplerSettings(steps=10), KeptSteps(4)
+    picked = pick_training_steps(square, ten, four, range(500), seed=1, round=2)
     assert picked.shape == (500, 4)
     assert picked.dtype == torch.int64
     assert all(len(set(row)) == 4 and row == sorted(row) for row in picked.tolist())
     counts = torch.bincount(picked.flatten(), minlength=10)
     assert counts.min() > 150 and counts.max() < 250  # 200 expected, standard deviation 11
-    again = pick_training_steps(square, SamplerSettings(steps=10), 4, 3, seed=1, round=2)
-    assert torch.equal(again, picked[:3])
+    again = pick_training_steps(square, ten, four, range(7, 10), seed=1, round=2)
+    assert torch.equal(again, picked[7:10])
 
 
 @pytest.mark.parametrize(
@@ -49,42 +58,35 @@ def test_picked_steps_are_distinct_even_and_by_name(square: Model) -> None:
 def test_picked_steps_come_from_the_window(
     square: Model, window: tuple[float, float], steps: set[int]
 ) -> None:
-    picked = pick_training_steps(square, SamplerSettings(steps=10), 9, 20, 0, 0, window)
+    picked = pick_training_steps(
+        square, SamplerSettings(steps=10), KeptSteps(9, window), range(20), 0, 0
+    )
     assert {step for row in picked.tolist() for step in row} == steps
     with pytest.raises(ValueError, match="window"):
-        pick_training_steps(square, SamplerSettings(steps=10), 9, 20, 0, 0, (0.4, 0.4))
+        empty = KeptSteps(9, (0.4, 0.4))
+        pick_training_steps(square, SamplerSettings(steps=10), empty, range(20), 0, 0)
 
 
 @pytest.mark.parametrize(("to_one", "last"), [(True, 8), (False, 9)])
 def test_step_without_noise_is_not_picked(to_one: bool, last: int) -> None:
     scheduler = DDIMScheduler(set_alpha_to_one=to_one, steps_offset=1, clip_sample=False)
     model: Any = SimpleNamespace(process=Diffusion(scheduler))
-    picked = pick_training_steps(model, SamplerSettings(steps=10), 10, 4, seed=0, round=0)
+    picked = pick_training_steps(model, SamplerSettings(steps=10), KeptSteps(10), range(4), 0, 0)
     assert picked.tolist() == [list(range(last + 1))] * 4
     with pytest.raises(ValueError, match="eta"):
-        pick_training_steps(model, SamplerSettings(steps=10, eta=0), 2, 4, seed=0, round=0)
+        pick_training_steps(model, SamplerSettings(steps=10, eta=0), KeptSteps(2), range(4), 0, 0)
 
 
 def test_same_pictures_in_other_minibatches(model: Model) -> None:
     noises = torch.randn(5, *model.latent_shape)
-    kept = pick_training_steps(model, SETTINGS, 3, 5, seed=1, round=2)
-
-    def parts(size: int) -> list[Any]:
-        return [
-            sample(
-                model,
-                "a hand",
-                noises[at : at + size],
-                SETTINGS,
-                seed=1,
-                round=2,
-                first_index=at,
-                kept_steps_B_S=kept[at : at + size],
-            )
-            for at in range(0, 5, size)
-        ]
-
-    whole, halves = Batch.cat(parts(5)), Batch.cat(parts(2))
+    kept = pick_training_steps(model, SETTINGS, KeptSteps(3), range(5), seed=1, round=2)
+    request = SampleRequest(1, 2, range(5), noises, kept)
+    done: list[float] = []
+    whole = sample(model, "a hand", SETTINGS, request)
+    parts = list(sample_batches(model, "a hand", SETTINGS, request, 2, done.append))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert done == pytest.approx([k / 3 for k in range(1, 13)] + [4 + k / 6 for k in range(1, 7)])
+    halves = Batch.cat(parts)
     for name, tensor in whole.tensors().items():
         assert torch.allclose(halves.tensors()[name], tensor, atol=1e-4), name
 
@@ -92,14 +94,20 @@ def test_same_pictures_in_other_minibatches(model: Model) -> None:
 def test_another_purpose_round_or_seed_changes_the_picture(square: Model) -> None:
     noises = torch.randn(1, *square.latent_shape)
 
-    def latent(**name: Any) -> torch.Tensor:
-        return sample(square, "a", noises, SETTINGS, **name).latents_B_C_H_W
+    def latent(request: SampleRequest) -> torch.Tensor:
+        return sample(square, "a", SETTINGS, request).latents_B_C_H_W
 
-    first = latent(seed=1, round=0)
-    assert torch.equal(latent(seed=1, round=0), first)
-    for other in ({"seed": 2, "round": 0}, {"seed": 1, "round": 1}):
-        assert not torch.allclose(latent(**other), first, atol=1e-2)
-    assert not torch.allclose(latent(seed=1, round=0, purpose="probe"), first, atol=1e-2)
+    request = SampleRequest(1, 0, [0], noises)
+    first = latent(request)
+    assert torch.equal(latent(request), first)
+    changes: list[dict[str, Any]] = [
+        {"seed": 2},
+        {"round": 1},
+        {"images": [1]},
+        {"purpose": "probe"},
+    ]
+    for change in changes:
+        assert not torch.allclose(latent(replace(request, **change)), first, atol=1e-2)
 
 
 def test_eta_zero_is_diffusers_pipeline(square: Model, square_folder: Any) -> None:
@@ -118,7 +126,7 @@ def test_eta_zero_is_diffusers_pipeline(square: Model, square_folder: Any) -> No
         output_type="latent",
     ).images
     settings = SamplerSettings(steps=6, eta=0, guidance=3.0, negative_prompt="bad")
-    ours = sample(square, "a hand", noises, settings, seed=0, round=0)
+    ours = sample(square, "a hand", settings, SampleRequest(0, 0, range(2), noises))
     assert torch.allclose(ours.latents_B_C_H_W, want, atol=1e-4)
 
 
@@ -128,7 +136,7 @@ def test_kept_steps_are_the_ones_taken(line_model: Callable[..., Any]) -> None:
     model.scheduler.register_to_config(steps_offset=1)
     noises = torch.randn(2, 1, 1, 1, dtype=torch.float64)
     kept = torch.arange(4).expand(2, 4)
-    batch = sample(model, "x", noises, settings, seed=0, round=0, kept_steps_B_S=kept)
+    batch = sample(model, "x", settings, SampleRequest(0, 0, range(2), noises, kept))
     path = batch.trajectory
     assert path is not None
     assert path.timesteps_B_S[0].tolist() == [751, 501, 251, 1]
@@ -152,7 +160,8 @@ def test_kept_steps_are_the_ones_taken(line_model: Callable[..., Any]) -> None:
 
 
 def test_stop_comes_out_and_harms_nothing(square: Model) -> None:
-    noises, seen = torch.randn(1, *square.latent_shape), []
+    seen: list[tuple[int, int]] = []
+    request = SampleRequest(0, 0, [0], torch.randn(1, *square.latent_shape))
 
     def stop(done: int, total: int) -> None:
         seen.append((done, total))
@@ -160,6 +169,6 @@ def test_stop_comes_out_and_harms_nothing(square: Model) -> None:
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        sample(square, "a", noises, SETTINGS, seed=0, round=0, on_step=stop)
+        sample(square, "a", SETTINGS, request, stop)
     assert seen == [(1, 6), (2, 6)]
-    assert len(sample(square, "a", noises, SETTINGS, seed=0, round=0)) == 1
+    assert len(sample(square, "a", SETTINGS, request)) == 1

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from hero_engine.core.labels import Labels
+from hero_engine.reward.logistic_head import BayesianLogisticHead, fit_logistic
 from hero_engine.reward.rewards import (
-    ChanceOfGood,
     advantages,
-    fit_logistic,
     label_reward,
     positives_reward,
     similarity_reward,
@@ -84,7 +83,7 @@ def test_chances_are_calibrated_on_unseen_pictures(standardise: bool) -> None:
         return torch.stack([angle.cos(), angle.sin()], 1), good
 
     known, unseen = drawn(600, 0), drawn(6000, 1)
-    chances = ChanceOfGood.fit(*known, standardise=standardise)(unseen[0])
+    chances = BayesianLogisticHead.fit(*known, standardise=standardise)(unseen[0])
     for low in (0.1, 0.3, 0.5, 0.7):
         told = (chances >= low) & (chances < low + 0.2)
         assert told.sum() > 300
@@ -99,8 +98,8 @@ def test_standardised_features_lose_their_units() -> None:
     features, unseen = (torch.randn(n, 7, generator=random, dtype=torch.float64) for n in (40, 5))
     good = features[:, 0] > 0
     scale, shift = torch.logspace(0, 3, 7).double(), torch.linspace(-9, 9, 7).double()
-    plain = ChanceOfGood.fit(features, good, standardise=True)(unseen)
-    other = ChanceOfGood.fit(features * scale + shift, good, standardise=True)
+    plain = BayesianLogisticHead.fit(features, good, standardise=True)(unseen)
+    other = BayesianLogisticHead.fit(features * scale + shift, good, standardise=True)
     assert torch.allclose(other(unseen * scale + shift), plain, atol=0.01)
     assert float(plain.std()) > 0.1
 
@@ -124,7 +123,7 @@ def test_chances_are_means_over_the_weights_that_are_left(count: int, width: int
     features = torch.randn(count, width, generator=random, dtype=torch.float64)
     unseen = 2 * torch.randn(40, width, generator=random, dtype=torch.float64)
     good = features[:, 0] + 0.5 * features[:, 1] > 0.2
-    got = ChanceOfGood.fit(features, good, standardise=False)(unseen)
+    got = BayesianLogisticHead.fit(features, good, standardise=False)(unseen)
     covariance, logits = laplace(features, good, unseen)
     variance = ((unseen @ covariance) * unseen).sum(1)
     want = (logits / (1 + math.pi / 8 * variance).sqrt()).sigmoid()
@@ -139,7 +138,7 @@ def test_what_is_like_no_labelled_picture_is_nearer_to_one_half() -> None:
     """Goods and bads lie on one axis; the farther a picture lies off it, the less is known."""
     along = torch.linspace(-3, 3, 40, dtype=torch.float64)
     features = torch.stack([along, torch.zeros(40, dtype=torch.float64)], 1)
-    chance = ChanceOfGood.fit(features, along > 0, standardise=False)
+    chance = BayesianLogisticHead.fit(features, along > 0, standardise=False)
     off = torch.tensor([0.0, 1.0, 3.0, 10.0, 100.0], dtype=torch.float64)
     chances = chance(torch.stack([torch.full((5,), 2.0, dtype=torch.float64), off], 1)).tolist()
     assert chances == sorted(chances, reverse=True)
@@ -149,7 +148,7 @@ def test_what_is_like_no_labelled_picture_is_nearer_to_one_half() -> None:
 def test_of_a_single_kind_only_the_offset_is_known() -> None:
     """No weight is anything but 0 a posteriori; Platt's target 4/5 where features are 0."""
     latents = LATENTS[:3].flatten(1).double()
-    chances = ChanceOfGood.fit(latents, torch.ones(3, dtype=torch.bool), standardise=False)
+    chances = BayesianLogisticHead.fit(latents, torch.ones(3, dtype=torch.bool), standardise=False)
     places = torch.cat([torch.zeros(1, 2), LATENTS.flatten(1)]).double()
     covariance, logits = laplace(latents, torch.ones(3, dtype=torch.bool), places)
     assert logits.tolist() == pytest.approx([math.log(4)] * 5, abs=1e-6)

@@ -16,10 +16,11 @@ from tiny_runs import new_run, tiny_settings
 from hero_engine.config.settings import EmbeddingSettings, ForwardSettings, SamplerSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Failed, Finished, PhaseStarted, Stop, SubmitLabels
+from hero_engine.core.labels import Mark
 from hero_engine.runtime.engine_thread import EngineWorker
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.state import Learner
+from hero_engine.training.trainer import Trainer
 
 BATCH, ROUNDS = 2, 2
 SMALL = {
@@ -122,11 +123,11 @@ class Sitting:
 def one_model(process: Process) -> Iterator[None]:
     """Every thread opens the same model, as it was at the start."""
 
-    def opened(settings: Any, *_: Any) -> Learner:
+    def opened(settings: Any, *_: Any) -> Trainer:
         process.model.load_lora_state(process.start)
-        return Learner(settings, process.model)
+        return Trainer(settings, process.model)
 
-    with patch.object(Learner, "open", opened):
+    with patch.object(Trainer, "open", opened):
         yield
 
 

@@ -22,9 +22,10 @@ from hero_engine.core.events import (
     Stop,
     SubmitLabels,
 )
+from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures
 from hero_engine.runtime.engine_thread import EngineWorker
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training import progress_reports as reporting
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from run_folders import PowerCut, cut
 
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.core.labels import Labels
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.core.labels import Labels, Mark
+from hero_engine.storage.journal import Journal
 
 BATCH = 6
 VALUES = ("good", "bad", "clear", "best", "unbest")
@@ -74,7 +74,7 @@ def test_labels_are_what_the_marks_come_to(steps: list[list[Mark]]) -> None:
             journal.mark(0, step, source="person")
         given_marks = [mark for step in steps for mark in step]
         assert journal.labels(0, BATCH) == labels_of(given_marks)
-        assert journal.first_good(0, BATCH) == first_good_of(given_marks)
+        assert journal.marks(0, BATCH).first_good == first_good_of(given_marks)
         assert [Mark(row.image, row.value) for row in journal.history(0)] == given_marks
 
 
@@ -143,7 +143,8 @@ def test_everything_is_there_after_reopening(path: Path, journal: Journal) -> No
 WRITER = """
 import sys
 from pathlib import Path
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.core.labels import Mark
+from hero_engine.storage.journal import Journal
 
 journal = Journal(Path(sys.argv[1]))
 journal.add_round(0)

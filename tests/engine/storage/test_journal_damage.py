@@ -8,8 +8,8 @@ import pytest
 from refusals import refused
 
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.core.labels import Labels
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.core.labels import Labels, Mark
+from hero_engine.storage.journal import Journal
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def test_the_plan(tmp_path: Path) -> None:
     assert len({plan.run_path(trial) for trial in trials}) == 8
     for bad, said in [
         ({"labeller": "labels.jsonl"}, "a study is labelled by a judge"),
-        ({"labeller": "judge:picky=green"}, "matters of taste in 'hands' are: nothing"),
+        ({"labeller": "judge:picky=green"}, "choices for 'hands' are: nothing"),
         ({"tasks": ("feet",)}, "no task is called 'feet'"),
         ({"methods": parse_methods("sft:sft.stepss=3")}, "unknown setting 'sft.stepss'"),
     ]:

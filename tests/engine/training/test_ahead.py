@@ -2,29 +2,35 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from interrupted import AHEAD, AHEAD_QUESTIONS, Process, assert_same, flip
+from students import ddpo, feedback_on
 from tiny_runs import LINES, UPDATES, Script, go, latents
 
 from hero_engine.config.settings import DdpoSettings, SamplerSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event, Notice, PhaseStarted, RoundFinished
-from hero_engine.core.labels import Labels
 from hero_engine.core.rng import generator
-from hero_engine.labelling.annotators import Elsewhere
+from hero_engine.labelling.annotators import ExternalAnnotator
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import pick_training_steps, sample
+from hero_engine.policy.sampler import (
+    KeptSteps,
+    SampleRequest,
+    pick_training_steps,
+    sample,
+    sample_batches,
+)
 from hero_engine.storage.atomic_files import read_tensors
 from hero_engine.storage.branch_run import branch
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.state import Learner
-from hero_engine.updates import Experience, Memory
-from hero_engine.updates.ddpo import DdpoUpdate, Policy
+from hero_engine.training.trainer import Trainer
+from hero_engine.updates.denoising_policy import DenoisingPolicy
 
 KINDS = tuple(f"{update} ahead" for update in UPDATES)
 
@@ -40,7 +46,7 @@ def phases(events: list[Event]) -> list[tuple[int, str]]:
 def test_the_order(make_run: Callable[..., RunDir], update: str) -> None:
     """The next round is drawn while this one is labelled, and before it is learned from."""
     folder, events = make_run(update=update, **AHEAD), list[Event]()
-    _, finished = go(folder, Script(*LINES), tell=events.append)
+    _, finished = go(folder, Script(*LINES), emit=events.append)
     assert (finished.rounds, finished.labels) == (3, 17)
     assert phases(events) == [
         *((0, "sampling"), (0, "labelling")),
@@ -49,9 +55,9 @@ def test_the_order(make_run: Callable[..., RunDir], update: str) -> None:
         *((2, "sampling"), (2, "labelling"), (1, "training"), (1, "done")),
         *((2, "labelling"), (2, "training"), (2, "done")),
     ]
-    behind = [each.metrics["behind"] for each in events if isinstance(each, RoundFinished)]
+    staleness = [each.metrics["staleness"] for each in events if isinstance(each, RoundFinished)]
     guided = [each.metrics["guided"] for each in events if isinstance(each, RoundFinished)]
-    assert behind == [0, 1, 1] and guided == [0, 0, 1]
+    assert staleness == [0, 1, 1] and guided == [0, 0, 1]
 
 
 def test_a_round_comes_from_what_was_known_one_round_earlier(
@@ -62,24 +68,16 @@ def test_a_round_comes_from_what_was_known_one_round_earlier(
     go(folder, Script(*LINES))
     settings = folder.settings
     for round in range(3):
-        learner = Learner.open(settings, "cpu")
+        trainer = Trainer.open(settings, "cpu")
+        state = trainer.initial_state()
         if round > 1:
-            learner.restore(folder.checkpoints.load(round - 1)[0])
-        noises = learner.prior.draw(6, (4, 8, 8), settings.noise, settings.seed, round)
+            state = trainer.restored(folder.checkpoints.load(round - 1)[0], round - 1, 0)
+        noises = state.prior.draw(6, (4, 8, 8), settings.noise, settings.seed, round)
         found = latents(folder, round)
         assert torch.equal(found["noises_B_C_H_W"], noises)
-        again = [
-            sample(
-                learner.model,
-                settings.prompt,
-                noises[first : first + 3],
-                settings.sampler,
-                seed=settings.seed,
-                round=round,
-                first_index=first,
-            )
-            for first in (0, 3)
-        ]
+        trainer.model.load_lora_state(state.lora)
+        request = SampleRequest(settings.seed, round, range(6), noises)
+        again = sample_batches(trainer.model, settings.prompt, settings.sampler, request, 3)
         assert torch.equal(found["latents_B_C_H_W"], Batch.cat(again).latents_B_C_H_W)
 
 
@@ -99,16 +97,16 @@ def test_the_ratio_is_measured_against_the_weights_that_drew(
 
     monkeypatch.setattr(RunDir, "condense", keep)
     events = list[Event]()
-    go(folder, Script(*LINES), tell=events.append)
+    go(folder, Script(*LINES), emit=events.append)
     report = next(e for e in events if isinstance(e, RoundFinished) and e.round == 1)
 
     trajectory = Batch.from_tensors(parts[1]).trajectory
     assert trajectory is not None
-    learner = Learner.open(folder.settings, "cpu")
-    policy = Policy(learner.model, folder.settings.sampler, folder.settings.prompt)
+    trainer = Trainer.open(folder.settings, "cpu")
+    policy = DenoisingPolicy(trainer.model, folder.settings.sampler, folder.settings.prompt)
     with torch.no_grad():
         when_drawn = policy.log_probs(trajectory)
-        learner.restore(folder.checkpoints.load(1)[0])
+        trainer.restored(folder.checkpoints.load(1)[0], 1, 0)
         at_update = policy.log_probs(trajectory)
     assert torch.allclose(trajectory.log_probs_B_S, when_drawn, atol=1e-5)
     ratio = (at_update.double() - when_drawn.double()).exp()
@@ -124,12 +122,12 @@ def test_no_round_is_drawn_that_might_not_be_needed(make_run: Callable[..., RunD
         make_run("sure", **AHEAD | {"labels": 12}),
         make_run("un", **AHEAD | {"labels": 6}),
     )
-    for folder, behind in ((sure, [0, 1, 1]), (unsure, [0, 0])):
+    for folder, wanted in ((sure, [0, 1, 1]), (unsure, [0, 0])):
         events = list[Event]()
-        go(folder, Script(*LINES), tell=events.append)
+        go(folder, Script(*LINES), emit=events.append)
         reports = [each for each in events if isinstance(each, RoundFinished)]
-        assert [each.metrics["behind"] for each in reports] == behind
-        assert len(list((folder.path / "images").iterdir())) == len(behind)
+        assert [each.metrics["staleness"] for each in reports] == wanted
+        assert len(list((folder.path / "images").iterdir())) == len(wanted)
     two = make_run("two", sample_ahead=True, rounds=2)
     go(two, Script(*LINES))
     assert len(list((two.path / "images").iterdir())) == 2
@@ -142,8 +140,8 @@ def test_more_rounds_end_where_they_should_and_change_nothing(
     process, name = processes("forward ahead"), "by-and-by"
     for rounds in (1, 2, 3):
         process.model.load_lora_state(process.start)
-        learner = Learner(process.folder(name).settings, process.model)
-        _, finished = go(process.folder(name), Script(*LINES), learner=learner, more_rounds=1)
+        trainer = Trainer(process.folder(name).settings, process.model)
+        _, finished = go(process.folder(name), Script(*LINES), trainer=trainer, more_rounds=1)
         assert (finished.rounds, finished.reason) == (rounds, "rounds")
     assert_same(process, name)
 
@@ -153,7 +151,7 @@ def test_without_labels_yet_the_first_of_the_two_rounds_waits(
 ) -> None:
     folder = make_run(**AHEAD)
     with pytest.raises(StopRequested):
-        go(folder, Elsewhere(folder))
+        go(folder, ExternalAnnotator(folder))
     assert folder.waiting() == 0 and folder.opened().round == 0
     with Journal(folder.journal_path) as journal:
         assert journal.current() == journal.at_hand() == (0, "labelling")
@@ -228,12 +226,12 @@ def test_what_is_damaged_of_a_round_that_was_drawn_ahead_is_made_again(
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        process.run(name, tell=stop)
+        process.run(name, emit=stop)
     run = process.folder(name)
     flip(run.path / "rounds/r002/part-00003.safetensors")
     run.picture_path(2, 4).unlink()
     events: list[Event] = []
-    process.run(name, tell=events.append)
+    process.run(name, emit=events.append)
     assert "part-00003" in next(each.message for each in events if isinstance(each, Notice))
     assert_same(process, name)
 
@@ -255,12 +253,12 @@ def test_a_lower_precision_measures_again_with_the_weights_that_drew(square: Mod
         if ".lora_" not in name:
             weight.data = weight.data.bfloat16()
     square.dtype, sampler = torch.bfloat16, SamplerSettings(steps=3)
-    update = DdpoUpdate(DdpoSettings(steps_per_image=2, images_per_update=4), sampler, square)
-    steps = pick_training_steps(square, sampler, 2, 4, seed=1, round=0)
+    update = ddpo(DdpoSettings(steps_per_image=2, images_per_update=4), sampler, square)
+    steps = pick_training_steps(square, sampler, KeptSteps(2), range(4), seed=1, round=0)
     noises = torch.randn(4, *square.latent_shape, generator=generator(1, "noise", 0, 0))
-    batch = sample(square, "a", noises, sampler, seed=1, round=0, kept_steps_B_S=steps)
+    batch = sample(square, "a", sampler, SampleRequest(1, 0, range(4), noises, steps))
     assert batch.trajectory is not None
-    policy = Policy(square, sampler, "a")
+    policy = DenoisingPolicy(square, sampler, "a")
     with torch.no_grad():
         drawn_with, when_drawn = square.lora_state(), policy.log_probs(batch.trajectory)
         for weight in square.lora_parameters():
@@ -269,11 +267,8 @@ def test_a_lower_precision_measures_again_with_the_weights_that_drew(square: Mod
     gap = float(((now - when_drawn).exp() - 1).abs().max())
     for weights, wanted in ((drawn_with, gap), (None, 0.0)):
         square.load_lora_state(later)
-        experience = Experience(
-            batch, Labels((True, False) * 2), torch.tensor([1.0, 0, 1, 0]), "a", 0, 1,
-            Memory(torch.zeros(0, *square.latent_shape), torch.zeros(0, dtype=torch.bool)),
-            drawn_with=weights,
-        )  # fmt: skip
-        error = update.step(experience)["first_ratio_error"]
+        rewards_B = torch.tensor([1.0, 0, 1, 0])
+        given = replace(feedback_on(batch, rewards_B=rewards_B), behaviour_lora=weights)
+        error = update.learn(given)["first_ratio_error"]
         assert error == pytest.approx(wanted, rel=1e-3, abs=1e-6)
     assert gap > 1e-3

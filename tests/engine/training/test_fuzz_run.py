@@ -70,7 +70,7 @@ def waiting(processes: Callable[[str], Process]) -> RunDir:
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        process.run("waiting", tell=stop)
+        process.run("waiting", emit=stop)
     return process.folder("waiting")
 
 

@@ -1,5 +1,6 @@
 """The whole loop, round after round, on a toy whose best weight is known."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,10 +18,11 @@ from hero_engine.config.settings import (
     SamplerSettings,
     Settings,
 )
+from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures, read_pictures
 from hero_engine.models.pipeline import Model
-from hero_engine.storage.journal import Journal, Mark
-from hero_engine.training.state import Learner
+from hero_engine.storage.journal import Journal
+from hero_engine.training.trainer import Trainer
 
 
 class Bell(BellModel):
@@ -44,6 +46,10 @@ class Bell(BellModel):
     def lora_state(self) -> dict[str, torch.Tensor]:
         """m."""
         return {"m": self.offset.detach().clone()}
+
+    def load_lora_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """m."""
+        self.offset.data.copy_(state["m"])
 
 
 class LikesOne:
@@ -93,9 +99,9 @@ def test_the_loop_finds_a_known_optimum(
         ),
         forward=ForwardSettings(learning_rate=0.02, old_policy="round", history="round", steps=20),
     )
-    labeller, model = LikesOne(), Bell()
-    learner = Learner(settings, cast(Model, model))
-    go(new_run(tmp_path / "bell", settings), labeller, learner=learner)
-    assert labeller.distances[0] > 0.9
-    assert labeller.distances[-1] < 0.4
+    annotator, model = LikesOne(), Bell()
+    trainer = Trainer(settings, cast(Model, model))
+    go(new_run(tmp_path / "bell", settings), annotator, trainer=trainer)
+    assert annotator.distances[0] > 0.9
+    assert annotator.distances[-1] < 0.4
     assert float(model.offset.detach()) == pytest.approx(1, abs=0.35)

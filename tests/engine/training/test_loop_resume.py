@@ -16,9 +16,9 @@ from tiny_runs import LINES, UPDATES, Script, go
 
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event, ImagesReady, PhaseStarted, Progress, RoundFinished
-from hero_engine.evaluation.evaluate import trained
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
+from hero_engine.training.trainer import trained
 
 STOPS = (1, 5, 10, *range(14, QUESTIONS + 1))
 """A few in the first round, all in the second."""
@@ -27,7 +27,7 @@ PLACES = {
     "label": "waiting for labels",
     "train_embedding": "embedding",
     "improve": "update",
-    "_enter": "between phases",
+    "enter": "between phases",
 }
 
 
@@ -101,7 +101,7 @@ def test_a_crash_while_a_round_is_told_changes_nothing(
     process = processes(update)
     for _ in range(2):
         with pytest.raises(Crash):
-            process.run("told", tell=tell)
+            process.run("told", emit=tell)
     process.run("told")
     assert_same(process, "told")
 
@@ -114,10 +114,10 @@ def test_only_missing_pictures_are_made_again(make_run: Callable[..., RunDir]) -
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        go(folder, script, tell=stop)
+        go(folder, script, emit=stop)
     first = folder.picture_path(0, 0)
     before, events = first.stat().st_mtime_ns, list[Event]()
-    go(folder, script, tell=events.append)
+    go(folder, script, emit=events.append)
     assert first.stat().st_mtime_ns == before
     ready = [event.indices for event in events if isinstance(event, ImagesReady)]
     assert ready == [(0, 1, 2), (3, 4, 5)]  # who has just come is told of the old ones too
@@ -147,7 +147,7 @@ def test_pictures_are_durable_before_they_can_be_labelled(
                 assert journal.history(0) == []
 
     monkeypatch.setattr(os, "fsync", flush)
-    go(folder, Script(*LINES), tell=tell)
+    go(folder, Script(*LINES), emit=tell)
     assert told == list(range(6))
 
 
@@ -161,7 +161,7 @@ def test_a_round_that_was_begun_is_finished_whatever_the_budget(
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        go(folder, Script(*LINES), tell=stop, more_rounds=2)
+        go(folder, Script(*LINES), emit=stop, more_rounds=2)
     _, finished = go(folder, Script(*LINES))
     assert (finished.rounds, finished.labels, finished.reason) == (2, 11, "budget")
 
@@ -170,15 +170,16 @@ def test_what_is_on_the_disk_is_what_was_learned(
     make_run: Callable[..., RunDir], update: str
 ) -> None:
     folder = make_run(update=update)
-    learner, _ = go(folder, Script(*LINES))
-    again = trained(folder, "cpu")
+    state, _ = go(folder, Script(*LINES))
+    trainer, again = trained(folder, "cpu")
+    assert (again.round, again.labels_used) == (state.round, state.labels_used) == (2, 11)
     found = folder.load_checkpoint()
     assert found is not None
     for parts in (again.parts(), found[0]):
-        for part, tensors in learner.parts().items():
+        for part, tensors in state.parts().items():
             assert parts[part].keys() == tensors.keys()
             assert all(torch.equal(parts[part][name], each) for name, each in tensors.items())
-    assert len(learner.parts()["optimizer"]) == 3 * len(learner.model.lora_parameters())
+    assert len(state.optimizer) == 3 * len(trainer.model.lora_parameters())
 
 
 def test_nothing_is_drawn_from_a_generator_that_would_have_to_be_kept(

@@ -24,7 +24,7 @@ from hero_engine.storage.run_folder import RunDir
 @pytest.mark.parametrize("update", ["ddpo", "forward", "d3po", "sft"])
 def test_a_run_end_to_end(make_run: Callable[..., RunDir], update: str) -> None:
     folder, events = make_run(update=update), list[Event]()
-    _, finished = go(folder, Script(*LINES), tell=events.append)
+    _, finished = go(folder, Script(*LINES), emit=events.append)
     assert finished == Finished(str(folder.path), 2, 11, "budget")
 
     told = [event for event in events if not isinstance(event, Progress)]
@@ -43,7 +43,7 @@ def test_a_run_end_to_end(make_run: Callable[..., RunDir], update: str) -> None:
     assert (first.labels, first.good, first.unlabelled, first.labels_total) == (5, 3, 1, 5)
     assert (second.labels, second.good, second.unlabelled, second.labels_total) == (6, 2, 0, 11)
     assert first.updated and second.updated
-    assert first.note == "1 without a label are left out" and second.note == ""
+    assert first.note == "1 unlabelled pictures were skipped" and second.note == ""
     assert (first.metrics["guided"], second.metrics["guided"]) == (0, 1)
     assert set(first.seconds) == {"sample", "embed", "update"}
     steps = [(event.step, event.done, event.total) for event in events if type(event) is Progress]
@@ -57,7 +57,7 @@ def test_a_run_end_to_end(make_run: Callable[..., RunDir], update: str) -> None:
     with Journal(folder.journal_path) as journal:
         assert journal.current() == (1, "done")
         assert [row["labels_total"] for row in journal.metrics()] == [5, 11]
-    go(folder, Script(), tell=events.append)  # the budget is used: nothing more happens
+    go(folder, Script(), emit=events.append)  # the budget is used: nothing more happens
     assert len([event for event in events if isinstance(event, RoundFinished)]) == 2
 
 

@@ -5,16 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from interrupted import Process
 from refusals import refused
-from tiny_runs import LINES, UPDATES, Script, go, latents
+from tiny_runs import LINES, Script, first_lesson, go, latents
 
 from hero_engine.core.errors import ExitCode, HeroError, StopRequested
 from hero_engine.core.events import Event, Notice, PhaseStarted
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.oom_backoff import Limits
-from hero_engine.training.state import Learner
+from hero_engine.training.oom_backoff import OomBackoff
+from hero_engine.training.trainer import Trainer
 
 SHORT = {
     "CUDA out of memory. Tried to allocate 2.00 GiB": torch.cuda.OutOfMemoryError,
@@ -26,24 +25,24 @@ SHORT = {
 """How torch and Python say it."""
 
 
-def small_learner(folder: RunDir, rows: int) -> Learner:
+def small_trainer(folder: RunDir, rows: int) -> Trainer:
     """One whose device holds so many rows in a forward pass."""
-    learner = Learner.open(folder.settings, "cpu")
-    predict = learner.model.predict
+    trainer = Trainer.open(folder.settings, "cpu")
+    predict = trainer.model.predict
 
     def short(inputs: torch.Tensor, *rest: Any) -> torch.Tensor:
         if len(inputs) > rows:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return predict(inputs, *rest)
 
-    learner.model.predict = short  # type: ignore[method-assign]
-    return learner
+    trainer.model.predict = short  # type: ignore[method-assign]
+    return trainer
 
 
 @pytest.fixture
 def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe's eight rows need no gradients; here they would hide what is tested."""
-    monkeypatch.setattr("hero_engine.updates.base.PROBES", 2)
+    monkeypatch.setattr("hero_engine.updates.probe.PROBES", 2)
 
 
 @pytest.mark.usefixtures("no_probe")
@@ -53,12 +52,12 @@ def test_a_run_on_a_small_device_learns_the_same(
     ample, small = make_run("ample", update=update), make_run("small", update=update)
     go(ample, Script(*LINES))
     events: list[Event] = []
-    go(small, Script(*LINES), tell=events.append, learner=small_learner(small, 2))
+    go(small, Script(*LINES), emit=events.append, trainer=small_trainer(small, 2))
     told = [event.message for event in events if isinstance(event, Notice)]
     whole, half = (3, 1) if update == "ddpo" else (4, 2)
     assert told == [
-        "out of memory in the step 'sample': going on with 1 at a time, not 3",
-        f"out of memory in the step 'update': going on with {half} at a time, not {whole}",
+        "out of memory in the step 'sample': the microbatch is 1 from here, not 3",
+        f"out of memory in the step 'update': the microbatch is {half} from here, not {whole}",
     ]
     with Journal.reading(small.journal_path) as journal:
         assert journal.limits() == {"sample": 1, "update": half}
@@ -68,7 +67,7 @@ def test_a_run_on_a_small_device_learns_the_same(
     checkpoints = [run.load_checkpoint() for run in (ample, small)]
     one, two = (found[0]["lora"] for found in checkpoints if found is not None)
     assert all(torch.allclose(two[name], each, atol=1e-4) for name, each in one.items())
-    start = Learner.open(ample.settings, "cpu").model.lora_state()
+    start = Trainer.open(ample.settings, "cpu").model.lora_state()
     assert not all(torch.allclose(start[name], each, atol=1e-4) for name, each in one.items())
 
 
@@ -79,15 +78,15 @@ def test_a_resumed_run_goes_on_with_the_smaller_pieces(
 ) -> None:
     """Bit for bit: what was computed in pieces is computed in the same ones."""
     straight, stopped = make_run("straight"), make_run("stopped")
-    go(straight, Script(*LINES), learner=small_learner(straight, 2))
+    go(straight, Script(*LINES), trainer=small_trainer(straight, 2))
 
     def stop(event: Event) -> None:
         if event == PhaseStarted(1, phase):
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        go(stopped, Script(*LINES), tell=stop, learner=small_learner(stopped, 2))
-    go(stopped, Script(*LINES), learner=small_learner(stopped, 2))
+        go(stopped, Script(*LINES), emit=stop, trainer=small_trainer(stopped, 2))
+    go(stopped, Script(*LINES), trainer=small_trainer(stopped, 2))
     found = [run.load_checkpoint() for run in (straight, stopped)]
     one, two = (parts[0]["lora"] for parts in found if parts is not None)
     assert all(torch.equal(two[name], each) for name, each in one.items())
@@ -97,17 +96,17 @@ def test_a_resumed_run_goes_on_with_the_smaller_pieces(
 def test_every_way_of_saying_it_is_understood(make_run: Callable[..., RunDir], words: str) -> None:
     events: list[Event] = []
     with Journal(make_run().journal_path) as journal:
-        limits = Limits(journal, events.append)
+        backoff = OomBackoff(journal, events.append)
 
         def attempt(rows: int) -> int:
             if rows > 3:
                 raise SHORT[words](words)
             return rows
 
-        assert limits.halving("sample", 12, attempt) == 3
-        assert limits.of("sample", 12) == limits.halving("sample", 12, attempt) == 3
-        assert limits.of("sample", 2) == 2 and limits.of("update", 12) == 12
-        assert Limits(journal, events.append).of("sample", 12) == 3
+        assert backoff.run("sample", 12, attempt) == 3
+        assert backoff.size("sample", 12) == backoff.run("sample", 12, attempt) == 3
+        assert backoff.size("sample", 2) == 2 and backoff.size("update", 12) == 12
+        assert OomBackoff(journal, events.append).size("sample", 12) == 3
     assert len(events) == 2
 
 
@@ -119,7 +118,7 @@ def test_other_errors_are_no_shortage(make_run: Callable[..., RunDir]) -> None:
                 raise error
 
             with pytest.raises(type(error)):
-                Limits(journal, pytest.fail).halving("sample", 12, attempt)
+                OomBackoff(journal, pytest.fail).run("sample", 12, attempt)
 
 
 def test_a_device_without_room_for_one_picture_is_refused(
@@ -127,7 +126,7 @@ def test_a_device_without_room_for_one_picture_is_refused(
 ) -> None:
     folder = make_run(update="forward")
     with refused(ExitCode.ENVIRONMENT, "does not hold one picture in the step 'sample'"):
-        go(folder, Script(*LINES), learner=small_learner(folder, 0))
+        go(folder, Script(*LINES), trainer=small_trainer(folder, 0))
     go(folder, Script(*LINES))
 
 
@@ -136,48 +135,47 @@ def test_activations_are_computed_again_where_one_picture_is_too_much(
     make_run: Callable[..., RunDir], said: str
 ) -> None:
     folder = make_run(update="forward", gradient_checkpointing=said)
-    learner, events = Learner.open(folder.settings, "cpu"), list[Event]()
-    predict, network = learner.model.predict, learner.model.network
+    trainer, events = Trainer.open(folder.settings, "cpu"), list[Event]()
+    predict, network = trainer.model.predict, trainer.model.network
 
     def short(inputs: torch.Tensor, *rest: Any) -> torch.Tensor:
         if torch.is_grad_enabled() and not network.is_gradient_checkpointing:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return predict(inputs, *rest)
 
-    learner.model.predict = short  # type: ignore[method-assign]
+    trainer.model.predict = short  # type: ignore[method-assign]
     if said == "off":
         with refused(ExitCode.ENVIRONMENT, "does not hold one picture in the step 'update'"):
-            go(folder, Script(*LINES), learner=learner)
+            go(folder, Script(*LINES), trainer=trainer)
         return
-    go(folder, Script(*LINES), tell=events.append, learner=learner)
+    go(folder, Script(*LINES), emit=events.append, trainer=trainer)
     told = [event.message for event in events if isinstance(event, Notice)]
     assert told[-1] == (
-        "out of memory in the step 'update': activations are computed again from here on, "
-        "with 4 at a time"
+        "out of memory in the step 'update': gradient checkpointing is on from here, with a "
+        "microbatch of 4"
     )
     assert len(told) == 3
 
 
-def test_a_failed_attempt_leaves_the_weights_as_they_were(
-    processes: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
+def test_a_failed_attempt_leaves_the_state_as_it_was(
+    make_run: Callable[..., RunDir], update: str
 ) -> None:
-    """Memory may be short at any step of an update: it is begun again, not gone on with."""
-    for update in UPDATES:
-        process = processes(update)
-        process.model.load_lora_state(process.start)
-        run = process.folder("straight")
-        learner = Learner(run.settings, process.model)
-        calls: list[int] = []
+    """Memory may be short at any optimizer step: the update starts over from its state."""
+    trainer = Trainer.open(make_run(update=update).settings, "cpu")
+    _, state, task = first_lesson(trainer)
+    whole, _ = trainer.improve(state, task)
+    real = trainer.optimizer.adam.step
 
-        def step(*_: Any, learner: Learner = learner, calls: list[int] = calls) -> Any:
-            calls.append(1)
-            for weight in learner.model.lora_parameters():
-                weight.data.add_(1)
+    def short_at_the_second() -> float:
+        if trainer.optimizer.adam.state_dict():
             raise RuntimeError("out of memory")
+        return real()
 
-        monkeypatch.setattr(learner.update, "step", step)
-        with pytest.raises(RuntimeError, match="out of memory"):
-            learner.improve(None, lambda done, total: None)  # type: ignore[arg-type]
-        assert calls
-        state = learner.model.lora_state()
-        assert all(torch.equal(state[name], each) for name, each in process.start.items())
+    trainer.optimizer.adam.step = short_at_the_second  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer.improve(state, task)
+    moved = trainer.model.lora_state()
+    assert not all(torch.equal(moved[name], each) for name, each in state.lora.items())
+    trainer.optimizer.adam.step = real  # type: ignore[method-assign]
+    again, _ = trainer.improve(state, task)
+    assert all(torch.equal(again.lora[name], each) for name, each in whole.lora.items())

@@ -30,7 +30,7 @@ def finished(process: Process, name: str) -> RunDir:
 def told_on_resume(process: Process, name: str) -> list[str]:
     """Go on with it; the notices."""
     events: list[Event] = []
-    process.run(name, tell=events.append)
+    process.run(name, emit=events.append)
     return [event.message for event in events if isinstance(event, Notice)]
 
 
@@ -99,17 +99,17 @@ def test_damaged_pictures_and_minibatches_are_made_again_and_their_marks_stay(
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        process.run(name, tell=stop)
+        process.run(name, emit=stop)
     run = process.folder(name)
     flip(run.path / "rounds/r001/part-00003.safetensors")
     cut(run.picture_path(1, 0))
     run.picture_path(1, 1).unlink()
     flip(run.picture_path(1, 4), 0.7)
     events: list[Event] = []
-    process.run(name, tell=events.append)
+    process.run(name, emit=events.append)
     picture, part = [event.message for event in events if isinstance(event, Notice)][::-1]
     assert "part-00003.safetensors is damaged: " in part
-    assert picture == f"{run.picture_path(1, 0)} is damaged or missing: 2 made again"
+    assert picture == f"{run.picture_path(1, 0)} is damaged or missing: 2 images were decoded again"
     assert [e.indices for e in events if isinstance(e, ImagesReady)] == [(0, 1, 2), (3, 4, 5)]
     assert_same(process, name)
 
@@ -123,7 +123,9 @@ def test_other_pictures_than_the_labelled_ones_are_refused(
     shutil.rmtree(run.path / "checkpoints")
     rounds = run.path / "rounds"
     shutil.copy(rounds / "r001/latents.safetensors", rounds / "r000/latents.safetensors")
-    with pytest.raises(HeroError, match="of round 1 come out as others than those") as error:
+    with pytest.raises(
+        HeroError, match="regenerated images for round 1 differ from the labelled ones: the model"
+    ) as error:
         process.run("other")
     assert error.value.exit_code == 3
 

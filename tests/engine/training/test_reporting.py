@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from event_json import from_json
 from tiny_runs import new_run, tiny_settings
 
 from hero_engine.core.errors import StopRequested
@@ -18,11 +19,10 @@ from hero_engine.core.events import (
     PhaseStarted,
     Progress,
     RoundFinished,
-    from_json,
 )
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training import progress_reports as reporting
-from hero_engine.training.progress_reports import PACE, Meter, Reporter
+from hero_engine.training.progress_reports import REPORT_INTERVAL, Meter, Reporter
 
 
 class Clock:
@@ -71,13 +71,13 @@ def test_progress_is_paced_and_its_last_always_told(
         clock.now += 0.01
     steps = [event.done for event in told]
     assert (steps[0], steps[-1]) == (1, 1000)
-    apart = round(PACE / 0.01)
+    apart = round(REPORT_INTERVAL / 0.01)
     assert all(apart <= after - before <= apart + 1 for before, after in pairwise(steps[:-1]))
     assert told[-1] == Progress(2, "training", "update", 1000, 1000, 0.0)
     told.clear()
-    clock.now += PACE
+    clock.now += REPORT_INTERVAL
     meter(500, 1000)
-    clock.now += PACE / 100
+    clock.now += REPORT_INTERVAL / 100
     meter(501, 1000)
     meter(1000, 1000)
     assert [event.done for event in told] == [500, 1000]
@@ -95,18 +95,16 @@ def test_a_resumed_step_counts_from_where_it_began(
     clock: Clock, meter: Meter, told: list[Any]
 ) -> None:
     """48 of 64 pictures lay there already; each denoising step of the last 16 takes 3 seconds."""
-    piece = meter.piece(48, 16, 64)
     for step in range(1, 5):
-        piece(step, 4)
+        meter.at(48 + 16 * step / 4, 64)
         clock.now += 3
     assert [(event.done, event.total) for event in told] == [(52, 64), (56, 64), (60, 64), (64, 64)]
     assert [event.seconds_left for event in told] == [None, 6, 3, 0]
 
 
 def test_parts_of_a_picture_are_rounded_down(clock: Clock, meter: Meter, told: list[Any]) -> None:
-    piece = meter.piece(0, 2, 6)
     for step in range(1, 4):
-        piece(step, 3)
+        meter.at(2 * step / 3, 6)
         clock.now += 1
     assert [event.done for event in told] == [0, 1, 2]
 
@@ -188,7 +186,7 @@ def test_status_follows_every_event(folder: RunDir, clock: Clock) -> None:
     ]
     for event, changes in happened:
         clock.now += 1
-        reporter.tell(event)
+        reporter.emit(event)
         wanted |= changes | {"updated": clock.now}
         assert folder.status() == wanted
 
@@ -206,7 +204,7 @@ def test_of_a_round_drawn_ahead_the_status_says_only_how_much_is_there(folder: R
         finished(),
         PhaseStarted(1, "labelling"),
     ):
-        reporter.tell(event)
+        reporter.emit(event)
         status = folder.status()
         at_hand.append((status["round"], status.get("phase"), status.get("pictures_ahead")))
     assert at_hand == [
@@ -237,6 +235,6 @@ def test_events_are_on_the_disk_before_they_are_told_and_read_back(folder: RunDi
         Finished("run", 1, 6, "stopped", "why"),
         Failed("broken", 1),
     ):
-        reporter.tell(event)
+        reporter.emit(event)
     assert len(told) == 7 and len(lines()) == 6
     assert all(isinstance(json.loads(line), dict) for line in lines())

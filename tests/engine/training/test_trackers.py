@@ -108,7 +108,7 @@ def test_a_tracker_that_fails_ends_no_run(make_run: Callable[..., RunDir], wandb
     told = work(make_run(tracker="wandb", update="forward", rounds=2))
     assert len(rounds(told)) == 2
     notices = [event.message for event in told if isinstance(event, Notice)]
-    assert notices == ["the tracker failed and is left out: no net"]
+    assert notices == ["the tracker failed and is off from here on: no net"]
 
 
 def test_off_by_default(make_run: Callable[..., RunDir]) -> None:

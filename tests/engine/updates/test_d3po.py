@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 from stand_ins import normal_log_density
+from students import Student, d3po, feedback_on
 
 from hero_engine.config.settings import D3poSettings, SamplerSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import HeroError, StopRequested
-from hero_engine.core.labels import Labels
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import pick_training_steps, sample
-from hero_engine.updates import Experience, Memory
-from hero_engine.updates.d3po import D3poUpdate, preference_loss
+from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
+from hero_engine.updates import Feedback, Turn
+from hero_engine.updates.d3po import draw_pairs, preference_loss
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
 SETTINGS = D3poSettings(pairs=6, pairs_per_update=6, microbatch=6)
@@ -26,18 +26,19 @@ GOOD = (True, False, None, True, False, False)
 
 def play(
     model: Any, good: tuple[bool | None, ...] = GOOD, shape: tuple[int, ...] = (2, 1, 2)
-) -> Experience:
+) -> Feedback:
     """Labelled pictures of which every step with noise is kept."""
-    kept = pick_training_steps(model, SAMPLER, 20, len(good), seed=0, round=0)
+    images = range(len(good))
+    kept = pick_training_steps(model, SAMPLER, KeptSteps(20), images, seed=0, round=0)
     random = torch.Generator().manual_seed(4)
     noises = torch.randn(len(good), *shape, generator=random, dtype=model.dtype)
-    batch = sample(model, "a", noises, SAMPLER, seed=0, round=0, kept_steps_B_S=kept)
-    return labelled(batch, good)
+    batch = sample(model, "a", SAMPLER, SampleRequest(0, 0, images, noises, kept))
+    return feedback_on(batch, good)
 
 
-def labelled(batch: Batch, good: tuple[bool | None, ...], round: int = 0) -> Experience:
-    labels = Labels(good)
-    return Experience(batch, labels, None, "a", round, 0, Memory.of_round(batch, labels))
+def pairs_of(student: Student, given: Feedback) -> torch.Tensor:
+    lesson = student.update.lesson(given)
+    return draw_pairs(lesson, student.update.settings.pairs, Turn(0, given.round.number))
 
 
 def test_the_papers_settings() -> None:
@@ -106,18 +107,12 @@ def test_gradient_against_finite_differences(
     model = line_model(0.1, -0.05)
     given = play(model)
     settings = replace(SETTINGS, clip_range=clip, beta=2.0, microbatch=minibatch)
-    update, got = D3poUpdate(settings, SAMPLER, model), []
-    pairs = update._pairs(given).tolist()
-
-    def record() -> float:
-        got.extend(float(weight.grad) for weight in update.optimizer.weights)
-        return 0.0
-
-    update.optimizer.step = record  # type: ignore[method-assign]
-    metrics = update.step(given)
+    update = d3po(settings, SAMPLER, model)
+    pairs = pairs_of(update, given).tolist()
+    [got], metrics = update.gradients(given)
 
     def loss(slope: float, offset: float) -> float:
-        ratios = np.exp(np.minimum(log_ratios(model, given.batch, slope, offset), 50))
+        ratios = np.exp(np.minimum(log_ratios(model, given.round.batch, slope, offset), 50))
         cut = np.log(np.clip(ratios, 1 - clip, 1 + clip))
         gaps = np.array([cut[better] - cut[worse] for better, worse in pairs])
         return float(np.mean(-np.log(1 / (1 + np.exp(-2.0 * gaps)))))
@@ -134,13 +129,13 @@ def test_gradient_against_finite_differences(
 
 def test_pairs_are_a_good_and_a_bad_one(line_model: Callable[..., Any]) -> None:
     """Never the unlabelled; a part of them each optimizer step."""
-    update = D3poUpdate(replace(SETTINGS, pairs=200), SAMPLER, line_model(0.0, 0.0))
+    update = d3po(replace(SETTINGS, pairs=200), SAMPLER, line_model(0.0, 0.0))
     given = play(update.model)
-    goods, bads = update._pairs(given).T.tolist()
+    goods, bads = pairs_of(update, given).T.tolist()
     assert len(goods) == 200 and set(goods) == {0, 3} and set(bads) == {1, 4, 5}
-    few = D3poUpdate(replace(SETTINGS, pairs=5, pairs_per_update=2), SAMPLER, line_model(0.0, 0.0))
+    few = d3po(replace(SETTINGS, pairs=5, pairs_per_update=2), SAMPLER, line_model(0.0, 0.0))
     seen: list[tuple[int, int]] = []
-    assert few.step(given, lambda *at: seen.append(at))["optimizer_steps"] == 3
+    assert few.learn(given, lambda *at: seen.append(at))["optimizer_steps"] == 3
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -148,17 +143,15 @@ def test_pairs_are_a_good_and_a_bad_one(line_model: Callable[..., Any]) -> None:
 def test_one_kind_of_label_makes_no_pair(
     line_model: Callable[..., Any], good: tuple[bool | None, ...], said: str
 ) -> None:
-    update = D3poUpdate(SETTINGS, SAMPLER, line_model(0.0, 0.0))
+    update = d3po(SETTINGS, SAMPLER, line_model(0.0, 0.0))
     given = play(update.model, good)
-    assert update.signal(given) == f"no picture is {said}, so there are no pairs"
-    with pytest.raises(ValueError, match="goods and bads"):
-        update.step(given)
-    assert update.signal(play(update.model)) == ""
+    assert update.why_not(given) == f"no picture is {said}, so there are no pairs"
+    assert update.why_not(play(update.model)) == ""
 
 
 def test_eta_zero_is_refused(line_model: Callable[..., Any]) -> None:
     with pytest.raises(HeroError, match="eta"):
-        D3poUpdate(SETTINGS, SamplerSettings(eta=0), line_model(0.0, 0.0))
+        d3po(SETTINGS, SamplerSettings(eta=0), line_model(0.0, 0.0))
 
 
 def test_moves_towards_what_is_preferred(bell_model: Any) -> None:
@@ -166,11 +159,11 @@ def test_moves_towards_what_is_preferred(bell_model: Any) -> None:
     settings = D3poSettings(
         pairs=64, pairs_per_update=16, microbatch=16, learning_rate=0.02, beta=5.0
     )
-    update = D3poUpdate(settings, SAMPLER, bell_model)
-    batch = play(bell_model, (True,) * 32, (1, 1, 1)).batch
+    update = d3po(settings, SAMPLER, bell_model)
+    batch = play(bell_model, (True,) * 32, (1, 1, 1)).round.batch
     value = batch.latents_B_C_H_W.flatten()
-    given = labelled(batch, tuple((value > value.median()).tolist()))
-    losses = [update.step(given)["loss"] for _ in range(3)]
+    given = feedback_on(batch, tuple((value > value.median()).tolist()))
+    losses = [update.learn(given)["loss"] for _ in range(3)]
     assert losses[2] < losses[1] < losses[0]
     assert 0.02 < float(bell_model.offset.detach()) < 0.2
 
@@ -179,10 +172,10 @@ def test_resumes_exactly_and_stops(square: Model) -> None:
     """A real UNet with LoRA, guidance as in sampling."""
     given = play(square, (True, False, True), square.latent_shape)
     settings = replace(SETTINGS, pairs=3, pairs_per_update=1, learning_rate=1e-3)
-    update = D3poUpdate(settings, SAMPLER, square)
-    update.step(given)
+    update = d3po(settings, SAMPLER, square)
+    update.learn(given)
     lora, optimizer = square.lora_state(), update.state_dict()
-    update.step(given)
+    update.learn(given)
     straight = square.lora_state()
 
     def stop(done: int, total: int) -> None:
@@ -191,9 +184,9 @@ def test_resumes_exactly_and_stops(square: Model) -> None:
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        update.step(given, stop)
+        update.learn(given, stop)
     square.load_lora_state(lora)
-    fresh = D3poUpdate(settings, SAMPLER, square)
+    fresh = d3po(settings, SAMPLER, square)
     fresh.load_state_dict(optimizer)
-    fresh.step(given)
+    fresh.learn(given)
     assert all(torch.equal(straight[name], w) for name, w in square.lora_state().items())

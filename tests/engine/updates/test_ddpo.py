@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 import torch
 from stand_ins import normal_log_density
+from students import Student, ddpo, feedback_on
 
 from hero_engine.config.settings import DdpoSettings, SamplerSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import HeroError, StopRequested
-from hero_engine.core.labels import Labels
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import pick_training_steps, sample
-from hero_engine.updates import Experience, Memory
-from hero_engine.updates.ddpo import DdpoUpdate
+from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
+from hero_engine.updates import Feedback
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
 SETTINGS = DdpoSettings(steps_per_image=2, images_per_update=4, microbatch=2, clip_range=0.2)
@@ -26,30 +25,19 @@ SETTINGS = DdpoSettings(steps_per_image=2, images_per_update=4, microbatch=2, cl
 
 def play(model: Any, sampler: SamplerSettings, steps: int, shape: tuple[int, ...]) -> Batch:
     """Six pictures with kept steps."""
-    kept = pick_training_steps(model, sampler, steps, 6, seed=0, round=0)
+    kept = pick_training_steps(model, sampler, KeptSteps(steps), range(6), seed=0, round=0)
     random = torch.Generator().manual_seed(4)
     noises = torch.randn(6, *shape, generator=random, dtype=model.dtype)
-    return sample(model, "a", noises, sampler, seed=0, round=0, kept_steps_B_S=kept)
+    return sample(model, "a", sampler, SampleRequest(0, 0, range(6), noises, kept))
 
 
-def experience(batch: Batch, rewards: Any) -> Experience:
-    labels = Labels((None,) * len(batch))
+def rewarded(batch: Batch, rewards: Any, round: int = 0) -> Feedback:
     rewards = None if rewards is None else torch.as_tensor(rewards, dtype=torch.float64)
-    return Experience(batch, labels, rewards, "a", 0, 0, Memory.of_round(batch, labels))
+    return feedback_on(batch, rewards_B=rewards, round=round)
 
 
-def gradients_of(update: DdpoUpdate, given: Experience) -> list[list[float]]:
-    """The gradients of every optimizer step, which are taken but not followed."""
-    seen: list[list[float]] = []
-
-    def record() -> float:
-        seen.append([float(weight.grad) for weight in update.optimizer.weights])
-        update.optimizer.clear()
-        return 0.0
-
-    update.optimizer.step = record  # type: ignore[method-assign]
-    update.step(given)
-    return seen
+def gradients_of(update: Student, given: Feedback) -> list[list[float]]:
+    return update.gradients(given)[0]
 
 
 def surrogate(
@@ -94,8 +82,8 @@ def test_gradient_against_finite_differences(
     advantage = (rewards - rewards.mean()) / rewards.std()
     model.slope.data += moved
     settings = replace(SETTINGS, images_per_update=6, clip_range=clip, microbatch=minibatch)
-    update = DdpoUpdate(settings, SAMPLER, model)
-    [got] = gradients_of(update, experience(batch, rewards))
+    update = ddpo(settings, SAMPLER, model)
+    [got] = gradients_of(update, rewarded(batch, rewards))
 
     def loss(slope: float, offset: float) -> float:
         alphas = model.scheduler.alphas_cumprod.double()
@@ -113,9 +101,9 @@ def test_gradient_against_finite_differences(
 def test_each_step_has_the_gradient_of_its_own_pictures(line_model: Callable[..., Any]) -> None:
     """6 pictures at 4 an update: two steps; their mean, by size, is the gradient of all six."""
     model = line_model(0.4, -0.2)
-    given = experience(play(model, SAMPLER, 2, (1, 2, 2)), [0.9, 0.1, 0.4, 0.8, 0.35, 0.6])
-    four, two = gradients_of(DdpoUpdate(SETTINGS, SAMPLER, model), given)
-    [six] = gradients_of(DdpoUpdate(replace(SETTINGS, images_per_update=6), SAMPLER, model), given)
+    given = rewarded(play(model, SAMPLER, 2, (1, 2, 2)), [0.9, 0.1, 0.4, 0.8, 0.35, 0.6])
+    four, two = gradients_of(ddpo(SETTINGS, SAMPLER, model), given)
+    [six] = gradients_of(ddpo(replace(SETTINGS, images_per_update=6), SAMPLER, model), given)
     assert six == pytest.approx([(4 * a + 2 * b) / 6 for a, b in zip(four, two, strict=True)])
     assert four != pytest.approx(two)
 
@@ -128,10 +116,10 @@ def test_clipped_ratios_teach_nothing(line_model: Callable[..., Any]) -> None:
     shift = torch.tensor([-0.5, 0.5, -0.5, 0.5, -0.5, 0.5], dtype=torch.float64)[:, None]
     # old log-probabilities lower: ratio e^.5 with advantage +; higher: ratio e^-.5 with advantage -
     path = replace(batch.trajectory, log_probs_B_S=batch.trajectory.log_probs_B_S + shift)
-    given = experience(replace(batch, trajectory=path), [1.0, 0, 1, 0, 1, 0])
-    update = DdpoUpdate(replace(SETTINGS, images_per_update=6), SAMPLER, model)
+    given = rewarded(replace(batch, trajectory=path), [1.0, 0, 1, 0, 1, 0])
+    update = ddpo(replace(SETTINGS, images_per_update=6), SAMPLER, model)
     assert gradients_of(update, given) == [[0.0, 0.0]]
-    turned = experience(replace(batch, trajectory=path), [0.0, 1, 0, 1, 0, 1])
+    turned = rewarded(replace(batch, trajectory=path), [0.0, 1, 0, 1, 0, 1])
     assert max(map(abs, gradients_of(update, turned)[0])) > 1e-3
 
 
@@ -142,8 +130,8 @@ def test_advantages_are_cut(line_model: Callable[..., Any]) -> None:
     rewards = [1.0, 0, 0, 0, 0, 0]
     settings = replace(SETTINGS, images_per_update=6)
     advantage = np.array([1.0, *[-(0.2**0.5)] * 5])
-    update = DdpoUpdate(replace(settings, advantage_clip=1.0), SAMPLER, model)
-    [got] = gradients_of(update, experience(batch, rewards))
+    update = ddpo(replace(settings, advantage_clip=1.0), SAMPLER, model)
+    [got] = gradients_of(update, rewarded(batch, rewards))
 
     def loss(offset: float) -> float:
         alphas = model.scheduler.alphas_cumprod.double()
@@ -156,42 +144,40 @@ def test_advantages_are_cut(line_model: Callable[..., Any]) -> None:
 def test_ratio_is_one_before_the_first_update(model: Model, guidance: float) -> None:
     sampler = SamplerSettings(steps=5, guidance=guidance)
     batch = play(model, sampler, 3, model.latent_shape)
-    update = DdpoUpdate(replace(SETTINGS, images_per_update=6), sampler, model)
-    metrics = update.step(experience(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6]))
+    update = ddpo(replace(SETTINGS, images_per_update=6), sampler, model)
+    metrics = update.learn(rewarded(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6]))
     assert metrics["first_ratio_error"] < 1e-5
     assert metrics["optimizer_steps"] == 1
     assert metrics["clip_fraction"] == 0
     assert metrics["approx_kl"] < 1e-10
     assert metrics["prediction_change"] > 1e-4
-    again = update.step(experience(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6]))
+    again = update.learn(rewarded(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6]))
     assert again["first_ratio_error"] > 1e-4  # the same steps are now off-policy
 
 
 def test_weights_and_optimizer_resume_exactly(square: Model) -> None:
     batch = play(square, SAMPLER, 2, square.latent_shape)
-    given = experience(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6])
-    update = DdpoUpdate(SETTINGS, SAMPLER, square)
-    update.step(given)
+    given = rewarded(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6])
+    update = ddpo(SETTINGS, SAMPLER, square)
+    update.learn(given)
     lora, optimizer = square.lora_state(), update.state_dict()
     assert all(isinstance(value, torch.Tensor) for value in optimizer.values())
-    update.step(given)
+    update.learn(given)
     straight = square.lora_state()
     square.load_lora_state(lora)
-    fresh = DdpoUpdate(SETTINGS, SAMPLER, square)
+    fresh = ddpo(SETTINGS, SAMPLER, square)
     fresh.load_state_dict(optimizer)
-    fresh.step(given)
+    fresh.learn(given)
     assert all(torch.equal(straight[name], w) for name, w in square.lora_state().items())
 
 
 def test_stop_and_start_over(square: Model) -> None:
     """A stop in the middle, then the checkpoint and the same round again: as if never stopped."""
-    given = experience(
-        play(square, SAMPLER, 2, square.latent_shape), [0.9, 0.1, 0.4, 0.8, 0.3, 0.6]
-    )
+    given = rewarded(play(square, SAMPLER, 2, square.latent_shape), [0.9, 0.1, 0.4, 0.8, 0.3, 0.6])
     lora = square.lora_state()
-    update = DdpoUpdate(SETTINGS, SAMPLER, square)
+    update = ddpo(SETTINGS, SAMPLER, square)
     empty = update.state_dict()
-    update.step(given)
+    update.learn(given)
     straight = square.lora_state()
 
     def stop(done: int, total: int) -> None:
@@ -201,23 +187,23 @@ def test_stop_and_start_over(square: Model) -> None:
     square.load_lora_state(lora)
     update.load_state_dict(empty)
     with pytest.raises(StopRequested):
-        update.step(given, stop)
+        update.learn(given, stop)
     square.load_lora_state(lora)
     update.load_state_dict(empty)
-    update.step(given)
+    update.learn(given)
     assert all(torch.equal(straight[name], w) for name, w in square.lora_state().items())
 
 
 def test_signal(line_model: Callable[..., Any]) -> None:
     model = line_model(0.0, 0.0)
-    update, batch = DdpoUpdate(SETTINGS, SAMPLER, model), play(model, SAMPLER, 2, (1, 1, 1))
+    update, batch = ddpo(SETTINGS, SAMPLER, model), play(model, SAMPLER, 2, (1, 1, 1))
     nan = float("nan")
-    assert update.signal(experience(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6])) == ""
-    assert update.signal(experience(batch, [1.0, nan, 0.0, nan, nan, nan])) == ""
-    assert "compare" in update.signal(experience(batch, None))
-    assert "same reward" in update.signal(experience(batch, [0.5] * 6))
-    assert "same reward" in update.signal(experience(batch, [0.5, nan, nan, nan, nan, 0.5]))
-    assert "no picture has a reward" in update.signal(experience(batch, [nan] * 6))
+    assert update.why_not(rewarded(batch, [0.9, 0.1, 0.4, 0.8, 0.35, 0.6])) == ""
+    assert update.why_not(rewarded(batch, [1.0, nan, 0.0, nan, nan, nan])) == ""
+    assert "compare" in update.why_not(rewarded(batch, None))
+    assert "same reward" in update.why_not(rewarded(batch, [0.5] * 6))
+    assert "same reward" in update.why_not(rewarded(batch, [0.5, nan, nan, nan, nan, 0.5]))
+    assert "no picture has a reward" in update.why_not(rewarded(batch, [nan] * 6))
 
 
 def test_pictures_without_a_reward_are_left_out(line_model: Callable[..., Any]) -> None:
@@ -225,19 +211,19 @@ def test_pictures_without_a_reward_are_left_out(line_model: Callable[..., Any]) 
     batch = play(model, SAMPLER, 2, (1, 1, 1))
     assert batch.trajectory is not None
     settings = replace(SETTINGS, images_per_update=6)
-    update = DdpoUpdate(settings, SAMPLER, model)
-    [got] = gradients_of(update, experience(batch, [0.9, nan, 0.4, nan, 0.35, 0.6]))
+    update = ddpo(settings, SAMPLER, model)
+    [got] = gradients_of(update, rewarded(batch, [0.9, nan, 0.4, nan, 0.35, 0.6]))
     known = torch.tensor([0, 2, 4, 5])
     only = Batch(
         batch.noises_B_C_H_W[known], batch.latents_B_C_H_W[known], batch.trajectory.rows(known)
     )
-    [want] = gradients_of(update, experience(only, [0.9, 0.4, 0.35, 0.6]))
+    [want] = gradients_of(update, rewarded(only, [0.9, 0.4, 0.35, 0.6]))
     assert got == pytest.approx(want)
 
 
 def test_eta_zero_is_refused(line_model: Callable[..., Any]) -> None:
     with pytest.raises(HeroError, match="eta"):
-        DdpoUpdate(SETTINGS, SamplerSettings(eta=0), line_model(0.0, 0.0))
+        ddpo(SETTINGS, SamplerSettings(eta=0), line_model(0.0, 0.0))
 
 
 def test_finds_a_known_optimum(bell_model: Any) -> None:
@@ -255,15 +241,18 @@ def test_finds_a_known_optimum(bell_model: Any) -> None:
         microbatch=images,
         clip_range=0.3,
     )
-    update, distances = DdpoUpdate(settings, sampler, bell_model), []
+    update, distances = ddpo(settings, sampler, bell_model), []
     for round in range(25):
-        kept = pick_training_steps(bell_model, sampler, 9, images, seed=1, round=round)
+        kept = pick_training_steps(
+            bell_model, sampler, KeptSteps(9), range(images), seed=1, round=round
+        )
         random = torch.Generator().manual_seed(round)
         noises = torch.randn(images, 1, 1, 1, generator=random, dtype=torch.float64)
-        batch = sample(bell_model, "a", noises, sampler, seed=1, round=round, kept_steps_B_S=kept)
+        request = SampleRequest(1, round, range(images), noises, kept)
+        batch = sample(bell_model, "a", sampler, request)
         reward = -(batch.latents_B_C_H_W.flatten() - 1).abs()
         distances.append(-float(reward.mean()))
-        update.step(replace(experience(batch, reward), round=round))
+        update.learn(rewarded(batch, reward, round))
     assert distances[0] > 0.9
     assert distances[-1] < 0.35
     assert float(bell_model.offset.detach()) == pytest.approx(1, abs=0.25)
@@ -274,11 +263,11 @@ def test_rewarded_steps_become_likelier(square: Model, guidance: float) -> None:
     """A real UNet with LoRA: after updates the good pictures' steps gained, the bad ones' lost."""
     sampler = SamplerSettings(steps=6, guidance=guidance)
     batch = play(square, sampler, 3, square.latent_shape)
-    given = experience(batch, [1.0, 0, 1, 0, 0, 1])
+    given = rewarded(batch, [1.0, 0, 1, 0, 0, 1])
     settings = replace(SETTINGS, learning_rate=1e-3, images_per_update=6, clip_range=0.5)
-    update = DdpoUpdate(settings, sampler, square)
+    update = ddpo(settings, sampler, square)
     for _ in range(10):
-        update.step(given)
+        update.learn(given)
     assert batch.trajectory is not None
     path = batch.trajectory
     gains = []

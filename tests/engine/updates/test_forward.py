@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from students import Student, feedback_on, numbers_as_latents
 
 from hero_engine.config.settings import ForwardSettings, SamplerSettings
-from hero_engine.core.batch import Batch
 from hero_engine.core.errors import StopRequested
-from hero_engine.core.labels import Labels
+from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import sample
-from hero_engine.updates import Experience, Memory
+from hero_engine.policy.sampler import SampleRequest, sample
+from hero_engine.updates import Feedback, PseudoLabelled
 from hero_engine.updates.forward import ForwardUpdate
+from hero_engine.updates.label_pool import Pool, label_pool
+from hero_engine.updates.reference_policy import with_weights
 
 SETTINGS = ForwardSettings(
     steps=3, good_images_per_update=4, bad_images_per_update=4, learning_rate=1e-3
@@ -27,16 +29,29 @@ SETTLING = ForwardSettings(
 """For an update that comes to its minimum."""
 
 
-def experience(latents: torch.Tensor, good: list[bool | None], round: int = 0) -> Experience:
-    batch, labels = Batch(torch.zeros_like(latents), latents), Labels(tuple(good))
-    return Experience(batch, labels, None, "a", round, 0, Memory.of_round(batch, labels))
+def labelled(
+    latents: torch.Tensor,
+    good: list[bool | None],
+    round: int = 0,
+    before: LabelledLatents | None = None,
+) -> Feedback:
+    return feedback_on(numbers_as_latents(latents), good, round=round, before=before)
 
 
 def numbers(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64).view(-1, 1, 1, 1)
 
 
-def captured(update: ForwardUpdate, given: Experience) -> tuple[list[Any], list[float]]:
+def forward(settings: ForwardSettings, model: Any) -> Student:
+    return Student(ForwardUpdate(settings, model, "a"))
+
+
+def pool_of(settings: ForwardSettings, given: Feedback) -> Pool:
+    """Also of labels that give no signal."""
+    return label_pool(given, settings.history, assume_negatives=settings.assume_unlabelled_bad)
+
+
+def captured(update: Student, given: Feedback) -> tuple[list[Any], list[float]]:
     """What the model was asked, in order, and the gradients of the first optimizer step."""
     asked: list[Any] = []
     gradients: list[list[float]] = []
@@ -47,12 +62,13 @@ def captured(update: ForwardUpdate, given: Experience) -> tuple[list[Any], list[
         return predict(latents, timesteps, *rest)
 
     def record() -> float:
-        gradients.append([float(weight.grad) for weight in update.optimizer.weights])
+        gradients.append([float(weight.grad) for weight in update.adam.weights])
         return 0.0
 
-    update.model.predict = listen  # type: ignore[method-assign]
-    update.optimizer.step = record  # type: ignore[method-assign]
-    update.step(given)
+    update.model.predict = listen
+    update.adam.step = record  # type: ignore[method-assign]
+    pool = pool_of(update.update.settings, given)
+    update.take(pool, given.round.batch.latents_B_C_H_W)
     return asked, gradients[0]
 
 
@@ -65,8 +81,8 @@ def test_gradient_against_finite_differences(
     """The loss in numpy, on the (x_t, t) the update drew; two latents, so that x_0 is known."""
     model = line_model(0.4, -0.2, kind=kind)
     settings = replace(SETTINGS, steps=1, beta=beta, kl_weight=pull, bad_weight=0.7, loss=space)
-    given = experience(numbers(1.2, -0.8), [True, False])
-    asked, got = captured(ForwardUpdate(settings, model), given)
+    given = labelled(numbers(1.2, -0.8), [True, False])
+    asked, got = captured(forward(settings, model), given)
     x_t, timesteps, rest = asked[1]  # the probe, then old (base), then new
     assert torch.equal(asked[2][0], x_t) and len(rest) == 1  # the same rows; no guidance
     x, a = x_t.flatten().numpy(), model.scheduler.alphas_cumprod.double()[timesteps].numpy()
@@ -108,8 +124,8 @@ def test_noised_as_the_schedule_says(line_model: Callable[..., Any]) -> None:
         bad_images_per_update=1,
         timesteps=(0.2, 0.6),
     )
-    given = experience(numbers(3.0, -3.0), [True, False])
-    asked, _ = captured(ForwardUpdate(settings, model), given)
+    given = labelled(numbers(3.0, -3.0), [True, False])
+    asked, _ = captured(forward(settings, model), given)
     x_t, timesteps, _ = asked[1]
     alpha = model.scheduler.alphas_cumprod.double()[timesteps[:2000]]
     noise = (x_t[:2000].flatten() - alpha.sqrt() * 3.0) / (1 - alpha).sqrt()
@@ -125,15 +141,15 @@ def test_reference_round_is_the_policy_at_its_start(square: Model) -> None:
     for weight in square.lora_parameters():
         weight.data = 0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
     settings = replace(SETTINGS, steps=2, old_policy="round", learning_rate=0.05)
-    update = ForwardUpdate(settings, square)
+    update = forward(settings, square)
     latents = torch.randn(4, 4, 8, 8)
     probe = torch.randn(2, 4, 8, 8), torch.tensor([500, 100]), Conditioning("a")
     start = [weight.detach().clone() for weight in square.lora_parameters()]
     before = square.predict(*probe).detach()
-    update.step(experience(latents, [True, False, True, False]))
+    update.learn(labelled(latents, [True, False, True, False]))
     moved = square.predict(*probe).detach()
     assert not torch.allclose(moved, before, atol=1e-3)
-    with torch.no_grad(), update._reference(start):
+    with torch.no_grad(), with_weights(square.lora_parameters(), start):
         assert torch.equal(square.predict(*probe), before)
     assert torch.equal(square.predict(*probe).detach(), moved)
     with square.base(), torch.no_grad():
@@ -145,7 +161,7 @@ def test_reference_round_is_the_policy_at_its_start(square: Model) -> None:
     [
         ([True, True, True], 4, ""),
         ([True, True, None], 8, ""),
-        ([False, None, None], 4, "no picture is good, so nothing says where to go"),
+        ([False, None, None], 4, "no picture is good, so there is no direction to learn"),
         ([True, False, None], 8, ""),
     ],
 )
@@ -153,8 +169,8 @@ def test_one_sided_rounds_are_legal(
     line_model: Callable[..., Any], good: list[bool | None], rows: int, why_not: str
 ) -> None:
     model = line_model(0.1, 0.1)
-    update, given = ForwardUpdate(SETTINGS, model), experience(numbers(1, 2, 3), good)
-    assert update.signal(given) == why_not
+    update, given = forward(SETTINGS, model), labelled(numbers(1, 2, 3), good)
+    assert update.why_not(given) == why_not
     asked, gradient = captured(update, given)
     assert len(asked[1][0]) == rows
     assert max(map(abs, gradient)) > 0
@@ -164,34 +180,31 @@ def test_goods_pull_and_bads_push(line_model: Callable[..., Any]) -> None:
     """One good picture at +2, or one bad: the offset's gradient points the other way."""
     gradients = []
     for good in (True, False):
-        update = ForwardUpdate(SETTINGS, line_model(0.0, 0.0))
-        gradients.append(captured(update, experience(numbers(2.0), [good]))[1][1])
+        update = forward(SETTINGS, line_model(0.0, 0.0))
+        gradients.append(captured(update, labelled(numbers(2.0), [good]))[1][1])
     assert gradients[0] == pytest.approx(-gradients[1], rel=1e-6)
     assert abs(gradients[0]) > 1e-3
 
 
 def test_no_label_no_signal(line_model: Callable[..., Any]) -> None:
-    update = ForwardUpdate(SETTINGS, line_model(0.0, 0.0))
-    nothing = experience(numbers(1, 2), [None, None])
-    assert "no picture is labelled" in update.signal(nothing)
-    with pytest.raises(ValueError, match="labelled"):
-        update.step(nothing)
+    update = forward(SETTINGS, line_model(0.0, 0.0))
+    nothing = labelled(numbers(1, 2), [None, None])
+    assert update.why_not(nothing) == "no picture is labelled"
 
 
 def test_history(line_model: Callable[..., Any]) -> None:
     """All labels so far, or this round's only."""
-    old = experience(numbers(5.0, 6.0), [True, False])
-    new = experience(numbers(1.0, 2.0), [True, None])
-    both = replace(new, memory=old.memory.plus(new.memory))
-    everything = ForwardUpdate(replace(SETTINGS, history="all"), line_model(0.0, 0.0))
-    this_round = ForwardUpdate(replace(SETTINGS, history="round"), line_model(0.0, 0.0))
-    assert [everything.step(both)[kind] for kind in ("goods", "bads")] == [2, 1]
-    assert [this_round.step(both)[kind] for kind in ("goods", "bads")] == [1, 0]
-    assert "stand_ins" not in everything.step(both)  # an earlier round's bad one is known
-    assert this_round.step(both)["stand_ins"] == 1
+    old = labelled(numbers(5.0, 6.0), [True, False])
+    both = labelled(numbers(1.0, 2.0), [True, None], before=old.memory)
+    everything = forward(replace(SETTINGS, history="all"), line_model(0.0, 0.0))
+    this_round = forward(replace(SETTINGS, history="round"), line_model(0.0, 0.0))
+    assert [everything.learn(both)[kind] for kind in ("goods", "bads")] == [2, 1]
+    assert [this_round.learn(both)[kind] for kind in ("goods", "bads")] == [1, 0]
+    assert "assumed_negatives" not in everything.learn(both)  # an earlier round's bad one is known
+    assert this_round.learn(both)["assumed_negatives"] == 1
 
 
-def test_where_nothing_is_called_bad_the_unlabelled_stand_for_it(bell_model: Any) -> None:
+def test_where_nothing_is_labelled_bad_the_unlabelled_count_as_bad(bell_model: Any) -> None:
     """Goods of mean 0.8, the others as the policy makes them, of mean 0.2: it goes half of the way
     to where goods come from. Exactly what it does when they are labelled bad, but for the count."""
     own: dict[str, Any] = {"old_policy": "round", "history": "round"}
@@ -200,9 +213,9 @@ def test_where_nothing_is_called_bad_the_unlabelled_stand_for_it(bell_model: Any
     ends, counts = [], []
     for others in ([None] * 3, [False] * 3):
         bell_model.offset.data.fill_(0.2)
-        metrics = ForwardUpdate(settings, bell_model).step(experience(latents, goods + others))
+        metrics = forward(settings, bell_model).learn(labelled(latents, goods + others))
         ends.append(float(bell_model.offset.detach()))
-        counts.append((metrics["goods"], metrics["bads"], metrics.get("stand_ins", 0)))
+        counts.append((metrics["goods"], metrics["bads"], metrics.get("assumed_negatives", 0)))
     assert ends[0] == pytest.approx((0.2 + 0.8) / 2, abs=0.06)
     assert ends[0] == ends[1]
     assert counts == [(2, 0, 3), (2, 3, 0)]
@@ -221,19 +234,18 @@ def test_where_nothing_is_called_bad_the_unlabelled_stand_for_it(bell_model: Any
 def test_otherwise_the_unlabelled_are_left_out(
     line_model: Callable[..., Any], good: list[bool | None], changes: dict[str, Any]
 ) -> None:
-    update = ForwardUpdate(replace(SETTINGS, **changes), line_model(0.1, 0.1))
-    pool = update._pool(experience(numbers(1, 2, 3), good))
+    pool = pool_of(replace(SETTINGS, **changes), labelled(numbers(1, 2, 3), good))
     known = [each for each in good if each is not None]
-    assert (pool.chance_N.tolist(), pool.stand_ins) == (known, 0)
+    assert (pool.probability_N.tolist(), pool.assumed_negatives) == (known, 0)
     assert pool.latents_N_C_H_W.flatten().tolist() == [1, 2, 3][: len(known)]
 
 
 def test_resumes_exactly_and_stops(square: Model) -> None:
-    given = experience(torch.randn(4, 4, 8, 8), [True, False, True, False])
-    update = ForwardUpdate(SETTINGS, square)
-    update.step(given)
+    given = labelled(torch.randn(4, 4, 8, 8), [True, False, True, False])
+    update = forward(SETTINGS, square)
+    update.learn(given)
     lora, optimizer = square.lora_state(), update.state_dict()
-    update.step(given)
+    update.learn(given)
     straight = square.lora_state()
 
     def stop(done: int, total: int) -> None:
@@ -242,11 +254,11 @@ def test_resumes_exactly_and_stops(square: Model) -> None:
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        update.step(given, stop)
+        update.learn(given, stop)
     square.load_lora_state(lora)
-    fresh = ForwardUpdate(SETTINGS, square)
+    fresh = forward(SETTINGS, square)
     fresh.load_state_dict(optimizer)
-    fresh.step(given)
+    fresh.learn(given)
     assert all(torch.equal(straight[name], w) for name, w in square.lora_state().items())
 
 
@@ -264,8 +276,8 @@ def test_base_reference_ends_at_its_closed_form(
     settings = replace(
         SETTLING, steps=400, learning_rate=0.01, beta=beta, kl_weight=pull, bad_weight=bad_weight
     )
-    update = ForwardUpdate(settings, bell_model)
-    update.step(experience(latents, [True, True, True, False, False, False]))
+    update = forward(settings, bell_model)
+    update.learn(labelled(latents, [True, True, True, False, False, False]))
     want = beta * (0.7 + bad_weight * 0.1) / (beta**2 * (1 + bad_weight) + 2 * pull)
     assert float(bell_model.offset.detach()) == pytest.approx(want, abs=0.06)
 
@@ -276,9 +288,9 @@ def test_a_pull_bounds_all_rounds_together(bell_model: Any, pull: float, ends_at
     with a pull of 1, goes half the way to 0.4."""
     own: dict[str, Any] = {"old_policy": "round", "history": "round"}
     settings = replace(SETTLING, steps=150, learning_rate=0.02, kl_weight=pull, **own)
-    update = ForwardUpdate(settings, bell_model)
+    update = forward(settings, bell_model)
     for round in range(6):
-        update.step(experience(numbers(0.7, -0.1), [True, False], round))
+        update.learn(labelled(numbers(0.7, -0.1), [True, False], round))
     assert float(bell_model.offset.detach()) == pytest.approx(ends_at, abs=0.08)
 
 
@@ -291,8 +303,8 @@ def test_what_is_far_out_weighs_no_more_where_errors_are_normalised(
 
     def gradient(bad: float) -> float:
         settings = replace(SETTINGS, steps=1, loss=space, timesteps=(0.2, 0.4))
-        update = ForwardUpdate(settings, line_model(0.4, 0.0))
-        return abs(captured(update, experience(numbers(1.0, bad), [True, False]))[1][0])
+        update = forward(settings, line_model(0.4, 0.0))
+        return abs(captured(update, labelled(numbers(1.0, bad), [True, False]))[1][0])
 
     assert gradient(-1e4) / gradient(-1e3) == pytest.approx(times, rel=0.1)
 
@@ -309,21 +321,21 @@ def test_a_round_takes_the_steps_its_contrast_is_worth(
         steps=40, good_images_per_update=1, bad_images_per_update=1, scale_steps_by_variance=True
     )
     seen: list[tuple[int, int]] = []
-    update = ForwardUpdate(settings, bell_model)
-    metrics = update.step(
-        experience(numbers(*range(goods + bads)), labels), lambda *at: seen.append(at)
+    update = forward(settings, bell_model)
+    metrics = update.learn(
+        labelled(numbers(*range(goods + bads)), labels), lambda *at: seen.append(at)
     )
     assert metrics["optimizer_steps"] == steps
     assert seen == [(step + 1, steps) for step in range(steps)]
 
 
-def test_chances_are_worth_steps_as_labels_are(bell_model: Any) -> None:
+def test_pseudo_labels_are_worth_steps_as_labels_are(bell_model: Any) -> None:
     """Of mean 0.9: 4 x 0.9 x 0.1 of 100."""
     settings = ForwardSettings(
         steps=100, good_images_per_update=1, bad_images_per_update=1, scale_steps_by_variance=True
     )
-    given = replace(experience(numbers(1.0, 2.0), [None, None]), chances_B=torch.tensor([0.8, 1.0]))
-    assert ForwardUpdate(settings, bell_model).step(given)["optimizer_steps"] == 36
+    given = PseudoLabelled(numbers_as_latents(numbers(1.0, 2.0)), torch.tensor([0.8, 1.0]))
+    assert forward(settings, bell_model).learn(given)["optimizer_steps"] == 36
 
 
 def test_finds_a_known_optimum(bell_model: Any) -> None:
@@ -337,15 +349,16 @@ def test_finds_a_known_optimum(bell_model: Any) -> None:
         old_policy="round",
         history="round",
     )
-    update, distances = ForwardUpdate(settings, bell_model), []
+    update, distances = forward(settings, bell_model), []
     for round in range(12):
         random = torch.Generator().manual_seed(round)
         noises = torch.randn(64, 1, 1, 1, generator=random, dtype=torch.float64)
-        batch = sample(bell_model, "a", noises, sampler, seed=1, round=round)
+        request = SampleRequest(1, round, range(64), noises)
+        batch = sample(bell_model, "a", sampler, request)
         distance = (batch.latents_B_C_H_W.flatten() - 1).abs()
         distances.append(float(distance.mean()))
         good = (distance < distance.median()).tolist()
-        update.step(experience(batch.latents_B_C_H_W, good, round))
+        update.learn(labelled(batch.latents_B_C_H_W, good, round))
     assert distances[0] > 0.9
     assert distances[-1] < 0.45
     assert float(bell_model.offset.detach()) == pytest.approx(1, abs=0.25)
@@ -364,8 +377,6 @@ def test_goods_become_likelier_than_bads(square: Model) -> None:
             return (square.predict(x_t, timesteps, prompt) - noise).square().mean((1, 2, 3))
 
     before = errors()
-    ForwardUpdate(replace(SETTINGS, steps=40, learning_rate=5e-3), square).step(
-        experience(latents, good)
-    )
+    forward(replace(SETTINGS, steps=40, learning_rate=5e-3), square).learn(labelled(latents, good))
     change = errors() - before
     assert float(change[::2].mean()) < float(change[1::2].mean()) - 1e-3

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.core.labels import Mark
+from hero_engine.storage.journal import Journal
 from hero_tui.session.label_session import LabelSession
 from hero_tui.session.undo_history import UndoHistory
 

@@ -7,6 +7,8 @@ from hero_engine.config.settings import EmbeddingSettings
 from hero_engine.core.errors import StopRequested
 from hero_engine.reward.embedding import (
     Embedding,
+    OnEpoch,
+    Triplets,
     draws,
     ranking_auc,
     train_embedding,
@@ -15,6 +17,18 @@ from hero_engine.reward.embedding import (
 from hero_engine.reward.rewards import similarity_reward
 
 SMALL = EmbeddingSettings(features=64, head=(32, 16), learning_rate=1e-3, epochs=40)
+
+
+def fitted(
+    embedding: Embedding,
+    best: torch.Tensor,
+    positives: torch.Tensor,
+    negatives: torch.Tensor,
+    on_epoch: OnEpoch = lambda done, total: None,
+) -> dict[str, float]:
+    random = torch.Generator().manual_seed(3)
+    triplets = Triplets(best, positives, negatives)
+    return train_embedding(embedding, triplets, SMALL, random, on_epoch)
 
 
 def test_triplet_loss_by_hand() -> None:
@@ -58,7 +72,7 @@ def test_learns_to_rank_a_separable_set(shape: tuple[int, int, int]) -> None:
     embedding = Embedding(shape, SMALL, seed=1)
     unseen, good = torch.cat([goods[20:], bads[20:]]), torch.arange(40) < 20
     before = ranking_auc(similarity_reward(embedding, unseen, goods[0]), good)
-    metrics = train_embedding(embedding, goods[0], goods[1:20], bads[:20], SMALL, 1, 0)
+    metrics = fitted(embedding, goods[0], goods[1:20], bads[:20])
     after = ranking_auc(similarity_reward(embedding, unseen, goods[0]), good)
     assert metrics["embed_loss_last"] < 0.3 * metrics["embed_loss_first"]
     assert before is not None and after is not None
@@ -76,19 +90,15 @@ def test_same_seed_same_embedding() -> None:
     assert torch.equal(first(x), second(x))
     assert not torch.equal(first(x), other(x))
     for embedding in (first, second):
-        train_embedding(embedding, x[0], x[1:2], x[2:], SMALL, seed=2, round=3)
+        fitted(embedding, x[0], x[1:2], x[2:])
     assert torch.equal(first(x), second(x))
 
 
 def test_nothing_to_contrast_is_refused() -> None:
-    embedding, some, none = (
-        Embedding((1, 2, 2), SMALL),
-        torch.ones(2, 1, 2, 2),
-        torch.ones(0, 1, 2, 2),
-    )
+    some, none = torch.ones(2, 1, 2, 2), torch.ones(0, 1, 2, 2)
     for positives, negatives in ((some, none), (none, some)):
         with pytest.raises(ValueError, match="nothing to contrast"):
-            train_embedding(embedding, some[0], positives, negatives, SMALL, 0, 0)
+            Triplets(some[0], positives, negatives)
 
 
 def test_stops_between_epochs() -> None:
@@ -100,7 +110,7 @@ def test_stops_between_epochs() -> None:
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        train_embedding(embedding, x[0], x[1:2], x[2:], SMALL, 0, 0, stop)
+        fitted(embedding, x[0], x[1:2], x[2:], stop)
 
 
 def test_ranking_auc_by_hand() -> None:

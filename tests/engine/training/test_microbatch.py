@@ -7,24 +7,22 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import LINES, Script, go, tiny_settings
+from tiny_runs import LINES, Script, first_lesson, go, tiny_settings
 
 from hero_engine.config.settings import DdpoSettings
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event, Notice, PhaseStarted
-from hero_engine.distributed.collectives import ALONE
-from hero_engine.evaluation.timed_round import Trial
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training import microbatch as room
-from hero_engine.training.oom_backoff import Limits
-from hero_engine.training.state import Learner
+from hero_engine.training.oom_backoff import OomBackoff
+from hero_engine.training.trainer import Trainer
 from hero_engine.updates.ddpo import DdpoUpdate
 
 ONE = DdpoSettings(steps_per_image=2, images_per_update=3, microbatch=1, clip_range=0.1)
 """One picture at once, of the three of an optimizer step."""
 
-TOLD = "the update takes 3 pictures at once, not 1: 1 need 2.0 GB, and 9.0 GB are free"
+TOLD = "the update's microbatch is 3 images, not 1: 1 need 2.0 GB, and 9.0 GB are free"
 
 
 @dataclass
@@ -70,10 +68,10 @@ def lora_of(folder: RunDir) -> dict[str, torch.Tensor]:
     return found[0]["lora"]
 
 
-def trained_calls(learner: Learner) -> list[int]:
+def trained_calls(trainer: Trainer) -> list[int]:
     """Filled with the rows of each call of the network that is trained."""
     rows: list[int] = []
-    learner.model.network.register_forward_pre_hook(
+    trainer.model.network.register_forward_pre_hook(
         lambda network, inputs: rows.append(len(inputs[0])) if torch.is_grad_enabled() else None
     )
     return rows
@@ -104,9 +102,9 @@ def test_a_run_with_room_learns_the_same_in_fewer_calls(
     go(small, Script(*LINES))
     assert limits_of(small) == {}  # a CPU is not asked
     fake, events = device(9e9), list[Event]()
-    learner = Learner.open(ample.settings, "cpu")
-    rows = trained_calls(learner)
-    go(ample, Script(*LINES), tell=events.append, learner=learner)
+    trainer = Trainer.open(ample.settings, "cpu")
+    rows = trained_calls(trainer)
+    go(ample, Script(*LINES), emit=events.append, trainer=trainer)
     assert [event.message for event in events if isinstance(event, Notice)] == [TOLD]
     assert limits_of(ample) == {"update": 3} and fake.passes == [1]
     # With guidance a picture's two steps are four rows: a rehearsal of one, then threes.
@@ -128,7 +126,7 @@ def test_a_resumed_run_goes_on_with_the_larger_pieces(
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        go(stopped, Script(*LINES), tell=stop)
+        go(stopped, Script(*LINES), emit=stop)
     fake = device(0)
     go(stopped, Script(*LINES))
     assert fake.passes == []
@@ -142,7 +140,7 @@ def test_without_room_the_minibatch_stays(
 ) -> None:
     run, events = make_run(ddpo=ONE, rounds=1), list[Event]()
     device(**memory)
-    go(run, Script(*LINES), tell=events.append)
+    go(run, Script(*LINES), emit=events.append)
     assert not any(isinstance(event, Notice) for event in events)
     assert limits_of(run) == {"update": 1}
 
@@ -158,43 +156,43 @@ def test_who_is_not_asked(
         "fixed": {"ddpo": DdpoSettings(images_per_update=3, microbatch=1, auto_microbatch=False)},
     }
     run = make_run(**changes[update])
-    fake, learner = device(9e9), Learner.open(run.settings, "cpu")
+    fake, trainer = device(9e9), Trainer.open(run.settings, "cpu")
+    task = first_lesson(trainer)[2]
     with Journal(run.journal_path) as journal:
-        limits = Limits(journal, pytest.fail)
-        at_once = room.pictures_at_once(learner.update, None, limits)  # type: ignore[arg-type]
-    assert at_once == learner.update.minibatch
+        backoff = OomBackoff(journal, pytest.fail)
+        microbatch = room.first_microbatch(trainer.update, task, backoff)
+    assert microbatch == trainer.update.microbatch
     assert (fake.passes, limits_of(run)) == ([], {})
 
 
 def test_a_rehearsal_teaches_nothing(square_folder: Path) -> None:
-    trial = Trial(tiny_settings(square_folder, update="ddpo"), ALONE, 1)
-    learner, update = trial.alone, trial.alone.update
-    assert isinstance(update, DdpoUpdate)
-    given = learner.experience(trial.batch, trial.labels, torch.linspace(0, 1, 6), 0)
-    learner.improve(given, lambda done, total: None)
-    before = learner.model.lora_state() | update.state_dict()
-    rows = trained_calls(learner)
-    update.rehearsal(given, 2)()
+    trainer = Trainer.open(tiny_settings(square_folder, update="ddpo"), "cpu")
+    assert isinstance(trainer.update, DdpoUpdate)
+    _, state, task = first_lesson(trainer)
+    trainer.improve(state, task)
+    before = trainer.model.lora_state() | trainer.optimizer.state_dict()
+    rows = trained_calls(trainer)
+    trainer.update.rehearsal(task.lesson, 2)()
     assert rows == [2 * 2 * 2]
-    after = learner.model.lora_state() | update.state_dict()
+    after = trainer.model.lora_state() | trainer.optimizer.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(after[name], each) for name, each in before.items())
-    assert all(weight.grad is None for weight in learner.model.lora_parameters())
+    assert all(weight.grad is None for weight in trainer.model.lora_parameters())
 
 
 def test_a_limit_that_was_too_high_is_halved(make_run: Callable[..., RunDir]) -> None:
     events: list[Event] = []
     with Journal(make_run().journal_path) as journal:
-        limits = Limits(journal, events.append)
-        limits.begin("update", 8, "room for 8")
+        backoff = OomBackoff(journal, events.append)
+        backoff.begin("update", 8, "room for 8")
 
         def attempt(rows: int) -> int:
             if rows > 2:
                 raise MemoryError
             return rows
 
-        assert limits.halving("update", 16, attempt) == 2
-        assert Limits(journal, events.append).of("update", 16) == 2
+        assert backoff.run("update", 16, attempt) == 2
+        assert OomBackoff(journal, events.append).size("update", 16) == 2
     assert events[0] == Notice("room for 8")
     assert len(events) == 3
 

@@ -13,11 +13,11 @@ from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event, PhaseStarted
 from hero_engine.labelling.annotators import read_pictures
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.fixed_noise import same_noise_pictures
+from hero_engine.training.fixed_noise import fixed_noise_images
 
 
 def pixels(folder: RunDir, round: int) -> np.ndarray:
-    return read_pictures(dict(enumerate(same_noise_pictures(folder.path)[round])))
+    return read_pictures(dict(enumerate(fixed_noise_images(folder.path)[round])))
 
 
 def test_each_round_has_them_and_so_has_the_end_and_the_run_is_the_same_without(
@@ -27,8 +27,8 @@ def test_each_round_has_them_and_so_has_the_end_and_the_run_is_the_same_without(
     shown = make_run("shown", update="forward", fixed_noise_samples=4)
     go(plain, Script(*LINES))
     go(shown, Script(*LINES))
-    assert same_noise_pictures(plain.path) == {}
-    found = same_noise_pictures(shown.path)
+    assert fixed_noise_images(plain.path) == {}
+    found = fixed_noise_images(shown.path)
     assert {round: len(paths) for round, paths in found.items()} == {0: 4, 1: 4, 2: 4}
     left = {k: v for k, v in left_behind(shown).items() if "same" not in Path(k).parts}
     assert left == left_behind(plain)
@@ -51,13 +51,13 @@ def test_a_stop_while_they_are_made_leaves_them_to_the_next_time(
         if event == PhaseStarted(0, "labelling"):
             asked[0] = 1
 
-    def check_stop() -> None:
+    def raise_if_stopped() -> None:
         asked[0] += bool(asked[0])
         if asked[0] == 4:
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        go(stopped, Script(*LINES), tell=tell, check_stop=check_stop)
-    assert not any(len(paths) == 4 for paths in same_noise_pictures(stopped.path).values())
+        go(stopped, Script(*LINES), emit=tell, raise_if_stopped=raise_if_stopped)
+    assert not any(len(paths) == 4 for paths in fixed_noise_images(stopped.path).values())
     go(stopped, Script(*LINES))
     assert left_behind(stopped) == left_behind(straight)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hero_engine.core.errors import ExitCode
 from hero_engine.models.pipeline import Model
-from hero_engine.training import state as learner_module
+from hero_engine.reward import reward_model
+from hero_engine.training.trainer import Trainer
 
 NAN = float("nan")
 
@@ -35,7 +36,7 @@ def test_pictures_that_are_no_numbers(
     process = processes(update)
     with (
         monkeypatch.context() as fault,
-        refused(ExitCode.FAILED, "for picture 1 of round 1", "hero resume tries again"),
+        refused(ExitCode.FAILED, "NaN for picture 1 of round 1", "run hero resume"),
     ):
         fault.setattr(process.model, "predict", spoiled(process.model.predict, lambda: True))
         process.run("nan-pictures")
@@ -66,7 +67,7 @@ def test_losses_that_are_no_numbers(
     def in_training() -> bool:
         return torch.is_grad_enabled() and len(steps) > 1
 
-    improve = learner_module.Learner.improve
+    improve = Trainer.improve
 
     def improving(self: Any, *rest: Any) -> Any:
         steps.append(1)
@@ -76,11 +77,11 @@ def test_losses_that_are_no_numbers(
         monkeypatch.context() as fault,
         refused(
             ExitCode.FAILED,
-            "training in round 2 gave weights or losses",
-            f"smaller {update}.learning",
+            "training diverged in round 2 (NaN)",
+            f"lower {update}.learning_rate",
         ),
     ):
-        fault.setattr(learner_module.Learner, "improve", improving)
+        fault.setattr(Trainer, "improve", improving)
         fault.setattr(process.model, "predict", spoiled(process.model.predict, in_training))
         process.run("nan-loss")
     assert process.folder("nan-loss").checkpoints.rounds() == [1]
@@ -91,15 +92,15 @@ def test_losses_that_are_no_numbers(
 def test_an_embedding_that_is_no_numbers(
     processes: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process, real = processes("ddpo"), learner_module.train_embedding
+    process, real = processes("ddpo"), reward_model.train_embedding
 
     def diverging(embedding: Any, *rest: Any) -> dict[str, float]:
         losses = real(embedding, *rest)
         next(iter(embedding.parameters())).data[0] = NAN
         return losses
 
-    with monkeypatch.context() as fault, refused(ExitCode.FAILED, "smaller embedding.learning_r"):
-        fault.setattr(learner_module, "train_embedding", diverging)
+    with monkeypatch.context() as fault, refused(ExitCode.FAILED, "lower embedding.learning_rate"):
+        fault.setattr(reward_model, "train_embedding", diverging)
         process.run("nan-embedding")
     process.run("nan-embedding")
     assert_same(process, "nan-embedding")

@@ -13,11 +13,16 @@ from refusals import refused
 from hero_engine.config.tasks import Task, load_task
 from hero_engine.core.errors import ExitCode, HeroError, StopRequested
 from hero_engine.core.events import Command, Stop, SubmitLabels
-from hero_engine.core.labels import Labels
+from hero_engine.core.labels import Labels, Mark
 from hero_engine.embedded.judge import Judge
-from hero_engine.labelling.annotators import JudgeLabeller, QueueLabeller, judged, read_pictures
+from hero_engine.labelling.annotators import (
+    PersonAnnotator,
+    SimulatedAnnotator,
+    judged,
+    read_pictures,
+)
 from hero_engine.models.model_sources import find_model
-from hero_engine.storage.journal import Journal, Mark
+from hero_engine.storage.journal import Journal
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ class GreyJudge:
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch) -> JudgeLabeller:
+def judge(monkeypatch: pytest.MonkeyPatch) -> SimulatedAnnotator:
     opened: list[str] = []
 
     def open_judge(which: str) -> GreyJudge:
@@ -58,7 +63,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> JudgeLabeller:
 
     monkeypatch.setattr(Judge, "open", open_judge)
     monkeypatch.setattr(GreyJudge, "asked", [])
-    labeller = JudgeLabeller(Task("cup", "a cup", judge="hands"))
+    labeller = SimulatedAnnotator(Task("cup", "a cup", judge="hands"))
     assert opened == ["labeller"]  # the evaluator never labels
     return labeller
 
@@ -73,7 +78,7 @@ def pictures(folder: Path, *colours: tuple[int, int, int]) -> dict[int, Path]:
 
 
 def test_a_judge_names_the_likeliest_good_as_best(
-    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+    tmp_path: Path, journal: Journal, judge: SimulatedAnnotator
 ) -> None:
     """Picture 1 is the likeliest of all, but not good."""
     shown = pictures(tmp_path, (200, 0, 90), (0, 0, 250), (200, 0, 120), (0, 0, 0), (200, 0, 30))
@@ -84,7 +89,7 @@ def test_a_judge_names_the_likeliest_good_as_best(
 
 
 def test_a_judge_that_sees_nothing_good_names_no_best(
-    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+    tmp_path: Path, journal: Journal, judge: SimulatedAnnotator
 ) -> None:
     judge.label(0, pictures(tmp_path, (0, 0, 250), (0, 0, 9)), journal)
     assert journal.labels(0, 2) == Labels((False, False))
@@ -92,7 +97,7 @@ def test_a_judge_that_sees_nothing_good_names_no_best(
 
 
 def test_a_good_that_the_judge_finds_impossible_can_still_be_best(
-    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+    tmp_path: Path, journal: Journal, judge: SimulatedAnnotator
 ) -> None:
     """What is read and how likely it is are two views, and a likelihood can vanish."""
     judge.label(0, pictures(tmp_path, (0, 0, 250), (200, 0, 0)), journal)
@@ -100,7 +105,7 @@ def test_a_good_that_the_judge_finds_impossible_can_still_be_best(
 
 
 def test_pictures_keep_their_own_indices(
-    tmp_path: Path, journal: Journal, judge: JudgeLabeller
+    tmp_path: Path, journal: Journal, judge: SimulatedAnnotator
 ) -> None:
     a, b = pictures(tmp_path, (0, 0, 0), (200, 0, 9)).values()
     judge.label(0, {7: a, 4: b}, journal)
@@ -110,7 +115,7 @@ def test_pictures_keep_their_own_indices(
 
 def test_a_task_that_no_judge_knows_is_refused() -> None:
     with pytest.raises(HeroError, match="no judge knows the task 'cup': give its labels with"):
-        JudgeLabeller(Task("cup", "a cup"))
+        SimulatedAnnotator(Task("cup", "a cup"))
     assert judged(load_task("hands")) == "hands"
 
 
@@ -128,11 +133,11 @@ def test_pictures_are_read_as_rgb_and_only_as_png(tmp_path: Path) -> None:
 # --- a person
 
 
-def labeller_with(*commands: Command) -> tuple[QueueLabeller, queue.SimpleQueue[Command]]:
+def labeller_with(*commands: Command) -> tuple[PersonAnnotator, queue.SimpleQueue[Command]]:
     inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
     for command in commands:
         inbox.put(command)
-    return QueueLabeller(inbox), inbox
+    return PersonAnnotator(inbox), inbox
 
 
 class Inbox(queue.SimpleQueue[Command]):
@@ -152,7 +157,7 @@ def test_a_person_waits_until_the_round_itself_is_submitted(journal: Journal) ->
     inbox = Inbox(journal, 1, submit_before=SubmitLabels(1))
     for command in (SubmitLabels(0), SubmitLabels(7), SubmitLabels(1), Stop()):
         inbox.put(command)
-    QueueLabeller(inbox).label(1, {}, journal)
+    PersonAnnotator(inbox).label(1, {}, journal)
     assert journal.submitted(1) and not journal.submitted(0)
     assert inbox.get_nowait() == Stop()
 

@@ -7,9 +7,9 @@ from tiny_runs import tiny_settings
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings
 from hero_engine.models.pipeline import Model, model_for
-from hero_engine.reward.backbone_features import LEVELS, NetworkFeatures
+from hero_engine.reward.backbone_features import LEVELS, BackboneFeatures
 from hero_engine.reward.embedding import ranking_auc
-from hero_engine.reward.rewards import ChanceOfGood
+from hero_engine.reward.logistic_head import BayesianLogisticHead
 
 
 def latents(count: int, model: Model, seed: int = 4) -> torch.Tensor:
@@ -27,7 +27,7 @@ def test_every_family_has_features(folders: Folders, name: str) -> None:
     sampler = SamplerSettings(steps=3, eta=0.5, guidance=2.0, height=16, width=16)
     lora = LoraSettings(rank=2, alpha=3, targets=("to_q",))
     model = model_for(tiny_settings(folders(name), sampler=sampler, lora=lora), "cpu")
-    features = NetworkFeatures(model, "a", 2, 0)
+    features = BackboneFeatures(model, "a", 2, 0)
     some = latents(5, model)
     seen = features(some)
     assert seen.shape[0] == 5 and seen.shape[1] >= 8 and seen.dtype == torch.float32
@@ -45,7 +45,7 @@ def test_features_by_hand(square: Model) -> None:
         layer.register_forward_hook(lambda _, __, output: heard.append(output.detach()))
         for layer in layers
     ]
-    got = NetworkFeatures(square, "a", 3, 7)(some).numpy()
+    got = BackboneFeatures(square, "a", 3, 7)(some).numpy()
     for hook in hooks:
         hook.remove()
     assert len(heard) == 2 * len(LEVELS)
@@ -60,14 +60,14 @@ def test_features_by_hand(square: Model) -> None:
 
 def test_pieces_and_what_is_remembered_change_nothing(square: Model) -> None:
     some = latents(7, square)
-    whole = NetworkFeatures(square, "a", 7, 0)(some)
-    features = NetworkFeatures(square, "a", 2, 0)
+    whole = BackboneFeatures(square, "a", 7, 0)(some)
+    features = BackboneFeatures(square, "a", 2, 0)
     assert torch.allclose(features(some), whole, atol=1e-5)
-    assert torch.allclose(features.of_labelled(some[:4]), whole[:4], atol=1e-5)
+    assert torch.allclose(features.cached(some[:4]), whole[:4], atol=1e-5)
     asked: list[int] = []
     square.network.register_forward_hook(lambda _, given, __: asked.append(len(given[0])))
     again = torch.tensor([6, 0, 5, 3, 4])
-    assert torch.allclose(features.of_labelled(some[again]), whole[again], atol=1e-5)
+    assert torch.allclose(features.cached(some[again]), whole[again], atol=1e-5)
     assert sum(asked) == 3 * len(LEVELS)
 
 
@@ -76,7 +76,7 @@ def test_a_head_on_them_tells_pictures_apart(square: Model) -> None:
     some = latents(200, square)
     good = torch.arange(200) % 2 == 0
     some[good] += 1
-    seen = NetworkFeatures(square, "a", 50, 0)(some)
-    chance = ChanceOfGood.fit(seen[:60], good[:60], standardise=True)
+    seen = BackboneFeatures(square, "a", 50, 0)(some)
+    chance = BayesianLogisticHead.fit(seen[:60], good[:60], standardise=True)
     auc = ranking_auc(chance(seen[60:]), good[60:])
     assert auc is not None and auc > 0.9

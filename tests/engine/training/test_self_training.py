@@ -9,6 +9,7 @@ import pytest
 import torch
 from interrupted import Process, assert_same
 from refusals import refused
+from students import Student, numbers_as_latents
 from tiny_runs import LINES, PLUS, left_behind, new_run, played, tiny_settings
 
 from hero_engine.config.settings import (
@@ -19,108 +20,121 @@ from hero_engine.config.settings import (
     Settings,
 )
 from hero_engine.core.batch import Batch
+from hero_engine.core.collective import Microbatches
 from hero_engine.core.errors import ExitCode, StopRequested
+from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
 from hero_engine.core.rng import generator
-from hero_engine.policy.sampler import sample
-from hero_engine.training.self_training import mean_chance, unlabelled_experience
-from hero_engine.training.state import Learner
-from hero_engine.updates import Experience, Memory
-from hero_engine.updates.ddpo import Policy
+from hero_engine.policy.sampler import SampleRequest, sample
+from hero_engine.reward.logistic_head import BayesianLogisticHead
+from hero_engine.reward.reward_model import Evidence, PredictProbability
+from hero_engine.training.self_training import pseudo_labelled
+from hero_engine.training.state import State
+from hero_engine.training.trainer import Trainer
+from hero_engine.updates import PseudoLabelled, Turn
+from hero_engine.updates.ddpo import RewardedTrajectories
+from hero_engine.updates.denoising_policy import DenoisingPolicy
 from hero_engine.updates.forward import ForwardUpdate
+from hero_engine.updates.label_pool import Pool
 
 
 def plus(folder: Path, update: str, **changes: Any) -> Settings:
     return tiny_settings(folder, **{"update": update} | PLUS | changes)
 
 
-def opened(folder: Path, update: str) -> Learner:
-    """A learner that knows six pictures."""
-    learner = Learner.open(plus(folder, update), "cpu")
-    latents = torch.randn(6, *learner.model.latent_shape, generator=generator(0, "init", 0, 0))
-    batch = Batch(torch.zeros_like(latents), latents)
-    learner.remember(batch, Labels((True, False, True, False, False, True), best=0))
-    return learner
+def opened(folder: Path, update: str) -> tuple[Trainer, State]:
+    """A trainer, and a state that knows six pictures."""
+    trainer = Trainer.open(plus(folder, update), "cpu")
+    latents = torch.randn(6, *trainer.model.latent_shape, generator=generator(0, "init", 0, 0))
+    labels = Labels((True, False, True, False, False, True), best=0)
+    round = LabelledRound(0, Batch(torch.zeros_like(latents), latents), labels)
+    return trainer, trainer.initial_state().with_labels(round)
 
 
-def drawn(learner: Learner, turn: int, at_once: int = 3) -> Experience:
-    nothing = Batch(torch.zeros(0, 4, 8, 8), torch.zeros(0, 4, 8, 8))
-    chance = learner.chance_of_good(nothing, Labels(()))
-    assert chance is not None
-    return unlabelled_experience(learner, chance, 1, turn, at_once, lambda done: None)
+def predictor(trainer: Trainer, state: State) -> PredictProbability:
+    predict = trainer.reward_model.probability(state.embedding, Evidence(state.memory, state.best))
+    assert predict is not None
+    return predict
+
+
+def drawn(trainer: Trainer, state: State, number: int, microbatch: int = 3) -> PseudoLabelled:
+    turn = Turn(trainer.settings.seed, 1, number)
+    return pseudo_labelled(trainer, state, turn, predictor(trainer, state), microbatch)
 
 
 def test_they_are_the_rounds_further_pictures(square_folder: Path, update: str) -> None:
     """Picture by picture what `sample` makes of that number's own noise; 4 a turn, after 6."""
-    learner = opened(square_folder, update)
-    for turn, first in ((1, 6), (2, 10)):
-        got = drawn(learner, turn)
-        assert got.turn == turn and got.labels.labelled == 0
+    trainer, state = opened(square_folder, update)
+    for number, first in ((1, 6), (2, 10)):
+        got = drawn(trainer, state, number)
         for at in range(4):
             random = generator(5, "noise", 1, first + at)
             noise = torch.randn(1, 4, 8, 8, generator=random)
-            alone = sample(
-                learner.model, "a", noise, learner.settings.sampler,
-                seed=5, round=1, first_index=first + at,
-            )  # fmt: skip
+            request = SampleRequest(5, 1, [first + at], noise)
+            alone = sample(trainer.model, "a", trainer.settings.sampler, request)
             assert torch.equal(got.batch.noises_B_C_H_W[at], noise[0])
             assert torch.allclose(
                 got.batch.latents_B_C_H_W[at], alone.latents_B_C_H_W[0], atol=1e-4
             )
-        other = drawn(learner, turn, at_once=4)
+        other = drawn(trainer, state, number, microbatch=4)
         assert torch.allclose(got.batch.latents_B_C_H_W, other.batch.latents_B_C_H_W, atol=1e-4)
 
 
-def test_their_chances_are_the_heads(square_folder: Path) -> None:
-    learner = opened(square_folder, "forward")
-    got = drawn(learner, 1)
-    nothing = Batch(torch.zeros(0, 4, 8, 8), torch.zeros(0, 4, 8, 8))
-    chance = learner.chance_of_good(nothing, Labels(()))
-    assert chance is not None and learner.network_features is not None
-    want = chance(learner.network_features(got.batch.latents_B_C_H_W))
-    assert got.chances_B is not None and got.rewards_B is not None
-    assert torch.allclose(got.chances_B.double(), want, atol=1e-4)
-    assert torch.equal(got.rewards_B, got.chances_B)
-    assert mean_chance(got) == pytest.approx(float(want.mean()), abs=1e-4)
+def test_their_probabilities_are_the_heads(square_folder: Path) -> None:
+    trainer, state = opened(square_folder, "forward")
+    got, backbone = drawn(trainer, state, 1), trainer.reward_model.backbone
+    assert backbone is not None
+    known = backbone(state.memory.latents_N_C_H_W)
+    head = BayesianLogisticHead.fit(known, state.memory.good_N, standardise=True)
+    want = head(backbone(got.batch.latents_B_C_H_W))
+    assert torch.allclose(got.probability_B.double(), want, atol=1e-4)
 
 
 def test_the_policy_gradient_gets_the_steps_it_trains(square_folder: Path) -> None:
-    learner = opened(square_folder, "ddpo")
-    got = drawn(learner, 1).batch
+    trainer, state = opened(square_folder, "ddpo")
+    got = drawn(trainer, state, 1).batch
     assert got.trajectory is not None and got.trajectory.log_probs_B_S.shape == (4, 2)
-    policy = Policy(learner.model, learner.settings.sampler, "a")
+    policy = DenoisingPolicy(trainer.model, trainer.settings.sampler, "a")
     with torch.no_grad():
         now = policy.log_probs(got.trajectory)
     assert torch.allclose(now, got.trajectory.log_probs_B_S, atol=1e-4)
 
 
-def test_drawn_as_good_in_proportion_to_the_chance(line_model: Callable[..., Any]) -> None:
+def test_pseudo_labels_are_the_policy_gradients_rewards(square_folder: Path) -> None:
+    trainer, state = opened(square_folder, "ddpo")
+    images = drawn(trainer, state, 1)
+    lesson = trainer.update.pseudo_lesson(images)
+    assert isinstance(lesson, RewardedTrajectories)
+    assert torch.equal(lesson.rewards_B, images.probability_B)
+
+
+def test_drawn_as_good_in_proportion_to_the_probability(line_model: Callable[..., Any]) -> None:
     """Known numbers as latents: counted among the goods and among the bads of a large step."""
     values = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    chances = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
-    latents = values.view(-1, 1, 1, 1)
-    batch = Batch(torch.zeros_like(latents), latents)
-    nothing = Memory(latents[:0], torch.zeros(0, dtype=torch.bool))
-    given = Experience(batch, Labels((None,) * 3), chances, "a", 0, 0, nothing, chances, 1)
+    probabilities = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
+    given = PseudoLabelled(numbers_as_latents(values.view(-1, 1, 1, 1)), probabilities)
     settings = ForwardSettings(steps=1, good_images_per_update=4000, bad_images_per_update=4000)
-    update = ForwardUpdate(settings, line_model(0.0, 0.0))
-    rows = update._draw(update._pool(given), given, 0)
+    update = ForwardUpdate(settings, line_model(0.0, 0.0), "a")
+    pool = update.pseudo_lesson(given)
+    assert isinstance(pool, Pool)
+    rows = update.row_sampler.draw(pool, Turn(0, 0, 1), 1)
     clean = rows.clean.flatten()
-    for side, weights in ((rows.good, chances), (~rows.good, 1 - chances)):
+    for side, weights in ((rows.good_R, probabilities), (~rows.good_R, 1 - probabilities)):
         got = [float((clean[side] == value).double().mean()) for value in values]
         assert got == pytest.approx((weights / weights.sum()).tolist(), abs=0.03)
-    assert update.signal(given) == ""
-    metrics = update.step(given)
+    metrics = Student(update).learn(given)
     assert (metrics["goods"], metrics["bads"]) == pytest.approx((1.5, 1.5))
-    other = update._draw(update._pool(given), replace(given, turn=2), 0)
-    assert not torch.equal(other.clean, rows.clean)
+    one, two = (
+        update.objective(pool, Turn(0, 0, number), Microbatches(8000)).rows(0) for number in (1, 2)
+    )
+    assert not torch.equal(one.clean, two.clean)
 
 
 def test_a_round_learns_from_them(square_folder: Path, tmp_path: Path, update: str) -> None:
     settings = plus(square_folder, update)
     with_them = new_run(tmp_path / "with", settings)
     reports, _ = played(with_them, *LINES)
-    assert all("unlabelled_chance" in each.metrics for each in reports)
+    assert all("pseudo_label_mean" in each.metrics for each in reports)
     without = new_run(tmp_path / "without", replace(settings, self_training=SelfTrainingSettings()))
     played(without, *LINES)
     assert left_behind(without) != left_behind(with_them)
@@ -139,7 +153,7 @@ def test_a_stop_at_any_instant_changes_nothing(
 
 def test_a_round_without_goods_trains_on_nothing(square_folder: Path, tmp_path: Path) -> None:
     reports, _ = played(new_run(tmp_path / "run", plus(square_folder, "forward")), "bbbbbb")
-    assert not reports[0].updated and "unlabelled_chance" not in reports[0].metrics
+    assert not reports[0].updated and "pseudo_label_mean" not in reports[0].metrics
 
 
 @pytest.mark.parametrize(

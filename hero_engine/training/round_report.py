@@ -1,0 +1,105 @@
+"""What a round amounted to: its figures, and in words what was unusual about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hero_engine.core.batch import Batch
+from hero_engine.core.events import RoundFinished
+from hero_engine.core.labelled_round import LabelledRound
+from hero_engine.core.labels import Labels
+from hero_engine.reward.embedding import ranking_auc
+from hero_engine.training.state import State
+from hero_engine.updates import NoSignal
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A round that was learned from.
+
+    state: after it, the noise prior not moved yet. rewards_B: None where there was nothing to
+    compare with. observed: metrics of the images and rewards. fitted, updated: metrics of fitting
+    the reward model and of updating the weights, or why that was not done.
+    """
+
+    state: State
+    round: LabelledRound
+    rewards_B: Tensor | None
+    observed: Metrics
+    fitted: Metrics | NoSignal
+    updated: Metrics | NoSignal
+
+    @property
+    def metrics(self) -> Metrics:
+        """All metrics of the round."""
+        results = (self.observed, self.fitted, self.updated)
+        given = [each for each in results if not isinstance(each, NoSignal)]
+        return {name: value for metrics in given for name, value in metrics.items()}
+
+    def report(self, seconds: Mapping[str, float]) -> RoundFinished:
+        """The event that tells of it. seconds: of each step."""
+        labels, mean, std = self.round.labels, None, None
+        if self.rewards_B is not None and len(known := self.rewards_B[~self.rewards_B.isnan()]):
+            mean, std = float(known.mean()), float(known.std(correction=0))
+        return RoundFinished(
+            round=self.round.number,
+            labels=labels.labelled,
+            good=len(labels.goods),
+            unlabelled=len(labels.unlabelled),
+            labels_total=self.state.labels_used,
+            reward_mean=mean,
+            reward_std=std,
+            updated=not isinstance(self.updated, NoSignal),
+            note="; ".join(self._notes()),
+            seconds={step: round(each, 3) for step, each in seconds.items()},
+            metrics=self.metrics,
+        )
+
+    def _notes(self) -> Iterator[str]:
+        labels, assumed = self.round.labels, int(self.metrics.get("assumed_negatives", 0))
+        if labels.best_assumed:
+            yield "no best was named: the first good picture stands in"
+        if skipped := len(labels.unlabelled) - assumed:
+            yield f"{skipped} unlabelled pictures were skipped"
+        if labels.labelled and not labels.goods:
+            yield "no good picture" + ("; the best one so far stays" if self.state.best else "")
+        if assumed:
+            yield f"no picture was labelled bad: {assumed} unlabelled ones count as bad"
+        elif labels.goods and bool(self.state.memory.good_N.all()):
+            yield "no bad picture yet to tell good ones from"
+        if labels.goods and isinstance(self.fitted, NoSignal):
+            yield f"the embedding was not trained: {self.fitted.reason}"
+        if isinstance(self.updated, NoSignal):
+            yield f"no update: {self.updated.reason}"
+
+
+def auc_of_labelled(rewards_B: Tensor, labels: Labels) -> float | None:
+    """How well rewards rank the labelled images: the share of (good, bad) pairs in order.
+
+    Ties count half. None where one kind is missing.
+    """
+    known = [index for index, good in enumerate(labels.good) if good is not None]
+    goods = torch.tensor([bool(labels.good[index]) for index in known], dtype=torch.bool)
+    return ranking_auc(rewards_B[known], goods)
+
+
+def agreement_metric(name: str, rewards_B: Tensor | None, labels: Labels) -> dict[str, float]:
+    """`auc_of_labelled` under that name; empty where there is nothing to rank."""
+    auc = None if rewards_B is None else auc_of_labelled(rewards_B, labels)
+    return {} if auc is None else {name: auc}
+
+
+def diversity_metric(batch: Batch) -> dict[str, float]:
+    """How far apart a round's images lie: the root mean square difference of an element of their
+    final latents, averaged over all pairs. Empty for a single image.
+    """
+    if len(batch) < 2:
+        return {}
+    flat = batch.latents_B_C_H_W.flatten(1).double()
+    return {"diversity": float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5}

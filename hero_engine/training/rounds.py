@@ -1,0 +1,35 @@
+"""Where a round's images and labels come from, and where its results go."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hero_engine.core.batch import Batch
+from hero_engine.core.labels import Labels
+from hero_engine.policy.policy_snapshot import PolicySnapshot
+from hero_engine.training.round_report import Outcome
+from hero_engine.training.state import State
+
+
+class Rounds(Protocol):
+    """The loop's surroundings. Any method may raise StopRequested: nothing is lost by it."""
+
+    def over(self, state: State) -> str:
+        """Why the run ends before this state's round: "rounds" or "budget"; empty: it does not."""
+        ...
+
+    def is_next_sampled_ahead(self, state: State) -> bool:
+        """Whether the round after this state's is sampled before this one is learned from."""
+        ...
+
+    def sample(self, round: int, policy: PolicySnapshot) -> Batch:
+        """The round's images, sampled from the policy; after that they can be labelled."""
+        ...
+
+    def label(self, state: State) -> Labels:
+        """The labels of the state's round, complete; after that it is learned from."""
+        ...
+
+    def finish(self, state: State, outcome: Outcome) -> None:
+        """The round is done; `state` is what the next one starts from."""
+        ...

@@ -1,0 +1,117 @@
+"""The steps of a round that learn, each with progress, time and memory backoff around it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hero_engine.core.labelled_round import LabelledRound
+from hero_engine.reward.reward_model import Evidence, PredictProbability
+from hero_engine.training.microbatch import first_microbatch
+from hero_engine.training.oom_backoff import OomBackoff
+from hero_engine.training.progress_reports import StepProgress
+from hero_engine.training.round_report import Metrics, agreement_metric, diversity_metric
+from hero_engine.training.self_training import pseudo_labelled
+from hero_engine.training.state import State
+from hero_engine.training.trainer import Trainer
+from hero_engine.updates import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
+
+
+class LearningSteps:
+    """Each step takes a state and returns the next one, with the step's metrics."""
+
+    def __init__(self, trainer: Trainer, backoff: OomBackoff, progress: StepProgress) -> None:
+        self.trainer, self.backoff, self.progress = trainer, backoff, progress
+        self.settings, self.reward_model = trainer.settings, trainer.reward_model
+
+    def observe(self, state: State, round: LabelledRound) -> Metrics:
+        """What the round's images show of the policy that sampled them, before any learning.
+
+        predicted_reward_auc: how well rewards predicted without this round's labels rank them.
+        """
+        metrics = {"guided": float(state.sampling_policy.prior.guided)}
+        if self.settings.sample_ahead:
+            metrics["staleness"] = float(state.staleness)
+        evidence = Evidence(state.memory, state.best)
+        latents = round.batch.latents_B_C_H_W
+        predicted = self.reward_model.predicted_rewards(state.embedding, evidence, latents)
+        agreement = agreement_metric("predicted_reward_auc", predicted, round.labels)
+        return metrics | diversity_metric(round.batch) | agreement
+
+    def fit_reward_model(
+        self, state: State, round: LabelledRound
+    ) -> tuple[State, Metrics | NoSignal]:
+        """Train the embedding on the labels; it stays where there is nothing to contrast."""
+        if not self.reward_model.is_trained:
+            return state, {}
+        triplets = self.reward_model.triplets(self._evidence(state, round))
+        if triplets is None:
+            return state, NoSignal("nothing to contrast")
+        meter = self.progress.meter(round.number, "training", "embed")
+        with self.progress.timed("embed"):
+            return self.trainer.fit_embedding(state, triplets, round.number, meter)
+
+    def reward(self, state: State, round: LabelledRound) -> tuple[Tensor | None, Metrics]:
+        """Every image's reward, (B,); None where there is nothing to compare with."""
+        evidence = self._evidence(state, round)
+        rewards_B = self.reward_model.rewards(state.embedding, evidence, round)
+        return rewards_B, agreement_metric("reward_auc", rewards_B, round.labels)
+
+    def update(
+        self, state: State, round: LabelledRound, rewards_B: Tensor | None
+    ) -> tuple[State, Metrics | NoSignal]:
+        """Update the LoRA weights on the labels."""
+        if not round.labels.labelled:
+            return state, NoSignal("nothing is labelled")
+        behaviour_lora = None if state.behaviour is None else state.behaviour.lora
+        lesson = self.trainer.update.lesson(
+            Feedback(round, state.memory, rewards_B, behaviour_lora)
+        )
+        if isinstance(lesson, NoSignal):
+            return state, lesson
+        turn = Turn(self.settings.seed, round.number)
+        with self.progress.timed("update"):
+            return self._improve(state, UpdateTask(lesson, turn, round.batch.latents_B_C_H_W))
+
+    def self_train(self, state: State, round: LabelledRound) -> tuple[State, Metrics]:
+        """Further updates, on images of the new policy with pseudo-labels (not in the paper)."""
+        wanted, metrics = self.settings.self_training, Metrics()
+        if not wanted.rounds:
+            return state, metrics
+        predict = self.reward_model.probability(state.embedding, self._evidence(state, round))
+        if predict is None:
+            return state, metrics
+        with self.progress.timed("update"):
+            for number in range(1, wanted.rounds + 1):
+                turn = Turn(self.settings.seed, round.number, number)
+                images = self._pseudo_labelled(state, turn, predict)
+                metrics["pseudo_label_mean"] = float(images.probability_B.mean())
+                lesson = self.trainer.update.pseudo_lesson(images)
+                if not isinstance(lesson, NoSignal):
+                    task = UpdateTask(lesson, turn, images.batch.latents_B_C_H_W)
+                    state, _ = self._improve(state, task)
+        return state, metrics
+
+    def _evidence(self, state: State, round: LabelledRound) -> Evidence:
+        return self.reward_model.evidence(round, state.memory, state.best)
+
+    def _improve(self, state: State, task: UpdateTask) -> tuple[State, Metrics]:
+        meter = self.progress.meter(task.turn.round, "training", "update")
+        return self.backoff.run(
+            "update",
+            first_microbatch(self.trainer.update, task, self.backoff),
+            lambda microbatch: self.trainer.improve(state, task, microbatch, meter),
+            self.trainer.recompute_activations,
+        )
+
+    def _pseudo_labelled(
+        self, state: State, turn: Turn, predict: PredictProbability
+    ) -> PseudoLabelled:
+        count = self.settings.self_training.images
+        meter = self.progress.meter(turn.round, "training", "unlabelled")
+        return self.backoff.run(
+            "sample",
+            self.settings.microbatch,
+            lambda microbatch: pseudo_labelled(
+                self.trainer, state, turn, predict, microbatch, lambda done: meter.at(done, count)
+            ),
+        )

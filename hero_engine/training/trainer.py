@@ -1,0 +1,173 @@
+"""What the steps of the loop compute with: model, update, reward model, processes.
+
+It holds nothing that a round learns: every method loads what it needs from a `State` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import isfinite
+from typing import Self
+
+from torch import Tensor
+
+from hero_engine.config.settings import Settings, to_toml
+from hero_engine.core.batch import Batch
+from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.labelled_round import LabelledLatents
+from hero_engine.core.numbering import round_name
+from hero_engine.distributed.collectives import ALONE, Message, Ranks
+from hero_engine.distributed.sharding import Pixels, SampleJob, sample_together, update_order
+from hero_engine.models.pipeline import Model, model_for
+from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps
+from hero_engine.reward.embedding import OnEpoch, Triplets
+from hero_engine.reward.reward_model import RewardModel
+from hero_engine.storage.run_folder import Parts, RunDir
+from hero_engine.training.state import State
+from hero_engine.updates import OnProgress, PolicyOptimizer, UpdateTask, make_update
+
+
+class Trainer:
+    """The model with its LoRA, the update with its optimizer, and the reward model."""
+
+    def __init__(self, settings: Settings, model: Model, ranks: Ranks = ALONE) -> None:
+        self.settings, self.model, self.ranks = settings, model, ranks
+        self.update = make_update(settings, model)
+        self.optimizer = PolicyOptimizer(self.update, settings.prompt, ranks)
+        self.reward_model = RewardModel(settings, model)
+        self._initial = State(
+            round=0,
+            labels_used=0,
+            lora=model.lora_state(),
+            optimizer={},
+            embedding=self.reward_model.weights(),
+            memory=LabelledLatents.none(model.latent_shape),
+        )
+
+    @classmethod
+    def open(cls, settings: Settings, device: str = "auto", ranks: Ranks = ALONE) -> Self:
+        """Open the model. HeroError, exit code 3, where that fails."""
+        if not ranks.alone:
+            ranks.order(Message({"settings": to_toml(settings)}))
+        return cls(settings, model_for(settings, device), ranks)
+
+    def initial_state(self, lora: Mapping[str, Tensor] | None = None) -> State:
+        """The state that round 0 starts from.
+
+        lora: weights to start from. HeroError, exit code 4, where they do not fit.
+        """
+        if lora is None:
+            return self._initial
+        try:
+            self.model.load_lora_state(lora)
+        except ValueError as error:
+            raise HeroError(f"the run's first LoRA: {error}", exit_code=ExitCode.RUN) from error
+        return replace(self._initial, lora=self.model.lora_state())
+
+    def restored(self, parts: Parts, round: int, labels_used: int) -> State:
+        """The state of a checkpoint. HeroError, exit code 4, where it does not fit the run."""
+        try:
+            state = State.from_parts(parts, round, labels_used)
+            self.load(state)
+            self.reward_model.load(state.embedding)
+        except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise HeroError(
+                f"the checkpoint does not fit the run: {reason}", exit_code=ExitCode.RUN
+            ) from error
+        return state
+
+    def load(self, state: State) -> None:
+        """Put a state's LoRA weights into the model, and its optimizer's state into ours."""
+        self.model.load_lora_state(state.lora)
+        self.optimizer.load_state_dict(state.optimizer)
+
+    def sample(
+        self,
+        lora: Mapping[str, Tensor],
+        request: SampleRequest,
+        microbatch: int,
+        on_images: OnImages = lambda done: None,
+        *,
+        decode: bool = True,
+    ) -> tuple[Batch, Pixels]:
+        """Sample images with these LoRA weights; all processes share the work.
+
+        decode: whether anybody will see them; otherwise they have no pixels.
+        """
+        self.model.load_lora_state(lora)
+        job = SampleJob(request, microbatch, decode)
+        return sample_together(self.ranks, self.model, self.settings, job, on_images)
+
+    def kept_steps(self, round: int, images: range) -> Tensor | None:
+        """Which denoising steps of these images the update trains, (B, S); None for none."""
+        settings, kept = self.settings, self.update.kept_steps
+        if not kept.per_image:
+            return None
+        return pick_training_steps(self.model, settings.sampler, kept, images, settings.seed, round)
+
+    def fit_embedding(
+        self, state: State, triplets: Triplets, round: int, on_epoch: OnEpoch
+    ) -> tuple[State, dict[str, float]]:
+        """Train the embedding; returns the new state, and the losses.
+
+        HeroError, exit code 1, where training diverges.
+        """
+        embedding, losses = self.reward_model.fit(state.embedding, triplets, round, on_epoch)
+        _check_finite(embedding.values(), losses, round, "embedding")
+        return replace(state, embedding=embedding), losses
+
+    def improve(
+        self,
+        state: State,
+        task: UpdateTask,
+        microbatch: int | None = None,
+        on_progress: OnProgress = lambda done, total: None,
+    ) -> tuple[State, dict[str, float]]:
+        """Update the LoRA weights, `microbatch` rows a forward pass; returns the new state.
+
+        HeroError, exit code 1, where training diverges. An error leaves the state as it was.
+        """
+        self.load(state)
+        if not self.ranks.alone:
+            rows = microbatch or self.update.microbatch
+            self.ranks.order(update_order(self.model, self.optimizer, task, rows))
+        with self.ranks.together():
+            metrics = self.optimizer.step(task, microbatch, on_progress)
+        lora, optimizer = self.model.lora_state(), self.optimizer.state_dict()
+        learned = [*lora.values(), *optimizer.values()]
+        _check_finite(learned, metrics, task.turn.round, self.settings.update)
+        return replace(state, lora=lora, optimizer=optimizer), metrics
+
+    def recompute_activations(self) -> bool:
+        """Switch gradient checkpointing on; False where it is on, or is not wanted."""
+        network, wanted = self.model.network, self.settings.gradient_checkpointing == "auto"
+        if not wanted or network.is_gradient_checkpointing or not self.ranks.alone:
+            return False
+        network.enable_gradient_checkpointing()
+        return True
+
+
+def trained(folder: RunDir, device: str = "auto") -> tuple[Trainer, State]:
+    """The newest checkpoint of a run, loaded. HeroError, exit code 4, where there is none."""
+    found = folder.load_checkpoint()
+    if found is None:
+        raise HeroError(f"{folder.path} has not finished a round yet", exit_code=ExitCode.RUN)
+    parts, counters = found
+    trainer, finished = Trainer.open(folder.settings, device), counters["finished"]
+    return trainer, trainer.restored(parts, finished["round"] + 1, finished["labels_total"])
+
+
+def _check_finite(
+    learned: Iterable[Tensor], metrics: Mapping[str, float], round: int, part: str
+) -> None:
+    """HeroError, exit code 1, where a weight or a loss is NaN or infinite."""
+    losses = [value for name, value in metrics.items() if "loss" in name]
+    if all(bool(each.isfinite().all()) for each in learned) and all(map(isfinite, losses)):
+        return
+    raise HeroError(
+        f"training diverged in {round_name(round)} (NaN); the run stays at its last checkpoint. "
+        f"Run hero resume; if it happens again, start a run with a lower {part}.learning_rate",
+        exit_code=ExitCode.FAILED,
+    )

@@ -1,0 +1,40 @@
+"""The sampler as a Gaussian policy: how likely its kept steps are under the current weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hero_engine.config.settings import SamplerSettings
+from hero_engine.core.batch import Trajectory
+from hero_engine.core.collective import Microbatches
+from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.pipeline import Model
+from hero_engine.policy.sampler import log_prob
+
+
+class DenoisingPolicy:
+    """p(x_{t-1} | x_t) of the model with this sampler and prompt; guidance as in sampling."""
+
+    def __init__(self, model: Model, sampler: SamplerSettings, prompt: str) -> None:
+        self.model, self.sampler = model, sampler
+        self.conditioning = Conditioning.of_sampler(prompt, sampler)
+
+    def log_probs(self, rows: Trajectory) -> Tensor:
+        """(B, S), differentiable. All B x S steps are one forward pass."""
+        model = self.model
+        timesteps = rows.timesteps_B_S.flatten()
+        x_t = rows.latents_B_S_C_H_W.flatten(0, 1).to(model.device)
+        x_next = rows.next_latents_B_S_C_H_W.flatten(0, 1).to(model.device)
+        output = model.predict(x_t, timesteps, self.conditioning)
+        mean, std = model.process.step(
+            output, timesteps, rows.prev_timesteps_B_S.flatten(), x_t, self.sampler.eta
+        )
+        return log_prob(x_next, mean, std).view_as(rows.timesteps_B_S)
+
+    @torch.no_grad()
+    def all_log_probs(self, trajectory: Trajectory, microbatches: Microbatches) -> Tensor:
+        """Of every image, (B, S) on the CPU; each process computes its share."""
+        images, none = torch.arange(len(trajectory.timesteps_B_S)), trajectory.log_probs_B_S[:0]
+        parts = [self.log_probs(trajectory.rows(some)).cpu() for some in microbatches.of(images)]
+        return microbatches.collective.all_gather(torch.cat([none, *parts]))

@@ -1,0 +1,75 @@
+"""What updates learn from: a labelled round, or images with pseudo-labels.
+
+An update takes from it what it needs (`Update.lesson`): trajectories and rewards, pairs, a pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hero_engine.core.batch import Batch
+from hero_engine.core.labelled_round import LabelledLatents, LabelledRound
+from hero_engine.core.rng import Purpose, generator
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """A labelled round, and what is known beyond it.
+
+    memory: the labelled latents of all rounds, this one included. rewards_B: None where there is
+    nothing to compare with; NaN for an image whose reward is unknown. behaviour_lora: the weights
+    that sampled the images; None where they are the current ones.
+    """
+
+    round: LabelledRound
+    memory: LabelledLatents
+    rewards_B: Tensor | None = None
+    behaviour_lora: Mapping[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class PseudoLabelled:
+    """Images of the current policy that nobody labelled.
+
+    probability_B: of each image being good, in 0..1, as the reward model predicts it.
+    """
+
+    batch: Batch
+    probability_B: Tensor
+
+
+@dataclass(frozen=True)
+class NoSignal:
+    """Why an update has nothing to learn from, in words for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Which update of a run this is; it names the update's random draws.
+
+    number: 0 for the update on a round's labels, then 1, 2, ... for its self-training.
+    """
+
+    seed: int
+    round: int
+    number: int = 0
+
+    def generator(self, purpose: Purpose, index: int) -> torch.Generator:
+        """A generator at the start of its stream."""
+        return generator(self.seed, purpose, self.round, index)
+
+
+@dataclass(frozen=True)
+class UpdateTask:
+    """A lesson to learn. pictures_B_C_H_W: latents on which the model's change is measured."""
+
+    lesson: Any
+    turn: Turn
+    pictures_B_C_H_W: Tensor

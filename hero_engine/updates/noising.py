@@ -1,0 +1,85 @@
+"""Images noised for the losses that train denoising itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hero_engine.models.pipeline import Model
+from hero_engine.updates.label_pool import Pool
+from hero_engine.updates.lessons import Turn
+
+
+@dataclass(frozen=True)
+class NoisedRows:
+    """Images noised to random timesteps; good_R says which count as good. Timesteps on the CPU.
+
+    clean, x_t, noise: (R, C, H, W), where x_t is `clean` noised by `noise`.
+    """
+
+    clean: Tensor
+    good_R: Tensor
+    timesteps_R: Tensor
+    x_t: Tensor
+    noise: Tensor
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def __getitem__(self, which: Tensor) -> NoisedRows:
+        """The rows with these indices (int64)."""
+        parts = (self.clean, self.good_R, self.timesteps_R, self.x_t, self.noise)
+        return NoisedRows(*(part[which.to(part.device)] for part in parts))
+
+
+@dataclass(frozen=True)
+class RowSampler:
+    """Draws the rows of an optimizer step from a pool, with repeats.
+
+    goods, bads: rows of each kind. window: the part of the schedule that images are noised to, 0
+    clean, 1 pure noise. Timesteps are stratified: one in each of the window's equal parts.
+    """
+
+    model: Model
+    goods: int
+    bads: int
+    window: tuple[float, float] = (0.0, 1.0)
+
+    def draw(self, pool: Pool, turn: Turn, index: int) -> NoisedRows:
+        """The rows of the optimizer step with this index; the good ones come first.
+
+        Each image is drawn as good in proportion to its probability, and as bad to the rest.
+        """
+        random = turn.generator("update", index)
+        goods = _draw_weighted(pool.probability_N, self.goods, random)
+        bads = _draw_weighted(1 - pool.probability_N, self.bads, random)
+        clean = pool.latents_N_C_H_W[torch.cat([goods, bads])].to(self.model.device)
+        timesteps = torch.cat(
+            [self._timesteps(len(goods), random), self._timesteps(len(bads), random)]
+        )
+        x_t, noise = noised(self.model, clean, timesteps, turn.generator("renoise", index))
+        good_R = torch.arange(len(clean), device=self.model.device) < len(goods)
+        return NoisedRows(clean, good_R, timesteps, x_t, noise)
+
+    def _timesteps(self, count: int, random: torch.Generator) -> Tensor:
+        low, high = self.window
+        share = (torch.arange(count) + torch.rand(count, generator=random)) / max(count, 1)
+        return self.model.process.timesteps_at(low + (high - low) * share)
+
+
+def noised(
+    model: Model, clean_B_C_H_W: Tensor, timesteps_B: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(x_t, n): the images as the model's process noises them, n ~ N(0, I)."""
+    noise = torch.randn(clean_B_C_H_W.shape, generator=random, dtype=clean_B_C_H_W.dtype)
+    noise = noise.to(clean_B_C_H_W.device)
+    return model.process.noised(clean_B_C_H_W, noise, timesteps_B), noise
+
+
+def _draw_weighted(weights_N: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """`count` indices in proportion to their weights, with repeats; none where all are 0."""
+    if not bool((weights_N > 0).any()):
+        return torch.zeros(0, dtype=torch.int64)
+    return torch.multinomial(weights_N, count, replacement=True, generator=random)

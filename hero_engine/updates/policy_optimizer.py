@@ -1,0 +1,128 @@
+"""The optimizer steps of an update: rows sharded over processes, split into microbatches,
+gradients accumulated and summed. What differs between updates is their `Objective`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from hero_engine.config.settings import AdamWSettings
+from hero_engine.core.collective import ONE_PROCESS, Collective, Microbatches
+from hero_engine.models.pipeline import Model
+from hero_engine.policy.sampler import KeptSteps
+from hero_engine.updates.adamw import LoraAdamW
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
+from hero_engine.updates.probe import Probe
+
+OnProgress = Callable[[int, int], None]
+"""Called with (done, total) after every optimizer step; it may raise, to stop between two steps."""
+
+
+class Objective(Protocol):
+    """What an update minimises, in `steps` optimizer steps."""
+
+    steps: int
+
+    def rows(self, step: int) -> Any:
+        """The rows of an optimizer step: a tensor, or anything with a length and indices."""
+        ...
+
+    def loss(self, rows: Any) -> Tensor:
+        """The mean loss of some of these rows; differentiable."""
+        ...
+
+    def metrics(self, collective: Collective) -> dict[str, float]:
+        """The objective's own figures, after its steps; the same on every process."""
+        ...
+
+
+Lesson = TypeVar("Lesson")
+
+
+class Update(Protocol[Lesson]):
+    """One way to learn from labels.
+
+    microbatch: rows a forward pass to begin with; it bounds memory and changes no result.
+    """
+
+    name: str
+    model: Model
+    kept_steps: KeptSteps
+    microbatch: int
+
+    @property
+    def settings(self) -> AdamWSettings:
+        """The optimizer's settings, among others."""
+        ...
+
+    def lesson(self, feedback: Feedback) -> Lesson | NoSignal:
+        """What this update takes from a labelled round. Does not use the model."""
+        ...
+
+    def pseudo_lesson(self, images: PseudoLabelled) -> Lesson | NoSignal:
+        """What it takes from images with pseudo-labels. Does not use the model."""
+        ...
+
+    def objective(self, lesson: Lesson, turn: Turn, microbatches: Microbatches) -> Objective:
+        """The objective of a lesson, for the weights that the model has now."""
+        ...
+
+
+class PolicyOptimizer:
+    """Trains the model's LoRA weights on the lessons of an update."""
+
+    def __init__(
+        self, update: Update[Any], prompt: str, collective: Collective = ONE_PROCESS
+    ) -> None:
+        self.update, self.prompt, self.collective = update, prompt, collective
+        self.adam = LoraAdamW(update.model.lora_parameters(), update.settings, collective)
+
+    def step(
+        self,
+        task: UpdateTask,
+        microbatch: int | None = None,
+        on_progress: OnProgress = lambda done, total: None,
+    ) -> dict[str, float]:
+        """Learn a lesson, `microbatch` rows a forward pass; returns its metrics.
+
+        After an exception the model stands between two optimizer steps: load its state again.
+        """
+        update = self.update
+        probe = Probe(update.model, self.prompt, task.pictures_B_C_H_W, task.turn.seed)
+        microbatches = Microbatches(microbatch or update.microbatch, self.collective)
+        objective = update.objective(task.lesson, task.turn, microbatches)
+        metrics = self._minimise(objective, microbatches, on_progress)
+        return metrics | {"prediction_change": probe.change()}
+
+    def _minimise(
+        self, objective: Objective, microbatches: Microbatches, on_progress: OnProgress
+    ) -> dict[str, float]:
+        self.adam.clear()
+        loss, count, norms = 0.0, 0, list[float]()
+        for step in range(objective.steps):
+            rows = objective.rows(step)
+            for part in microbatches.of(torch.arange(len(rows))):
+                mean = objective.loss(rows[part])
+                (mean * len(part) / len(rows)).backward()  # type: ignore[no-untyped-call]
+                loss, count = loss + mean.item() * len(part), count + len(part)
+            norms.append(self.adam.step())
+            on_progress(step + 1, objective.steps)
+        sums = torch.tensor([loss, count], dtype=torch.float64)
+        self.collective.all_reduce([sums])
+        return {
+            "loss": float(sums[0] / sums[1]),
+            "grad_norm": sum(norms) / len(norms),
+            "optimizer_steps": float(objective.steps),
+        } | objective.metrics(self.collective)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The optimizer's state as flat CPU tensors (LoRA weights are the model's)."""
+        return self.adam.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` gave."""
+        self.adam.load_state_dict(state)

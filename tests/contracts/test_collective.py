@@ -1,0 +1,42 @@
+"""What learns knows a collective operation, and no process."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+ROOMS = ("core", "policy", "reward", "updates")
+PROCESSES = ("hero_engine.distributed", "torch.distributed", "multiprocessing", "accelerate")
+
+
+def modules() -> list[Path]:
+    found = [
+        path for room in ROOMS for path in sorted((PROJECT / "hero_engine" / room).glob("*.py"))
+    ]
+    assert len(found) > 20
+    return found
+
+
+def imported(source: str) -> list[str]:
+    """Full names of all imports."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{name.name}" for name in node.names]
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_learning_knows_no_process(path: Path) -> None:
+    names = imported(path.read_text("utf-8"))
+    assert not [name for name in names if name.startswith(PROCESSES)]
+
+
+def test_a_process_would_be_seen() -> None:
+    assert imported("from torch import distributed")[0].startswith(PROCESSES)
+    assert imported("def f():\n    import hero_engine.distributed.launcher")[0].startswith(
+        PROCESSES
+    )
