@@ -1,8 +1,7 @@
-"""Judges: small networks that see a picture and say what it shows.
+"""Judges: small classifiers of what a picture shows.
 
-Two of them ship. The ``labeller`` stands in for a person in scripted runs; the ``evaluator``,
-of another shape and trained on other pictures with another seed, only ever scores, so that a
-policy that merely fools its labeller is found out.
+Two ship. The "labeller" labels in place of a person. The "evaluator" has other widths, other
+training pictures and another seed, and only scores: a model that fools its labeller is found out.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from hero_engine.embedded import judges_dir
 from hero_engine.embedded.drawing import ATTRIBUTES, SUBJECTS
 from hero_engine.embedded.drawing.subject import Attributes
 
-Pictures = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8]
 Which = Literal["labeller", "evaluator"]
 WIDTHS: dict[str, tuple[int, ...]] = {
     "labeller": (24, 48, 96, 128),
@@ -49,7 +48,7 @@ class Residual(nn.Module):
 
 
 class JudgeNet(nn.Module):
-    """Pictures (B, 3, 64, 64) in [-1, 1] -> a row of logits for every attribute of every task."""
+    """Pictures (B, 3, 64, 64) in [-1, 1] -> logits for every attribute of every task."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -72,41 +71,38 @@ class JudgeNet(nn.Module):
         return self.squeeze(self.body(x))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Logits by ``head_key``."""
+        """Logits (B, values) by `head_key`."""
         features = self.features(x)
         return {key: head(features) for key, head in self.heads.items()}
 
 
 def head_key(task: str, attribute: str) -> str:
-    """Name of the head that tells ``attribute`` of ``task``."""
+    """Name of the head of a task's attribute."""
     return f"{task}/{attribute}"
 
 
-def to_input(images_u8_B_H_W_3: Pictures) -> Tensor:
+def to_input(images_u8_B_H_W_3: ImageArray) -> Tensor:
     """uint8 pictures -> (B, 3, H, W) in [-1, 1]."""
     return torch.from_numpy(images_u8_B_H_W_3).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 class Judge:
-    """A trained judge.
-
-    Every method takes uint8 pictures (B, 64, 64, 3). Unknown tasks raise ``HeroError``.
-    """
+    """A trained judge. Methods take uint8 pictures (B, 64, 64, 3); HeroError for unknown tasks."""
 
     def __init__(self, net: JudgeNet) -> None:
         self.net = net.eval()
 
     @classmethod
     def open(cls, which: Which) -> Judge:
-        """Load the shipped ``labeller`` or ``evaluator``."""
+        """Load the labeller or the evaluator."""
         net = JudgeNet(WIDTHS[which])
         state = load_file(judges_dir() / f"{which}.safetensors")
         net.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
         return cls(net)
 
     @torch.inference_mode()
-    def probabilities(self, task: str, images: Pictures) -> dict[str, npt.NDArray[np.float32]]:
-        """Attribute name -> (B, values) probabilities, values in ``ATTRIBUTES`` order."""
+    def probabilities(self, task: str, images: ImageArray) -> dict[str, npt.NDArray[np.float32]]:
+        """Attribute -> (B, values) probabilities, values in the order of `ATTRIBUTES`."""
         require_task(task)
         features = self.net.features(to_input(images))
         return {
@@ -114,8 +110,8 @@ class Judge:
             for name in ATTRIBUTES[task]
         }
 
-    def attributes(self, task: str, images: Pictures) -> list[dict[str, str]]:
-        """What each picture shows: the likeliest value of every attribute."""
+    def attributes(self, task: str, images: ImageArray) -> list[dict[str, str]]:
+        """The most probable value of every attribute, for each picture."""
         rows = self.probabilities(task, images)
         return [
             {name: ATTRIBUTES[task][name][int(rows[name][index].argmax())] for name in rows}
@@ -123,9 +119,9 @@ class Judge:
         ]
 
     def success_probability(
-        self, task: str, images: Pictures, wanted: Attributes | None = None
+        self, task: str, images: ImageArray, wanted: Attributes | None = None
     ) -> npt.NDArray[np.float32]:
-        """(B,) probability of the wanted attributes, taken as independent."""
+        """Probability of the wanted attributes, (B,), as if they were independent."""
         rows = self.probabilities(task, images)
         result = np.ones(len(images), np.float32)
         for name, value in (wanted or SUBJECTS[task].wanted).items():
@@ -133,24 +129,24 @@ class Judge:
         return result
 
     def success(
-        self, task: str, images: Pictures, wanted: Attributes | None = None
+        self, task: str, images: ImageArray, wanted: Attributes | None = None
     ) -> npt.NDArray[np.bool_]:
-        """(B,) whether the likeliest reading of each picture has the wanted attributes.
+        """True for each picture whose most probable attributes are the wanted ones: (B,) bool.
 
-        wanted: without it, what success in the task needs.
+        wanted: the task's own if None.
         """
         seen = self.attributes(task, images)
         needed = (wanted or SUBJECTS[task].wanted).items()
         return np.array([needed <= each.items() for each in seen], bool)
 
     @torch.inference_mode()
-    def features(self, images: Pictures) -> npt.NDArray[np.float32]:
-        """(B, 128) features, for distances between pictures."""
+    def features(self, images: ImageArray) -> npt.NDArray[np.float32]:
+        """Features (B, 128) for distances between pictures."""
         return self.net.features(to_input(images)).numpy()
 
 
 def require_task(task: str) -> None:
-    """Refuse a task that no judge was trained for."""
+    """HeroError for a task that no judge was trained on."""
     if task not in ATTRIBUTES:
         known = ", ".join(ATTRIBUTES)
         raise HeroError(f"no judge knows the task {task!r}; judged tasks: {known}")

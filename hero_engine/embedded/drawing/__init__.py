@@ -1,9 +1,9 @@
-"""The drawer: 64x64 pictures of six tasks with captions, from Pillow and a random generator.
+"""Draws 64x64 pictures of six tasks with captions.
 
-A little more than half of the pictures carry a caption of their task's *family* (its prompt or a
-paraphrase) over a mixture in which about one in three succeeds; the others have an *honest*
-caption that names what they show. So a model trained on them fails often on the prompt, as Stable
-Diffusion does on hands, and yet knows what its failures are called.
+A little more than half of the pictures have the task's prompt or a paraphrase as their caption
+(`Subject.family`); about one in three of those succeeds. The others have a caption that names what
+they show (`Subject.honest`). A model trained on them fails often on the prompt, as Stable Diffusion
+does on hands, and still can draw a success.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ __all__ = ["ATTRIBUTES", "SUBJECTS", "TASKS", "Drawing", "contact_sheet", "draw"
 
 
 def is_success(task: str, attributes: Mapping[str, str]) -> bool:
-    """Whether a picture with these attributes fulfils the criterion of ``task``.
+    """True if a picture with these attributes is a success in the task.
 
-    Raises ``ValueError`` for a task, an attribute or a value that does not exist, and where an
-    attribute of the task is missing.
+    ValueError for an unknown task, attribute or value, or a missing attribute.
     """
     _check(task, attributes)
     if missing := [name for name in ATTRIBUTES[task] if name not in attributes]:
@@ -48,10 +47,10 @@ def is_success(task: str, attributes: Mapping[str, str]) -> bool:
 def draw(
     task: str, rng: np.random.Generator, attributes: Mapping[str, str] | None = None
 ) -> Drawing:
-    """Draw one picture of ``task``; the same generator state gives the same picture.
+    """Draw one picture of a task; the same generator state gives the same picture.
 
-    ``attributes`` fixes those it names and leaves the others to chance; the caption is then an
-    honest one. Raises ``ValueError`` for a task, an attribute or a value that does not exist.
+    attributes: values to fix; the others are drawn, and the caption names what is shown. ValueError
+    for an unknown task, attribute or value.
     """
     fixed = dict(attributes or {})
     _check(task, fixed)

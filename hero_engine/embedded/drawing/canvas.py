@@ -1,4 +1,4 @@
-"""The canvas every drawing shares: 64x64 pictures, drawn four times as large and reduced."""
+"""A canvas of 64x64 pixels, drawn at four times the size and reduced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished drawings, and sheets of them to look through."""
+"""Finished drawings and contact sheets of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from hero_engine.embedded.drawing.canvas import SIZE
 
 @dataclass(frozen=True)
 class Drawing:
-    """One drawn picture and what it shows.
-
-    ``image`` is 64x64 RGB; ``success`` follows from ``attributes`` alone.
-    """
+    """A drawn picture, 64x64 RGB, and what it shows; `success` follows from `attributes`."""
 
     image: Image.Image
     caption: str
@@ -25,10 +22,9 @@ class Drawing:
 
 
 def contact_sheet(drawings: Sequence[Drawing], columns: int, captions: bool = False) -> Image.Image:
-    """Drawings side by side, row by row, each twice as large, to look through them.
+    """Drawings row by row at twice their size, with their captions if wanted.
 
-    With ``captions``, each one's caption stands below it. Raises ``ValueError`` if there is
-    nothing to show or ``columns`` is not positive.
+    ValueError for no drawings or fewer than one column.
     """
     if not drawings or columns < 1:
         raise ValueError("a contact sheet needs at least one drawing and one column")

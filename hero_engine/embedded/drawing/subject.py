@@ -1,4 +1,4 @@
-"""What sets one task's drawings apart, as data, and how captions are drawn from it."""
+"""A task's drawings as data: attributes, captions and a paint function."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ import numpy as np
 from hero_engine.embedded.drawing.canvas import Canvas
 
 FAMILY_SHARE = 0.55
-"""Share of the pictures whose caption is one of the family."""
+"""Share of pictures captioned with the task's prompt or a paraphrase."""
 
 Attributes = Mapping[str, str]
 Captions = Sequence[str] | Mapping[str, Sequence[str]]
-"""Captions, or value of an attribute -> captions; no two attributes of a task share a value."""
+"""Captions, or attribute value -> captions; no two attributes of a task share a value."""
 Odds = Mapping[str, Sequence[float] | None]
-"""Attribute -> odds of its values, ``None`` where even. They are drawn in this order, and then,
-evenly, the attributes that are not named."""
+"""Attribute -> odds of its values, None for even odds. Attributes are drawn in this order, then
+those that are not named, evenly."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a task's pictures show, how captions say it, and how it is painted.
+    """What a task's pictures show, their captions, and how they are painted.
 
-    ``family`` holds the task's prompt, then its paraphrases; ``honest`` templates may name
-    attributes, ``looks`` and ``words`` in braces.
+    family: the task's prompt, then its paraphrases. honest: templates that name attributes, `looks`
+    and `words` in braces.
     """
 
     values: Mapping[str, tuple[str, ...]]
     """Attribute -> its possible values, in the order of a judge's outputs."""
     wanted: Attributes
-    """The attributes that success needs, all others being a matter of taste."""
+    """The attributes of a success; others are a matter of taste."""
     family: Captions
     family_odds: Odds
     honest: Captions
     paint: Callable[[np.random.Generator, Attributes], Canvas]
-    """Paints the attributes and looks it is given."""
+    """(generator, attributes and looks) -> picture."""
     honest_odds: Odds = field(default_factory=dict)
     words: Mapping[str, Captions] = field(default_factory=dict)
-    """Name in a template -> what may stand there."""
+    """Name in a template -> words for it."""
     looks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What a caption may name beside the attributes: colours that no judge asks for."""
+    """Further properties that a caption names, such as colours that no judge reads."""
 
     def succeeds(self, attributes: Attributes) -> bool:
-        """Whether ``attributes`` has every value that is wanted."""
+        """True if the attributes have every wanted value."""
         return self.wanted.items() <= attributes.items()
 
     def cast(
         self, rng: np.random.Generator, fixed: Attributes
     ) -> tuple[str, dict[str, str], dict[str, str]]:
-        """Caption, attributes and looks of a picture; honest if any attribute is ``fixed``."""
+        """Caption, attributes and looks of a picture; an honest caption if attributes are fixed."""
         look = {name: pick(rng, options) for name, options in self.looks.items()}
         if not fixed and rng.random() < FAMILY_SHARE:
             return (*self.cast_family(rng), look)
@@ -59,26 +59,26 @@ class Subject:
         return self._describe(rng, {**attributes, **look}), attributes, look
 
     def cast_family(self, rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-        """Caption and attributes: half of the time the exact prompt, else a paraphrase."""
+        """Caption and attributes: the prompt half of the time, otherwise a paraphrase."""
         attributes = self._attributes(rng, self.family_odds)
         prompt, *paraphrases = fitting(self.family, attributes)
         return prompt if rng.random() < 0.5 else pick(rng, paraphrases), attributes
 
     def _attributes(self, rng: np.random.Generator, odds: Odds) -> dict[str, str]:
-        """A value for each attribute, in the order of ``values``."""
+        """A value for each attribute, in the order of `values`."""
         ordered: Odds = {**odds, **{name: None for name in self.values if name not in odds}}
         drawn = {name: pick(rng, self.values[name], shares) for name, shares in ordered.items()}
         return {name: drawn[name] for name in self.values}
 
     def _describe(self, rng: np.random.Generator, shown: Attributes) -> str:
-        """A true caption of what is ``shown``, attributes and looks."""
+        """A caption that names the attributes and looks that are shown."""
         words = {name: pick(rng, fitting(of, shown)) for name, of in self.words.items()}
         caption = pick(rng, fitting(self.honest, shown)).format_map({**shown, **words})
         return re.sub(r"\ba (?=[aeiou])", "an ", caption)
 
 
 def fitting(captions: Captions, shown: Attributes) -> Sequence[str]:
-    """Those of ``captions`` that go with what is ``shown``."""
+    """The captions that fit what is shown."""
     if isinstance(captions, Mapping):
         return next(captions[value] for value in shown.values() if value in captions)
     return captions
@@ -87,6 +87,6 @@ def fitting(captions: Captions, shown: Attributes) -> Sequence[str]:
 def pick(
     rng: np.random.Generator, options: Sequence[str], odds: Sequence[float] | None = None
 ) -> str:
-    """One of ``options``, evenly without ``odds``."""
+    """Draw one of the options, evenly if odds is None."""
     chances = None if odds is None else np.array(odds) / sum(odds)
     return str(options[int(rng.choice(len(options), p=chances))])

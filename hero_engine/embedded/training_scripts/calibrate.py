@@ -1,8 +1,8 @@
-"""A last, short training that moves the base success of tasks into the middle of 20% to 50%.
+"""A short training that moves the base success of tasks to the middle of 20% to 50%.
 
-Diffusion training with a family caption does not reproduce the drawn shares exactly (black cats in
-a box came out at one in ten, whole hands at more than four in ten). Pictures with a family caption
-are drawn more or less often according to ``ODDS``, everything else as before.
+Diffusion training does not reproduce the drawn shares exactly: before it, one black cat in ten was
+in its box, and more than four hands in ten were whole. Pictures with the prompt or a paraphrase are
+sampled by `ODDS`, all others as before.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from hero_engine.embedded.drawing import SUBJECTS, is_success
 from hero_engine.embedded.training_scripts import common, data, unet
 
 ODDS = {"hands": 0.55, "black-cat": 4.0, "blue-rose": 1.8}
-"""Task -> by what the odds of success among the pictures with a family caption change."""
+"""Task -> factor on the odds of success among pictures with the prompt or a paraphrase."""
 
 
-def weights_of(pictures: data.Pictures) -> torch.Tensor:
-    """(N,) how often each picture is drawn, 1 being as before; a family's total stays the same."""
+def weights_of(pictures: data.TrainingPictures) -> torch.Tensor:
+    """Sampling weight of each picture, (N,), 1 as before; a task's total stays the same."""
     weights = torch.ones(len(pictures))
     for task, odds in ODDS.items():
         rows = [
@@ -37,7 +37,7 @@ def weights_of(pictures: data.Pictures) -> torch.Tensor:
 
 
 def train(work: Path, steps: int, batch: int, rate: float, seed: int) -> None:
-    """Train ``WORK/model`` on and replace it; the log is ``WORK/calibrate.log``."""
+    """Train WORK/model further and replace it; the log is WORK/calibrate.log."""
     log = common.Log(work / "calibrate.log")
     pictures = data.load(work / "pictures.npz")
     weights = weights_of(pictures)

@@ -1,4 +1,4 @@
-"""What the training scripts share: command line, log, learning rate, averages, checkpoints."""
+"""Shared by the training scripts: command line, log, learning rate, averages, checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hero_engine.storage.atomic_files import read_tensors, write_tensors
 
 
 def command_line(description: str | None, **defaults: float) -> argparse.ArgumentParser:
-    """A parser of ``--work`` and of an option for each of ``defaults``, of the default's type."""
+    """A parser with `--work` and an option for each default, of the default's type."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--work", type=Path, required=True)
     for name, default in defaults.items():
@@ -24,7 +24,7 @@ def command_line(description: str | None, **defaults: float) -> argparse.Argumen
 
 
 class Log:
-    """Lines with seconds since the start, on the screen and in a file that is kept."""
+    """Prints lines with seconds since the start, and keeps them in a file."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
@@ -37,7 +37,7 @@ class Log:
 
 
 def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Learning rate: linear warm-up, then half a cosine down to 2% of ``peak``."""
+    """Learning rate: linear warm-up, then half a cosine to 2% of `peak`."""
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -60,29 +60,29 @@ class Average:
 
     @torch.no_grad()
     def update(self, parameters: list[torch.Tensor]) -> None:
-        """Fold the present parameters in."""
+        """Update the average with the present parameters."""
         self.count += 1
         decay = min(self.decay, (1 + self.count) / (10 + self.count))
         torch._foreach_lerp_(self.values, [p.detach() for p in parameters], 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, parameters: list[torch.Tensor]) -> None:
-        """Overwrite ``parameters`` with the average."""
+        """Overwrite the parameters with the average."""
         for parameter, value in zip(parameters, self.values, strict=True):
             parameter.copy_(value)
 
 
 class Checkpoint:
-    """A file with all that a training needs to go on as if it had never stopped."""
+    """A file from which a training resumes as if it had not stopped."""
 
     def __init__(
         self, path: Path, parts: Mapping[str, Any], average: Average, random: torch.Generator
     ) -> None:
-        """``parts`` are the modules and optimizers, each under the name it has in the file."""
+        """parts: modules and optimizers by their name in the file."""
         self._path, self._parts, self._average, self._random = path, parts, average, random
 
     def load(self) -> int:
-        """Bring everything back, if there is a file; returns how many steps were taken."""
+        """Restore all parts if there is a file; returns the steps taken so far."""
         if not self._path.exists():
             return 0
         state = read_tensors(self._path)
@@ -95,7 +95,7 @@ class Checkpoint:
         return step
 
     def save(self, step: int) -> None:
-        """Write beside and rename, so that a kill never leaves half a checkpoint."""
+        """Write a new file and rename it: a kill leaves no half checkpoint."""
         state = {"step": torch.tensor(step), "random": self._random.get_state()}
         for name, part in self._parts.items():
             state |= {f"{name}.{key}": value for key, value in _tensors(part).items()}
@@ -111,7 +111,7 @@ def _under(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
 
 
 def _tensors(part: Any) -> dict[str, torch.Tensor]:
-    """A module's state, or an optimizer's, flat: "3.exp_avg" of its fourth parameter."""
+    """State of a module or an optimizer, flat: "3.exp_avg" is of its fourth parameter."""
     state = part.state_dict()
     if not isinstance(part, torch.optim.Optimizer):
         return dict(state)
@@ -119,7 +119,7 @@ def _tensors(part: Any) -> dict[str, torch.Tensor]:
 
 
 def _restore(part: Any, state: dict[str, torch.Tensor]) -> None:
-    """Put back what `_tensors` gave; an optimizer keeps the settings it was made with."""
+    """Restore what `_tensors` returned; an optimizer keeps its own settings."""
     if not isinstance(part, torch.optim.Optimizer):
         part.load_state_dict(state)
         return

@@ -28,8 +28,8 @@ SHARE = {
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Drawn pictures with what they show; all four have the same length N."""
+class TrainingPictures:
+    """Drawn pictures, captions, tasks and attributes, each of length N."""
 
     images_N_64_64_3: npt.NDArray[np.uint8]
     captions_N: list[str]
@@ -52,7 +52,7 @@ def draw_some(job: tuple[int, int, str, int]) -> list[tuple[bytes, str, str, str
 
 
 def jobs(seed: int, total: int, chunk_size: int = 500) -> list[tuple[int, int, str, int]]:
-    """The chunks that together make ``total`` pictures in the shares of ``SHARE``."""
+    """The chunks that make `total` pictures in the shares of `SHARE`."""
     planned: list[tuple[int, int, str, int]] = []
     for task, share in SHARE.items():
         left = round(total * share)
@@ -62,18 +62,18 @@ def jobs(seed: int, total: int, chunk_size: int = 500) -> list[tuple[int, int, s
     return planned
 
 
-def draw_pictures(seed: int, total: int, processes: int = 2) -> Pictures:
-    """Draw ``total`` pictures, the same for the same seed whatever the number of processes."""
+def draw_pictures(seed: int, total: int, processes: int = 2) -> TrainingPictures:
+    """Draw pictures; the result depends on the seed, not on the number of processes."""
     with ProcessPoolExecutor(processes) as pool:
         rows = [row for chunk in pool.map(draw_some, jobs(seed, total)) for row in chunk]
     images = np.frombuffer(b"".join(row[0] for row in rows), np.uint8).reshape(-1, 64, 64, 3)
-    return Pictures(
+    return TrainingPictures(
         images, [r[1] for r in rows], [r[2] for r in rows], [json.loads(r[3]) for r in rows]
     )
 
 
-def save(pictures: Pictures, path: Path) -> None:
-    """Write ``pictures`` to ``path`` (.npz)."""
+def save(pictures: TrainingPictures, path: Path) -> None:
+    """Write the pictures to an .npz file."""
     np.savez(
         path,
         images=pictures.images_N_64_64_3,
@@ -83,10 +83,10 @@ def save(pictures: Pictures, path: Path) -> None:
     )
 
 
-def load(path: Path) -> Pictures:
-    """Read what ``save`` wrote."""
+def load(path: Path) -> TrainingPictures:
+    """Read what `save` wrote."""
     with np.load(path) as file:
-        return Pictures(
+        return TrainingPictures(
             file["images"],
             [str(c) for c in file["captions"]],
             [str(t) for t in file["tasks"]],

@@ -1,14 +1,15 @@
-"""How much of a DDPO gradient is signal, and how much is the noise of few labels?
+"""The share of signal in a DDPO gradient of one round.
 
 ::
 
     python -m hero_engine.embedded.training_scripts.gradient_signal --images 768 --eta 1
 
-Pictures from fresh noise are judged, and the policy gradient d/dw mean(A log p) is taken at the
-base model for every 32 of them, apart for each quarter of the denoising steps and each part of the
-UNet. With gradients g_i of k such groups, mean over i != j of g_i . g_j estimates |E g|^2 without
-bias. Printed is that over E |g|^2 for one round's 64 pictures: the squared cosine between a round's
-gradient and the true one (1: no noise, 0: noise alone). The ± is a jackknife over groups.
+A judge labels pictures from fresh noise. The policy gradient d/dw mean(A log p) at the base model is
+computed for every group of 32 pictures, for each quarter of the denoising steps and each part of
+the UNet. For gradients g_i of k groups, the mean over i != j of g_i . g_j is an unbiased
+estimate of |E g|^2. The script prints that over E |g|^2 of one round's 64 pictures: the squared
+cosine between a round's gradient and the true one (1: no noise, 0: noise alone). ± is a jackknife
+over groups.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Train the two judges on drawn pictures passed through the VAE.
 
-They see what the decoder makes of a picture whose latent was disturbed a little, shifted,
-mirrored and recoloured, since generated pictures are never as clean as drawn ones.
+Training pictures are decoded from a perturbed latent, shifted, mirrored and recoloured, because
+generated pictures are less clean than drawn ones.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def through_vae(codec: AutoencoderKL, images: Tensor, seed: int) -> Tensor:
     return torch.cat(made)
 
 
-def targets(pictures: data.Pictures) -> dict[str, Tensor]:
+def targets(pictures: data.TrainingPictures) -> dict[str, Tensor]:
     """Head -> (N,) index of the true value; -100 (ignored) for pictures of other tasks."""
     result = {}
     for task, name in judge.HEADS:
@@ -75,7 +75,9 @@ def loss_of(net: judge.JudgeNet, inputs: Tensor, wanted: dict[str, Tensor]) -> T
 
 
 @torch.no_grad()
-def accuracy(net: judge.JudgeNet, images: Tensor, pictures: data.Pictures) -> dict[str, float]:
+def accuracy(
+    net: judge.JudgeNet, images: Tensor, pictures: data.TrainingPictures
+) -> dict[str, float]:
     """Task -> share of held-out pictures whose success is judged rightly."""
     judged = judge.Judge(net)
     result = {}
@@ -113,7 +115,7 @@ def train(work: Path, which: judge.Which, steps: int, batch: int, rate: float, t
         optimizer.zero_grad()
         if step % 100 == 99:
             log(f"step {step + 1} loss {loss.item():.4f}")
-    held = data.Pictures(
+    held = data.TrainingPictures(
         images[held_out].numpy(),
         [pictures.captions_N[i] for i in held_out],
         [pictures.tasks_N[i] for i in held_out],

@@ -1,11 +1,11 @@
-"""Measure the shipped model: how often each task succeeds, and a sheet to check the judge by eye.
+"""Measure the shipped model: base success of each task, and a sheet to check the judge by eye.
 
 ::
 
     python -m hero_engine.embedded.training_scripts.measure --images 256 --sheet hands.png
 
-Base success under the preset's sampler and fresh noise, by both judges, and how often these two
-agree. The sheet shows 64 generated hands with the labeller's reading under each.
+Prints base success with the preset's sampler and fresh noise by both judges, and how often they
+agree. The sheet shows 64 generated hands with the labeller's reading.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import list_tasks, settings_for
 from hero_engine.embedded import drawing
-from hero_engine.embedded.judge import Judge, Pictures
+from hero_engine.embedded.judge import ImageArray, Judge
 from hero_engine.evaluation.evaluate import EVALUATION_SEED, mean_distance
 from hero_engine.evaluation.intervals import wilson
 from hero_engine.models.pipeline import Model, open_model
@@ -29,8 +29,8 @@ from hero_engine.policy.sampler import SampleRequest, sample_batches
 SHEET = 64
 
 
-def pictures_of(model: Model, settings: Settings, prompt: str, count: int) -> Pictures:
-    """uint8 (count, H, W, 3) from fresh noise, the same for every prompt."""
+def pictures_of(model: Model, settings: Settings, prompt: str, count: int) -> ImageArray:
+    """Pictures uint8 (count, H, W, 3) from fresh noise, the same noise for every prompt."""
 
     noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 1)
     request = SampleRequest(EVALUATION_SEED, 1, range(count), noises)
@@ -38,7 +38,7 @@ def pictures_of(model: Model, settings: Settings, prompt: str, count: int) -> Pi
     return np.concatenate([model.decode(batch.latents_B_C_H_W) for batch in batches])
 
 
-def sheet_of(judge: Judge, pictures: Pictures) -> Image.Image:
+def sheet_of(judge: Judge, pictures: ImageArray) -> Image.Image:
     """Hands with the judge's reading under each."""
     shown = [
         drawing.Drawing(
@@ -53,7 +53,7 @@ def sheet_of(judge: Judge, pictures: Pictures) -> Image.Image:
 
 
 def reading_of(number: int, seen: dict[str, str]) -> str:
-    """A short caption: the picture's number and what the judge reads in it."""
+    """Caption: the picture's number and the judge's reading."""
     words = "GOOD" if drawing.is_success("hands", seen) else "bad " + " ".join(seen.values())
     return f"{number} {words}"
 

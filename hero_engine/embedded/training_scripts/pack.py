@@ -1,6 +1,6 @@
-"""Write the trained parts as fp16 safetensors into the package: ``embedded/weights``.
+"""Write the trained parts as fp16 safetensors into the package: `embedded/weights`.
 
-Refuses to write more than 12 MB, and keeps the logs of the training beside the scripts.
+Fails above 12 MB. Copies the training logs next to the scripts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOGS = ("vae.log", "unet.log", "calibrate.log", "judge-labeller.log", "judge-eva
 
 
 def pack_pipeline(work: Path) -> None:
-    """fp16 copy of ``WORK/model`` into the package."""
+    """Copy WORK/model into the package as fp16."""
     pipeline = StableDiffusionPipeline.from_pretrained(
         work / "model", torch_dtype=torch.float16, safety_checker=None
     )
@@ -31,7 +31,7 @@ def pack_pipeline(work: Path) -> None:
 
 
 def pack_judges(work: Path) -> None:
-    """fp16 copies of the judges; counters of batch norm are of no use to a reader."""
+    """Copy the judges as fp16, without batch norm's counters, which inference does not use."""
     judges_dir().mkdir(parents=True, exist_ok=True)
     for path in sorted((work / "judges").glob("*.safetensors")):
         state = load_file(path)
@@ -41,7 +41,7 @@ def pack_judges(work: Path) -> None:
 
 
 def packed_bytes() -> int:
-    """Size of everything under ``embedded/weights``."""
+    """Size of everything under `embedded/weights`."""
     return sum(file.stat().st_size for file in weights_dir().parent.rglob("*") if file.is_file())
 
 

@@ -1,13 +1,12 @@
-"""How well a representation tells unseen good pictures from bad ones, by the labels it has had.
+"""How well a representation ranks unseen pictures, by the number of labels it was trained on.
 
 ::
 
     python -m hero_engine.embedded.training_scripts.representations --out representations.json
 
-Pictures of the base model from fresh noise are judged. For every number of labels and each of
-several draws of that many pictures, a representation is fitted to them and ranks 256 others, which
-it has not seen; the figure is the share of (good, bad) pairs in the right order, a mean over draws.
-Everything is the engine's own: what a run would have for its first rounds.
+A judge labels pictures of the base model from fresh noise. For each number of labels and each of
+several draws, a representation is fitted to that many pictures and ranks 256 others. The figure is
+the share of (good, bad) pairs in the right order, a mean over draws. The code is that of a run.
 """
 
 from __future__ import annotations
@@ -41,22 +40,22 @@ from hero_engine.training.trainer import Trainer
 UNSEEN = 256
 LABELS = (32, 64, 128, 256)
 POOL = 384
-"""Pictures that labelled ones are drawn from."""
+"""Pictures from which the labelled ones are drawn."""
 AT_ONCE = 64
 
 REPRESENTATIONS: Mapping[str, Mapping[str, Any]] = {
     "triplet, similarity to best": {},
     "triplet, probability": {"reward": {"kind": "probability"}},
-    "network, probability": {
+    "backbone, probability": {
         "embedding": {"kind": "backbone", "history": "all"},
         "reward": {"kind": "probability"},
     },
 }
-"""The settings of each, over the preset "embedded"."""
+"""Settings of each representation, over the preset "embedded"."""
 
 
 def pictures(model: Model, settings: Settings) -> Batch:
-    """POOL + UNSEEN pictures of the base."""
+    """Sample POOL + UNSEEN pictures of the base."""
     count = POOL + UNSEEN
     noises = FRESH.draw(count, model.latent_shape, settings.noise, EVALUATION_SEED, 3)
     request = SampleRequest(EVALUATION_SEED, 3, range(count), noises)
@@ -65,7 +64,7 @@ def pictures(model: Model, settings: Settings) -> Batch:
 
 
 def judged(task: Task, model: Model, batch: Batch) -> tuple[list[bool], list[float]]:
-    """What the labeller says of each: good or not, and how likely."""
+    """The labeller's label of each picture and its probability of good."""
     judge, name = Judge.open("labeller"), str(task.judge)
     pieces = torch.split(batch.latents_B_C_H_W, AT_ONCE)
     seen = np.concatenate([model.decode(piece) for piece in pieces])
@@ -101,7 +100,7 @@ def _rows(batch: Batch, rows: Tensor) -> Batch:
 
 
 def of_task(task: Task, draws: int) -> dict[str, Any]:
-    """Each representation's figure by number of labels."""
+    """The figure of each representation by number of labels."""
     plain = settings_for(task, "embedded", "embedded")
     model = Trainer.open(plain).model
     batch = pictures(model, plain)

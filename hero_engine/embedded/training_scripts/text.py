@@ -1,7 +1,6 @@
 """The tokenizer and the text encoder: CLIP's layout, a few hundred tokens.
 
-The vocabulary is a byte-level BPE learned from the captions, so that words nobody drew still
-have a spelling.
+The vocabulary is a byte-level BPE learned from the captions, so every word can be encoded.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def train_tokenizer(captions: Iterable[str], size: int = 600) -> CLIPTokenizer:
-    """Learn a CLIP-style byte-level BPE of ``size`` tokens from ``captions``."""
+    """Learn a CLIP-style byte-level BPE of `size` tokens from captions."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
