@@ -4,7 +4,7 @@
 
     python -m hero_engine.embedded.training_scripts.gradient_signal --images 768 --eta 1
 
-A judge labels pictures from fresh noise. The policy gradient d/dw mean(A log p) at the base model is
+A judge labels pictures from fresh noise. The policy gradient d/dw mean(A log p) at the base is
 computed for every group of 32 pictures, for each quarter of the denoising steps and each part of
 the UNet. For gradients g_i of k groups, the mean over i != j of g_i . g_j is an unbiased
 estimate of |E g|^2. The script prints that over E |g|^2 of one round's 64 pictures: the squared
