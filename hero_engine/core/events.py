@@ -71,7 +71,8 @@ class PhaseStarted(JsonEvent):
 
 @dataclass(frozen=True)
 class Progress(JsonEvent):
-    """How far a step is: "sample" in pictures, "embed" in epochs, "update" in optimizer steps.
+    """How far a step is: "sample" and "self_train" in pictures, "embed" in epochs, "update" in
+    optimizer steps.
 
     seconds_left: None as long as nothing can be estimated.
     """

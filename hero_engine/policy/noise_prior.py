@@ -2,6 +2,9 @@
 
 Round 0 draws z_T from N(0, I). Later rounds draw around the recorded noises of the best image and
 of the other good images: z = sqrt(1 - e^2) z_T + e n with n ~ N(0, I), which keeps the variance.
+
+What differs from sony/hero: `best_image_ratio` of the batch is rounded, a half up; theirs is
+rounded up. At the default of one half the two agree.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,8 @@
-"""From labels to rewards, and from rewards to advantages (paper, sections 4.2 and 3)."""
+"""From labels to rewards, and from rewards to advantages (paper, sections 4.2 and 3).
+
+What differs from sony/hero: the mean similarity to all positives (`reward.kind = "positives"`)
+includes the best image; theirs leaves it out, unless it was carried over from an earlier round.
+"""
 
 import torch
 from torch import Tensor

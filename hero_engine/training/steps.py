@@ -107,7 +107,7 @@ class LearningSteps:
         self, state: State, turn: Turn, predict: PredictProbability
     ) -> PseudoLabelled:
         count = self.settings.self_training.images
-        meter = self.progress.meter(turn.round, "training", "unlabelled")
+        meter = self.progress.meter(turn.round, "training", "self_train")
         return self.backoff.run(
             "sample",
             self.settings.microbatch,

@@ -16,7 +16,8 @@ What differs from yk7333/d3po (config/base.py, scripts/train.py, scripts/rm/trai
   script for human feedback has 0.8 to 1.2;
 - log-probabilities are means over latent elements, as theirs, but from float32 latents and outputs;
   the base's are computed once a round, not once a pair;
-- a step without noise (the last one of some schedules) is not trained.
+- a step without noise (the last one of schedules that end at alpha = 1) is not trained; theirs has
+  noise, since they clamp the timestep it leads to at 0.
 
 With the paper's beta and clip_range of 0.1 the loss stays within 0.683 and 0.703 and its slope
 within a hundredth of beta / 2, whatever was learned; beyond the clip there is none. So the loss

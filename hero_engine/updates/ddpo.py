@@ -10,8 +10,8 @@ What differs from sony/hero and ddpo-pytorch, which it builds on:
 - log-probabilities and ratios are computed from float32 latents and outputs, not float16 ones;
 - in a lower precision than float32 the likelihoods "when sampled" are computed again, by the path
   that trains, before the first optimizer step: rounding there is larger than a clip range of 1e-4;
-- a step without noise (the last one of some schedules) is not trained; they train it, with a
-  standard deviation clamped in the log-probability;
+- a step without noise (the last one of schedules that end at alpha = 1) is not trained; theirs has
+  noise, since they clamp the timestep it leads to at 0;
 - a last group smaller than `images_per_update` makes a step of its own; they need whole groups;
 - with `inner_epochs` above 1 every epoch trains the same denoising steps; they draw new ones;
 - an image whose reward is unknown is left out;

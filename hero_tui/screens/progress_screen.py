@@ -21,7 +21,7 @@ from hero_tui.widgets.line_chart import Chart, Series, bars
 from hero_tui.widgets.text_line import TextLine, clock
 
 BAR = 8
-STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "unlabelled": "trying"}
+STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "self_train": "trying"}
 
 
 class ProgressScreen(Screen[None], inherit_bindings=False):
@@ -77,7 +77,7 @@ def charts(rounds: Sequence[RoundFinished]) -> Iterator[Chart]:
             lambda each: each.metrics[key] - minus if key in each.metrics else None, colour
         )
 
-    agreement = [metric("reward_auc_before", "quiet"), metric("reward_auc", "success")]
+    agreement = [metric("predicted_reward_auc", "quiet"), metric("reward_auc", "success")]
     known = [
         Chart("good", [series(lambda each: each.good_share, "success")], 0.0),
         Chart("reward", [series(lambda each: each.reward_mean, "warning")]),

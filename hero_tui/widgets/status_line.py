@@ -21,7 +21,7 @@ PHASES = {
     "failed": "failed",
 }
 AHEAD = "drawing the next"
-STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "unlabelled": "trying"}
+STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "self_train": "trying"}
 BAR = 12
 ROUNDS_SHOWN = 8
 """Rounds of the sparkline on 80 columns; a wider line has more, the newest."""

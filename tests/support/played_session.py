@@ -12,7 +12,7 @@ GOODS = (14, 17, 22, 30)
 def metrics(round: int) -> dict[str, float]:
     """Figures such as the policy gradient reports them."""
     return {
-        "reward_auc_before": 0.5 + 0.08 * round,
+        "predicted_reward_auc": 0.5 + 0.08 * round,
         "reward_auc": 0.8 + 0.05 * round,
         "diversity": 1.3 - 0.1 * round,
         "clip_fraction": 0.2 + 0.1 * (round % 2),

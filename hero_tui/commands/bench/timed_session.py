@@ -173,7 +173,7 @@ def begins(event: Event) -> str | None:
             return PHASES.get(phase, phase)
         case Progress(step="embed", done=done, total=total) if done == total:
             return "update"
-        case Progress(step="update" | "unlabelled"):
+        case Progress(step="update" | "self_train"):
             return "update"
     return None
 
