@@ -1,7 +1,7 @@
-"""What flows between the parts of a round. Letters in names give the axes.
+"""Images of a round as tensors. Letters in names give the axes.
 
 B images, S denoising steps kept for training, C channels, H height and W width of a latent.
-All tensors of a record live on the CPU, so that a batch waiting for its labels costs no GPU memory.
+All tensors are on the CPU, so that a batch that waits for labels takes no GPU memory.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,7 +47,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures of a round as latents: what they started from, and what they became.
+    """Images of a round as latents: what they started from, and what they became.
 
     noises_B_C_H_W: z_T, the initial noises; latents_B_C_H_W: z_0, the final latents.
     trajectory: None when no denoising step was kept.
@@ -61,7 +61,7 @@ class Batch:
         return self.latents_B_C_H_W.shape[0]
 
     def some(self, rows: slice) -> "Batch":
-        """These pictures of it."""
+        """The images at these places."""
         return Batch.from_tensors({name: each[rows] for name, each in self.tensors().items()})
 
     @classmethod

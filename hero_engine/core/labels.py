@@ -29,7 +29,7 @@ class Labels:
     """good: for each image True, False, or None where it is unlabelled.
 
     best: the index of the round's best image, which is good; None where there is none.
-    best_assumed: nobody named the best; the first good image stands in for it.
+    best_assumed: no best was named; it is the image that was marked good first.
     """
 
     good: tuple[bool | None, ...]
@@ -114,8 +114,8 @@ class RoundMarks:
     def labels(self, *, best_required: bool = False) -> Labels:
         """The labels these marks amount to.
 
-        best_required: no best is known from earlier rounds, so the first good image stands in where
-        these marks name none.
+        best_required: no best is known from earlier rounds, so where these marks name none it is
+        the first good image.
         """
         if self.best is None and best_required and self.first_good is not None:
             return Labels(self.good, self.first_good, best_assumed=True)

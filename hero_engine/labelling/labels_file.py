@@ -120,10 +120,10 @@ def _row(number: int, line: str, batch: int) -> LabelRow:
     image = _number(values, "image")
     if image >= batch:
         raise ValueError(f'"image" is {short(image)}; it must be from 0 to {batch - 1}')
-    told = values.get("sha256", "")
-    if not isinstance(told, str):
-        raise ValueError(f'"sha256" is {short(told)}; it must be text')
-    return LabelRow(number, _number(values, "round"), image, LABELS[label], best, told)
+    digest = values.get("sha256", "")
+    if not isinstance(digest, str):
+        raise ValueError(f'"sha256" is {short(digest)}; it must be text')
+    return LabelRow(number, _number(values, "round"), image, LABELS[label], best, digest)
 
 
 def _object(line: str) -> dict[str, Any]:

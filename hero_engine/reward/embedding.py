@@ -10,7 +10,7 @@ What differs from sony/hero:
 - it embeds x before the last denoising step, since its stack of latents leaves the last one off;
   here the embedding sees z_0 itself;
 - an epoch has one item for each positive and each negative, not for each image of the batch;
-- Adam starts anew every round; the weights carry over, as there;
+- Adam restarts every round; the weights carry over, as theirs;
 - any latent shape works (theirs is 4 x 64 x 64); pooling rounds odd sizes up.
 """
 
@@ -69,7 +69,7 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: flo
 
 @dataclass(frozen=True)
 class Triplets:
-    """What the embedding is trained to tell apart; the best image, the anchor, is in neither side.
+    """The images the embedding is trained on; the best image, the anchor, is on neither side.
 
     best_C_H_W; positives_N_C_H_W: the other good images; negatives_M_C_H_W: the bad ones.
     """

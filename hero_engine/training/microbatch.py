@@ -80,7 +80,7 @@ def first_microbatch(update: Update[Any], task: UpdateTask, backoff: OomBackoff)
 def fitting(images: int, needed: int, free: int, most: int) -> int:
     """The largest doubling of `images`, which need `needed` bytes, that `free` bytes hold.
 
-    At most `most`. In proportion: weights are there already, what grows is what is kept of a row.
+    At most `most`. Bytes grow in proportion to images: the weights are allocated already.
     """
     found = images
     while found < most and min(2 * found, most) / images * needed <= USABLE_SHARE * free:

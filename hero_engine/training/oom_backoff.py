@@ -36,7 +36,7 @@ class OomBackoff:
         return step in self._limits
 
     def begin(self, step: str, microbatch: int, why: str) -> None:
-        """Set the first limit, which was measured; `why` is told, if not empty."""
+        """Set the first limit, which was measured; `why` is emitted as a notice, if not empty."""
         self._journal.limit(step, microbatch)
         self._limits[step] = microbatch
         if why:

@@ -26,8 +26,8 @@ def newest_state(
 ) -> tuple[State, RoundFinished | None]:
     """The state of the newest whole checkpoint, and the report of the round before it.
 
-    notify: told, in a line, of every damaged checkpoint. HeroError, exit code 4, where a checkpoint
-    does not fit the run.
+    notify: called with a line for every damaged checkpoint. HeroError, exit code 4, where a
+    checkpoint does not fit the run.
     """
     found = folder.load_checkpoint(notify)
     if found is None:

@@ -2,7 +2,7 @@
 
 They come in parts, one for each minibatch. A part is first its PNGs, then its tensors, then a line
 in the journal; only then is it announced and can be labelled. What is missing or damaged is sampled
-again: every draw has a generator of its own, so the same images come out.
+again: every draw has a generator of its own, so the images are the same.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Outcome:
         return {name: value for metrics in given for name, value in metrics.items()}
 
     def report(self, seconds: Mapping[str, float]) -> RoundFinished:
-        """The event that tells of it. seconds: of each step."""
+        """The event that reports the round. seconds: of each step."""
         labels, mean, std = self.round.labels, None, None
         if self.rewards_B is not None and len(known := self.rewards_B[~self.rewards_B.isnan()]):
             mean, std = float(known.mean()), float(known.std(correction=0))
@@ -64,7 +64,7 @@ class Outcome:
     def _notes(self) -> Iterator[str]:
         labels, assumed = self.round.labels, int(self.metrics.get("assumed_negatives", 0))
         if labels.best_assumed:
-            yield "no best was named: the first good picture stands in"
+            yield "no best was named: the first good picture counts as the best"
         if skipped := len(labels.unlabelled) - assumed:
             yield f"{skipped} unlabelled pictures were skipped"
         if labels.labelled and not labels.goods:
@@ -72,7 +72,7 @@ class Outcome:
         if assumed:
             yield f"no picture was labelled bad: {assumed} unlabelled ones count as bad"
         elif labels.goods and bool(self.state.memory.good_N.all()):
-            yield "no bad picture yet to tell good ones from"
+            yield "no bad picture yet to contrast the good ones with"
         if labels.goods and isinstance(self.fitted, NoSignal):
             yield f"the embedding was not trained: {self.fitted.reason}"
         if isinstance(self.updated, NoSignal):

@@ -101,7 +101,7 @@ class DdpoUpdate:
         return ClippedPolicyGradient(self, trajectory, lesson.rewards_B, turn)
 
     def rehearsal(self, lesson: RewardedTrajectories, images: int) -> Callable[[], None]:
-        """A forward and backward pass over so many images, which changes no weight."""
+        """A forward and backward pass over this many images, which changes no weight."""
         rewards_B = torch.zeros(len(lesson.rewards_B))
         objective = ClippedPolicyGradient(self, lesson.trajectory, rewards_B, Turn(0, 0))
 

@@ -89,7 +89,7 @@ class PolicyOptimizer:
     ) -> dict[str, float]:
         """Learn a lesson, `microbatch` rows a forward pass; returns its metrics.
 
-        After an exception the model stands between two optimizer steps: load its state again.
+        After an exception the weights are those between two optimizer steps: load a state again.
         """
         update = self.update
         probe = Probe(update.model, self.prompt, task.pictures_B_C_H_W, task.turn.seed)

@@ -55,7 +55,7 @@ def test_nothing_to_contrast(make_run: Callable[..., RunDir], update: str, line:
     assert report.updated and not same(state.lora, before.lora)
     assert report.note.endswith("the embedding was not trained: nothing to contrast")
     unlike_them = "b" in line or (update == "forward" and "." in line)
-    assert ("no bad picture yet to tell good ones from" in report.note) == (not unlike_them)
+    assert ("no bad picture yet to contrast the good ones with" in report.note) == (not unlike_them)
     assert state.prior.guided
 
 
@@ -75,7 +75,7 @@ def test_nothing_labelled_bad(make_run: Callable[..., RunDir], update: str) -> N
         assert "skipped" not in report.note and report.metrics["assumed_negatives"] == 4
     else:
         assert report.note.startswith(
-            "4 unlabelled pictures were skipped; no bad picture yet to tell good ones from"
+            "4 unlabelled pictures were skipped; no bad picture yet to contrast the good ones with"
         )
 
 
@@ -142,7 +142,7 @@ def test_goods_without_a_best(make_run: Callable[..., RunDir]) -> None:
     """Where none was ever named, what was marked good first stands in, and a note says so."""
     folder = make_run(update="forward")
     [first, second], state = played(folder, "bgbggb", "bbbgbb")
-    assert first.note == "no best was named: the first good picture stands in"
+    assert first.note == "no best was named: the first good picture counts as the best"
     assert "first good" not in second.note
     assert state.best is not None and state.prior.best_C_H_W is not None
     assert torch.equal(state.best.latent_C_H_W, latents(folder, 0)["latents_B_C_H_W"][1])
