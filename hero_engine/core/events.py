@@ -141,7 +141,9 @@ CURRENT_METRIC_NAMES = {
 
 def with_current_names(report: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a `RoundFinished` of any age, with the current names of its metrics."""
-    metrics = report.get("metrics", {})
+    metrics = report.get("metrics")
+    if metrics is None:
+        return dict(report)
     current = {CURRENT_METRIC_NAMES.get(name, name): value for name, value in metrics.items()}
     return {**report, "metrics": current}
 

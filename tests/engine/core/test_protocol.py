@@ -52,7 +52,7 @@ def test_metrics_of_older_runs_have_the_current_names() -> None:
     current = {"staleness": 1.0, "assumed_negatives": 4.0, "loss": 0.5}
     assert with_current_names(old) == {"round": 3, "metrics": current}
     assert with_current_names(with_current_names(old)) == with_current_names(old)
-    assert with_current_names({"round": 3}) == {"round": 3, "metrics": {}}
+    assert with_current_names({"round": 3}) == {"round": 3}
 
 
 @pytest.mark.parametrize(
