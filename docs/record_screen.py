@@ -30,6 +30,8 @@ from hero_tui.keyboard.tile_keys import tile_keys
 
 COLUMNS, ROWS, BATCH = 150, 48, 32
 COLOURS = 96
+WAITING = 10
+"""Frames that show the engine at work between two rounds."""
 HERO = [sys.executable, "-m", "hero_tui.cli"]
 
 
@@ -99,11 +101,15 @@ class Recorder:
             time.sleep(0.35)
             self.shoot(milliseconds)
 
-    def until(self, ready: Callable[[], bool], milliseconds: int, every: float) -> None:
-        """Take a frame every few seconds until something is ready."""
+    def until(self, ready: Callable[[], bool], milliseconds: int) -> None:
+        """Wait for something; `WAITING` frames, evenly spaced, show the wait."""
+        before = len(self.frames)
         while not ready():
             self.shoot(milliseconds)
-            time.sleep(every)
+            time.sleep(2)
+        waiting = self.frames[before:]
+        kept = np.linspace(0, len(waiting) - 1, min(WAITING, len(waiting))).round().astype(int)
+        self.frames[before:] = [waiting[at] for at in kept]
 
     def save(self, path: Path) -> None:
         """Write the GIF with one palette for all frames."""
@@ -174,7 +180,7 @@ def record(rounds: int, preset: list[str]) -> Recorder:
         with xterm(screen, [*command, *preset, "--dir", str(run)]):
             for round_index in range(rounds):
                 ready = (round_index, "labelling")
-                recorder.until(lambda wanted=ready: phase(run) == wanted, 160, 1.5)  # type: ignore[misc]
+                recorder.until(lambda wanted=ready: phase(run) == wanted, 200)  # type: ignore[misc]
                 time.sleep(2)  # the last pictures reach the screen
                 if round_index < rounds - 1:
                     label_round(recorder, judge, run, round_index)
@@ -188,7 +194,7 @@ def main() -> None:
     """Record and write the GIF."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--option", action="append", default=[], help="of hero run")
     options = parser.parse_args()
     recorder = record(options.rounds, options.option)
