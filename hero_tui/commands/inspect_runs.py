@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ from hero_tui.output_streams import data, data_json, say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from hero_tui.graphics.detect_terminal import Terminal
 
 TILE_COLUMNS = 18
 """Cells of a picture's width in `hero show`, its gap included."""
@@ -185,13 +189,34 @@ def _sheet(paths: list[Path]) -> Image:
 
 
 def print_picture(picture: Image, columns: int) -> None:
-    """As wide as so many cells, in graphics or characters.
+    """Print a picture `columns` cells wide: in graphics on a terminal, in characters elsewhere.
 
-    term-image probes the terminal when it is imported, so that happens here and nowhere else.
+    term-image probes the terminal when it is imported, so it is imported only here. Without it
+    (Python 3.14 has no wheel of the Pillow it needs) hero's own painters draw.
     """
+    try:
+        data(_by_term_image(picture, columns))
+    except ImportError:
+        from hero_tui.graphics.picture_text import picture_text
+
+        data(picture_text(picture, columns, _coloured_terminal()))
+
+
+def _by_term_image(picture: Image, columns: int) -> str:
+    """ImportError without term-image."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from term_image.image import AutoImage, BlockImage
 
     kind = AutoImage if sys.stdout.isatty() else BlockImage
-    data(str(kind(picture, width=columns)))
+    return str(kind(picture, width=columns))
+
+
+@cache
+def _coloured_terminal() -> Terminal | None:
+    """The terminal on stdout, asked once; None for a file, or where colours are not wanted."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("NO_COLOR"):
+        return None
+    from hero_tui.graphics.detect_terminal import ask
+
+    return ask(1, os.environ)
