@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from functools import singledispatchmethod
 from pathlib import Path
 
+from textual import events
+
+from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import ExitCode
 from hero_engine.core.events import (
     Event,
@@ -18,25 +20,27 @@ from hero_engine.core.events import (
     ImagesReady,
     Notice,
     PhaseStarted,
+    RoundFinished,
     RunOpened,
 )
 from hero_engine.core.sanitize import shown
 from hero_engine.storage.journal import Journal
-from hero_tui.base_app import BaseApp
+from hero_tui.global_actions import GlobalActions
 from hero_tui.graphics.detect_terminal import Terminal, draws_placeholders
 from hero_tui.graphics.painter import Painter
 from hero_tui.graphics.tmux import watch_clients
-from hero_tui.keyboard import keymap
 from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.screens.compare_screen import CompareScreen
-from hero_tui.screens.gallery_screen import GalleryScreen
-from hero_tui.screens.help_screen import HelpScreen
+from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
-from hero_tui.screens.progress_screen import ProgressScreen
+from hero_tui.screens.welcome_screen import WelcomeScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
 from hero_tui.session.engine_bridge import EngineBridge, EngineReport, MakeEngine
+from hero_tui.session.input_guards import Guards
 from hero_tui.session.labelling_round import LabellingRound
-from hero_tui.session.past_rounds import past_rounds
+from hero_tui.session.next_step import NextStep
+from hero_tui.session.paste_guard import PasteGuard
 from hero_tui.session.run_state import RunState
 from hero_tui.session.shutdown import Shutdown
 from hero_tui.terminal.attention import Attention
@@ -50,11 +54,14 @@ SIGNAL_PATIENCE = GRACE - 0.8
 """Seconds to wait for it after a signal, so that the terminal is restored in time."""
 
 
-class HeroApp(BaseApp, inherit_bindings=False):
+class HeroApp(GlobalActions, inherit_bindings=False):
     """Its return value is the exit code; `state` and `labelling_round` stay readable after it.
 
     opened: the run's facts, for before the engine reports them. blind: the pictures are two
     models', mixed, and only judged: there is no best, and the app ends when they are labelled.
+    noise: the run's settings of the noise prior, for the summary. welcome: begin with four
+    sentences. summaries: show a summary after each round, and a menu at the end; `next_step` is
+    what was chosen there.
     """
 
     def __init__(
@@ -67,14 +74,20 @@ class HeroApp(BaseApp, inherit_bindings=False):
         opened: RunOpened | None = None,
         preferences: Preferences | None = None,
         blind: bool = False,
+        guards: Guards = Guards(),  # noqa: B008 - frozen
+        noise: NoiseSettings | None = None,
+        welcome: bool = False,
+        summaries: bool = False,
     ) -> None:
         super().__init__(preferences)
-        self._run_dir = run_dir
-        self.blind = blind
+        self.run_dir = run_dir
+        self.blind, self.noise = blind, noise
+        self._welcome, self._summaries = welcome, summaries
+        self.next_step: NextStep | None = None
         terminal = terminal or Terminal()
         self.state = RunState(opened=None if opened is None else shown(opened))
-        self._journal = Journal(run_dir / "journal.db")
-        self.labelling_round = LabellingRound(self._journal, run_dir, best_wanted=not blind)
+        self.journal = Journal(run_dir / "journal.db")
+        self.labelling_round = LabellingRound(self.journal, run_dir, best_wanted=not blind)
         self.uploads = UploadQueue(self, painter)
         self.attention = Attention(self.write, bell=self.preferences.ui.bell)
         self.bridge = EngineBridge(self, make_engine)
@@ -84,7 +97,15 @@ class HeroApp(BaseApp, inherit_bindings=False):
             self.preferences,
             terminal.cell,
             symbols=painter.name == "symbols",
+            guards=guards,
             submit=self._submit,
+            leave=self._show_end,
+        )
+        self._pasted = PasteGuard(
+            guards,
+            self.labelling_round,
+            later=lambda call: self.screen.call_later(self.labelling.call_later, call),
+            taken_back=self._paste_taken_back,
         )
         self._hint = terminal.hint
         self._in_tmux = terminal.tmux and painter.name == "kitty"
@@ -103,11 +124,13 @@ class HeroApp(BaseApp, inherit_bindings=False):
         self.labelling.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        self.state = self.state.remembering(self._journal.metrics())
+        self.state = self.state.remembering(self.journal.metrics())
         self._open_round()
         if self._hint:
             self.labelling.say(self._hint)
         self._show_state()
+        if self._welcome:
+            self.push_screen(WelcomeScreen(self.preferences.keymap, self.state))
         self.bridge.start()
 
     # -- events of the engine --
@@ -141,6 +164,12 @@ class HeroApp(BaseApp, inherit_bindings=False):
         self.labelling.show_ready(event.indices)
 
     @_react.register
+    def _round_finished(self, event: RoundFinished) -> None:
+        """Show the summary, unless the person is labelling already."""
+        if self._summaries and self.labelling_round.submitted and self.screen is self.labelling:
+            self.action_summary()
+
+    @_react.register
     def _notice(self, event: Notice) -> None:
         self._hint = event.message
         self.labelling.say(event.message)
@@ -158,11 +187,38 @@ class HeroApp(BaseApp, inherit_bindings=False):
         self.attention.ring()
         if self.blind:
             self.exit(ExitCode.DONE)
+        elif self._summaries:
+            self._show_end()
 
     def _show_state(self) -> None:
-        self.labelling.show_state(self.state)
-        if isinstance(self.screen, ProgressScreen):
-            self.screen.show_state(self.state)
+        """Every open screen has the run's state on its first row."""
+        self.state = replace(
+            self.state,
+            your_turn=self.labelling_round.has_unlabelled,
+            per_minute=self.labelling.rate.per_minute,
+        )
+        for screen in self.screen_stack:
+            if isinstance(screen, BaseScreen):
+                screen.show_state(self.state)
+
+    # -- input --
+
+    async def on_event(self, event: events.Event) -> None:
+        """Drop keys that no person typed."""
+        if isinstance(event, events.Key) and self._pasted.drops(event):
+            event.stop()
+            return
+        await super().on_event(event)
+
+    def on_app_focus(self) -> None:
+        """The window got the focus."""
+        self.labelling.window_focused()
+
+    def _paste_taken_back(self) -> None:
+        self.uncover(self.labelling)
+        self.labelling.reopen()
+        self.labelling.show_touched(())
+        self.labelling.say("Many keys came at once, as from a paste: they were ignored.")
 
     # -- rounds --
 
@@ -171,7 +227,7 @@ class HeroApp(BaseApp, inherit_bindings=False):
 
         The engine may still be at the round before, or already at the next.
         """
-        opened, at_hand = self.state.opened, self._journal.at_hand()
+        opened, at_hand = self.state.opened, self.journal.at_hand()
         if opened is None or at_hand is None:
             return
         round, _ = at_hand
@@ -213,58 +269,7 @@ class HeroApp(BaseApp, inherit_bindings=False):
         """Escape sequences that free the pictures and give the terminal its title back."""
         return self.uploads.farewell() + self.attention.farewell()
 
-    # -- keys that work everywhere --
-
-    def action_undo(self) -> None:
-        """Undo the last step, on whichever page it was."""
-        self._step_in_history(self.labelling_round.session.undo, "Undo", "Nothing to undo.")
-
-    def action_redo(self) -> None:
-        """Redo what was undone last."""
-        self._step_in_history(self.labelling_round.session.redo, "Redo", "Nothing to redo.")
-
-    def _step_in_history(
-        self, step: Callable[[], tuple[int, ...] | None], name: str, nothing: str
-    ) -> None:
-        """Undo or redo, and show the pictures it touched."""
-        if self.labelling_round.submitted:
-            self.labelling.say("This round was handed in; its labels are final.")
-            return
-        self.labelling.reopen()
-        touched = step()
-        if touched is None:
-            self.labelling.say(nothing)
-        elif touched:
-            self.labelling.say(f"{name}: {self.labelling_round.described(touched)}")
-            for screen in self.screen_stack:
-                if isinstance(screen, LabellingScreen | ZoomScreen | CompareScreen):
-                    screen.show_touched(touched)
-
-    def action_help(self) -> None:
-        """All keys."""
-        place = getattr(self.screen, "place", keymap.LETTERS)
-        self.toggle(HelpScreen(self.preferences.keymap, place))
-
-    def action_progress(self) -> None:
-        """Charts of the run so far."""
-        self.toggle(ProgressScreen(self.preferences.keymap, self.state))
-
-    def action_gallery(self) -> None:
-        """Past rounds, and what training changed."""
-        batch = self.state.opened.batch if self.state.opened else 0
-        found = past_rounds(self._journal, self._run_dir, batch)
-        keys, cell = self.preferences.keymap, self.labelling.cell
-        self.toggle(GalleryScreen(found, self.uploads, keys, cell))
-
-    def action_redraw(self) -> None:
-        """Everything again, for a terminal that something else wrote on."""
-        self.uploads.send_again()
-        self.screen.refresh()
-
-    def action_theme(self) -> None:
-        """Change to the next theme until the app ends."""
-        name = self.next_theme()
-        self.labelling.say(f'Theme {name}. To keep it: theme = "{name}" under [ui].')
+    # -- leaving --
 
     def action_leave_hero(self) -> None:
         """Stop the engine at its next safe point, then leave; a second time, leave now."""
@@ -277,6 +282,16 @@ class HeroApp(BaseApp, inherit_bindings=False):
         self.uncover(self.labelling)
         self.labelling.say("Stopping at the next safe point. Ctrl+Q again leaves at once.")
         self._leave_within(PATIENCE)
+
+    def _show_end(self) -> None:
+        """The menu of what to do with a finished run."""
+        self.uncover(self.labelling)
+        self.push_screen(EndScreen(self.preferences.keymap, self.state), self._choose_step)
+
+    def _choose_step(self, step: NextStep | None) -> None:
+        if step is not None:
+            self.next_step = step
+            self.exit(ExitCode.DONE)
 
     def leave_for_signal(self) -> None:
         """The process was told to end. Called from a signal handler, at any moment."""
@@ -292,4 +307,4 @@ class HeroApp(BaseApp, inherit_bindings=False):
     def on_unmount(self) -> None:
         """Let go of threads and files."""
         self.uploads.close()
-        self._journal.close()
+        self.journal.close()

@@ -1,9 +1,11 @@
-"""Which grid of tiles fits a terminal: pure arithmetic on cells and pixels."""
+"""Which grid of tiles fits a terminal. Arithmetic on cells and pixels, without a terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from math import ceil
 
 from hero_tui.graphics.painter import Box
 
@@ -16,7 +18,7 @@ CAPTION = 1
 READABLE_ROWS = 8
 """Picture height below which block characters stop showing fingers."""
 
-READABLE_PIXELS = 96
+READABLE_PIXELS = 90
 """Picture height below which a thumbnail stops showing fingers."""
 
 
@@ -68,36 +70,49 @@ def choose_grid(
     *,
     symbols: bool,
     most: tuple[int, int] = (8, 4),
+    aspect: float = 1.0,
 ) -> Grid:
-    """The grid for `count` square pictures in width x height cells.
+    """The grid for `count` pictures in width x height cells.
 
-    As few pages as readable pictures allow, and then the largest pictures for that many pages.
-    When nothing is readable, the largest picture there is room for. most: columns and rows that
-    there are keys for.
+    It needs as few pages as readable pictures allow, and has the largest pictures for that many
+    pages. When nothing is readable, it has the largest picture there is room for. A picture fills
+    the rows of its box, so that its caption touches it.
+    most: columns and rows that there are keys for. aspect: a picture's width / height.
     """
+    whole = _mostly_whole if symbols else int
     grids = [
         grid
         for columns, rows in product(range(1, most[0] + 1), range(1, most[1] + 1))
-        if (grid := _grid(columns, rows, width, height, cell)) is not None
+        for space in (0, 1)
+        if (grid := _grid(columns, rows, space, Box(width, height, cell), whole, aspect))
     ]
     if not grids:
         return Grid(1, 1, Box(max(1, width), max(1, height - CAPTION), cell))
     readable = [grid for grid in grids if _readable(grid, symbols)] or [max(grids, key=_side)]
     fewest = min(grid.pages(count) for grid in readable)
     return max(
-        (g for g in readable if g.pages(count) == fewest), key=lambda g: (_side(g), -g.tiles)
+        (grid for grid in readable if grid.pages(count) == fewest),
+        key=lambda grid: (_side(grid) + grid.space * cell[1], -grid.tiles, grid.space),
     )
 
 
-def _grid(columns: int, rows: int, width: int, height: int, cell: tuple[int, int]) -> Grid | None:
-    """The largest square picture boxes for this many tiles, or None where there is no room."""
-    room = Box((width + GAP) // columns - GAP, height // rows - CAPTION, cell)
-    if room.columns < MINIMUM_COLUMNS or room.rows < 1:
+def _grid(
+    columns: int, rows: int, space: int, room: Box, whole: Callable[[float], int], aspect: float
+) -> Grid | None:
+    """The largest boxes for this many tiles, `space` blank rows between rows of tiles.
+
+    None where there is no room. whole: rows for a height in rows. A box is as many whole rows high
+    as its picture: the picture loses less than a row, and no blank row comes above its caption.
+    """
+    space = space if rows > 1 else 0
+    widest = (room.columns + GAP) // columns - GAP
+    highest = (room.rows + space) // rows - CAPTION - space
+    if widest < MINIMUM_COLUMNS or highest < 1:
         return None
-    side = min(room.pixels)
-    box = Box(max(MINIMUM_COLUMNS, -(-side // cell[0])), -(-side // cell[1]), cell)
-    spare = height - rows * (box.rows + CAPTION)
-    return Grid(columns, rows, box, space=int(spare >= rows - 1))
+    high = max(1, min(highest, whole(widest * room.cell[0] / aspect / room.cell[1])))
+    wide = ceil(high * room.cell[1] * aspect / room.cell[0])
+    box = Box(min(widest, max(MINIMUM_COLUMNS, wide)), high, room.cell)
+    return Grid(columns, rows, box, space)
 
 
 def square_box(columns: int, rows: int, cell: tuple[int, int]) -> Box:
@@ -116,3 +131,8 @@ def _side(grid: Grid) -> int:
 
 def _readable(grid: Grid, symbols: bool) -> bool:
     return grid.box.rows >= READABLE_ROWS if symbols else _side(grid) >= READABLE_PIXELS
+
+
+def _mostly_whole(rows: float) -> int:
+    """Characters stretch a picture by up to a quarter of a row."""
+    return ceil(rows - 0.25)

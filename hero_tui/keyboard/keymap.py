@@ -16,6 +16,7 @@ from hero_tui.keyboard.tile_keys import TileKeys, tile_keys
 PAGE, LETTERS, CURSOR = "page", "letters", "cursor"
 ZOOM, COMPARE, PROGRESS, GALLERY = "zoom", "compare", "progress", "gallery"
 HELP, EVERYWHERE = "help", "everywhere"
+WELCOME, SUMMARY, END = "welcome", "summary", "end"
 
 SCREENS: dict[str, tuple[str, ...]] = {
     LETTERS: (LETTERS, PAGE, EVERYWHERE),
@@ -25,6 +26,9 @@ SCREENS: dict[str, tuple[str, ...]] = {
     PROGRESS: (PROGRESS, EVERYWHERE),
     GALLERY: (GALLERY, EVERYWHERE),
     HELP: (HELP, EVERYWHERE),
+    WELCOME: (WELCOME, EVERYWHERE),
+    SUMMARY: (SUMMARY, EVERYWHERE),
+    END: (END, EVERYWHERE),
 }
 """What may be typed where: a key means one thing within each."""
 
@@ -37,6 +41,9 @@ HEADINGS = {
     PROGRESS: "Progress",
     GALLERY: "Gallery",
     HELP: "Help",
+    WELCOME: "First time",
+    SUMMARY: "Summary of a round",
+    END: "At the end of a run",
     EVERYWHERE: "Everywhere",
 }
 
@@ -139,6 +146,19 @@ ACTIONS = (
     Action("gallery_noise", ("down", "j"), "Next fixed noise", GALLERY, "noise", "next_noise"),
     Action("gallery_leave", ("escape", "enter", "space"), "Back", GALLERY, "back", "leave"),
     Action("help_leave", ("escape", "enter", "space", "q"), "Back", HELP, "back", "leave"),
+    Action("welcome_leave", ("enter", "escape", "space"), "Begin", WELCOME, "begin", "leave"),
+    Action(
+        "summary_leave",
+        ("enter", "escape", "space"),
+        "Go to the pictures",
+        SUMMARY,
+        "go to the pictures",
+        does="leave",
+    ),
+    Action("end_up", ("up", "k"), "Previous choice", END, "up", does="up"),
+    Action("end_down", ("down", "j"), "Next choice", END, "down", does="down"),
+    Action("end_choose", ("enter",), "Take the choice", END, "choose", does="choose"),
+    Action("end_leave", ("escape",), "Look at the pictures", END, "pictures", does="leave"),
     Action("undo", ("ctrl+z", "backspace"), "Undo", EVERYWHERE, "undo"),
     Action("redo", ("ctrl+y",), "Redo", EVERYWHERE),
     Action("help", ("question_mark", "f1"), "Help", EVERYWHERE, "help"),
@@ -153,6 +173,7 @@ ACTIONS = (
     Action(
         "gallery", ("f3",), "Best picture and fixed noises of each round", EVERYWHERE, "gallery"
     ),
+    Action("summary", ("f6",), "Summary of the last round", EVERYWHERE),
     Action("theme", ("f4",), "Next theme", EVERYWHERE),
     Action("redraw", ("f5",), "Redraw the screen and its pictures", EVERYWHERE),
 )

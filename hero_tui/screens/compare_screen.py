@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 from textual.content import Content
-from textual.events import Click, Resize
-from textual.screen import Screen
+from textual.events import Click
 
-from hero_engine.core.numbering import picture_name
 from hero_tui.graphics.grid_geometry import square_box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
+from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.pairwise_best import Tournament
-from hero_tui.widgets.key_footer import KeyFooter
-from hero_tui.widgets.static_widgets import StaticWidget
+from hero_tui.session.run_state import RunState
+from hero_tui.widgets.status_line import success
 from hero_tui.widgets.text_line import TextLine
 from hero_tui.widgets.tile import Picture
 from hero_tui.widgets.upload_queue import UploadQueue
 
 
-class CompareScreen(Screen[int], StaticWidget, inherit_bindings=False):
+class CompareScreen(BaseScreen[int], inherit_bindings=False):
     """The best so far at the left, every other good picture in turn at the right.
 
-    The best is recorded with every decision. Leaving gives its index.
+    The best is recorded with every decision. Leaving gives its index. name_of: names a picture.
     """
 
     place = keymap.COMPARE
@@ -35,32 +36,27 @@ class CompareScreen(Screen[int], StaticWidget, inherit_bindings=False):
         uploads: UploadQueue,
         keys: Keymap,
         cell: tuple[int, int],
+        *,
+        state: RunState,
+        name_of: Callable[[int], str],
     ) -> None:
-        super().__init__()
-        self._bindings = keys.bindings(keymap.COMPARE)
+        super().__init__(keys, state)
         marks = labelling_round.session.marks
         self.tournament = Tournament(marks.goods, marks.best)
         self._steps: list[bool] = []
-        self._labelling_round, self._uploads, self._keys, self._cell = (
-            labelling_round,
-            uploads,
-            keys,
-            cell,
-        )
+        self._labelling_round, self._uploads, self._cell = labelling_round, uploads, cell
+        self._name_of = name_of
 
     def compose(self) -> ComposeResult:
-        """Two pictures with a caption each, where it stands, the keys."""
+        """The question, two pictures with a caption each, the keys."""
+        yield from self.status_row()
         yield TextLine(id="compare-title")
         with Horizontal(id="pair"):
             for side in ("left", "right"):
                 with Container(classes="side"):
                     yield Picture(id=f"{side}-picture")
                     yield TextLine(id=f"{side}-caption")
-        yield KeyFooter(self._keys.footer(keymap.COMPARE), id="keys")
-
-    def on_resize(self, event: Resize) -> None:
-        """Each picture takes half the room."""
-        self.call_after_refresh(self.refresh_page)
+        yield from self.key_row()
 
     def on_click(self, event: Click) -> None:
         """A click on a picture chooses it."""
@@ -79,10 +75,10 @@ class CompareScreen(Screen[int], StaticWidget, inherit_bindings=False):
         """Decide the last pair again."""
         if self.tournament.back() and self._steps.pop():
             self._labelling_round.session.undo()
-        self.refresh_page()
+        self.lay_out()
 
     def action_leave(self) -> None:
-        """Back to the page, with the best so far."""
+        """Back to the page that comparing was called from, with the best so far."""
         self.dismiss(self.tournament.best)
 
     def show_touched(self, images: tuple[int, ...]) -> None:
@@ -92,7 +88,7 @@ class CompareScreen(Screen[int], StaticWidget, inherit_bindings=False):
             self.dismiss(images[0])
             return
         self.tournament, self._steps = Tournament(marks.goods, marks.best), []
-        self.refresh_page()
+        self.lay_out()
 
     def _decide(self, *, replace: bool) -> None:
         if self._labelling_round.submitted or self.tournament.challenger is None:
@@ -103,13 +99,13 @@ class CompareScreen(Screen[int], StaticWidget, inherit_bindings=False):
         if self.tournament.challenger is None:
             self.action_leave()
         else:
-            self.refresh_page()
+            self.lay_out()
 
-    def refresh_page(self) -> None:
+    def lay_out(self) -> None:
         """Pictures and captions."""
         here, total = self.tournament.decided + 1, len(self.tournament.challengers)
-        question = Content.assemble(("Which is better?", "bold"), f"  {here} of {total}")
-        self.query_one("#compare-title", TextLine).show(question)
+        question = Content.assemble(("Which is better?", "bold"), f"  pair {here} of {total}")
+        self.query_one("#compare-title", TextLine).show(question, success(self._state))
         self._show("left", self.tournament.best, "★ best so far", "$warning")
         self._show("right", self.tournament.challenger, "● good", "$success")
 
@@ -121,6 +117,6 @@ class CompareScreen(Screen[int], StaticWidget, inherit_bindings=False):
         self._uploads.want(
             picture, None if image is None else self._labelling_round.pictures[image], box
         )
-        number = "" if image is None else f"  {picture_name(image)}"
+        number = "" if image is None else f"  {self._name_of(image)}"
         caption = Content.assemble((words, f"bold {colour}"), (number, "$quiet"))
         self.query_one(f"#{side}-caption", TextLine).show(caption)

@@ -1,20 +1,18 @@
-"""Past rounds: the best of each side by side, and what the same noises became in each."""
+"""Past rounds: the best picture of each, and the pictures of the fixed noises in each."""
 
 from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import Resize
-from textual.screen import Screen
 
 from hero_tui.graphics.grid_geometry import square_box
 from hero_tui.graphics.painter import Box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
+from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.session.past_rounds import PastRound, picture_of, rows_shown, window
-from hero_tui.widgets.key_footer import KeyFooter
-from hero_tui.widgets.static_widgets import StaticWidget
+from hero_tui.session.run_state import RunState
 from hero_tui.widgets.text_line import TextLine
 from hero_tui.widgets.tile import Picture
 from hero_tui.widgets.upload_queue import UploadQueue
@@ -26,29 +24,30 @@ HEAD = 9
 """Cells of a row's name."""
 
 
-class GalleryScreen(Screen[None], StaticWidget, inherit_bindings=False):
+class GalleryScreen(BaseScreen[None], inherit_bindings=False):
     """Columns are rounds; the first stays at the left, to compare with."""
 
     place = keymap.GALLERY
 
     def __init__(
-        self, columns: list[PastRound], uploads: UploadQueue, keys: Keymap, cell: tuple[int, int]
+        self,
+        columns: list[PastRound],
+        uploads: UploadQueue,
+        keys: Keymap,
+        cell: tuple[int, int],
+        state: RunState,
     ) -> None:
-        super().__init__()
-        self._bindings = keys.bindings(keymap.GALLERY)
-        self._columns, self._uploads, self._keys, self._cell = columns, uploads, keys, cell
+        super().__init__(keys, state)
+        self._columns, self._uploads, self._cell = columns, uploads, cell
         self._noises = max((len(column.same) for column in columns), default=0)
         self.back, self.noise = 0, 0
 
     def compose(self) -> ComposeResult:
         """A title, rows of pictures, the keys."""
+        yield from self.status_row()
         yield TextLine(id="gallery-title")
         yield Vertical(id="gallery")
-        yield KeyFooter(self._keys.footer(keymap.GALLERY), id="keys")
-
-    def on_resize(self, event: Resize) -> None:
-        """Other room, other sizes."""
-        self.call_after_refresh(self.refresh_page)
+        yield from self.key_row()
 
     def action_back(self) -> None:
         """Earlier rounds."""
@@ -61,7 +60,7 @@ class GalleryScreen(Screen[None], StaticWidget, inherit_bindings=False):
     def action_next_noise(self) -> None:
         """The next of the same noises, around the end."""
         self.noise = (self.noise + 1) % max(1, self._noises)
-        self.refresh_page()
+        self.lay_out()
 
     def action_leave(self) -> None:
         """Back to where it was asked for."""
@@ -70,7 +69,7 @@ class GalleryScreen(Screen[None], StaticWidget, inherit_bindings=False):
     def _turn(self, back: int) -> None:
         hidden = len(self._columns) - len(self.shown)
         self.back = max(0, min(back, hidden))
-        self.refresh_page()
+        self.lay_out()
 
     @property
     def rows(self) -> list[int]:
@@ -93,11 +92,11 @@ class GalleryScreen(Screen[None], StaticWidget, inherit_bindings=False):
         room = max(1, width // (max(self.box.columns, 10) + 1))
         return [self._columns[i] for i in window(len(self._columns), room, self.back)]
 
-    def refresh_page(self) -> None:
+    def lay_out(self) -> None:
         """Titles and pictures anew."""
-        title = "The best of each round, and what the same noises became"
+        title = "The best picture of each round, and below it the same noises in every round"
         if not self._columns:
-            title = "The gallery begins with the first round."
+            title = "The gallery fills after the first round."
         self.query_one("#gallery-title", TextLine).show(Content.assemble((title, "bold $accent")))
         gallery = self.query_one("#gallery")
         for picture in gallery.query(Picture):

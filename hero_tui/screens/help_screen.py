@@ -1,4 +1,4 @@
-"""All keys, from the registry."""
+"""What a round is, and all keys."""
 
 from __future__ import annotations
 
@@ -7,31 +7,48 @@ from collections.abc import Iterator
 from textual.app import ComposeResult
 from textual.containers import ItemGrid, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Static
 
 from hero_tui.keyboard.keymap import HEADINGS, HELP, SCREENS, Keymap
+from hero_tui.screens.base_screen import BaseScreen
+from hero_tui.session.run_state import RunState
 
 KEY_WIDTH = 19
-SAVED = "Every mark is saved at once. Esc goes back."
+
+A_ROUND = (
+    "A round: the model draws pictures, you mark the good ones and the best one, and the model "
+    "learns from that. It then draws the next round.",
+    "Press the letter of every good picture and Shift+letter for the best. Enter makes the rest of "
+    "the page bad and shows the next page; after the last page it hands the round in.",
+    "Mark every good picture: a missed good one becomes a wrong label. Every mark is saved at once "
+    "and Ctrl+Z undoes it until the model learns from the round.",
+)
+BLIND_ROUND = (
+    "A blind comparison: the pictures of two models are mixed. Mark the good ones; which model "
+    "made a picture is told at the end, as two shares of good pictures.",
+    "Press the letter of every good picture. Enter makes the rest of the page bad and shows the "
+    "next page; after the last page the comparison ends.",
+)
 
 
-class HelpScreen(Screen[None], inherit_bindings=False):
+class HelpScreen(BaseScreen[None], inherit_bindings=False):
     """What can be typed on the screen it was called from comes first."""
 
     place = HELP
 
-    def __init__(self, keys: Keymap, place: str) -> None:
-        super().__init__()
-        self._bindings = keys.bindings(HELP)
-        self._keys, self._first = keys, place
+    def __init__(self, keys: Keymap, called_from: str, state: RunState, *, blind: bool) -> None:
+        super().__init__(keys, state)
+        self._first = called_from
+        self._introduction = BLIND_ROUND if blind else A_ROUND
 
     def compose(self) -> ComposeResult:
-        """All actions by where they work, in as many columns as there is room for."""
+        """What a round is, then all actions by where they work, in columns."""
+        yield from self.status_row()
         with VerticalScroll(id="help"):
+            yield Static(Content("\n").join(map(Content, self._introduction)), id="a-round")
             with ItemGrid(min_column_width=KEY_WIDTH + 50, id="help-columns"):
-                yield from (Static(part) for part in _parts(self._keys, self._first))
-            yield Static(Content.assemble((SAVED, "$quiet")))
+                yield from (Static(part) for part in _parts(self.keys, self._first))
+        yield from self.key_row()
 
     def action_leave(self) -> None:
         """Back to where help was asked for."""

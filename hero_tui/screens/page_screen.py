@@ -1,4 +1,4 @@
-"""The page of pictures with the lines around it: laying it out and showing what is so."""
+"""The page of pictures with the rows around it: its layout, and what each of them shows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Resize
-from textual.screen import Screen
 
 from hero_tui.graphics.grid_geometry import Grid, choose_grid
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
+from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.pages import Pages
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets import status_line as status
 from hero_tui.widgets.key_footer import KeyFooter
-from hero_tui.widgets.static_widgets import StaticWidget
+from hero_tui.widgets.message_wrap import two_rows
 from hero_tui.widgets.text_line import TextLine
 from hero_tui.widgets.tile_grid import PictureArea, TileGrid
 from hero_tui.widgets.upload_queue import UploadQueue
@@ -27,11 +27,13 @@ POINTER = "▸"
 """Stands before the picture under the cursor, where letters are not in use."""
 
 
-class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
+class PageScreen(BaseScreen[None], inherit_bindings=False):
     """Shows one page of the labelling round.
 
     cell: a cell's width and height in pixels. symbols: pictures are drawn with characters.
     """
+
+    place = keymap.LETTERS
 
     def __init__(
         self,
@@ -42,44 +44,43 @@ class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
         *,
         symbols: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(keys, RunState())
         self.labelling_round = labelling_round
-        self.keys = keys
         self.cell = cell
         self.pages = Pages(Grid.single(cell), 0)
         self.tiles: TileGrid | None = None
         self.cursor = False
-        self.per_minute: float | None = None
         self._uploads = uploads
         self._symbols = symbols
-        self._state = RunState()
         self._notice = ""
 
     def compose(self) -> ComposeResult:
-        """Two lines above the pictures, two below."""
-        yield TextLine(id="status")
+        """Two rows above the pictures, two below."""
+        yield from self.status_row()
         yield TextLine(id="criterion")
         yield PictureArea(id="picture-area")
         with Horizontal(id="standing"):
             yield TextLine(id="notice")
             yield TextLine(id="tally")
-        yield KeyFooter(self.keys.footer(keymap.LETTERS), id="keys")
+        yield from self.key_row()
 
     # -- what the app tells --
 
     def show_state(self, state: RunState) -> None:
-        """The run went on: rewrite the lines."""
+        """The run went on: rewrite the rows of text."""
         self._state = state
         self.refresh_lines()
 
     def show_ready(self, indices: Sequence[int]) -> None:
-        """Pictures came in; only those of this page are drawn."""
-        if set(indices) & set(self.images):
+        """Pictures came in; those of this page are drawn. The first may change the grid."""
+        if self.labelling_round.aspect != 1.0:
+            self.lay_out()
+        elif set(indices) & set(self.images):
             self.refresh_page()
         self.refresh_lines()
 
     def say(self, text: str) -> None:
-        """One line for the person, until the next one."""
+        """Show a message until the next one."""
         self._notice = text
         self.refresh_lines()
 
@@ -95,12 +96,11 @@ class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
         """The page on the screen."""
         return self.pages.page
 
-    def on_resize(self, event: Resize) -> None:
-        """Another size, another grid."""
+    def take_size(self, event: Resize) -> None:
+        """Keep the size of a cell, where the terminal tells it."""
         pixels, cells = event.pixel_size, event.size
         if pixels is not None and cells and pixels.width >= cells.width:
             self.cell = pixels.width // cells.width, pixels.height // cells.height
-        self.call_after_refresh(self.lay_out)
 
     def lay_out(self) -> None:
         """Make the grid for the room there is, and keep the current picture on the page."""
@@ -112,6 +112,7 @@ class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
             max(1, self.labelling_round.count),
             symbols=self._symbols,
             most=(keys.columns, len(keys.rows)),
+            aspect=self.labelling_round.aspect,
         )
         if self.tiles is None or self.tiles.grid != grid:
             if self.tiles is not None:
@@ -125,6 +126,12 @@ class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
         """The key of every tile of the page."""
         grid = self.pages.grid
         return self.keys.tiles.page(grid.rows, grid.columns)
+
+    def name_of(self, image: int) -> str:
+        """A picture as every message names it: "q, page 1"."""
+        page = self.pages.grid.page_of(image)
+        key = self.page_keys()[image - self.pages.images_of(page).start]
+        return f"{key}, page {page + 1}"
 
     # -- showing --
 
@@ -145,7 +152,7 @@ class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
             self.refresh_captions([before, image])
 
     def refresh_page(self) -> None:
-        """Pictures, captions and lines of the page; what did not change is not repainted."""
+        """Pictures, captions and rows of text; what did not change is not repainted."""
         if self.tiles is None:
             return
         for place, tile in enumerate(self.tiles.tiles):
@@ -156,7 +163,7 @@ class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
         self.refresh_captions(self.images)
 
     def refresh_captions(self, images: Sequence[int]) -> None:
-        """Captions of those of the images that are on this page, and the lines."""
+        """Captions of those of the images that are on this page, and the rows of text."""
         if self.tiles is None:
             return
         keys, here = self.page_keys(), self.images
@@ -173,11 +180,22 @@ class PageScreen(Screen[None], StaticWidget, inherit_bindings=False):
         """Everything that is text around the pictures."""
         if not self.is_mounted:
             return
-        state, labelling_round = self._state, self.labelling_round
-        place = status.place(state, self.page, self.pages.pages)
-        notice = Content(self._notice) if self._notice else status.advice(state, labelling_round)
-        standing = status.status_line(state, self.per_minute, self.size.width - 2)
-        self.query_one("#status", TextLine).show(standing)
-        self.query_one("#criterion", TextLine).show(status.criterion(state), place)
-        self.query_one("#notice", TextLine).show(notice)
-        self.query_one("#tally", TextLine).show(Content(""), status.tally(labelling_round))
+        self.refresh_status()
+        place = f"page {self.page + 1}/{self.pages.pages}"
+        self.query_one("#criterion", TextLine).show(
+            *status.second_row(self._state, place, self.size.width)
+        )
+        self.query_one("#tally", TextLine).show(Content(""), status.tally(self.labelling_round))
+        self._show_message()
+
+    @property
+    def message(self) -> str:
+        """What the row below the pictures says."""
+        return self._notice or status.advice(self._state, self.labelling_round)
+
+    def _show_message(self) -> None:
+        """A message that is too long for its row goes on in the row of keys."""
+        text, row = self.message, self.query_one("#notice", TextLine)
+        head, rest = two_rows(text, row.size.width, self.size.width)
+        row.show(Content.styled(head, "" if self._notice else "$quiet"))
+        self.query_one(KeyFooter).show_text(rest)

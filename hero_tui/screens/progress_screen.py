@@ -7,44 +7,42 @@ from collections.abc import Callable, Iterator, Sequence
 from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.content import Content
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.numbering import round_name
 from hero_tui.keyboard import keymap
-from hero_tui.keyboard.keymap import Keymap
+from hero_tui.screens.base_screen import BaseScreen
+from hero_tui.session.chart_readings import reading
 from hero_tui.session.run_state import RunState
-from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.line_chart import Chart, Series, bars
+from hero_tui.widgets.status_line import STEPS
 from hero_tui.widgets.text_line import TextLine, clock
 
 BAR = 8
-STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "self_train": "trying"}
+LEAST_SPAN = {"reward": 0.25, "diversity": 0.5}
+"""A smaller change than this does not fill a chart."""
 
 
-class ProgressScreen(Screen[None], inherit_bindings=False):
-    """What the finished rounds come to; it follows the run while it is open."""
+class ProgressScreen(BaseScreen[None], inherit_bindings=False):
+    """Charts of the finished rounds; they follow the run while the screen is open."""
 
     place = keymap.PROGRESS
 
-    def __init__(self, keys: Keymap, state: RunState) -> None:
-        super().__init__()
-        self._bindings = keys.bindings(keymap.PROGRESS)
-        self._keys, self._state = keys, state
-
     def compose(self) -> ComposeResult:
         """A title, charts side by side, the keys."""
+        yield from self.status_row()
         title = TextLine(id="progress-title")
         title.show(_title(self._state))
         yield title
         yield self._charts()
-        yield KeyFooter(self._keys.footer(keymap.PROGRESS), id="keys")
+        yield from self.key_row()
 
     def show_state(self, state: RunState) -> None:
         """Another round may be done: draw again."""
-        rounds_before, self._state = len(self._state.rounds), state
+        rounds_before = len(self._state.rounds)
+        super().show_state(state)
         if len(state.rounds) != rounds_before:
             self.refresh(recompose=True)
 
@@ -55,7 +53,7 @@ class ProgressScreen(Screen[None], inherit_bindings=False):
     def _charts(self) -> Widget:
         rounds = self._state.rounds
         if not rounds:
-            none = Content.assemble(("Charts begin with the first round done.", "$quiet"))
+            none = Content.assemble(("Charts begin with the first finished round.", "$quiet"))
             return Static(none, id="no-charts")
         return Grid(*charts(rounds), Static(seconds(rounds[-1])), id="charts")
 
@@ -67,7 +65,7 @@ def _title(state: RunState) -> Content:
 
 
 def charts(rounds: Sequence[RoundFinished]) -> Iterator[Chart]:
-    """Those that these rounds have figures for: of the policy gradient, or of another update."""
+    """The charts that these rounds have figures for, by the update that made them."""
 
     def series(read: Callable[[RoundFinished], float | None], colour: str = "accent") -> Series:
         return Series(tuple((float(each.labels_total), read(each)) for each in rounds), colour)
@@ -77,22 +75,27 @@ def charts(rounds: Sequence[RoundFinished]) -> Iterator[Chart]:
             lambda each: each.metrics[key] - minus if key in each.metrics else None, colour
         )
 
+    def chart(title: str, lines: list[Series], low: float | None = None) -> Chart:
+        values = [y for _, y in lines[-1].points if y is not None]
+        least = LEAST_SPAN.get(title, 0.0)
+        return Chart(title, lines, low, least_span=least, reading=reading(title, values))
+
     agreement = [metric("predicted_reward_auc", "quiet"), metric("reward_auc", "success")]
     known = [
-        Chart("good", [series(lambda each: each.good_share, "success")], 0.0),
-        Chart("reward", [series(lambda each: each.reward_mean, "warning")]),
-        Chart("ranked right", agreement, 0.0),
-        Chart("diversity", [metric("diversity")]),
+        chart("good", [series(lambda each: each.good_share, "success")], 0.0),
+        chart("reward", [series(lambda each: each.reward_mean, "warning")]),
+        chart("ranked right", agreement, 0.0),
+        chart("diversity", [metric("diversity")]),
     ]
     policy = [
-        Chart("clipped", [metric("clip_fraction")], 0.0),
-        Chart("ratio - 1", [metric("ratio_mean", minus=1.0)]),
-        Chart("KL estimate", [metric("approx_kl")]),
+        chart("clipped", [metric("clip_fraction")], 0.0),
+        chart("ratio - 1", [metric("ratio_mean", minus=1.0)]),
+        chart("KL estimate", [metric("approx_kl")]),
     ]
     if not any(map(has_points, policy)):
         policy = [
-            Chart("loss", [metric("loss")]),
-            Chart("model's change", [metric("prediction_change")]),
+            chart("loss", [metric("loss")]),
+            chart("model's change", [metric("prediction_change")]),
         ]
     return filter(has_points, [*known, *policy])
 

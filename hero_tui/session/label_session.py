@@ -175,6 +175,18 @@ class LabelSession:
         """Repeat the step that was undone last; None when there is none."""
         return self._move_to(self._history.later, "redo", self._history.redo)
 
+    @property
+    def steps(self) -> int:
+        """How many steps undo can take back."""
+        return self._history.position
+
+    def undo_to(self, steps: int) -> tuple[int, ...]:
+        """Undo until only so many steps are left; returns the pictures touched."""
+        touched = set[int]()
+        while self.steps > steps and (changed := self.undo()):
+            touched |= set(changed)
+        return tuple(sorted(touched))
+
     def _checked(self, image: int) -> int:
         if not 0 <= image < len(self.marks.labels):
             raise IndexError(f"image {image} of {len(self.marks.labels)}")

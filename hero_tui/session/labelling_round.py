@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Mark
-from hero_engine.core.numbering import picture_name
 from hero_engine.storage.journal import Journal
+from hero_engine.storage.png import png_size
 from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
 
@@ -22,14 +23,14 @@ FIRST_GOOD = "first good"
 class LabellingRound:
     """One round's pictures and marks; every change is in the journal before a method returns.
 
-    `pictures` maps the index of a ready picture to its PNG. `best_wanted`: whether a round with
-    goods needs a best. What cannot be written (the disk is full) does not happen; `say` is told
-    why.
+    `pictures` maps the index of a ready picture to its PNG. `best_wanted`: False in a blind
+    comparison, where no picture is the best. A change that cannot be written (the disk is full)
+    does not happen; `say` shows why.
     """
 
     def __init__(self, journal: Journal, run_dir: Path, *, best_wanted: bool = True) -> None:
         self._journal = journal
-        self._best_wanted = best_wanted
+        self.best_wanted = best_wanted
         self._run_dir = run_dir
         self._source = SOURCE
         self.say: Callable[[str], None] = lambda text: None
@@ -67,6 +68,11 @@ class LabellingRound:
         """Those of the images that are ready and not on a committed page."""
         return [image for image in self.ready(images) if image not in self.session.marks.committed]
 
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether a picture waits for the person."""
+        return not self.submitted and bool(self.open(range(self.count)))
+
     def style_of(self, image: int) -> LabelStyle:
         """How the picture's caption should look."""
         if image not in self.pictures:
@@ -78,19 +84,28 @@ class LabellingRound:
         label = self.session.label(image)
         return LabelStyle.OPEN if label is None else LabelStyle.GOOD if label else LabelStyle.BAD
 
-    def described(self, images: Sequence[int]) -> str:
+    def described(self, images: Sequence[int], name_of: Callable[[int], str]) -> str:
         """What these pictures are labelled now, in a few words."""
         if len(images) != 1:
-            return f"{len(images)} pictures changed"
+            return f"{len(images)} pictures changed."
         words = self.style_of(images[0]).words or "not labelled"
-        return f"{picture_name(images[0])} is {words} again"
+        return f"{name_of(images[0])} is {words} again."
+
+    @property
+    def aspect(self) -> float:
+        """Width / height of the round's pictures; 1.0 until there is one."""
+        for path in self.pictures.values():
+            with suppress(OSError, ValueError, ZeroDivisionError):
+                width, height = png_size(path)
+                return width / height
+        return 1.0
 
     @property
     def best_missing(self) -> bool:
         """Whether there are goods, none of them named best, and no earlier best to carry over."""
         marks = self.session.marks
         known = marks.best is not None or self.best_carried
-        return self._best_wanted and bool(marks.goods) and not known
+        return self.best_wanted and bool(marks.goods) and not known
 
     def submit(self) -> None:
         """Close the round for good; a missing best becomes the first that was marked good."""

@@ -10,11 +10,13 @@ from hero_engine.core.events import (
     Event,
     Failed,
     Finished,
+    ImagesReady,
     PhaseStarted,
     Progress,
     RoundFinished,
     RunOpened,
 )
+from hero_tui.session.wait_estimate import Wait, wait_for_pictures
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class RunState:
     """The run as the status line tells it.
 
     `rounds` are the finished rounds, oldest first; `labels` counts their labels. `round` is the
-    one being labelled, `engine_round` the one that `phase` is about.
+    one being labelled, `engine_round` the one that `phase` is about. `your_turn`: there are
+    pictures to label. `first_share`: of a round's pictures, the share that appeared first.
+    `per_minute`: labels that the person gives in a minute.
     """
 
     opened: RunOpened | None = None
@@ -36,12 +40,15 @@ class RunState:
     finished: Finished | None = None
     failed: Failed | None = None
     stopping: bool = False
+    your_turn: bool = False
+    first_share: float = 1.0
+    per_minute: float | None = None
 
     def after(self, event: Event) -> RunState:
         """The state once this event has happened."""
         if isinstance(event, RoundFinished):
             return self.after_round(event)
-        return replace(self, **_changes(event))
+        return replace(self, **_changes(self, event))
 
     def after_round(self, event: RoundFinished) -> RunState:
         """The state once a round is done; a round told twice (a resume) counts once."""
@@ -74,8 +81,16 @@ class RunState:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the engine is at another round than the person: she need not wait for it."""
+        """Whether the engine is at another round than the person, who need not wait for it."""
         return self.engine_round != self.round
+
+    @property
+    def wait(self) -> Wait | None:
+        """How long the person waits for pictures; None where there are some, or none will come."""
+        if self.your_turn or self.stopping or self.finished is not None:
+            return None
+        last = self.rounds[-1].seconds if self.rounds else {}
+        return wait_for_pictures(self.phase, self.progress, last, self.first_share)
 
     @property
     def busy(self) -> bool:
@@ -87,7 +102,7 @@ def _at(round: int) -> dict[str, Any]:
     return {"round": round, "engine_round": round}
 
 
-def _changes(event: Event) -> dict[str, Any]:
+def _changes(state: RunState, event: Event) -> dict[str, Any]:
     """What an event other than RoundFinished says about the run, by field."""
     changes: dict[str, Any]
     match event:
@@ -97,6 +112,8 @@ def _changes(event: Event) -> dict[str, Any]:
             changes = {**_at(event.round), "phase": event.phase, "progress": None}
         case Progress():
             changes = {"progress": event}
+        case ImagesReady() if state.opened and state.opened.batch and 0 in event.indices:
+            changes = {"first_share": min(1.0, len(event.indices) / state.opened.batch)}
         case Finished(reason="stopped"):
             changes = {"finished": event, "progress": None}
         case Finished():

@@ -19,6 +19,11 @@ class UndoHistory(Generic[State]):
         return self._states[self._at]
 
     @property
+    def position(self) -> int:
+        """How many states lie before the current one."""
+        return self._at
+
+    @property
     def earlier(self) -> State | None:
         """The state that undo leads to; None at the first."""
         return self._states[self._at - 1] if self._at else None

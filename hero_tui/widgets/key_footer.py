@@ -18,14 +18,23 @@ class KeyFooter(Widget):
     def __init__(self, keys: Sequence[tuple[str, str]], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._keys = keys
+        self._text = ""
 
     def show(self, keys: Sequence[tuple[str, str]]) -> None:
         """Other keys."""
         self._keys = keys
         self.refresh()
 
+    def show_text(self, text: str) -> None:
+        """Show this text in place of the keys; "" brings the keys back."""
+        if text != self._text:
+            self._text = text
+            self.refresh()
+
     def render(self) -> Content:
-        """As many whole entries as fit."""
+        """As many whole entries as fit, or the text."""
+        if self._text:
+            return Content(self._text)
         line = Content("")
         for key, name in self._keys:
             entry = Content.assemble((key, "bold $accent"), " ", (name, "$quiet"))

@@ -1,10 +1,8 @@
-"""A small line chart out of braille dots, two across and four down in every cell.
-
-Own, since the library for it would be ten times its size and its Textual widget is years old.
-"""
+"""A small line chart out of braille dots, two across and four down in every cell."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
@@ -12,12 +10,17 @@ from math import floor, log10
 from textual.content import Content
 from textual.widget import Widget
 
+from hero_engine.core.numbering import round_name
+
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Braille bits by row and column of a cell."""
 
 BLANK = 0x2800
 LABEL = 7
 """Cells for the numbers at the left."""
+
+FEW = 3
+"""Rounds from which on there is a line."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +74,62 @@ class Canvas:
 
 
 class Chart(Widget):
-    """Lines over the labels given so far, with a title that tells their newest values."""
+    """Lines over the labels given so far, under a title with their newest values.
+
+    reading: a plain sentence below: what the figure is, and whether it is fine. low, high: the
+    ends of the scale; without them it fits the values, and spans `least_span` at least.
+    Before the third round there is a bar for each round in place of a line.
+    """
 
     DEFAULT_CSS = """
     Chart { height: 1fr; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(
-        self, title: str, series: Sequence[Series], low: float | None = None, high: float = 1.0
+        self,
+        title: str,
+        series: Sequence[Series],
+        low: float | None = None,
+        high: float = 1.0,
+        *,
+        least_span: float = 0.0,
+        reading: str = "",
     ) -> None:
         super().__init__()
-        self.heading, self.series = title, series
+        self.heading, self.series, self.reading = title, series, reading
         self._range = None if low is None else (low, high)
+        self._least_span = least_span
 
     def render(self) -> Content:
-        """Title, lines with the numbers of the lowest and the highest, labels below."""
-        width, height = self.size.width - LABEL, self.size.height - 2
-        if width < 4 or height < 1:
-            return self._title()
-        low, high = self._range or extent(self.series)
+        """Title, bars or lines, labels below, the reading."""
+        reading = [Content.styled(row, "$quiet") for row in wrapped(self.reading, self.size.width)]
+        width, height = self.size.width - LABEL, self.size.height - 1 - len(reading)
+        if width < 4 or height < 2:
+            return Content("\n").join([self._title(), *reading[: max(0, self.size.height - 1)]])
+        drawn = self._bars(width) if self._few_rounds else self._lines(width, height - 1)
+        return Content("\n").join([self._title(), *drawn, *reading])
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest value of the scale."""
+        return self._range or extent(self.series, self._least_span)
+
+    @property
+    def _few_rounds(self) -> bool:
+        return len(self.series[-1].points) < FEW
+
+    def _bars(self, width: int) -> list[Content]:
+        """The newest series, a bar a round, as long as the value is high on the scale."""
+        low, high = self.range
+        rows = [
+            (round_name(index), max(0.0, (y - low) / (high - low)), number(y))
+            for index, (_, y) in enumerate(self.series[-1].points)
+            if y is not None
+        ]
+        return [bars([row], max(2, width - 8), longest=1.0) for row in rows]
+
+    def _lines(self, width: int, height: int) -> list[Content]:
+        low, high = self.range
         canvas = Canvas(width, height)
         for each in self.series:
             _draw(canvas, each, self._span(), (low, high))
@@ -98,7 +138,7 @@ class Chart(Widget):
             Content.assemble((f"{numbers.get(y, ''):>{LABEL - 1}}┤", "$quiet"), canvas.row(y))
             for y in range(height)
         ]
-        return Content("\n").join([self._title(), *rows, self._feet(width)])
+        return [*rows, self._feet(width)]
 
     def _title(self) -> Content:
         newest = [
@@ -142,11 +182,24 @@ def _place(value: float, span: tuple[float, float], last: int) -> int:
     return round(last * (value - first) / (end - first)) if end != first else last // 2
 
 
-def extent(series: Sequence[Series]) -> tuple[float, float]:
-    """The lowest and the highest y of all; one apart where all are alike."""
+def extent(series: Sequence[Series], least_span: float = 0.0) -> tuple[float, float]:
+    """The lowest and the highest y of all, at least `least_span` apart, or one where all are alike.
+
+    The scale is widened around the middle, and never below 0 where no value is.
+    """
     values = [y for each in series for _, y in each.points if y is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    missing = (least_span or float(low == high)) - (high - low)
+    if missing <= 0:
+        return low, high
+    floor = 0.0 if least_span and low >= 0 else low - missing
+    bottom = max(floor, low - missing / 2)
+    return bottom, bottom + (high - low) + missing
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in rows of whole words."""
+    return textwrap.wrap(text, max(8, width)) if text else []
 
 
 def number(value: float) -> str:
@@ -161,9 +214,11 @@ def number(value: float) -> str:
 BARS = "▏▎▍▌▋▊▉█"
 
 
-def bars(values: Sequence[tuple[str, float, str]], width: int) -> Content:
-    """One bar a line: (name, length, what it says), the longest `width` cells."""
-    longest = max((value for _, value, _ in values), default=0.0) or 1.0
+def bars(
+    values: Sequence[tuple[str, float, str]], width: int, longest: float | None = None
+) -> Content:
+    """One bar a row: (name, length, text). A bar of length `longest` has `width` cells."""
+    longest = longest or max((value for _, value, _ in values), default=0.0) or 1.0
     name_width = max((len(name) for name, _, _ in values), default=0)
     lines = []
     for name, value, words in values:

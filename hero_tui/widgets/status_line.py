@@ -1,4 +1,4 @@
-"""The lines around the pictures: what the run is about, where it stands, what just happened."""
+"""The rows around the pictures: the run, its criterion, its progress, and what to do now."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from textual.content import Content
 from hero_engine.core.numbering import round_name
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.run_state import RunState
+from hero_tui.session.wait_estimate import Wait
 from hero_tui.widgets.text_line import clock, progress_bar, sparkline
 
 PHASES = {
     "opening": "opening the model",
     "sampling": "drawing",
-    "labelling": "your turn",
+    "labelling": "waiting",
     "training": "learning",
     "done": "round done",
     "finished": "finished",
     "failed": "failed",
 }
-AHEAD = "drawing the next"
-STEPS = {"sample": "drawing", "embed": "comparing", "update": "learning", "self_train": "trying"}
-BAR = 12
+YOUR_TURN = "your turn"
+MEANWHILE = {"sampling": ", drawing the next", "training": ", learning from the last"}
+"""What the engine does with another round than the one that is labelled."""
+STEPS = {
+    "sample": "drawing",
+    "embed": "fitting",
+    "update": "updating",
+    "self_train": "self-training",
+}
+BAR = 10
 ROUNDS_SHOWN = 8
 """Rounds of the sparkline on 80 columns; a wider line has more, the newest."""
 ENOUGH = 0.9
@@ -39,14 +47,16 @@ class Piece:
     dispensable: int
 
 
-def status_line(state: RunState, per_minute: float | None, width: int) -> Content:
+def status_line(state: RunState, width: int) -> Content:
     """Task, round, budget, share of good, reward, phase and time left, labels a minute.
 
     As much of it as fits into `width` cells, in this order.
     """
-    pieces = _pieces(state, per_minute, ROUNDS_SHOWN + max(0, width - 80) // 4)
+    pieces = _pieces(state, ROUNDS_SHOWN + max(0, width - 80) // 4)
     while len(pieces) > 1 and _width(pieces) > width:
         pieces.remove(max(pieces, key=lambda piece: piece.dispensable))
+    if _width(pieces) > width:
+        return phase(state, brief=True)
     return Content(SPACE).join([piece.content for piece in pieces])
 
 
@@ -54,7 +64,7 @@ def _width(pieces: list[Piece]) -> int:
     return sum(piece.content.cell_length for piece in pieces) + len(SPACE) * (len(pieces) - 1)
 
 
-def _pieces(state: RunState, per_minute: float | None, rounds: int) -> list[Piece]:
+def _pieces(state: RunState, rounds: int) -> list[Piece]:
     reward = state.rounds[-1].reward_mean if state.rounds else None
     pieces = [
         Piece(Content.assemble((state.opened.task if state.opened else "hero", "bold $accent")), 3),
@@ -63,20 +73,35 @@ def _pieces(state: RunState, per_minute: float | None, rounds: int) -> list[Piec
         Piece(history(state, rounds), 2),
         Piece(Content("" if reward is None else f"reward {reward:.2f}"), 6),
         Piece(phase(state), 0),
-        Piece(Content("" if per_minute is None else f"{per_minute:.0f}/min"), 5),
+        Piece(Content("" if state.per_minute is None else f"{state.per_minute:.0f}/min"), 5),
     ]
     return [piece for piece in pieces if piece.content]
 
 
-def phase(state: RunState) -> Content:
-    """What the engine is at, and for how long still."""
-    doing = "stopping" if state.stopping else PHASES.get(state.phase, state.phase)
-    if state.elsewhere and state.phase == "sampling" and not state.stopping:
-        doing = AHEAD
-    progress = state.progress if state.busy else None
-    seconds = None if progress is None else progress.seconds_left
-    left = "" if seconds is None else f" {clock(seconds)} left"
-    return Content.assemble((doing, "$accent"), left)
+def phase(state: RunState, *, brief: bool = False) -> Content:
+    """Whether it is the person's turn, or how long they wait and for which step.
+
+    brief: for a very narrow terminal.
+    """
+    if state.stopping:
+        return Content.styled("stopping", "$accent")
+    if state.your_turn and state.phase not in ("finished", "failed"):
+        meanwhile = MEANWHILE.get(state.phase, "") if state.elsewhere and not brief else ""
+        return Content.assemble((YOUR_TURN, "bold $success"), (meanwhile, "$accent"))
+    doing = Content.styled(PHASES.get(state.phase, state.phase), "$accent")
+    return Content.assemble(doing, _wait(state.wait, brief))
+
+
+def _wait(wait: Wait | None, brief: bool) -> str:
+    """The step, and the time until pictures: ", step 2 of 3, about 1:40 to the next pictures"."""
+    if wait is None:
+        return ""
+    if brief:
+        return "" if wait.seconds is None else f" {clock(wait.seconds)}"
+    step = f", step {wait.step} of {wait.steps}" if wait.steps > 1 else ""
+    if wait.seconds is None:
+        return step
+    return f"{step}, about {clock(wait.seconds)} to the next pictures"
 
 
 def history(state: RunState, rounds: int) -> Content:
@@ -91,29 +116,49 @@ def history(state: RunState, rounds: int) -> Content:
     )
 
 
+def success(state: RunState) -> Content:
+    """What counts as good."""
+    run = state.opened
+    if run is None or not run.success:
+        return Content("")
+    return Content.assemble(("good: ", "$quiet"), run.success)
+
+
 def criterion(state: RunState) -> Content:
     """What counts as good, and the prompt."""
-    run = state.opened
+    run, good = state.opened, success(state)
     if run is None:
-        return Content("")
-    good = (
-        Content.assemble(("good: ", "$quiet"), run.success, SPACE) if run.success else Content("")
-    )
-    return Content.assemble(good, (f"“{run.prompt}”", "$quiet"))
+        return good
+    return Content.assemble(good, SPACE if good else "", (f"“{run.prompt}”", "$quiet"))
 
 
-def place(state: RunState, page: int, pages: int) -> Content:
-    """How far the engine is with what it does, and the page."""
+def step_bar(state: RunState) -> Content:
+    """How far the engine is with its step; empty while it computes nothing."""
     progress = state.progress
-    bar = Content("")
-    if progress is not None and state.busy:
-        bar = Content.assemble(
-            (STEPS.get(progress.step, progress.step), "$quiet"),
-            " ",
-            progress_bar(progress.done, progress.total, BAR),
-            (f" {progress.done}/{progress.total}{SPACE}", "$quiet"),
-        )
-    return Content.assemble(bar, f"page {page + 1}/{pages}")
+    if progress is None or not state.busy:
+        return Content("")
+    return Content.assemble(
+        (STEPS.get(progress.step, progress.step), "$quiet"),
+        " ",
+        progress_bar(progress.done, progress.total, BAR),
+        (f" {progress.done}/{progress.total}{SPACE}", "$quiet"),
+    )
+
+
+def second_row(state: RunState, place: str, width: int) -> tuple[Content, Content]:
+    """Criterion and prompt at the left; the engine's step and the page at the right.
+
+    On a narrow terminal the prompt gives way, then the step.
+    """
+    bar, page = step_bar(state), Content(place)
+    with_bar = Content.assemble(bar, page)
+    rows = [
+        (criterion(state), with_bar),
+        (success(state), with_bar),
+        (criterion(state), page),
+    ]
+    fits = (row for row in rows if row[0].cell_length + row[1].cell_length < width)
+    return next(fits, (success(state), page))
 
 
 def tally(labelling_round: LabellingRound) -> Content:
@@ -125,19 +170,21 @@ def tally(labelling_round: LabellingRound) -> Content:
     return Content(f"{len(marks.goods)} good, {labelled}/{labelling_round.count} labelled")
 
 
-def advice(state: RunState, labelling_round: LabellingRound) -> Content:
-    """What to do now, when nothing else is to be said."""
+def advice(state: RunState, labelling_round: LabellingRound) -> str:
+    """What to do now, when there is no other message."""
     if state.finished is not None:
-        return Content(f"The run has used its {state.labels} labels. Enter or Ctrl+Q leaves.")
+        return "The run is finished. Enter shows what to do next, Ctrl+Q leaves."
     if labelling_round.submitted:
-        return Content.assemble((state.note or "Handed in. LabelStyle around meanwhile.", "$quiet"))
+        return state.note or "The round is handed in."
     if labelling_round.pictures and not state.rounds:
-        return Content.assemble(("Mark the good ones; Enter makes the rest bad.", "$quiet"))
-    if labelling_round.pictures:
-        last = state.rounds[-1]
-        shown = last.labels + last.unlabelled
-        if last.good >= ENOUGH * shown:
-            said = f"{last.good} of {shown} were good; more rounds can cost variety."
-            return Content.assemble((said, "$quiet"))
-        return Content.assemble((last.note, "$quiet"))
-    return Content("")
+        return "Press the letter of every good picture; Enter makes the rest bad."
+    return _after_round(state) if labelling_round.pictures else ""
+
+
+def _after_round(state: RunState) -> str:
+    """The note of the last round, or a warning once nearly all of its pictures were good."""
+    last = state.rounds[-1]
+    shown = last.labels + last.unlabelled
+    if last.good >= ENOUGH * shown:
+        return f"{last.good} of {shown} were good; more rounds can cost variety."
+    return last.note

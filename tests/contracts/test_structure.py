@@ -41,6 +41,7 @@ APP_FLOORS = (
     "widgets",
     "screens",
     "base_app",
+    "global_actions",
     "app",
     "launch",
     "commands",

@@ -15,10 +15,13 @@ from hero_tui.keyboard.key_names import key_name, readable
 from hero_tui.keyboard.keymap import ACTIONS, EVERYWHERE, SCREENS, TILE_ACTIONS, Keymap
 from hero_tui.keyboard.tile_keys import LAYOUTS, TileKeys, tile_keys
 from hero_tui.screens.compare_screen import CompareScreen
+from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.gallery_screen import GalleryScreen
 from hero_tui.screens.help_screen import HelpScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
 from hero_tui.screens.progress_screen import ProgressScreen
+from hero_tui.screens.summary_screen import SummaryScreen
+from hero_tui.screens.welcome_screen import WelcomeScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
 
 CLASSES = {
@@ -30,6 +33,9 @@ CLASSES = {
     keymap.PROGRESS: ProgressScreen,
     keymap.GALLERY: GalleryScreen,
     keymap.HELP: HelpScreen,
+    keymap.WELCOME: WelcomeScreen,
+    keymap.SUMMARY: SummaryScreen,
+    keymap.END: EndScreen,
     keymap.EVERYWHERE: HeroApp,
 }
 

@@ -22,6 +22,7 @@ from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.gallery_screen import GalleryScreen
 from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
+from hero_tui.session.input_guards import NO_GUARDS
 from hero_tui.session.label_style import LabelStyle
 from hero_tui.widgets.line_chart import Chart
 from hero_tui.widgets.text_line import TextLine
@@ -49,8 +50,8 @@ async def labelling(
         opened=opened(run_dir, batch=BATCH),
         preferences=preferences or Preferences(UiSettings(undo_seconds=0)),
         blind=blind,
+        guards=NO_GUARDS,
     )
-    app.labelling.held_down = 0.0
     async with app.run_test(size=(80, 24)) as pilot:
         engine.open()
         engine.phase(0, "sampling")
@@ -71,7 +72,7 @@ def captions(app: HeroApp) -> list[LabelStyle]:
 
 
 def notice(app: HeroApp) -> str:
-    return app.labelling.query_one("#notice", TextLine).text
+    return app.labelling.message
 
 
 def journalled(run_dir: Path) -> tuple[bool | None, ...]:
@@ -262,7 +263,7 @@ async def test_once_nine_of_ten_were_good_it_says_what_more_rounds_cost(
     tmp_path: Path, good: int, unlabelled: int, enough: bool
 ) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
-        assert notice(app).startswith("Mark the good ones; Enter makes the rest bad.")
+        assert notice(app).startswith("Press the letter of every good picture")
         engine.finish_round(0, good, unlabelled=unlabelled)
         engine.phase(1, "sampling")
         engine.images(1, range(BATCH))
@@ -295,7 +296,7 @@ async def test_before_the_first_round_the_charts_are_one_line_and_then_come(tmp_
         await pilot.press("f2")
         await pilot.pause()
         said = app.screen.query_one("#no-charts")
-        assert said.render_line(0).text.strip() == "Charts begin with the first round done."
+        assert said.render_line(0).text.strip() == "Charts begin with the first finished round."
         engine.finish_round(0, 10)
         await pilot.pause()
         await pilot.pause()

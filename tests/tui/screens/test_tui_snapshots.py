@@ -16,6 +16,7 @@ from hero_tui.keyboard.keymap import keymap
 from hero_tui.keyboard.tile_keys import tile_keys
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.session.input_guards import NO_GUARDS
 
 SCREENS = {
     "marks": (),
@@ -33,8 +34,14 @@ SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
 
 def app_on(folder: Path, engine: FakeEngine, preferences: Preferences | None = None) -> HeroApp:
     known = opened(folder, batch=BATCH)
-    app = HeroApp(folder, engine, SymbolPainter(), opened=known, preferences=preferences)
-    app.labelling.held_down = 0.0
+    app = HeroApp(
+        folder,
+        engine,
+        SymbolPainter(),
+        opened=known,
+        preferences=preferences,
+        guards=NO_GUARDS,
+    )
     return app
 
 

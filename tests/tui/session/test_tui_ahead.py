@@ -58,7 +58,7 @@ async def test_it_is_there_at_once_and_labelled_while_the_model_learns(tmp_path:
         engine.phase(0, "training")
         engine.progress(0, "update", 1, 10)
         await pilot.pause()
-        assert "round 2 " in line(app, "status") and "learning" in line(app, "status")
+        assert "round 2 " in line(app, "status") and "learning from the last" in line(app, "status")
         await pilot.press("q", "D")
         engine.finish_round(0, 1)
         engine.phase(1, "labelling")

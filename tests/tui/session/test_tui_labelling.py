@@ -19,8 +19,11 @@ from hero_tui.app import HeroApp
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
+from hero_tui.session.input_guards import NO_GUARDS, Guards
 from hero_tui.session.label_style import LabelStyle
+from hero_tui.session.next_step import NextStep
 from hero_tui.widgets.text_line import TextLine
 
 BATCH = 16
@@ -33,6 +36,7 @@ async def labelling(
     batch: int = BATCH,
     size: tuple[int, int] = (80, 24),
     preferences: Preferences | None = None,
+    guards: Guards = NO_GUARDS,
 ) -> AsyncIterator[tuple[HeroApp, FakeEngine, Pilot[int]]]:
     engine = FakeEngine(run_dir, batch)
     app = HeroApp(
@@ -41,8 +45,8 @@ async def labelling(
         SymbolPainter(),
         opened=opened(run_dir, batch=batch),
         preferences=preferences or Preferences(UiSettings(undo_seconds=0)),
+        guards=guards,
     )
-    app.labelling.held_down = 0.0
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield app, engine, pilot
@@ -62,6 +66,8 @@ def label_styles(app: HeroApp) -> list[LabelStyle]:
 
 
 def line(app: HeroApp, name: str) -> str:
+    if name == "notice":
+        return app.labelling.message
     return app.labelling.query_one(f"#{name}", TextLine).text
 
 
@@ -255,24 +261,6 @@ async def test_a_round_that_was_handed_in_stays_handed_in_after_a_resume(tmp_pat
     assert journalled(tmp_path, batch=8).good[1] is False
 
 
-async def test_a_key_held_down_commits_one_page_only(tmp_path: Path) -> None:
-    async with labelling(tmp_path) as (app, engine, pilot):
-        await sampled(engine, pilot)
-        app.labelling.held_down = 60.0
-        await pilot.press(*["enter"] * 9)
-        assert app.labelling.page == 1
-        assert journalled(tmp_path).labelled == 8
-
-
-async def test_a_mark_between_two_enters_says_that_the_key_was_let_go(tmp_path: Path) -> None:
-    async with labelling(tmp_path) as (app, engine, pilot):
-        await sampled(engine, pilot)
-        app.labelling.held_down = 60.0
-        await pilot.press("enter", "w", "enter", "enter")
-        assert journalled(tmp_path).labelled == BATCH
-        assert "Which is the best" in line(app, "notice")
-
-
 async def test_a_flood_of_any_keys_is_harmless(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         engine.open()
@@ -310,9 +298,11 @@ async def test_a_finished_run_says_so_and_waits_for_a_key(tmp_path: Path, reason
         engine.deliver(Finished(str(tmp_path), 1, 8, reason))
         await pilot.pause()
         assert "finished" in line(app, "status")
-        assert "Enter or Ctrl+Q leaves" in line(app, "notice")
+        assert "Ctrl+Q leaves" in line(app, "notice")
         await pilot.press("enter")
-    assert app.return_value == 0
+        assert isinstance(app.screen, EndScreen)
+        await pilot.press("up", "enter")
+    assert (app.return_value, app.next_step) == (0, NextStep("quit"))
 
 
 async def test_a_finished_run_opened_again_still_shows_its_last_round(tmp_path: Path) -> None:

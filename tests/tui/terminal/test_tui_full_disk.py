@@ -53,7 +53,6 @@ async def test_a_step_that_cannot_be_written_does_not_happen(
 ) -> None:
     engine = FakeEngine(tmp_path, 6)
     app = HeroApp(tmp_path, engine, SymbolPainter(), opened=opened(tmp_path, batch=6))
-    app.labelling.held_down = 0.0
     async with app.run_test(size=(80, 24)) as pilot:
         await sampled(engine, pilot)
         await pilot.press("e", "E", "ctrl+z")
@@ -72,7 +71,6 @@ async def test_a_round_that_cannot_be_handed_in_can_be_later(
     engine = FakeEngine(tmp_path, 6)
     known, at_once = opened(tmp_path, batch=6), Preferences(UiSettings(undo_seconds=0))
     app = HeroApp(tmp_path, engine, SymbolPainter(), opened=known, preferences=at_once)
-    app.labelling.held_down = 0.0
     async with app.run_test(size=(80, 24)) as pilot:
         await sampled(engine, pilot)
         await pilot.press("e", "enter")

@@ -40,19 +40,23 @@ def running() -> RunState:
     state = RunState(opened=opened(Path("run"), batch=64))
     for event in (finished(0), finished(1), PhaseStarted(2, "training")):
         state = state.after(event)
-    return state.after(Progress(2, "training", "update", 3, 10, 75.0))
+    state = state.after(Progress(2, "training", "update", 3, 10, 75.0))
+    return replace(state, per_minute=34.4)
 
 
 def test_the_status_line_tells_all_of_it_where_there_is_room() -> None:
-    line = status_line(running(), 34.4, 80).plain
-    assert line == ("hands  round 3  128/512  good ▂▃ 31%  reward 0.50  learning 1:15 left  34/min")
+    line = status_line(running(), 130).plain
+    assert line == (
+        "hands  round 3  128/512  good ▂▃ 31%  reward 0.50  "
+        "learning, step 2 of 3, about 1:17 to the next pictures  34/min"
+    )
 
 
 @given(st.integers(1, 200))
 def test_the_status_line_fits_and_keeps_the_phase_longest(width: int) -> None:
-    line = status_line(running(), 34.4, width)
+    line = status_line(running(), width)
     assert "learning" in line.plain
-    assert line.cell_length <= width or line.plain == "learning 1:15 left"
+    assert line.cell_length <= width or line.plain == "learning 1:17"
 
 
 def test_pace_counts_only_the_minutes_of_labelling() -> None:

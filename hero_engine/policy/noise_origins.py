@@ -1,0 +1,43 @@
+"""Where each picture's initial noise comes from. Imports no torch, so that the app can tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from hero_engine.config.settings import NoiseSettings
+from hero_engine.core.labels import Labels
+
+Origin = Literal["fresh", "best", "good"]
+"""Drawn from N(0, I), near the noise of the best picture, or near that of another good one."""
+
+
+def noise_origins(
+    count: int, settings: NoiseSettings, *, best: bool, goods: bool
+) -> tuple[Origin, ...]:
+    """The origin of each picture's noise in a round of `count`, as `NoisePrior.draw` orders them.
+
+    best, goods: whether a noise of a best picture, and of other good ones, was recorded.
+    """
+    guided = count - _round_half_up(settings.fresh_ratio * count)
+    around_best = _round_half_up(settings.best_image_ratio * guided)
+
+    def origin(index: int) -> Origin:
+        if index < around_best:
+            return "best" if best else "fresh"
+        return "good" if index < guided and goods else "fresh"
+
+    return tuple(map(origin, range(count)))
+
+
+def origins_after(
+    earlier: Sequence[Labels], count: int, settings: NoiseSettings
+) -> Sequence[Origin]:
+    """The origins of a round's noises, by the labels of all rounds before it, oldest first."""
+    best = any(labels.goods for labels in earlier)
+    goods = bool(earlier and len(earlier[-1].goods) > 1)
+    return noise_origins(count, settings, best=best, goods=goods)
+
+
+def _round_half_up(number: float) -> int:
+    return int(number + 0.5)

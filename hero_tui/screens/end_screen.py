@@ -1,0 +1,74 @@
+"""The run is finished: what it came to, and a menu of what to do next."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from hero_tui.keyboard import keymap
+from hero_tui.keyboard.keymap import Keymap
+from hero_tui.screens.base_screen import BaseScreen
+from hero_tui.session.next_step import CHOICES, NextStep
+from hero_tui.session.run_state import RunState
+
+POINTER = "▸"
+
+
+class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
+    """Leaving gives the chosen step, or None to look at the pictures."""
+
+    place = keymap.END
+
+    def __init__(self, keys: Keymap, state: RunState) -> None:
+        super().__init__(keys, state)
+        self.chosen = 0
+
+    def compose(self) -> ComposeResult:
+        """The result, the choices, the keys."""
+        yield from self.status_row()
+        yield Static(self._result(), id="end-result")
+        yield Static(self._choices(), id="end-choices")
+        yield from self.key_row()
+
+    def action_up(self) -> None:
+        """The choice above, around the end."""
+        self._move(-1)
+
+    def action_down(self) -> None:
+        """The choice below, around the end."""
+        self._move(1)
+
+    def action_choose(self) -> None:
+        """Leave with the choice."""
+        self.dismiss(CHOICES[self.chosen].step)
+
+    def action_leave(self) -> None:
+        """Look at the pictures."""
+        self.dismiss(None)
+
+    def _move(self, step: int) -> None:
+        self.chosen = (self.chosen + step) % len(CHOICES)
+        self.query_one("#end-choices", Static).update(self._choices())
+
+    def _result(self) -> Content:
+        state = self._state
+        rounds = len(state.rounds)
+        plural = "s" * (rounds != 1)
+        lines = [
+            Content.styled(f"Finished: {state.labels} labels in {rounds} round{plural}.", "bold")
+        ]
+        known = [share for share in state.shares if share is not None]
+        if len(known) > 1:
+            first, last = (f"{share:.0%}" for share in (known[0], known[-1]))
+            lines.append(Content(f"Good at the start {first}, at the end {last}."))
+        return Content("\n").join(lines)
+
+    def _choices(self) -> Content:
+        rows = []
+        for index, choice in enumerate(CHOICES):
+            here = index == self.chosen
+            pointer = f"{POINTER} " if here else "  "
+            rows.append(Content.styled(f"{pointer}{choice.text}", "bold $accent" if here else ""))
+            rows.append(Content.styled(f"    {choice.explanation}", "$quiet"))
+        return Content("\n").join(rows)

@@ -1,0 +1,37 @@
+"""The first time: four sentences before the first picture."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from hero_tui.keyboard import keymap
+from hero_tui.screens.base_screen import BaseScreen
+from hero_tui.widgets.status_line import success
+
+SENTENCES = (
+    "You will see pictures that the model draws; you say which are good.",
+    "Press the letter of every good picture, and Shift with the letter of the best one.",
+    "Enter makes the rest of the page bad and shows the next page; the last page ends the round.",
+    "The model learns from the round and draws the next one; ? shows every key.",
+)
+
+
+class WelcomeScreen(BaseScreen[None], inherit_bindings=False):
+    """Says what to do, while the model is opened."""
+
+    place = keymap.WELCOME
+
+    def compose(self) -> ComposeResult:
+        """What good means, the sentences, the keys."""
+        yield from self.status_row()
+        with Vertical(id="welcome"):
+            yield Static(success(self._state), id="welcome-good")
+            yield Static(Content("\n\n").join(map(Content, SENTENCES)), id="welcome-text")
+        yield from self.key_row()
+
+    def action_leave(self) -> None:
+        """Go to the pictures."""
+        self.dismiss()

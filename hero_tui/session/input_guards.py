@@ -1,0 +1,60 @@
+"""Guards against input that no person meant: pastes, double Enters, clicks that raise a window."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Guards:
+    """Limits of the guards, in seconds.
+
+    page: Enter does nothing so soon after a page came up, unless a mark was made on it.
+    burst_keys in burst_seconds: so many keys are a paste or a stuck macro, not a person.
+    quiet: a burst ends after so long without a key.
+    focus: a click so soon after the window got the focus only raised it.
+    ask_unmarked: a page without any mark is committed by a second Enter.
+    """
+
+    page: float = 0.5
+    burst_keys: int = 6
+    burst_seconds: float = 0.05
+    quiet: float = 0.3
+    focus: float = 0.4
+    ask_unmarked: bool = True
+
+
+NO_GUARDS = Guards(
+    page=0, burst_keys=1 << 30, burst_seconds=0, quiet=0, focus=0, ask_unmarked=False
+)
+"""For whoever types faster than a person and means it, such as a benchmark."""
+
+
+class BurstDetector:
+    """Tells from the times of keys whether a person typed them."""
+
+    def __init__(self, guards: Guards) -> None:
+        self._guards = guards
+        self._times: deque[float] = deque(maxlen=max(1, min(guards.burst_keys, 64)))
+        self._in_burst = False
+
+    @property
+    def starting(self) -> bool:
+        """Whether the last key may be the first of a burst: none came shortly before it."""
+        return len(self._times) == 1
+
+    def pressed(self, now: float) -> bool:
+        """A key was pressed; whether it belongs to a burst."""
+        if self._times and now - self._times[-1] > self._pause:
+            self._times.clear()
+            self._in_burst = False
+        self._times.append(now)
+        if len(self._times) >= self._guards.burst_keys:
+            recent = now - self._times[-self._guards.burst_keys] <= self._guards.burst_seconds
+            self._in_burst = self._in_burst or recent
+        return self._in_burst
+
+    @property
+    def _pause(self) -> float:
+        return self._guards.quiet if self._in_burst else self._guards.burst_seconds

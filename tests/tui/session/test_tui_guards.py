@@ -1,0 +1,177 @@
+"""Input that no person meant changes no label: double Enters, pastes, clicks on windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine
+from hypothesis import given
+from hypothesis import strategies as st
+from test_tui_labelling import BATCH, journalled, label_styles, labelling, line, sampled
+from textual.events import AppBlur, AppFocus, Key
+from textual.pilot import Pilot
+
+from hero_engine.core.events import SubmitLabels
+from hero_tui.app import HeroApp
+from hero_tui.preferences.settings_sources import UiSettings
+from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.session.input_guards import NO_GUARDS, BurstDetector, Guards
+from hero_tui.session.label_style import LabelStyle
+
+SLOW_PAGE = Guards(page=60.0, ask_unmarked=False, burst_keys=1 << 30)
+ASKS = Guards(page=0.0, ask_unmarked=True, burst_keys=1 << 30)
+PASTES = Guards(page=0.0, ask_unmarked=False, quiet=60.0)
+
+
+async def test_an_enter_right_after_a_page_turn_does_nothing(tmp_path: Path) -> None:
+    async with labelling(tmp_path, guards=SLOW_PAGE) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("w", *["enter"] * 9)
+        assert app.labelling.page == 1
+        assert "right after the page turned" in line(app, "notice")
+        assert journalled(tmp_path).labelled == 8
+        await pilot.press("left", "enter")
+        assert journalled(tmp_path).labelled == 8
+
+
+async def test_a_mark_on_the_new_page_shows_that_the_enter_is_meant(tmp_path: Path) -> None:
+    async with labelling(tmp_path, guards=SLOW_PAGE) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("w", "enter", "w", "enter", "enter")
+        assert journalled(tmp_path).labelled == BATCH
+        assert "Which is the best" in line(app, "notice")
+        assert engine.commands == []
+
+
+async def test_a_double_enter_on_the_last_page_does_not_skip_the_time_to_take_it_back(
+    tmp_path: Path,
+) -> None:
+    patient = Preferences(UiSettings(undo_seconds=60))
+    async with labelling(tmp_path, batch=8, guards=SLOW_PAGE, preferences=patient) as (
+        app,
+        engine,
+        pilot,
+    ):
+        await sampled(engine, pilot)
+        await pilot.press("Q", "enter", "enter")
+        assert app.labelling.closing and engine.commands == []
+
+
+async def test_a_page_without_a_mark_asks_once(tmp_path: Path) -> None:
+    async with labelling(tmp_path, guards=ASKS) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("enter")
+        assert "No mark on this page" in line(app, "notice")
+        assert (app.labelling.page, journalled(tmp_path).labelled) == (0, 0)
+        await pilot.press("enter")
+        assert (app.labelling.page, journalled(tmp_path).labelled) == (1, 8)
+        await pilot.press("W", "enter")
+        assert engine.commands == [SubmitLabels(0)]
+
+
+async def test_a_round_without_a_good_picture_is_told_before_it_is_handed_in(
+    tmp_path: Path,
+) -> None:
+    async with labelling(tmp_path, batch=8) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("enter")
+        assert engine.commands == []
+        assert "learns nothing from this round" in line(app, "notice")
+        await pilot.press("enter")
+        assert engine.commands == [SubmitLabels(0)]
+
+
+async def paste(app: HeroApp, pilot: Pilot[int], text: str, at: float, apart: float = 0.0) -> None:
+    """Keys as the driver makes them of one read: all at the same time, or `apart` seconds."""
+    for number, character in enumerate(text):
+        name = {"\r": "enter", " ": "space", "?": "question_mark"}.get(character, character)
+        key = Key(name, None if character == "\r" else character)
+        key.time = at + number * apart
+        app.post_message(key)
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("text", ["wer\rasd\r\r\r", "q \r?\rasdfg", "QWERQWER\r\r", "\r" * 12])
+async def test_an_unbracketed_paste_changes_no_label(tmp_path: Path, text: str) -> None:
+    async with labelling(tmp_path, guards=PASTES) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("e")
+        before = app.labelling_round.session.marks
+        await pilot.pause(0.1)
+        await paste(app, pilot, text, at=1e6)
+        assert app.labelling_round.session.marks == before
+        assert app.screen is app.labelling and engine.commands == []
+        assert "came at once" in line(app, "notice")
+    good = [True if i == 2 else None for i in range(BATCH)]
+    assert journalled(tmp_path).good == tuple(good)
+
+
+async def test_a_quick_person_is_no_paste(tmp_path: Path) -> None:
+    """Twenty keys a second, or five in one read of a slow line."""
+    async with labelling(tmp_path, guards=PASTES) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await paste(app, pilot, "qwerasdf", at=1e6, apart=0.05)
+        assert label_styles(app) == [LabelStyle.GOOD] * 8
+        await paste(app, pilot, "qwera", at=2e6)
+        assert label_styles(app) == [LabelStyle.OPEN] * 5 + [LabelStyle.GOOD] * 3
+
+
+@given(st.lists(st.floats(0, 10), max_size=40).map(sorted))
+def test_fewer_keys_than_a_burst_are_never_one(times: list[float]) -> None:
+    detector, guards = BurstDetector(Guards()), Guards()
+    for index, now in enumerate(times):
+        window = [t for t in times[: index + 1] if now - t <= guards.burst_seconds]
+        if len(window) >= guards.burst_keys:
+            return
+        assert not detector.pressed(now)
+
+
+async def test_a_click_that_only_raises_the_window_marks_nothing(tmp_path: Path) -> None:
+    guards = Guards(page=0.0, focus=60.0, ask_unmarked=False)
+    async with labelling(tmp_path, guards=guards) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        assert app.labelling.tiles is not None
+        await pilot.click(app.labelling.tiles.tiles[3])
+        assert label_styles(app)[3] is LabelStyle.GOOD
+        app.post_message(AppBlur())
+        app.post_message(AppFocus())
+        await pilot.pause()
+        await pilot.click(app.labelling.tiles.tiles[2])
+        assert label_styles(app)[2] is LabelStyle.OPEN
+        assert "only raised the window" in line(app, "notice")
+        await pilot.press("e")
+        assert label_styles(app)[2] is LabelStyle.GOOD
+
+
+async def test_a_changed_best_is_said(tmp_path: Path) -> None:
+    async with labelling(tmp_path, guards=NO_GUARDS) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("Q")
+        assert "Best is" not in line(app, "notice")
+        await pilot.press("W")
+        said = line(app, "notice")
+        assert "Best is w, page 1 now, no longer q, page 1" in said and "Caps Lock" in said
+        await pilot.press("ctrl+z")
+        assert label_styles(app)[:2] == [LabelStyle.BEST, LabelStyle.OPEN]
+
+
+async def test_a_key_of_no_tile_is_said_in_one_line(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        for key in ("й", "ω", "5"):
+            await pilot.press(key)
+            assert line(app, "notice").startswith(f"{key} is the key of no picture here.")
+        await pilot.press("w")
+        assert "is the key of no" not in line(app, "notice")
+    assert journalled(tmp_path).labelled == 1
+
+
+async def test_f10_quits(tmp_path: Path) -> None:
+    """Ctrl+Q has no control character on a keyboard with other letters."""
+    engine: FakeEngine
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("f10")
+        await pilot.pause()
+    assert app.return_value == 75
