@@ -17,7 +17,7 @@ from hero_engine.core.errors import ExitCode, HeroError, Lost
 from hero_engine.distributed.collectives import Ranks
 from hero_engine.distributed.launcher import Launched, joined
 from hero_engine.distributed.sharding import sample_answer, update_share
-from hero_engine.models.pipeline import model_for
+from hero_engine.models.open_model import model_for
 from hero_engine.updates import PolicyOptimizer, make_update
 
 

@@ -23,7 +23,9 @@ from hero_engine.config.settings import Settings
 from hero_engine.core.batch import Batch
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
+from hero_engine.models.pipeline_driver import NetworkCall
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.policy.sampler import SampleRequest, sample_batches
 from hero_engine.training.trainer import Trainer
@@ -111,8 +113,8 @@ class BareNetwork:
     """
 
     def __init__(self, model: Model, prompt: str) -> None:
-        self.model, self.prompt = model, model.encode_prompt(prompt)
-        self._inputs: dict[int, tuple[Tensor, Tensor]] = {}
+        self.model, self.conditioning = model, Conditioning(prompt)
+        self._inputs: dict[int, NetworkCall] = {}
 
     def make(self, calls: list[Call]) -> None:
         """Make these calls one after the other."""
@@ -126,21 +128,12 @@ class BareNetwork:
             weight.grad = None
 
     def _call(self, rows: int) -> Tensor:
-        model, prompt = self.model, self.prompt.expand(rows)
-        x_t, timesteps = self._input(rows)
-        return model.family.denoise(
-            model.network, x_t, timesteps, prompt.hidden_N_T_D, prompt.pooled_N_P,
-            size=model.picture_size, guidance=1.0,
-        )  # fmt: skip
-
-    def _input(self, rows: int) -> tuple[Tensor, Tensor]:
         if rows not in self._inputs:
             model = self.model
-            x_t = torch.randn(rows, *model.latent_shape).to(model.device, model.dtype)
+            x_t = torch.randn(rows, *model.latent_shape).to(model.device)
             middle = model.process.timesteps_at(torch.full((rows,), 0.5))
-            timesteps = middle.float() if middle.is_floating_point() else middle
-            self._inputs[rows] = x_t, timesteps.to(model.device)
-        return self._inputs[rows]
+            self._inputs[rows] = model.network_call(x_t, middle, self.conditioning)
+        return self._inputs[rows]()
 
 
 def first_round_request(trainer: Trainer) -> SampleRequest:

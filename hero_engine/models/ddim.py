@@ -43,13 +43,26 @@ class Diffusion:
         x_t: Tensor,
         eta: float,
     ) -> tuple[Tensor, Tensor]:
-        """See `Process.step`. The schedule's numbers are worked out in double precision."""
+        """See `Process.step`. The schedule's numbers are worked out in double precision.
+
+        Without noise it is the scheduler's own step, whose numbers are float32, to the bit.
+        """
         alpha, previous = self._alphas(timesteps_B, prev_timesteps_B)
+        if eta == 0 and x_t.dtype != torch.float64:
+            return self._scheduler_step(output, alpha.float(), previous.float(), x_t)
         std = _std(alpha, previous, eta)
         direction = (1 - previous - std**2).clamp(min=0).sqrt()
         x_0, noise = split_prediction(output, x_t, per_image(alpha, x_t), self._kind)
         mean = per_image(previous.sqrt(), x_t) * x_0 + per_image(direction, x_t) * noise
         return mean, per_image(std, x_t)
+
+    def _scheduler_step(
+        self, output: Tensor, alpha: Tensor, previous: Tensor, x_t: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x_0, noise = split_prediction(output, x_t, per_image(alpha, x_t), self._kind)
+        direction = per_image((1 - previous).sqrt(), x_t) * noise
+        mean = per_image(previous.sqrt(), x_t) * x_0 + direction
+        return mean, per_image(torch.zeros_like(alpha), x_t)
 
     def timesteps_at(self, share_B: Tensor) -> Tensor:
         """See `Process.timesteps_at`; rounded down to a training timestep."""

@@ -14,7 +14,7 @@ from hero_engine import __version__
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.lora_files import diffusers_lora, kohya_lora
 from hero_engine.models.model_card import model_card
-from hero_engine.models.model_sources import model_family
+from hero_engine.models.model_sources import find_model, model_facts, model_index, network_name
 from hero_engine.storage.atomic_files import write_atomically, write_tensors
 from hero_engine.storage.run_folder import RunDir
 
@@ -63,16 +63,17 @@ def export_lora(folder: RunDir, out: Path, layout: Layout = "diffusers") -> None
     model (2), or the base model is not known any more or `out` cannot be written (3).
     """
     learned, settings = Learned.of(folder), folder.settings
-    family, metadata = model_family(settings.model, settings.model_config), learned.metadata()
+    facts, metadata = model_facts(settings.model, settings.model_config), learned.metadata()
     if layout == "kohya":
-        tensors = kohya_lora(learned.lora, settings.lora, family)
+        tensors = kohya_lora(learned.lora, settings.lora, facts)
         metadata |= {
             "ss_network_module": "networks.lora",
             "ss_network_dim": str(settings.lora.rank),
             "ss_network_alpha": str(settings.lora.alpha),
         }
     else:
-        tensors = diffusers_lora(learned.lora, settings.lora, family.network)
+        part = network_name(model_index(find_model(settings.model), settings.model_config))
+        tensors = diffusers_lora(learned.lora, settings.lora, part)
     with _written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(out, tensors, metadata)
@@ -85,16 +86,17 @@ def export_merged(folder: RunDir, out: Path) -> None:
     """
     import torch
 
-    from hero_engine.models.pipeline import load_pipeline
+    from hero_engine.models.open_model import load_pipeline
     from hero_engine.models.quiet_libraries import quiet
 
     learned, settings = Learned.of(folder), folder.settings
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise HeroError(f"{out} exists already; --merge makes a new folder")
-    family, pipeline = load_pipeline(settings.model, torch.float32, settings.model_config)
+    opened = load_pipeline(settings.model, torch.float32, settings.model_config)
+    pipeline, part = opened.pipeline, opened.network
     with quiet(), _written(out):
-        pipeline.load_lora_weights(diffusers_lora(learned.lora, settings.lora, family.network))
-        pipeline.fuse_lora(components=[family.network])
+        pipeline.load_lora_weights(diffusers_lora(learned.lora, settings.lora, part))
+        pipeline.fuse_lora(components=[part])
         pipeline.unload_lora_weights()
         pipeline.save_pretrained(out)
 

@@ -20,10 +20,10 @@ t = 0.02, as the last but one of Stable Diffusion 3 does: a density is as steep 
 outweigh all other steps for a difference that nobody sees.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -32,28 +32,44 @@ from hero_engine.models.diffusion_process import per_image
 NOISELESS = 0.02
 """Steps that end below this t are taken without noise."""
 
+PROPORTIONAL = 1e-3
+"""Timesteps whose noise levels are this near to t / train_steps are proportional to them."""
 
-@dataclass(frozen=True)
+Numbers = npt.NDArray[np.float64]
+
+
+Schedule = Callable[[int], tuple[Tensor, Tensor]]
+"""Timesteps (T,) and noise levels (T + 1,), the last one 0, of so many steps; float32, CPU."""
+
+
 class Flow:
-    """The process of a diffusers FlowMatchEulerDiscreteScheduler. Timesteps are float64, 1000 t.
+    """The process of a rectified flow. Timesteps are float64: what the network is called with.
 
-    shift: the schedule's "mu" where it depends on the picture's size. even: t falls evenly from 1
-    to 1/count before any shift, as Flux's pipeline wants it; else as the scheduler has it.
+    schedule: the pipeline's own, shifted as it wants for the picture's size. train_steps: what a
+    timestep is at pure noise. Noise levels of timesteps that `steps` gave are the schedule's own
+    numbers; of others they are t / train_steps, or lie on the schedule's curve where a pipeline's
+    timesteps are not its noise levels (CogView4).
     """
 
-    scheduler: Any
-    shift: float | None = None
-    even: bool = False
+    def __init__(self, schedule: Schedule, train_steps: int = 1000) -> None:
+        self._schedule, self._train_steps = schedule, train_steps
+        self._levels: dict[float, float] = {0.0: 0.0}
+        self._curve = self._read_curve()
+
+    def _read_curve(self) -> tuple[Numbers, Numbers] | None:
+        """Rising noise levels and their timesteps; None where they are proportional."""
+        timesteps, levels = (each.double().numpy() for each in self._schedule(self._train_steps))
+        gap = np.abs(timesteps - self._train_steps * levels[:-1]).max()
+        if gap < PROPORTIONAL * self._train_steps:
+            return None
+        return np.append(levels[::-1][1:], 1.0), np.append(timesteps[::-1], self._train_steps)
 
     def steps(self, count: int) -> tuple[Tensor, Tensor]:
         """See `Process.steps`."""
-        if self.even:
-            sigmas = np.linspace(1.0, 1 / count, count)
-            self.scheduler.set_timesteps(sigmas=sigmas, mu=self.shift)
-        else:
-            self.scheduler.set_timesteps(count, mu=self.shift)
-        timesteps = self.scheduler.timesteps.to("cpu", torch.float64)
-        return timesteps, torch.cat([timesteps[1:], timesteps.new_zeros(1)])
+        timesteps, levels = self._schedule(count)
+        times = timesteps.to("cpu", torch.float64)
+        self._levels |= dict(zip(times.tolist(), levels.double().tolist()[:-1], strict=True))
+        return times, torch.cat([times[1:], times.new_zeros(1)])
 
     def std(self, timesteps_B: Tensor, prev_timesteps_B: Tensor, eta: float) -> Tensor:
         """See `Process.std`."""
@@ -69,9 +85,11 @@ class Flow:
         x_t: Tensor,
         eta: float,
     ) -> tuple[Tensor, Tensor]:
-        """See `Process.step`."""
+        """See `Process.step`. Without noise it is the scheduler's own step, to the bit."""
         std = self.std(timesteps_B, prev_timesteps_B, eta)
         t, s = self._time(timesteps_B), self._time(prev_timesteps_B)
+        if eta == 0:
+            return x_t + (per_image(s, x_t) - per_image(t, x_t)) * output, per_image(std, x_t)
         direction = (s**2 - std**2).clamp(min=0).sqrt()
         noise = x_t + per_image(1 - t, x_t) * output
         x_0 = self.clean(output, x_t, timesteps_B)
@@ -79,8 +97,11 @@ class Flow:
         return mean, per_image(std, x_t)
 
     def timesteps_at(self, share_B: Tensor) -> Tensor:
-        """See `Process.timesteps_at`: t is the share."""
-        return share_B.double() * float(self.scheduler.config.num_train_timesteps)
+        """See `Process.timesteps_at`: the share is the noise level."""
+        if self._curve is None:
+            return share_B.double() * float(self._train_steps)
+        levels, timesteps = self._curve
+        return torch.from_numpy(np.interp(share_B.double().numpy(), levels, timesteps))
 
     def noised(self, clean: Tensor, noise: Tensor, timesteps_B: Tensor) -> Tensor:
         """See `Process.noised`."""
@@ -96,11 +117,15 @@ class Flow:
         return x_t - per_image(self._time(timesteps_B), x_t) * output
 
     def _time(self, timesteps_B: Tensor) -> Tensor:
-        return timesteps_B.double() / float(self.scheduler.config.num_train_timesteps)
+        """Noise levels in 0..1, float64."""
+        levels = [self._level(each) for each in timesteps_B.double().tolist()]
+        return torch.tensor(levels, dtype=torch.float64)
 
-
-def shift_of(config: Any, patches: int) -> float:
-    """The schedule's "mu" for a picture of so many patches: linear between the two it names."""
-    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    at_low, at_high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    return float(at_low + (patches - low) * (at_high - at_low) / (high - low))
+    def _level(self, timestep: float) -> float:
+        known = self._levels.get(timestep)
+        if known is not None:
+            return known
+        if self._curve is None:
+            return timestep / self._train_steps
+        levels, timesteps = self._curve
+        return float(np.interp(timestep, timesteps, levels))

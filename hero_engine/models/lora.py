@@ -29,7 +29,7 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
     text's side of a transformer's joint attention. `lora.block` keeps to one part of the network.
     HeroError, 2, where a target names no layer there.
     """
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(
         r=lora.rank,
@@ -39,7 +39,10 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
     )
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(seed_number(seed, "init", 0, 0))
-        network.add_adapter(config)
+        if hasattr(network, "add_adapter"):
+            network.add_adapter(config)
+        else:
+            inject_adapter_in_model(config, network)
     for weight_name, weight in network.named_parameters():
         if ".lora_" in weight_name:
             weight.data = weight.data.float()

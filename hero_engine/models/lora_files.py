@@ -2,7 +2,7 @@
 
 A pair's effect is (alpha / rank) B A. diffusers' file: `unet.LAYER.lora_A.weight`, the scale in B.
 kohya's: `lora_unet_LAYER.lora_down.weight`, `.lora_up.weight` and `.alpha`, with names as
-`Family.kohya_name` gives them (after kohya-ss/sd-scripts, networks/lora.py and lora_diffusers.py).
+`lora_names` gives them (after kohya-ss/sd-scripts, networks/lora.py and lora_diffusers.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError, one_line
-from hero_engine.models.families import Family
 from hero_engine.models.lora import layer_names, targets_of
+from hero_engine.models.lora_names import kohya_name
+from hero_engine.models.pipeline_facts import PipelineFacts
 
 PAIRS = (
     ("lora_A.weight", "lora_B.weight"),
@@ -45,19 +46,19 @@ def diffusers_lora(
 
 
 def kohya_lora(
-    state: Mapping[str, Tensor], lora: LoraSettings, family: Family
+    state: Mapping[str, Tensor], lora: LoraSettings, facts: PipelineFacts
 ) -> dict[str, Tensor]:
     """What `Model.lora_state` gave, as A1111 and ComfyUI read it.
 
-    HeroError where no names are documented for this family.
+    HeroError where no names are documented for this kind of model.
     """
     made: dict[str, Tensor] = {}
     for name, weight in state.items():
         layer, part = name.rsplit(".lora_", 1)
-        kohya = family.kohya_name(layer)
+        kohya = kohya_name(layer, facts.kohya)
         if not kohya:
             raise HeroError(
-                f"--format kohya: no such layout is documented for {family.title}; "
+                f"--format kohya: no such layout is documented for {facts.title}; "
                 "ComfyUI reads --format diffusers"
             )
         side = "down" if part.startswith("A.") else "up"
@@ -79,24 +80,26 @@ class FoundLora:
     left_out: int
 
 
-def read_lora(path: Path, family: Family, network: Any) -> FoundLora:
+def read_lora(path: Path, facts: PipelineFacts, part: str, network: Any) -> FoundLora:
     """A LoRA file in either layout, for this network (its weights are not looked at).
+
+    part: what the pipeline calls the network.
 
     HeroError, exit code 2, where it cannot be read or does not fit.
     """
-    tensors, declared = _contents(path, family.network)
+    tensors, declared = _contents(path, part)
     text = {name for name in tensors if name.startswith(TEXT_ENCODERS)}
     rest = {name: tensor.float() for name, tensor in tensors.items() if name not in text}
     layers = dict(network.named_modules())
     state: dict[str, Tensor] = {}
     for layer in layer_names(network):
-        for base in _bases(layer, family):
+        for base in _bases(layer, facts, part):
             if pair := _taken(rest, base, declared):
                 _check_shapes(path, layer, layers[layer].weight, *pair)
                 state[f"{layer}.lora_A.weight"], state[f"{layer}.lora_B.weight"] = pair
     if rest or not state:
         odd = f"it has {min(rest)}" if rest else "it has none of its layers"
-        raise HeroError(f"{path} is no LoRA for this model ({family.title}): {odd}")
+        raise HeroError(f"{path} is no LoRA for this model ({facts.title}): {odd}")
     return FoundLora(state, _settings(path, state, network), len(text))
 
 
@@ -117,11 +120,11 @@ def _contents(path: Path, network: str) -> tuple[dict[str, Tensor], float | None
     return tensors, None if alpha is None else float(alpha)
 
 
-def _bases(layer: str, family: Family) -> Iterator[str]:
+def _bases(layer: str, facts: PipelineFacts, part: str) -> Iterator[str]:
     """What a layer's tensors may be called, without their ends."""
-    yield f"{family.network}.{layer}"
-    if kohya := family.kohya_name(layer):
-        yield from dict.fromkeys([kohya, f"lora_{family.network}_{layer.replace('.', '_')}"])
+    yield f"{part}.{layer}"
+    if kohya := kohya_name(layer, facts.kohya):
+        yield from dict.fromkeys([kohya, f"lora_{part}_{layer.replace('.', '_')}"])
 
 
 def _taken(

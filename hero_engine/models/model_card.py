@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hero_engine.core.numbering import number
-from hero_engine.models.model_sources import HUB_ID, model_family
+from hero_engine.models.model_sources import HUB_ID, model_facts
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 
@@ -32,7 +32,7 @@ def _front_matter(facts: Mapping[str, str]) -> Iterator[str]:
 
 def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[str]:
     settings, task = folder.settings, folder.task
-    model = model_family(settings.model, settings.model_config)
+    model = model_facts(settings.model, settings.model_config)
     yield f"\n# {task.title or task.name}, taught by labels\n"
     yield (
         f"{model.title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "

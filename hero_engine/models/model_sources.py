@@ -10,12 +10,15 @@ from typing import Any
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.embedded import judges_dir, weights_dir
-from hero_engine.models.families import Family, families, family_of
+from hero_engine.models.pipeline_facts import FACTS, PipelineFacts, facts_of
 
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 """Where the parts of a pipeline come from; the last is diffusers' own safety checker."""
+
+NETWORKS = ("transformer", "unet")
+"""What a pipeline calls the network that denoises."""
 
 AUTO = re.compile("Auto(?!encoder)")
 """Classes that load whatever class a configuration names."""
@@ -28,40 +31,74 @@ def find_model(name: str) -> str:
     """
     path = weights_dir() if name == "embedded" else Path(name).expanduser()
     if path.is_dir():
+        path = _snapshot(path)
         if not (path / INDEX).is_file():
             raise _missing(f"{path} holds no diffusers pipeline ({INDEX} is missing)")
         return str(path)
     if name == "embedded":
         raise _missing(f"the embedded model's weights are missing: {path}")
-    if path.suffix == ".safetensors":
+    if path.suffix in (".safetensors", ".gguf"):
         if not path.is_file():
             raise _missing(f"there is no file {path}")
         return str(path)
     if not HUB_ID.fullmatch(name):
         raise _missing(
-            f"model {name!r} is neither 'embedded', a folder, a .safetensors file, "
+            f"model {name!r} is neither 'embedded', a folder, a .safetensors or .gguf file, "
             "nor a hub id (owner/name)"
         )
     return name
 
 
-def model_family(name: str, config: str = "") -> Family:
+def _snapshot(path: Path) -> Path:
+    """A hub cache's folder of a model leads to its newest snapshot; any other is itself."""
+    reference = path / "refs" / "main"
+    if (path / INDEX).is_file() or not reference.is_file():
+        return path
+    return path / "snapshots" / reference.read_text("utf-8").strip()
+
+
+def model_facts(name: str, config: str = "") -> PipelineFacts:
     """What kind of model this is, by its configuration alone.
 
-    HeroError, exit code 3, where that cannot be told, or no family knows it.
+    HeroError, exit code 3, where that cannot be told, or it is no text-to-image pipeline.
     """
     kind = pipeline_class(find_model(name), config)
-    family = family_of(kind)
-    if family is None:
-        known = "; ".join(f"{each.title} ({each.pipeline})" for each in families())
-        raise _missing(f"model {name} is a {kind}, which hero cannot train; it can: {known}")
-    return family
+    if kind not in FACTS and not _draws_from_text(kind):
+        known = "; ".join(f"{each.title} ({each_kind})" for each_kind, each in FACTS.items())
+        raise _missing(
+            f"model {name} is a {kind}, which is no text-to-image pipeline that hero can train; "
+            f"it can: {known}"
+        )
+    return facts_of(kind)
 
 
-def family_settings(name: str, config: str = "") -> dict[str, Any]:
+def _draws_from_text(kind: str) -> bool:
+    """Whether diffusers has such a pipeline, and it can be driven (`pipeline_driver`)."""
+    import inspect
+
+    from hero_engine.models.quiet_libraries import quiet
+
+    with quiet():
+        import diffusers
+
+        pipeline = getattr(diffusers, kind, None)
+    call: Any = getattr(vars(pipeline).get("__call__"), "__wrapped__", None) if pipeline else None
+    if call is None or not all(hasattr(pipeline, each) for each in DRIVEN):
+        return False
+    arguments = inspect.signature(call).parameters
+    image = arguments.get("image")
+    needs_image = image is not None and image.default is inspect.Parameter.empty
+    return "prompt" in arguments and "num_images_per_prompt" in arguments and not needs_image
+
+
+DRIVEN = ("encode_prompt", "prepare_latents")
+"""What the driver replaces in a pipeline."""
+
+
+def model_settings(name: str, config: str = "") -> dict[str, Any]:
     """What such a model wants other than the preset; empty where it cannot be looked into."""
     try:
-        return dict(model_family(name, config).settings)
+        return dict(model_facts(name, config).settings)
     except HeroError:
         return {}
 
@@ -71,12 +108,39 @@ def pipeline_class(source: str, config: str = "") -> str:
 
     config: as in `configuration`. HeroError, exit code 3, where nothing can be told.
     """
+    return str(model_index(source, config)["_class_name"])
+
+
+def network_name(index: Mapping[str, Any]) -> str:
+    """The component that denoises, by a model_index.json. HeroError, exit code 3, without one."""
+    kinds = component_kinds(index)
+    for name in NETWORKS:
+        if name in kinds:
+            return name
+    raise _missing(f"{index.get('_class_name')} has neither a transformer nor a unet")
+
+
+def component_kinds(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Library and class of every component that a model_index.json names."""
+    return {
+        name: (str(value[0]), str(value[1]))
+        for name, value in index.items()
+        if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and value[0]
+    }
+
+
+def model_index(source: str, config: str = "") -> dict[str, Any]:
+    """The model_index.json of what `find_model` found; config: as in `configuration`.
+
+    HeroError, exit code 3, where it cannot be read or asks for code of its own.
+    """
     found = configuration(source, config)
     try:
         path = Path(found) / INDEX if Path(found).is_dir() else _fetched(found)
         index = dict(json.loads(path.read_text("utf-8")))
         refuse_code(found, index)
-        return str(index["_class_name"])
+        index["_class_name"]
+        return index
     except HeroError:
         raise
     except Exception as error:
@@ -106,6 +170,8 @@ def _is_plain(part: str, named: object) -> bool:
         return isinstance(named, str)
     if part.startswith("_") or not isinstance(named, list) or named == [None, None]:
         return True
+    if not any(isinstance(each, str | list | dict) for each in named):
+        return True  # numbers: a setting
     library, kind = (*named, None, None)[:2]
     return library in LIBRARIES and isinstance(kind, str) and not AUTO.match(kind)
 
@@ -134,6 +200,17 @@ def _fetched(hub_id: str) -> Path:
     except Exception:  # nobody answers; what is raised then depends on the hub's HTTP library
         offline = True  # the download below says what is wrong, if anything is
     return Path(hf_hub_download(hub_id, INDEX, local_files_only=offline))
+
+
+def hub_folder(hub_id: str) -> Path:
+    """The local copy of a hub's model, fetched where it can be: weights in safetensors only."""
+    from diffusers import DiffusionPipeline
+
+    download: Any = DiffusionPipeline.download
+    try:
+        return Path(download(hub_id, use_safetensors=True))
+    except (OSError, ValueError):
+        return Path(download(hub_id, use_safetensors=True, variant="fp16"))
 
 
 def _guessed(file: str) -> str:

@@ -29,7 +29,7 @@ LEVELS = (0.04, 0.12)
 class BackboneFeatures:
     """Latents (B, C, H, W) to features (B, F), float32 on the CPU.
 
-    Mean and maximum over all places of what the family's `feature_layers` give out, with the run's
+    Mean and maximum over all places of what the model's `feature_layers` give out, with the run's
     prompt. All pictures get the same noise, which is the seed's.
     """
 
@@ -64,7 +64,7 @@ class BackboneFeatures:
         timesteps = model.process.timesteps_at(torch.full((rows,), LEVELS[number]))
         clean = clean_B_C_H_W.to(model.device)
         x_t = model.process.noised(clean, noise.to(clean), timesteps)
-        layers = model.family.feature_layers(model.network)
+        layers = model.feature_layers()
         with _captured(layers) as outputs, model.base():
             model.predict(x_t, timesteps, Conditioning(self.prompt))
         return torch.cat([_pooled(output) for output in outputs], 1).float().cpu()

@@ -19,7 +19,8 @@ from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.numbering import round_name
 from hero_engine.distributed.collectives import ALONE, Message, Ranks
 from hero_engine.distributed.sharding import Pixels, SampleJob, sample_together, update_order
-from hero_engine.models.pipeline import Model, model_for
+from hero_engine.models.open_model import model_for
+from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps
 from hero_engine.reward.embedding import OnEpoch, Triplets
 from hero_engine.reward.reward_model import RewardModel

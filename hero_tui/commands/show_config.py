@@ -11,7 +11,7 @@ from hero_engine.config.presets import PRESETS
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task
 from hero_engine.config.validation import flat
-from hero_engine.models.model_sources import family_settings
+from hero_engine.models.model_sources import model_settings
 from hero_engine.storage.run_folder import runs_root
 from hero_tui.output_streams import data_json, say
 from hero_tui.preferences.settings_sources import (
@@ -52,8 +52,8 @@ def run_rows(found: Sequence[Layer], flags: dict[str, Any]) -> Iterator[tuple[st
     task, settings = choose(found if has_task else [Layer("", ANY_TASK), *found], flags)
     preset = flat(asdict(PRESETS[settings.preset](update=settings.update)))
     if settings.preset == "paper":
-        family = family_settings(settings.model, settings.model_config)
-        named = dict.fromkeys(flat(family), "the kind of model") | named
+        kind = model_settings(settings.model, settings.model_config)
+        named = dict.fromkeys(flat(kind), "the kind of model") | named
     plain = flat(asdict(Settings()))
     for name, value in flat(asdict(settings)).items():
         if not has_task and name in ("task", "prompt") and name not in named:

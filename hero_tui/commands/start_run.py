@@ -18,7 +18,7 @@ from hero_engine.core.numbering import round_name
 from hero_engine.core.xdg import private
 from hero_engine.distributed.launcher import Launched, check_processes
 from hero_engine.labelling.simulated import is_judge
-from hero_engine.models.model_sources import model_family
+from hero_engine.models.model_sources import model_facts
 from hero_engine.storage.branch_run import branch
 from hero_engine.storage.run_folder import RunDir, new_run_path
 from hero_tui.commands.find_run import open_run
@@ -70,7 +70,7 @@ def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
     way.check()
     use_runs_folder()
     task, settings = choose(layers(), flags)
-    model_family(settings.model, settings.model_config)
+    model_facts(settings.model, settings.model_config)
     go = prepare(way, task, settings.batch)
     first = first_lora(settings, flags) if settings.lora.init else None
     settings = first.settings if first else settings

@@ -24,7 +24,7 @@ from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import Checked, flat, from_table, known_instead, merge, ranged
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.xdg import config_folder
-from hero_engine.models.model_sources import family_settings
+from hero_engine.models.model_sources import model_settings
 from hero_tui.output_streams import talk_once
 
 PROJECT_FILE = Path("hero.toml")
@@ -180,7 +180,7 @@ def _check(layer: Layer) -> None:
 
 
 def choose(found: Iterable[Layer], flags: Mapping[str, Any]) -> tuple[Task, Settings]:
-    """The task and settings of a new run: a preset, the model's family, the task's numbers, the
+    """The task and settings of a new run: a preset, the kind of model, the task's numbers, the
     layers, the flags.
 
     HeroError where no task is named, or something named is not there or out of its range.
@@ -191,8 +191,8 @@ def choose(found: Iterable[Layer], flags: Mapping[str, Any]) -> tuple[Task, Sett
     task = load_task(said.pop("task"))
     model = _lasting(said.pop("model", "embedded"))
     config = said["model_config"] = _lasting(said.get("model_config", ""))
-    family = family_settings(model, config)
-    return task, settings_for(task, model, said.pop("preset", None), said, family=family)
+    kind = model_settings(model, config)
+    return task, settings_for(task, model, said.pop("preset", None), said, kind=kind)
 
 
 def _lasting(name: str) -> str:

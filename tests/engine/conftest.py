@@ -13,7 +13,8 @@ from stand_ins import WIDE_LORA, BellModel, LineModel, write_pipeline
 from tiny_pipelines import Folders, write
 from tiny_runs import UPDATES, new_run, tiny_settings
 
-from hero_engine.models.pipeline import Model, open_model
+from hero_engine.models.open_model import open_model
+from hero_engine.models.pipeline import Model
 from hero_engine.storage.run_folder import RunDir
 
 torch.set_num_threads(1)

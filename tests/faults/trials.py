@@ -25,7 +25,7 @@ from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Failed, Notice
 from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures
-from hero_engine.models.pipeline import open_model
+from hero_engine.models.open_model import open_model
 from hero_engine.runtime.engine_thread import EngineWorker
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, is_run

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from hero_engine.models.families.sdxl import stability_name
+from hero_engine.models.lora_names import stability_name
 
 UNET_TOPS = {
     "conv_in": "input_blocks.0.0",

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tiny_transformers
 import torch
-from torch import Tensor
 
 TEXT, POOLED = 8, 8
 """Width of a text encoder's states, and of its pooled vector."""
@@ -214,8 +214,25 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "sd3": sd3,
     "flux": flux,
     "schnell": schnell,
+    "flux2": tiny_transformers.flux2,
+    "flux2_klein": tiny_transformers.flux2_klein,
+    "z_image": tiny_transformers.z_image,
+    "qwen_image": tiny_transformers.qwen_image,
+    "chroma": tiny_transformers.chroma,
+    "sana": tiny_transformers.sana,
+    "lumina2": tiny_transformers.lumina2,
+    "krea2": tiny_transformers.krea2,
+    "cogview4": tiny_transformers.cogview4,
+    "aura_flow": tiny_transformers.aura_flow,
+    "ovis_image": tiny_transformers.ovis_image,
+    "pixart_sigma": tiny_transformers.pixart_sigma,
+    "hunyuan_image": tiny_transformers.hunyuan_image,
 }
 """By name. Stable Diffusion 1.x is `stand_ins.write_pipeline`."""
+
+
+VARIED = ("sd2", "sdxl", "sd3", "flux", "schnell", "z_image", "qwen_image")
+"""One of each way in which networks are built and called, for tests that take longer."""
 
 
 def write(name: str, folder: Path) -> Path:
@@ -233,28 +250,3 @@ def opened(folder: Path) -> Any:
     pipeline = DiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def drawn(pipeline: Any, noises: Tensor, guidance: float, negative: str | None) -> Tensor:
-    """The final latents of diffusers' own sampling, 4 steps, prompt "a hand": (B, 4, 8, 8)."""
-    from hero_engine.models.families.flux import packed, unpacked
-
-    count = len(noises)
-    said: dict[str, Any] = {"prompt": ["a hand"] * count, "guidance_scale": guidance}
-    if negative is not None:
-        said["negative_prompt"] = [negative] * count
-    is_flux = type(pipeline).__name__ == "FluxPipeline"
-    if is_flux:
-        distilled = pipeline.transformer.config.guidance_embeds
-        said["true_cfg_scale"] = 1.0 if distilled else guidance
-        if distilled:
-            said.pop("negative_prompt", None)
-    latents: Tensor = pipeline(
-        **said,
-        latents=packed(noises) if is_flux else noises,
-        height=16,
-        width=16,
-        num_inference_steps=4,
-        output_type="latent",
-    ).images
-    return unpacked(latents, 8, 8) if is_flux else latents

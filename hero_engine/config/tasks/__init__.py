@@ -72,12 +72,12 @@ def settings_for(
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
     *,
-    family: Mapping[str, Any] | None = None,
+    kind: Mapping[str, Any] | None = None,
 ) -> Settings:
     """A run's settings: a preset, the task's own numbers over it, and changes over those.
 
     Without a preset's name it is "embedded" for the embedded model, and "paper" for any other.
-    family: what the model's family wants other than "paper", which is Stable Diffusion's.
+    kind: what this kind of model wants other than "paper", which is Stable Diffusion's.
     HeroError for an unknown preset or setting, or a value out of its range.
     """
     name = preset or ("embedded" if model == "embedded" else "paper")
@@ -91,7 +91,7 @@ def settings_for(
         numbers["update"] = changes["update"]
     settings = PRESETS[name](task=task.name, prompt=task.prompt, model=model, **numbers)
     if as_in_paper:
-        settings = with_changes(settings, family or {})
+        settings = with_changes(settings, kind or {})
     return with_changes(settings, changes or {})
 
 

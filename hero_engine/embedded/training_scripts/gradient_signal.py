@@ -25,7 +25,8 @@ from hero_engine.config.tasks import load_task, settings_for
 from hero_engine.core.batch import Batch, Trajectory
 from hero_engine.embedded.judge import Judge
 from hero_engine.evaluation.evaluate import EVALUATION_SEED
-from hero_engine.models.pipeline import Model, open_model
+from hero_engine.models.open_model import open_model
+from hero_engine.models.pipeline import Model
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.policy.sampler import (
     KeptSteps,

@@ -22,7 +22,8 @@ from hero_engine.embedded import drawing
 from hero_engine.embedded.judge import ImageArray, Judge
 from hero_engine.evaluation.evaluate import EVALUATION_SEED, mean_distance
 from hero_engine.evaluation.intervals import wilson
-from hero_engine.models.pipeline import Model, open_model
+from hero_engine.models.open_model import open_model
+from hero_engine.models.pipeline import Model
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.policy.sampler import SampleRequest, sample_batches
 

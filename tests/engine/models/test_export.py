@@ -11,9 +11,9 @@ from tiny_runs import new_run, played, tiny_settings
 from hero_engine import __version__
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError
-from hero_engine.evaluation.evaluate import trained
 from hero_engine.models.export import export_card, export_lora
 from hero_engine.storage.run_folder import RunDir
+from hero_engine.training.trainer import trained
 
 LORAS = [
     LoraSettings(rank=2, alpha=2, targets=("to_q", "to_v")),
@@ -32,6 +32,13 @@ def outputs(unet: Any, text: torch.Tensor) -> torch.Tensor:
     return output
 
 
+def encoded(pipeline: Any) -> torch.Tensor:
+    """The states of prompt "a"."""
+    with torch.no_grad():
+        states: torch.Tensor = pipeline.encode_prompt("a", "cpu", 1, False)[0]
+    return states
+
+
 @pytest.mark.parametrize("lora", LORAS, ids=["alpha = rank", "alpha > rank", "conv, alpha < rank"])
 def test_diffusers_predicts_the_same(
     square_folder: Path, tmp_path: Path, lora: LoraSettings
@@ -42,8 +49,8 @@ def test_diffusers_predicts_the_same(
     folder = new_run(tmp_path / "run", tiny_settings(square_folder, update="forward", lora=lora))
     played(folder, "*gbgbb", "*gbgbb")
     export_lora(folder, tmp_path / "new" / "lora.safetensors")
-    tuned = trained(folder, "cpu").model
-    text = tuned.encode_prompt("a").hidden_N_T_D
+    tuned = trained(folder, "cpu")[0].model
+    text = encoded(tuned.driver.pipeline)
 
     pipeline = StableDiffusionPipeline.from_pretrained(square_folder, safety_checker=None)
     base = outputs(pipeline.unet, text)

@@ -10,7 +10,7 @@ from stand_ins import BellModel, normal_log_density
 from students import Student, ddpo, feedback_on
 
 from hero_engine.config.settings import DdpoSettings, ForwardSettings, SamplerSettings
-from hero_engine.models.flow import Flow, shift_of
+from hero_engine.models.flow import Flow
 from hero_engine.policy.sampler import (
     KeptSteps,
     SampleRequest,
@@ -25,7 +25,13 @@ MEAN, SPREAD = 0.8, 0.5
 
 
 def flow(**settings: Any) -> Flow:
-    return Flow(FlowMatchEulerDiscreteScheduler(**settings))
+    scheduler = FlowMatchEulerDiscreteScheduler(**settings)
+
+    def schedule(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        scheduler.set_timesteps(count)
+        return scheduler.timesteps, scheduler.sigmas
+
+    return Flow(schedule)
 
 
 def velocity(x: torch.Tensor, t: float) -> torch.Tensor:
@@ -124,24 +130,37 @@ def test_the_last_steps_have_no_noise() -> None:
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_eta_zero_is_diffusers_step(shift: float) -> None:
-    made = flow(shift=shift)
+    made, scheduler = flow(shift=shift), FlowMatchEulerDiscreteScheduler(shift=shift)
     timesteps, previous = made.steps(7)
+    scheduler.set_timesteps(7)
     x, output = torch.randn(2, 1, 2, 3, 3).unbind()
     for timestep, prev in zip(timesteps, previous, strict=True):
-        want = made.scheduler.step(output, timestep.float(), x).prev_sample
+        want = scheduler.step(output, timestep.float(), x).prev_sample
         mean, std = made.step(output, timestep.expand(1), prev.expand(1), x, 0.0)
-        assert torch.allclose(mean, want, atol=1e-5) and float(std) == 0
+        assert torch.equal(mean, want) and float(std.max()) == 0
     assert float(timesteps[0]) == 1000 and float(previous[-1]) == 0
 
 
-def test_shift_by_size() -> None:
-    """Linear between the schedule's two sizes; Flux's spacing ends at 1/count before the shift."""
-    config = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True).config
-    assert shift_of(config, 256) == pytest.approx(0.5)
-    assert shift_of(config, 4096) == pytest.approx(1.15)
-    assert shift_of(config, 2176) == pytest.approx(0.825)
-    even = Flow(FlowMatchEulerDiscreteScheduler(), even=True)
-    assert even.steps(4)[0].tolist() == pytest.approx([1000, 750, 500, 250])
+def test_timesteps_that_are_not_noise_levels() -> None:
+    """As CogView4's: a curve between the two, exact at the sampler's own steps."""
+
+    def curved(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        timesteps = torch.linspace(1000, 1, count)
+        levels = 2 * timesteps / (1000 + timesteps)
+        return timesteps, torch.cat([levels, levels.new_zeros(1)])
+
+    made = Flow(curved)
+    timesteps, _ = made.steps(4)
+    assert timesteps[0] == 1000
+    share = torch.tensor([0.0, 0.3, 0.8, 1.0])
+    found = made.timesteps_at(share)
+    assert found.tolist() == pytest.approx([1, 176.47, 666.67, 1000], abs=0.1)
+    clean, noise = torch.zeros(4, 1, 1, 1), torch.ones(4, 1, 1, 1)
+    assert made.noised(clean, noise, found).flatten().tolist()[1:] == pytest.approx(
+        [0.3, 0.8, 1.0], abs=1e-4
+    )
+    at_steps = made.noised(clean, noise, timesteps).flatten()
+    assert torch.equal(at_steps, curved(4)[1][:-1])
 
 
 def test_a_perfect_velocity_gives_back_the_picture() -> None:

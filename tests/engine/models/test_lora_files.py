@@ -12,11 +12,12 @@ from torch import Tensor
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
-from hero_engine.models.families import family_of
-from hero_engine.models.families.sdxl import stability_name
 from hero_engine.models.lora import targets_of
 from hero_engine.models.lora_files import diffusers_lora, kohya_lora, read_lora
-from hero_engine.models.pipeline import Model, bare_network, open_model
+from hero_engine.models.lora_names import stability_name
+from hero_engine.models.open_model import bare_network, open_model
+from hero_engine.models.pipeline import Model
+from hero_engine.models.pipeline_facts import FACTS
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 EVERYTHING = (*ATTENTION, "conv", "ff", "time", "proj_in", "conv_shortcut")
@@ -41,10 +42,14 @@ def outputs(model: Model) -> Tensor:
 def saved(model: Model, layout: str, path: Path) -> Path:
     state, lora = model.lora_state(), model.lora
     if layout == "kohya":
-        save_file(kohya_lora(state, lora, model.family), path)
+        save_file(kohya_lora(state, lora, model.arguments.facts), path)
     else:
-        save_file(diffusers_lora(state, lora, model.family.network), path)
+        save_file(diffusers_lora(state, lora, part_of(model)), path)
     return path
+
+
+def part_of(model: Model) -> str:
+    return "unet" if hasattr(model.driver.pipeline, "unet") else "transformer"
 
 
 def found(path: Path, folder: Path) -> Any:
@@ -80,7 +85,7 @@ def test_kohyas_keys(folders: Folders) -> None:
     }
     for kind, name in names.items():
         model = stirred(folders(kind), LoraSettings(rank=2, alpha=3, targets=("to_q",)))
-        made = kohya_lora(model.lora_state(), model.lora, model.family)
+        made = kohya_lora(model.lora_state(), model.lora, model.arguments.facts)
         ends = ("lora_down.weight", "lora_up.weight", "alpha")
         assert {key for key in made if key.startswith(name)} == {f"{name}.{end}" for end in ends}
         assert made[f"{name}.alpha"].shape == () and float(made[f"{name}.alpha"]) == 3
@@ -101,6 +106,7 @@ def test_diffusers_reads_it(folders: Folders, kind: str, layout: str, tmp_path: 
     with model.base():
         assert not torch.allclose(outputs(model), want, atol=1e-2)
     model.network = pipeline.unet
+    model.driver.pipeline.unet = pipeline.unet
     assert torch.allclose(outputs(model), want, atol=1e-5)
 
 
@@ -172,8 +178,8 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
 
 
 def test_shortest_targets(folders: Folders) -> None:
-    family, network = bare_network(str(folders("sd2")))
-    assert family is family_of("StableDiffusionPipeline")
+    facts, part, network = bare_network(str(folders("sd2")))
+    assert facts is FACTS["StableDiffusionPipeline"] and part == "unet"
     names = [name for name, _ in network.named_modules()]
     queries = [name for name in names if name.endswith("to_q")]
     assert targets_of(queries, network) == ("to_q",)

@@ -15,7 +15,8 @@ from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.lora import lora_layers
 from hero_engine.models.lora_files import diffusers_lora
-from hero_engine.models.pipeline import Model, open_model
+from hero_engine.models.open_model import open_model
+from hero_engine.models.pipeline import Model
 
 
 def some_input(model: Model, rows: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,7 +37,6 @@ def test_shapes(oblong_folder: Path) -> None:
     pictures = model.decode(torch.randn(2, 3, 6, 10))
     assert pictures.shape == (2, 12, 20, 3)
     assert pictures.dtype == np.uint8
-    assert model.encode_prompt("one hand").hidden_N_T_D.shape == (1, 16, 16)
 
 
 def test_decoding_as_diffusers_does(square: Model, square_folder: Path) -> None:
@@ -96,7 +96,6 @@ def test_low_precision_is_not_merged(model: Model) -> None:
     calls: list[int] = []
     first = next(lora_layers(model.network))
     first.lora_A.default.register_forward_hook(lambda *_: calls.append(1))
-    model.network.to(torch.bfloat16)
     x, t = some_input(model)
     with model.merged():
         model.predict(x, t, Conditioning("one hand"))
@@ -158,8 +157,9 @@ def test_diffusers_loads_our_lora(
     save_file(diffusers_lora(model.lora_state(), model.lora), tmp_path / "lora.safetensors")
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     x, t = some_input(model)
-    prompt, states = Conditioning("a hand"), model.encode_prompt("a hand").expand(3).hidden_N_T_D
+    prompt = Conditioning("a hand")
     with torch.no_grad():
+        states = pipeline.encode_prompt("a hand", "cpu", 3, False)[0]
         base = pipeline.unet(x, t, states).sample
         pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
         theirs = pipeline.unet(x, t, states).sample
@@ -211,9 +211,12 @@ def test_opening_is_silent(square_folder: Path) -> None:
     """In a process of its own, as libraries warn on their first import."""
     code = (
         "from hero_engine.config.settings import LoraSettings\n"
-        "from hero_engine.models.pipeline import open_model\n"
+        "from hero_engine.models.open_model import open_model\n"
+        "from hero_engine.models.conditioning import Conditioning\n"
         f"model = open_model({str(square_folder)!r}, LoraSettings(), 'cpu')\n"
-        "model.decode(__import__('torch').randn(1, 4, 8, 8)); model.encode_prompt('x' * 400)\n"
+        "model.decode(__import__('torch').randn(1, 4, 8, 8));\n"
+        "x, t = __import__('torch').randn(1, 4, 8, 8), __import__('torch').tensor([5])\n"
+        "model.predict(x, t, Conditioning('x' * 400))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from tiny_pipelines import MAKERS, Folders
+from tiny_pipelines import VARIED, Folders
 from tiny_runs import tiny_settings
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings
-from hero_engine.models.pipeline import Model, model_for
+from hero_engine.models.open_model import model_for
+from hero_engine.models.pipeline import Model
 from hero_engine.reward.backbone_features import LEVELS, BackboneFeatures
 from hero_engine.reward.embedding import ranking_auc
 from hero_engine.reward.logistic_head import BayesianLogisticHead
@@ -22,7 +23,7 @@ def stir(model: Model) -> None:
         weight.data = 0.3 * torch.randn(weight.shape)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", VARIED)
 def test_every_family_has_features(folders: Folders, name: str) -> None:
     sampler = SamplerSettings(steps=3, eta=0.5, guidance=2.0, height=16, width=16)
     lora = LoraSettings(rank=2, alpha=3, targets=("to_q",))

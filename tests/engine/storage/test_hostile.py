@@ -22,7 +22,7 @@ from hero_engine.config.tasks import load_task
 from hero_engine.core.errors import ExitCode
 from hero_engine.embedded.training_scripts.common import Average, Checkpoint
 from hero_engine.models import model_sources as sources
-from hero_engine.models.pipeline import open_model
+from hero_engine.models.open_model import open_model
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.path_safety import inside
 from hero_engine.storage.png import SIGNATURE, read_png

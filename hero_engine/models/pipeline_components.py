@@ -1,0 +1,149 @@
+"""Load a pipeline's components from a folder: every weight from its file, or a refusal.
+
+The libraries fill a weight that a file lacks with random numbers and a warning. Two starts then
+have two models, so a component that is not whole is refused, by file and key.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.models.model_sources import component_kinds
+
+WEIGHTS = re.compile(
+    r"(?:model|diffusion_pytorch_model)(?:-\d+-of-\d+)?(?:\.(?P<variant>\w+?))?(?:-\d+-of-\d+)?"
+    r"\.safetensors"
+)
+"""A file of weights, and which variant of them it holds ("fp16"), if any."""
+
+PREFERRED = ("fp16", "bf16")
+"""Of several variants."""
+
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Components that no prompt needs; they are not loaded."""
+
+MAY_BE_MISSING = {"text_encoder_3": "tokenizer_3"}
+"""Stable Diffusion 3's T5, which its pipeline works without, and its tokenizer."""
+
+LISTED_KEYS = 3
+
+
+@dataclass
+class Components:
+    """Arguments for a pipeline's `from_pretrained`, and what to tell a person."""
+
+    given: dict[str, Any] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+
+def load_components(
+    folder: Path, index: Mapping[str, Any], dtype: torch.dtype, given: Iterable[str] = ()
+) -> Components:
+    """All components with weights, on the CPU; the VAE in float32.
+
+    given: components that come from elsewhere. HeroError, exit code 3, for one that is not whole.
+    """
+    made = Components()
+    missing_tokenizers: set[str] = set()
+    for name, (library, kind) in component_kinds(index).items():
+        if name in UNUSED:
+            made.given[name] = None
+        elif name in given:
+            continue
+        elif not (folder / name).is_dir():
+            if name not in MAY_BE_MISSING and name not in missing_tokenizers:
+                raise _refused(f"{folder} has no {name}/, which its model_index.json names")
+            made.given[name] = None
+            if name in MAY_BE_MISSING:
+                made.told.append(f"opened without {name} (T5): the folder has none")
+                made.given[MAY_BE_MISSING[name]] = None
+                missing_tokenizers.add(MAY_BE_MISSING[name])
+        elif made.given.get(name, name) is not None and _has_weights(library, kind):
+            precision = torch.float32 if name == "vae" else dtype
+            made.given[name] = load_component(folder / name, library, kind, precision, made.told)
+    return made
+
+
+def _has_weights(library: str, kind: str) -> bool:
+    found = getattr(importlib.import_module(library), kind, None)
+    if found is None:
+        raise _refused(f"this {library} has no {kind}: a newer version may have it")
+    return isinstance(found, type) and issubclass(found, nn.Module)
+
+
+def load_component(
+    folder: Path, library: str, kind: str, dtype: torch.dtype, told: list[str]
+) -> nn.Module:
+    """One component, whole. HeroError, exit code 3, where it is not."""
+    variant = weights_variant(folder)
+    if variant:
+        told.append(f"{folder.name}: weights of variant {variant}, since there are no others")
+    precision = "dtype" if library == "transformers" else "torch_dtype"
+    try:
+        module, info = getattr(importlib.import_module(library), kind).from_pretrained(
+            folder,
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **{precision: dtype},
+        )
+    except HeroError:
+        raise
+    except Exception as error:
+        raise _refused(f"{folder}: {one_line(error)}") from error
+    lacking = [*info["missing_keys"], *(str(key) for key in info["mismatched_keys"])]
+    lacking += [key for key, weight in module.named_parameters() if weight.is_meta]
+    if lacking:
+        raise _refused(f"{_files(folder)} lacks weights: {_listed(lacking)}")
+    if module.dtype != dtype and dtype == torch.float32:
+        module.to(dtype)
+    loaded: nn.Module = module
+    return loaded
+
+
+def weights_variant(folder: Path) -> str | None:
+    """The variant to load: None for plain files. HeroError, exit code 3, without safetensors."""
+    found = [match for each in sorted(folder.iterdir()) if (match := WEIGHTS.fullmatch(each.name))]
+    variants = {match["variant"] for match in found}
+    if None in variants:
+        return None
+    if not variants:
+        raise _refused(f"{folder} has no .safetensors weights; hero reads no other kind")
+    names = [*PREFERRED, *sorted(variants - {None})]
+    return next(str(name) for name in names if name in variants)
+
+
+def _files(folder: Path) -> str:
+    names = [each.name for each in sorted(folder.iterdir()) if WEIGHTS.fullmatch(each.name)]
+    return (
+        f"{folder.name}/{names[0]}" if len(names) == 1 else f"{folder.name}/ ({len(names)} files)"
+    )
+
+
+def _listed(keys: list[str]) -> str:
+    unique = sorted(set(keys))
+    rest = f" and {len(unique) - LISTED_KEYS} more" if len(unique) > LISTED_KEYS else ""
+    return ", ".join(unique[:LISTED_KEYS]) + rest
+
+
+def refuse_unloaded(pipeline: Any, source: str) -> None:
+    """HeroError, exit code 3, where a weight of a component was not in its file."""
+    for name, module in pipeline.components.items():
+        if isinstance(module, nn.Module):
+            lacking = [key for key, weight in module.named_parameters() if weight.is_meta]
+            if lacking:
+                raise _refused(f"{source} lacks weights of its {name}: {_listed(lacking)}")
+
+
+def _refused(message: str) -> HeroError:
+    return HeroError(message, exit_code=ExitCode.ENVIRONMENT)

@@ -1,0 +1,101 @@
+"""What the driver cannot read from a pipeline's own call: one row a pipeline of diffusers.
+
+A text-to-image pipeline without a row opens with the defaults of `PipelineFacts`, and says so.
+Steps and guidance are those of the pipelines' documentation, size the one a round can afford.
+Imports no torch, so that a model's settings are known at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Naming = Literal["", "diffusers", "stability", "flux"]
+"""How kohya's scripts name the network's layers (`lora_names`); empty where they do not."""
+
+
+@dataclass(frozen=True)
+class PipelineFacts:
+    """One pipeline.
+
+    title: for a person. guidance: the argument of its call for classifier-free guidance; empty
+    where it has none. off: the scale from which down there is none. embedded: the argument for a
+    network that takes its guidance as an input, where the network's configuration says so
+    (`guidance_embeds`). distilled: the pipeline's setting that takes guidance away. no_negative:
+    what its call gets for an empty negative prompt. call: further arguments of its call. settings:
+    what a run of it wants other than preset `paper`, which is Stable Diffusion 1.5's. known: False
+    for a pipeline without a row.
+    """
+
+    title: str
+    guidance: str = "guidance_scale"
+    off: float = 1.0
+    embedded: str = ""
+    no_negative: str | None = ""
+    distilled: str = ""
+    call: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    kohya: Naming = ""
+    known: bool = True
+
+
+def _flow(steps: int, guidance: float, size: int = 512, **more: Any) -> dict[str, Any]:
+    """A rectified flow: half the noise of a step, no guidance in training."""
+    sampler = {"steps": steps, "eta": 0.5, "guidance": guidance, "height": size, "width": size}
+    return {"sampler": sampler | more}
+
+
+NO_BINNING = {"use_resolution_binning": False}
+"""A picture of the size that was asked for, not of the nearest one in a list."""
+
+FACTS: dict[str, PipelineFacts] = {
+    "StableDiffusionPipeline": PipelineFacts("Stable Diffusion 1.x and 2.x", kohya="diffusers"),
+    "StableDiffusionXLPipeline": PipelineFacts(
+        "Stable Diffusion XL", no_negative=None, kohya="stability"
+    ),
+    "StableDiffusion3Pipeline": PipelineFacts(
+        "Stable Diffusion 3 and 3.5",
+        settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 4.5}},
+    ),
+    "FluxPipeline": PipelineFacts(
+        "Flux.1",
+        guidance="true_cfg_scale",
+        embedded="guidance_scale",
+        settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 3.5}},
+        kohya="flux",
+    ),
+    "Flux2Pipeline": PipelineFacts(
+        "Flux.2", guidance="", embedded="guidance_scale", settings=_flow(28, 4.0)
+    ),
+    "Flux2KleinPipeline": PipelineFacts(
+        "Flux.2-klein", distilled="is_distilled", settings=_flow(4, 1.0)
+    ),
+    "ZImagePipeline": PipelineFacts("Z-Image", off=0.0, settings=_flow(9, 0.0)),
+    "QwenImagePipeline": PipelineFacts(
+        "Qwen-Image", guidance="true_cfg_scale", settings=_flow(28, 4.0)
+    ),
+    "ChromaPipeline": PipelineFacts("Chroma", settings=_flow(28, 5.0)),
+    "SanaPipeline": PipelineFacts("Sana", call=NO_BINNING, settings=_flow(20, 4.5)),
+    "Lumina2Pipeline": PipelineFacts("Lumina Image 2.0", settings=_flow(30, 4.0)),
+    "Krea2Pipeline": PipelineFacts("Krea 2", off=0.0, settings=_flow(28, 4.5)),
+    "CogView4Pipeline": PipelineFacts("CogView4", settings=_flow(50, 5.0)),
+    "AuraFlowPipeline": PipelineFacts("AuraFlow", settings=_flow(50, 3.5)),
+    "PixArtSigmaPipeline": PipelineFacts(
+        "PixArt-Sigma",
+        call=NO_BINNING,
+        settings={"sampler": {"steps": 20, "guidance": 4.5}},
+    ),
+    "HunyuanImagePipeline": PipelineFacts(
+        "HunyuanImage 2.1",
+        guidance="guider",
+        embedded="distilled_guidance_scale",
+        settings=_flow(50, 3.5, 1024),
+    ),
+}
+
+
+def facts_of(pipeline_class: str) -> PipelineFacts:
+    """The row of a pipeline's class, or the defaults under its name."""
+    default = PipelineFacts(pipeline_class, settings=_flow(28, 4.0), known=False)
+    return FACTS.get(pipeline_class, default)

@@ -1,0 +1,211 @@
+"""Every kind of pipeline, driven: its own pictures to the bit, ratio 1, LoRA out and in."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_pipelines import MAKERS, Folders, opened
+from torch import Tensor
+
+from hero_engine.config.settings import LoraSettings, SamplerSettings
+from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.lora_files import diffusers_lora, read_lora
+from hero_engine.models.open_model import bare_network, open_model
+from hero_engine.models.pipeline import Model
+from hero_engine.models.pipeline_facts import FACTS, facts_of
+from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
+from hero_engine.updates.denoising_policy import DenoisingPolicy
+
+STEPS, SIZE = 3, 32
+SCALE = 4.0
+LORA = LoraSettings(rank=2, alpha=2)
+NEGATIVE = {"negative_prompt": "bad"}
+TRUE = {"true_cfg_scale": SCALE} | NEGATIVE
+PLAIN: tuple[dict[str, Any], dict[str, Any]] = (
+    {"guidance_scale": 1.0},
+    {"guidance_scale": SCALE} | NEGATIVE,
+)
+CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = dict.fromkeys(MAKERS, PLAIN) | {
+    "flux": ({"guidance_scale": SCALE}, {"guidance_scale": SCALE}),
+    "schnell": ({}, TRUE),
+    "flux2": ({"guidance_scale": SCALE}, {"guidance_scale": SCALE}),
+    "flux2_klein": ({"guidance_scale": 1.0}, {"guidance_scale": SCALE}),
+    "z_image": ({"guidance_scale": 0.0}, {"guidance_scale": SCALE} | NEGATIVE),
+    "krea2": ({"guidance_scale": 0.0}, {"guidance_scale": SCALE} | NEGATIVE),
+    "qwen_image": ({"true_cfg_scale": 1.0}, TRUE),
+    "sana": tuple(each | {"use_resolution_binning": False} for each in PLAIN),
+    "pixart_sigma": tuple(each | {"use_resolution_binning": False} for each in PLAIN),
+    "hunyuan_image": (NEGATIVE, NEGATIVE),
+}  # type: ignore[assignment]
+"""What a person calls the pipeline with, for the same pictures: without guidance, and with it."""
+
+NO_LORA_LOADER = ("pixart_sigma",)
+"""diffusers' pipelines whose network reads no LoRA."""
+
+
+def sampler(*, guided: bool, eta: float = 0.0) -> SamplerSettings:
+    return SamplerSettings(
+        steps=STEPS,
+        eta=eta,
+        guidance=SCALE if guided else 0.0,
+        negative_prompt="bad",
+        height=SIZE,
+        width=SIZE,
+    )
+
+
+@cache
+def model_of(folder: Path) -> Model:
+    made = open_model(
+        str(folder), LORA, "cpu", sampler=sampler(guided=True), prompt="a hand", seed=3
+    )
+    made.encode([Conditioning("a hand", "bad", SCALE), Conditioning("a hand")])
+    return made
+
+
+@pytest.fixture(params=MAKERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def model(name: str, folders: Folders) -> Model:
+    """Opened once; its LoRA without effect."""
+    made = model_of(folders(name))
+    for key, weight in made.network.named_parameters():
+        if "lora_B" in key:
+            weight.data.zero_()
+    return made
+
+
+def conditioning(*, guided: bool) -> Conditioning:
+    return Conditioning("a hand", "bad", SCALE if guided else None)
+
+
+def noises(model: Model) -> Tensor:
+    return torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(5))
+
+
+def own(name: str, pipeline: Any, noise: Tensor, *, guided: bool, **more: Any) -> Any:
+    """What the pipeline itself draws from this noise, in its own layout."""
+    prepare = pipeline.prepare_latents
+
+    def prepared(*args: Any, **kwargs: Any) -> Any:
+        made = prepare(*args, **kwargs)
+        return noise if isinstance(made, Tensor) else (noise, *made[1:])
+
+    pipeline.prepare_latents = prepared
+    if name == "hunyuan_image":
+        from diffusers.guiders import ClassifierFreeGuidance
+
+        guider = ClassifierFreeGuidance(guidance_scale=SCALE, enabled=guided)
+        pipeline.guider = pipeline.ocr_guider = guider
+    try:
+        return pipeline(
+            prompt="a hand",
+            height=SIZE,
+            width=SIZE,
+            num_inference_steps=STEPS,
+            num_images_per_prompt=len(noise),
+            **CALLS[name][guided],
+            **more,
+        ).images
+    finally:
+        pipeline.prepare_latents = prepare
+
+
+def stepped(model: Model, noise: Tensor, *, guided: bool) -> Tensor:
+    """The sampler's way without noise in its steps, with the LoRA beside the weights."""
+    x = noise
+    with torch.no_grad():
+        for timestep, previous in zip(*model.process.steps(STEPS), strict=True):
+            times = timestep.expand(len(x))
+            output = model.predict(x, times, conditioning(guided=guided))
+            x, _ = model.process.step(output, times, previous.expand(len(x)), x, 0.0)
+    return x
+
+
+def test_the_pipelines_own_pictures_to_the_bit(name: str, model: Model, folders: Folders) -> None:
+    """Guidance off and on, through the sampler, from another copy of the pipeline."""
+    pipeline, noise = opened(folders(name)), noises(model)
+    seen = []
+    for guided in (False, True):
+        settings = sampler(guided=guided or model.arguments.embedded)
+        batch = sample(model, "a hand", settings, SampleRequest(1, 0, range(2), noise))
+        want = own(name, pipeline, model.layout.pack(noise), guided=guided, output_type="np")
+        pixels = (want * 255).round().astype(np.uint8)
+        assert np.array_equal(model.decode(batch.latents_B_C_H_W), pixels)
+        seen.append(stepped(model, noise, guided=guided))
+    if not model.arguments.embedded:
+        assert not torch.allclose(*seen, atol=1e-5)
+
+
+def test_ratio_is_one_before_the_first_step(model: Model) -> None:
+    """Rows of different timesteps in one call have the log-probabilities of sampling."""
+    settings = sampler(guided=True, eta=0.5)
+    kept = pick_training_steps(model, settings, KeptSteps(2), range(2), 1, 0)
+    batch = sample(model, "a hand", settings, SampleRequest(1, 0, range(2), noises(model), kept))
+    assert batch.trajectory is not None
+    with torch.no_grad():
+        again = DenoisingPolicy(model, settings, "a hand").log_probs(batch.trajectory)
+    assert torch.allclose(again, batch.trajectory.log_probs_B_S, atol=2e-5)
+
+
+def test_lora_goes_out_to_diffusers_and_back_without_a_difference(
+    name: str, model: Model, folders: Folders, tmp_path: Path
+) -> None:
+    random, noise = torch.Generator().manual_seed(2), noises(model)
+    bare = stepped(model, noise, guided=False)
+    for weight in model.lora_parameters():
+        weight.data = 0.3 * torch.randn(weight.shape, generator=random)
+    facts, part, network = bare_network(str(folders(name)))
+    state = model.lora_state()
+    save_file(diffusers_lora(state, LORA, part), tmp_path / "lora.safetensors")
+    found = read_lora(tmp_path / "lora.safetensors", facts, part, network)
+    assert found.state.keys() == state.keys()
+    assert all(torch.equal(found.state[key], weight) for key, weight in state.items())
+    tuned = stepped(model, noise, guided=False)
+    assert not torch.allclose(tuned, bare, atol=1e-4)
+    if name in NO_LORA_LOADER:
+        return
+    pipeline, last = opened(folders(name)), list[Tensor]()
+    load_lora(pipeline, part, tmp_path / "lora.safetensors")
+    step = pipeline.scheduler.step
+    pipeline.scheduler.step = lambda *a, **k: last.append((made := step(*a, **k))[0]) or made
+    own(name, pipeline, model.layout.pack(noise), guided=False, output_type="latent")
+    assert float((model.layout.unpack(last[-1]) - tuned).abs().max()) == 0
+
+
+def load_lora(pipeline: Any, part: str, path: Path) -> None:
+    """By the pipeline's loader; by its network's, where it has none."""
+    if hasattr(pipeline, "load_lora_weights"):
+        pipeline.load_lora_weights(path.parent, weight_name=path.name)
+        return
+    getattr(pipeline, part).load_lora_adapter(load_file(path), prefix=part)
+
+
+def test_gradients_reach_the_lora(model: Model) -> None:
+    x = noises(model)
+    times = model.process.timesteps_at(torch.tensor([0.3, 0.8]))
+    model.predict(x, times, Conditioning("a hand")).square().mean().backward()  # type: ignore[no-untyped-call]
+    norms = [float(w.grad.norm()) for w in model.lora_parameters() if w.grad is not None]
+    for weight in model.lora_parameters():
+        weight.grad = None
+    assert sum(norm > 0 for norm in norms) >= len(model.lora_parameters()) // 3
+
+
+def test_every_row_of_the_table_is_tried(folders: Folders) -> None:
+    tried = {type(opened(folders(name))).__name__ for name in MAKERS}
+    assert set(FACTS) <= tried | {"StableDiffusionPipeline"}
+    assert not facts_of("OvisImagePipeline").known
+
+
+def test_a_kind_without_a_row_says_so(folders: Folders) -> None:
+    assert any("OvisImagePipeline" in each for each in model_of(folders("ovis_image")).told)
+    assert not any("defaults" in each for each in model_of(folders("z_image")).told)

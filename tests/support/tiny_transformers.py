@@ -1,0 +1,628 @@
+"""Tiny random pipelines around transformers, of diffusers' real classes.
+
+Their configurations follow diffusers' own tests. `tiny_pipelines.MAKERS` has them all by name.
+"""
+
+from typing import Any
+
+import torch
+
+VOCABULARY = 300
+"""Of the language models: every byte, and a few special tokens."""
+
+CHAT = (
+    "{% for m in messages %}{{ m['role'] }}: "
+    "{{ m['content'] if m['content'] is string else m['content'][0]['text'] }}\n{% endfor %}"
+)
+
+
+def byte_tokenizer(length: int = 64, *, begins: bool = False) -> Any:
+    """A byte a token; with a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<bos>", "<eos>", "<unk>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    if begins:
+        inner.post_processor = TemplateProcessing(
+            single="<bos> $A", special_tokens=[("<bos>", vocabulary["<bos>"])]
+        )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        model_max_length=length,
+    )
+    made.chat_template = CHAT
+    return made
+
+
+def qwen3(kind: str = "Qwen3Model", *, width: int = 16, layers: int = 2, heads: int = 2) -> Any:
+    """A language model."""
+    import transformers
+
+    config = transformers.Qwen3Config(
+        hidden_size=width,
+        intermediate_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=2048,
+    )
+    return getattr(transformers, kind)(config)
+
+
+def qwen_vl(width: int, sections: list[int]) -> Any:
+    """A language model that could see."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    rope = {"mrope_section": sections, "rope_type": "default", "type": "default"}
+    text = {
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "vocab_size": VOCABULARY,
+        "rope_scaling": rope,
+        "rope_theta": 1e6,
+    }
+    vision = {
+        "depth": 2,
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_heads": 2,
+        "out_hidden_size": width,
+    }
+    return Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(
+            text_config=text, vision_config=vision, hidden_size=width, vocab_size=VOCABULARY
+        )
+    )
+
+
+def t5_bytes(width: int, vocabulary: int = VOCABULARY) -> Any:
+    """One layer."""
+    from transformers import T5Config, T5EncoderModel
+
+    return T5EncoderModel(
+        T5Config(vocab_size=vocabulary, d_model=width, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    )
+
+
+def gemma2() -> Any:
+    """One layer."""
+    from transformers import Gemma2Config, Gemma2Model
+
+    return Gemma2Model(
+        Gemma2Config(
+            head_dim=16,
+            hidden_size=8,
+            intermediate_size=64,
+            num_attention_heads=2,
+            num_hidden_layers=1,
+            num_key_value_heads=2,
+            vocab_size=VOCABULARY,
+            attn_implementation="eager",
+        )
+    )
+
+
+def kl_vae(channels: int, blocks: tuple[int, ...] = (8, 16)) -> Any:
+    """Twice as many pixels as the latent has, for each block after the first."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(blocks),
+        up_block_types=("UpDecoderBlock2D",) * len(blocks),
+        block_out_channels=blocks,
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+        scaling_factor=0.36,
+        shift_factor=0.116,
+    )
+
+
+def flux2_vae() -> Any:
+    """With statistics in a batch norm, as Flux.2 has them."""
+    from diffusers import AutoencoderKLFlux2
+
+    vae = AutoencoderKLFlux2(
+        sample_size=32,
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 4),
+        layers_per_block=1,
+        latent_channels=1,
+        norm_num_groups=1,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2)
+    return vae
+
+
+def qwen_vae(channels: int = 4) -> Any:
+    """With a mean and a standard deviation for each channel."""
+    from diffusers import AutoencoderKLQwenImage
+
+    return AutoencoderKLQwenImage(
+        base_dim=channels * 6,
+        z_dim=channels,
+        dim_mult=[1, 2, 4],
+        num_res_blocks=1,
+        temperal_downsample=[False, True],
+        latents_mean=[0.1] * channels,
+        latents_std=[1.3] * channels,
+    )
+
+
+def flow(**settings: Any) -> Any:
+    """The scheduler of a rectified flow."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(**settings)
+
+
+def z_image() -> Any:
+    """Its network takes and gives lists."""
+    from diffusers import ZImagePipeline, ZImageTransformer2DModel
+
+    network = ZImageTransformer2DModel(
+        all_patch_size=(2,),
+        all_f_patch_size=(1,),
+        in_channels=16,
+        dim=32,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        norm_eps=1e-5,
+        qk_norm=True,
+        cap_feat_dim=16,
+        rope_theta=256.0,
+        t_scale=1000.0,
+        axes_dims=[8, 4, 4],
+        axes_lens=[1024, 32, 32],
+    )
+    with torch.no_grad():
+        network.x_pad_token.fill_(1.0)
+        network.cap_pad_token.fill_(1.0)
+    return ZImagePipeline(
+        scheduler=flow(shift=3.0),
+        vae=kl_vae(16),
+        text_encoder=qwen3(),
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def qwen_image() -> Any:
+    """Two calls of the network where it is guided."""
+    from diffusers import QwenImagePipeline, QwenImageTransformer2DModel
+
+    network = QwenImageTransformer2DModel(
+        patch_size=2,
+        in_channels=16,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=3,
+        joint_attention_dim=16,
+        guidance_embeds=False,
+        axes_dims_rope=(8, 4, 4),
+    )
+    return QwenImagePipeline(
+        scheduler=flow(use_dynamic_shifting=True),
+        vae=qwen_vae(),
+        text_encoder=qwen_vl(16, [1, 1, 2]),
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def sana() -> Any:
+    """Linear attention."""
+    from diffusers import AutoencoderDC, SanaPipeline, SanaTransformer2DModel
+
+    network = SanaTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=4,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=4,
+        cross_attention_dim=8,
+        caption_channels=8,
+        sample_size=32,
+    )
+    vae = AutoencoderDC(
+        in_channels=3,
+        latent_channels=4,
+        attention_head_dim=2,
+        encoder_block_types=("ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"),
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        encoder_qkv_multiscales=((), (5,)),
+        decoder_qkv_multiscales=((), (5,)),
+        encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=[1, 1],
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        decoder_norm_types="rms_norm",
+        decoder_act_fns="silu",
+        scaling_factor=0.41407,
+    )
+    return SanaPipeline(
+        scheduler=flow(shift=7.0),
+        vae=vae,
+        text_encoder=gemma2(),
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def _flux2_network(*, embedded: bool) -> Any:
+    from diffusers import Flux2Transformer2DModel
+
+    return Flux2Transformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=256,
+        axes_dims_rope=[4, 4, 4, 4],
+        guidance_embeds=embedded,
+    )
+
+
+def flux2_klein() -> Any:
+    """Flux.2-klein: its text is read from three layers of a language model."""
+    from diffusers import Flux2KleinPipeline
+
+    return Flux2KleinPipeline(
+        scheduler=flow(use_dynamic_shifting=True),
+        vae=flux2_vae(),
+        text_encoder=qwen3("Qwen3ForCausalLM", layers=28),
+        tokenizer=byte_tokenizer(512),
+        transformer=_flux2_network(embedded=False),
+    )
+
+
+def flux2() -> Any:
+    """Flux.2-dev: guidance is an input of the network."""
+    from diffusers import Flux2Pipeline
+    from transformers import Mistral3Config, Mistral3ForConditionalGeneration
+
+    text = {
+        "model_type": "mistral",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 31,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "vocab_size": VOCABULARY,
+    }
+    vision = {
+        "model_type": "pixtral",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "head_dim": 8,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    encoder = Mistral3ForConditionalGeneration(
+        Mistral3Config(text_config=text, vision_config=vision)
+    )
+    return Flux2Pipeline(
+        scheduler=flow(use_dynamic_shifting=True),
+        vae=flux2_vae(),
+        text_encoder=encoder,
+        tokenizer=byte_tokenizer(512),
+        transformer=_flux2_network(embedded=True),
+    )
+
+
+def chroma() -> Any:
+    """Its prompt's padding is masked."""
+    from diffusers import ChromaPipeline, ChromaTransformer2DModel
+
+    network = ChromaTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=[4, 4, 8],
+        approximator_hidden_dim=32,
+        approximator_layers=1,
+        approximator_num_channels=16,
+    )
+    return ChromaPipeline(
+        scheduler=flow(),
+        vae=kl_vae(1, (4,)),
+        text_encoder=t5_bytes(32),
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def lumina2() -> Any:
+    """Its time runs from 0 to 1."""
+    from diffusers import Lumina2Pipeline, Lumina2Transformer2DModel
+
+    network = Lumina2Transformer2DModel(
+        sample_size=4,
+        patch_size=2,
+        in_channels=4,
+        hidden_size=8,
+        num_layers=2,
+        num_attention_heads=1,
+        num_kv_heads=1,
+        multiple_of=16,
+        ffn_dim_multiplier=None,
+        norm_eps=1e-5,
+        scaling_factor=1.0,
+        axes_dim_rope=[4, 2, 2],
+        cap_feat_dim=8,
+        axes_lens=[1024, 64, 64],
+    )
+    return Lumina2Pipeline(
+        scheduler=flow(shift=6.0),
+        vae=kl_vae(4, (4, 4, 4, 4)),
+        text_encoder=gemma2(),
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def krea2() -> Any:
+    """Three layers of its language model are read."""
+    from diffusers import Krea2Pipeline, Krea2Transformer2DModel
+    from transformers import Qwen3VLConfig, Qwen3VLModel
+
+    network = Krea2Transformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=32,
+        timestep_embed_dim=8,
+        text_hidden_dim=16,
+        num_text_layers=3,
+        text_num_attention_heads=2,
+        text_num_key_value_heads=1,
+        text_intermediate_size=16,
+        num_layerwise_text_blocks=1,
+        num_refiner_text_blocks=1,
+        axes_dims_rope=(4, 2, 2),
+        rope_theta=1000.0,
+    )
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "vocab_size": VOCABULARY,
+    }
+    vision = {
+        "depth": 2,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_heads": 2,
+        "out_hidden_size": 16,
+    }
+    encoder = Qwen3VLModel(
+        Qwen3VLConfig(text_config=text, vision_config=vision, vocab_size=VOCABULARY)
+    )
+    return Krea2Pipeline(
+        scheduler=flow(use_dynamic_shifting=True, max_image_seq_len=6400),
+        vae=qwen_vae(),
+        text_encoder=encoder,
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+        text_encoder_select_layers=(0, 1, 2),
+    )
+
+
+def cogview4() -> Any:
+    """Its timesteps are not its noise levels."""
+    from diffusers import CogView4Pipeline, CogView4Transformer2DModel
+    from transformers import GlmConfig, GlmModel
+
+    network = CogView4Transformer2DModel(
+        patch_size=2,
+        in_channels=4,
+        num_layers=2,
+        attention_head_dim=4,
+        num_attention_heads=4,
+        out_channels=4,
+        text_embed_dim=32,
+        time_embed_dim=8,
+        condition_dim=4,
+    )
+    encoder = GlmModel(
+        GlmConfig(
+            hidden_size=32,
+            intermediate_size=8,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            vocab_size=VOCABULARY,
+            pad_token_id=0,
+        )
+    )
+    scheduler = flow(
+        base_shift=0.25,
+        max_shift=0.75,
+        base_image_seq_len=256,
+        use_dynamic_shifting=True,
+        time_shift_type="linear",
+    )
+    return CogView4Pipeline(
+        scheduler=scheduler,
+        vae=kl_vae(4),
+        text_encoder=encoder,
+        tokenizer=byte_tokenizer(begins=True),
+        transformer=network,
+    )
+
+
+def aura_flow() -> Any:
+    """A double and a single layer."""
+    from diffusers import AuraFlowPipeline, AuraFlowTransformer2DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    network = AuraFlowTransformer2DModel(
+        sample_size=32,
+        patch_size=2,
+        in_channels=4,
+        num_mmdit_layers=1,
+        num_single_dit_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        caption_projection_dim=32,
+        joint_attention_dim=32,
+        out_channels=4,
+        pos_embed_max_size=256,
+    )
+    encoder = UMT5EncoderModel(
+        UMT5Config(vocab_size=VOCABULARY, d_model=32, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    )
+    return AuraFlowPipeline(
+        scheduler=flow(),
+        vae=kl_vae(4),
+        text_encoder=encoder,
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def ovis_image() -> Any:
+    """No row in the table of facts."""
+    from diffusers import OvisImagePipeline, OvisImageTransformer2DModel
+
+    network = OvisImageTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 4, 8),
+    )
+    return OvisImagePipeline(
+        scheduler=flow(),
+        vae=kl_vae(1, (4,)),
+        text_encoder=qwen3(width=32, heads=4),
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def pixart_sigma() -> Any:
+    """Predicts noise, and a variance that its pipeline leaves out."""
+    from diffusers import DDIMScheduler, PixArtSigmaPipeline, PixArtTransformer2DModel
+
+    network = PixArtTransformer2DModel(
+        sample_size=8,
+        num_layers=2,
+        patch_size=2,
+        attention_head_dim=8,
+        num_attention_heads=3,
+        caption_channels=32,
+        in_channels=4,
+        cross_attention_dim=24,
+        out_channels=8,
+        attention_bias=True,
+        activation_fn="gelu-approximate",
+        num_embeds_ada_norm=1000,
+        norm_type="ada_norm_single",
+        norm_elementwise_affine=False,
+        norm_eps=1e-6,
+    )
+    return PixArtSigmaPipeline(
+        scheduler=DDIMScheduler(clip_sample=False),
+        vae=kl_vae(4),
+        text_encoder=t5_bytes(32),
+        tokenizer=byte_tokenizer(),
+        transformer=network,
+    )
+
+
+def hunyuan_image() -> Any:
+    """Guided by guiders, whose scale is no argument of the call."""
+    from diffusers import (
+        AutoencoderKLHunyuanImage,
+        HunyuanImagePipeline,
+        HunyuanImageTransformer2DModel,
+    )
+    from diffusers.guiders import AdaptiveProjectedMixGuidance
+    from transformers import ByT5Tokenizer
+
+    network = HunyuanImageTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=4,
+        attention_head_dim=8,
+        num_layers=1,
+        num_single_layers=1,
+        num_refiner_layers=1,
+        patch_size=(1, 1),
+        guidance_embeds=False,
+        text_embed_dim=32,
+        text_embed_2_dim=32,
+        rope_axes_dim=(4, 4),
+    )
+    vae = AutoencoderKLHunyuanImage(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        block_out_channels=(32, 64, 64, 64),
+        layers_per_block=1,
+        scaling_factor=0.476986,
+        spatial_compression_ratio=8,
+        sample_size=128,
+    )
+    return HunyuanImagePipeline(
+        scheduler=flow(shift=7.0),
+        vae=vae,
+        text_encoder=qwen_vl(32, [2, 2, 4]),
+        tokenizer=byte_tokenizer(),
+        text_encoder_2=t5_bytes(32, 400),
+        tokenizer_2=ByT5Tokenizer(),
+        transformer=network,
+        guider=AdaptiveProjectedMixGuidance(adaptive_projected_guidance_start_step=2),
+        ocr_guider=AdaptiveProjectedMixGuidance(adaptive_projected_guidance_start_step=3),
+    )
