@@ -106,31 +106,31 @@ class _Runner:
         self.listener, self.figures = listener, figures
         self.annotator_model = read_annotator_model(trial.labeller)
         self.trainer = Trainer.open(folder.settings)
-        self.loop = Run(
+        self.training = Run(
             folder,
             journal,
             self.trainer,
             SimulatedAnnotator(folder.task, self.annotator_model, folder.settings.seed),
-            emit=Reporter(folder, self._hear).emit,
+            emit=Reporter(folder, self._ignore).emit,
         )
 
     def run(self) -> None:
         """Run rounds and score until the budget is used; then score transfer."""
         self.figures.pop("transfer", None)  # of a smaller budget
         self._score_if_due()
-        while self.loop.labels_used < self.trial.labels:
-            self.loop.run_round()
+        while self.training.labels_used < self.trial.labels:
+            self.training.run_round()
             self.listener.pictures(self.folder.settings.batch)
             self._score_if_due()
         self.figures["transfer"] = self._transfer()
         self._save()
 
-    def _hear(self, event: Event) -> None:
-        """Ignore events: the reporter has written them to the run folder."""
+    def _ignore(self, event: Event) -> None:
+        """Do nothing: the reporter has written the event to the run folder."""
 
     def _score_if_due(self) -> None:
         """Score at each multiple of `every` labels and at the end of the budget."""
-        labels, points = self.loop.labels_used, self.figures["points"]
+        labels, points = self.training.labels_used, self.figures["points"]
         last = points[-1]["labels"] if points else 0
         crossed = labels // self.plan.every > last // self.plan.every
         if labels > last and (crossed or labels >= self.trial.labels):
@@ -140,7 +140,7 @@ class _Runner:
 
     def _point(self, labels: int) -> dict[str, Any]:
         """Scores with fresh noise and, if the method uses it, guided noise; KL to the base."""
-        settings, prior = self.folder.settings, self.loop.state.prior
+        settings, prior = self.folder.settings, self.training.state.prior
         guided = prior.guided and settings.noise.fresh_ratio < 1
         fresh = self._score()
         noises = FRESH.draw(
@@ -150,7 +150,7 @@ class _Runner:
             EVALUATION_SEED,
             0,
         )
-        self.trainer.model.load_lora_state(self.loop.state.lora)
+        self.trainer.model.load_lora_state(self.training.state.lora)
         kl = kl_to_base(
             self.trainer.model, settings.prompt, noises, settings.sampler, EVALUATION_SEED
         )
@@ -179,10 +179,10 @@ class _Runner:
             self.plan.images,
             prompt,
             on_picture,
-            learned=(self.trainer, self.loop.state),
+            learned=(self.trainer, self.training.state),
             wanted=self.annotator_model.wanted(self.folder.task),
         )
-        return scorer.score(self.loop.state.prior if guided else FRESH, base=base)
+        return scorer.score(self.training.state.prior if guided else FRESH, base=base)
 
     def _transfer(self) -> dict[str, Any]:
         """Scores with fresh noise and the task's prompts that were not trained on."""
@@ -191,7 +191,9 @@ class _Runner:
 
     def _save(self) -> None:
         self.figures["rounds"] = self.journal.metrics()
-        self.figures["labels"] = [list(self._labels(each)) for each in range(self.loop.state.round)]
+        self.figures["labels"] = [
+            list(self._labels(each)) for each in range(self.training.state.round)
+        ]
         path = self.plan.figures_path(self.trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(self.figures, indent=1))
