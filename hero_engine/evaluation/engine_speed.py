@@ -27,7 +27,7 @@ from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_driver import NetworkCall
 from hero_engine.policy.noise_prior import FRESH
-from hero_engine.policy.sampler import SampleRequest, sample_batches
+from hero_engine.policy.sampler import sample_batches
 from hero_engine.training.trainer import Trainer
 from hero_engine.updates import Feedback, NoSignal, Turn, UpdateTask
 
@@ -92,7 +92,7 @@ class SpeedTest:
         return np.concatenate([self.model.decode(each) for each in pieces])
 
     def _sampled(self) -> Batch:
-        settings, request = self.settings, first_round_request(self.trainer)
+        settings, request = self.settings, self.trainer.round_request(0, FRESH)
         return Batch.cat(
             sample_batches(
                 self.model, settings.prompt, settings.sampler, request, settings.microbatch
@@ -134,14 +134,6 @@ class BareNetwork:
             middle = model.process.timesteps_at(torch.full((rows,), 0.5))
             self._inputs[rows] = model.network_call(x_t, middle, self.conditioning)
         return self._inputs[rows]()
-
-
-def first_round_request(trainer: Trainer) -> SampleRequest:
-    """The images of a run's first round."""
-    settings, images = trainer.settings, range(trainer.settings.batch)
-    shape = trainer.model.latent_shape
-    noises = FRESH.draw(settings.batch, shape, settings.noise, settings.seed, 0)
-    return SampleRequest(settings.seed, 0, images, noises, trainer.kept_steps(0, images))
 
 
 def half_good_task(trainer: Trainer, round: LabelledRound) -> UpdateTask:

@@ -20,7 +20,8 @@ from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
 from hero_engine.distributed.collectives import Ranks
 from hero_engine.distributed.launcher import ranks_of
-from hero_engine.evaluation.engine_speed import first_round_request, half_good_task, timed
+from hero_engine.evaluation.engine_speed import half_good_task, timed
+from hero_engine.policy.noise_prior import FRESH
 from hero_engine.training.trainer import Trainer
 
 Work = Callable[[Trainer], object]
@@ -47,7 +48,7 @@ class Trial:
         self.threads_each = torch.get_num_threads()
         self.shared = Trainer.open(settings, ranks=ranks)
         self.alone = Trainer(settings, self.shared.model)
-        self.state, self.request = self.alone.initial_state(), first_round_request(self.alone)
+        self.state, self.request = self.alone.initial_state(), self.alone.round_request(0, FRESH)
         self.batch = self._sampled(self.shared)  # the others open their models meanwhile
         labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
         self.round = LabelledRound(0, self.batch, labels)

@@ -132,13 +132,7 @@ class RoundImages:
         """Sample the missing minibatches, as many at a time as there are processes."""
         if not missing:
             return {}
-        model, settings = self.trainer.model, self.settings
-        noises = policy.prior.draw(
-            settings.batch, model.latent_shape, settings.noise, settings.seed, round
-        )
-        images = range(settings.batch)
-        kept = self.trainer.kept_steps(round, images)
-        request = SampleRequest(settings.seed, round, images, noises, kept)
+        request = self.trainer.round_request(round, policy.prior)
         meter = self.progress.meter(round, "sampling", "sample")
         parts: dict[int, Batch] = {}
         for turn in _groups(missing, self.trainer.ranks.count):

@@ -21,6 +21,7 @@ from hero_engine.distributed.collectives import ALONE, Message, Ranks
 from hero_engine.distributed.sharding import Pixels, SampleJob, sample_together, update_order
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
+from hero_engine.policy.noise_prior import NoisePrior
 from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps
 from hero_engine.reward.embedding import OnEpoch, Triplets
 from hero_engine.reward.reward_model import RewardModel
@@ -100,6 +101,15 @@ class Trainer:
         self.model.load_lora_state(lora)
         job = SampleJob(request, microbatch, decode)
         return sample_together(self.ranks, self.model, self.settings, job, on_images)
+
+    def round_request(self, round: int, prior: NoisePrior) -> SampleRequest:
+        """The images of a round, from initial noises of this prior."""
+        settings, images = self.settings, range(self.settings.batch)
+        noises = prior.draw(
+            settings.batch, self.model.latent_shape, settings.noise, settings.seed, round
+        )
+        kept = self.kept_steps(round, images)
+        return SampleRequest(settings.seed, round, images, noises, kept)
 
     def kept_steps(self, round: int, images: range) -> Tensor | None:
         """Which denoising steps of these images the update trains, (B, S); None for none."""

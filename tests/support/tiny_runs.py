@@ -24,8 +24,6 @@ from hero_engine.core.events import Event, Finished, RoundFinished
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Mark, MarkValue, RoundMarks
 from hero_engine.labelling.annotators import Annotator, Pictures
-from hero_engine.policy.noise_prior import FRESH
-from hero_engine.policy.sampler import SampleRequest
 from hero_engine.storage.atomic_files import read_tensors
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
@@ -135,11 +133,8 @@ def first_lesson(
 ) -> tuple[LabelledRound, State, UpdateTask]:
     """A sampled and labelled first round, the state after it, and its update."""
     settings = trainer.settings
-    noises = FRESH.draw(6, trainer.model.latent_shape, settings.noise, settings.seed, 0)
-    kept = trainer.kept_steps(0, range(6))
-    request = SampleRequest(settings.seed, 0, range(6), noises, kept)
     start = trainer.initial_state()
-    batch, _ = trainer.sample(start.lora, request, 3)
+    batch, _ = trainer.sample(start.lora, trainer.round_request(0, start.prior), 3)
     marks = [Mark(image, VALUES[sign]) for image, sign in enumerate(signs) if sign != "."]
     round = LabelledRound(0, batch, RoundMarks.replayed(6, marks).labels())
     state = start.with_labels(round)
