@@ -129,7 +129,7 @@ def test_a_stop_in_every_phase(
     reached: str,
 ) -> None:
     """After it comes nothing but the end; the run then goes on from there."""
-    monkeypatch.setattr(reporting, "PACE", 0.0)
+    monkeypatch.setattr(reporting, "REPORT_INTERVAL", 0.0)
     person = Person(folder, stop_at)
     assert person.play() == Finished(str(folder.path), 0, 0, "stopped")
     assert stop_at(person.events[-2])
