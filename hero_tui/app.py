@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import singledispatchmethod
 from pathlib import Path
 
-from textual import events
+from textual import events, on
+from textual.driver import Driver
 
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import ExitCode
@@ -26,14 +27,14 @@ from hero_engine.core.events import (
 from hero_engine.core.sanitize import shown
 from hero_engine.storage.journal import Journal
 from hero_tui.global_actions import GlobalActions
-from hero_tui.graphics.detect_terminal import Terminal, draws_placeholders
+from hero_tui.graphics.detect_terminal import Terminal
 from hero_tui.graphics.painter import Painter
-from hero_tui.graphics.tmux import watch_clients
 from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
+from hero_tui.screens.terminal_pictures import TerminalPictures
 from hero_tui.screens.welcome_screen import WelcomeScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
 from hero_tui.session.engine_bridge import EngineBridge, EngineReport, MakeEngine
@@ -44,7 +45,7 @@ from hero_tui.session.paste_guard import PasteGuard
 from hero_tui.session.run_state import RunState
 from hero_tui.session.shutdown import Shutdown
 from hero_tui.terminal.attention import Attention
-from hero_tui.terminal.driver import GRACE
+from hero_tui.terminal.signals import GRACE
 from hero_tui.widgets.upload_queue import UploadQueue
 
 PATIENCE = 15.0
@@ -74,6 +75,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         opened: RunOpened | None = None,
         preferences: Preferences | None = None,
         blind: bool = False,
+        choose: Callable[[Terminal], Painter] | None = None,
         guards: Guards = Guards(),  # noqa: B008 - frozen
         noise: NoiseSettings | None = None,
         welcome: bool = False,
@@ -108,7 +110,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             taken_back=self._paste_taken_back,
         )
         self._hint = terminal.hint
-        self._in_tmux = terminal.tmux and painter.name == "kitty"
+        self.pictures = TerminalPictures(self, self.uploads, self.labelling, terminal, choose)
         self.labelling_round.say = self.labelling.say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rung_for = -1
@@ -119,8 +121,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         self._loop = asyncio.get_running_loop()
         await self.push_screen(self.labelling)
         self.run_worker(self.uploads.work(), name="uploads")
-        if self._in_tmux:
-            self.run_worker(watch_clients(os.environ, self._attached), name="tmux")
+        self.pictures.watch()
         self.labelling.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -258,12 +259,14 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self._rung_for = current.round
         self._show_state()
 
-    def _attached(self, terminal: str) -> None:
-        """Another terminal shows this tmux session now."""
-        if draws_placeholders(terminal):
-            self.uploads.send_again()
-        else:
-            self.labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
+    def on_resize(self) -> None:
+        """tmux draws its window again."""
+        self.pictures.drawn_by_tmux()
+
+    @on(Driver.SignalResume)
+    def _resumed(self) -> None:
+        """The process was stopped and goes on: the terminal has none of its pictures."""
+        self.pictures.redraw()
 
     def farewell(self) -> str:
         """Escape sequences that free the pictures and give the terminal its title back."""

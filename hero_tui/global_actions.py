@@ -16,6 +16,7 @@ from hero_tui.screens.labelling_screen import LabellingScreen
 from hero_tui.screens.marking_screen import FINAL
 from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.summary_screen import SummaryScreen
+from hero_tui.screens.terminal_pictures import TerminalPictures
 from hero_tui.screens.zoom_screen import ZoomScreen
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.past_rounds import past_rounds
@@ -31,6 +32,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
     labelling_round: LabellingRound
     labelling: LabellingScreen
     uploads: UploadQueue
+    pictures: TerminalPictures
     run_dir: Path
     journal: Journal
     blind: bool
@@ -102,8 +104,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
 
     def action_redraw(self) -> None:
         """Everything again, for a terminal that something else wrote on."""
-        self.uploads.send_again()
-        self.screen.refresh()
+        self.pictures.redraw()
 
     def action_theme(self) -> None:
         """Change to the next theme until the app ends."""

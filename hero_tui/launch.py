@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from textual.app import App
 
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import RunOpened
 from hero_engine.core.numbering import round_name
 from hero_tui.app import HeroApp
-from hero_tui.graphics.choose_painter import choose_painter
-from hero_tui.graphics.detect_terminal import ask
+from hero_tui.graphics.choose_painter import choose_painter, require_mode
+from hero_tui.graphics.detect_terminal import Terminal
 from hero_tui.output_streams import talk
 from hero_tui.preferences.ui_preferences import read_preferences
 from hero_tui.session.engine_bridge import MakeEngine
-from hero_tui.terminal.driver import Tty, code_of, driver_for, held, quiet, signals_call
+from hero_tui.terminal.ask_terminal import Asked, ask
+from hero_tui.terminal.driver import driver_for
+from hero_tui.terminal.signals import exit_code, signals_call
+from hero_tui.terminal.tty import Modes, Tty, keys_held, output_to_log
 
 
 def run_on_terminal(
@@ -36,34 +42,94 @@ def run_on_terminal(
     """
     require_terminal()
     preferences = read_preferences()
-    tty = Tty()
-    with ExitStack() as stack:
-        stack.enter_context(held(tty))
-        terminal = ask(tty.output, os.environ)
-        painter = choose_painter(graphics or preferences.ui.graphics, terminal)
-        if terminal.true_colour:
-            os.environ.setdefault("COLORTERM", "truecolor")
-        stack.enter_context(quiet(run_dir / "hero.log", tty))
+    mode = graphics or preferences.ui.graphics
+    require_mode(mode)
+    with held_terminal(run_dir / "hero.log") as held:
+        terminal = held.asked.answers.terminal
         app = HeroApp(
             run_dir,
             make_engine,
-            painter,
+            choose_painter(mode, terminal),
             terminal=terminal,
             opened=opened,
             preferences=preferences,
             blind=blind,
+            choose=lambda changed: choose_painter(mode, changed),
         )
-        app.driver_class = driver_for(tty, terminal.typed, app.farewell, app.uploads.drawn)
-        seen: list[int] = []
-        stack.enter_context(signals_call(lambda number: _leave(app, tty, number, seen)))
-        code = app.run()
-    code = app.return_code or 0 if code is None else code
-    if seen and code == ExitCode.RESUMABLE:
-        code = code_of(seen[0])
+        code = held.run(
+            app,
+            leave=app.leave_for_signal,
+            farewell=app.farewell,
+            drawn=app.uploads.drawn,
+            answered=app.pictures.changed,
+        )
+    if held.signals and code == ExitCode.RESUMABLE:
+        code = exit_code(held.signals[0])
     talk(farewell(app, run_dir, code, go_on.format(run_dir)))
-    if app.bridge.running or seen:
+    if app.bridge.running or held.signals:
         os._exit(code)  # a signal does not wait for the libraries to tidy up: torch takes a second
     return code
+
+
+class HeldTerminal:
+    """A terminal that was asked and is ours until the block ends; runs one app after another.
+
+    `signals`: those that came so far and ended the app.
+    """
+
+    def __init__(self, tty: Tty, modes: Modes, asked: Asked) -> None:
+        self.tty = tty
+        self.modes = modes
+        self.asked = asked
+        self.signals: list[int] = []
+
+    def run(
+        self,
+        app: App[int],
+        *,
+        leave: Callable[[], None],
+        farewell: Callable[[], str] = lambda: "",
+        drawn: Callable[[], None] = lambda: None,
+        answered: Callable[[Terminal], None] = lambda terminal: None,
+    ) -> int:
+        """Run an app until it ends, and return its exit code.
+
+        leave: called when a signal asks the process to end, from the signal's handler. farewell:
+        what frees the terminal's pictures. drawn: called when the terminal has drawn what was
+        sent. answered: called when the terminal said something new about itself.
+        """
+        driver = driver_for(
+            self.tty, self.modes, self.asked, farewell=farewell, drawn=drawn, answered=answered
+        )
+        app.driver_class = driver
+
+        def leave_for(number: int) -> None:
+            self.signals.append(number)
+            if number == signal.SIGHUP:
+                self.tty.leave()
+            self.tty.cut()
+            leave()
+
+        def give_back() -> None:
+            if driver.current is not None:
+                driver.current.give_back()
+
+        with signals_call(leave_for, give_back):
+            code = app.run()
+        return app.return_code or 0 if code is None else code
+
+
+@contextmanager
+def held_terminal(log: Path) -> Iterator[HeldTerminal]:
+    """Ask the terminal what it can, and hold it: keys are kept, other output goes to the log."""
+    tty = Tty()
+    with ExitStack() as stack:
+        modes = stack.enter_context(keys_held(tty))
+        asked = ask(tty.output, tty.input, os.environ)
+        if asked.answers.terminal.true_colour:
+            os.environ.setdefault("COLORTERM", "truecolor")
+        stack.enter_context(output_to_log(log, tty))
+        yield HeldTerminal(tty, modes, asked)
 
 
 def require_terminal(
@@ -78,13 +144,6 @@ def require_terminal(
             f"labelling needs a terminal on stdin and stdout{otherwise}",
             exit_code=ExitCode.USAGE,
         )
-
-
-def _leave(app: HeroApp, tty: Tty, number: int, seen: list[int]) -> None:
-    seen.append(number)
-    if number == signal.SIGHUP:
-        tty.leave()
-    app.leave_for_signal()
 
 
 def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:

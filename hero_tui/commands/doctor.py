@@ -118,9 +118,9 @@ def terminal() -> dict[str, Any]:
     }
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return found | {"pictures": "no terminal on stdin and stdout: only --headless works here"}
-    from hero_tui.graphics.detect_terminal import ask
+    from hero_tui.terminal.ask_terminal import COMMAND_DEADLINE, ask
 
-    said = ask(1, os.environ)
+    said = ask(1, 0, os.environ, deadline=COMMAND_DEADLINE).answers.terminal
     found |= {"name": said.name, "cell": f"{said.cell[0]} x {said.cell[1]} pixels"}
     hint = {"hint": said.hint} if said.hint else {}
     return found | {"tmux": said.tmux, "pictures": said.best} | hint

@@ -217,6 +217,6 @@ def _coloured_terminal() -> Terminal | None:
     """The terminal on stdout, asked once; None for a file, or where colours are not wanted."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("NO_COLOR"):
         return None
-    from hero_tui.graphics.detect_terminal import ask
+    from hero_tui.terminal.ask_terminal import COMMAND_DEADLINE, ask
 
-    return ask(1, os.environ)
+    return ask(1, 0, os.environ, deadline=COMMAND_DEADLINE).answers.terminal

@@ -1,39 +1,42 @@
-"""Asks the terminal what it can show: one batch of questions, one deadline, before the app starts.
+"""What a terminal can show, by its answers: its name, its attributes, the size of a cell.
 
-The last question, DA1, is one that every terminal answers, so its answer ends the wait. Whatever
-the person typed meanwhile is returned and handed to the app.
+The kitty graphics query is never sent: programs that do not know it print it, or make it a title.
+Terminals with Unicode placeholders say their name, and that is enough.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 import re
-import select
 import struct
 import termios
-import time
-import tty
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hero_tui.graphics.painter import DEFAULT_CELL
-from hero_tui.graphics.tmux import Tmux, ask_tmux, through_tmux
+from hero_tui.graphics.tmux import Tmux
 
-KITTY_QUESTION = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
-OTHER_QUESTIONS = "\x1b[>q\x1b[16t\x1b[c"
-DEADLINE = 1.0
-"""Seconds; reached only by a terminal that does not even answer DA1."""
+ASK_NAME, ASK_CELL, ASK_ATTRIBUTES = "\x1b[>q", "\x1b[16t", "\x1b[c"
+"""XTVERSION, a cell's size in pixels, and primary device attributes (DA1)."""
+
+ASK_SIXEL_LIMIT = "\x1b[?2;4;0S"
+"""The largest sixel picture (XTSMGRAPHICS)."""
+
+ASK_KEYS = "\x1b[?u"
+"""The flags of kitty's keyboard protocol."""
+
+NAMELESS = ("linux", "rxvt", "putty", "vt", "ansi")
+"""What TERM begins with where only DA1 is safe to ask."""
 
 REPLIES = re.compile(
-    rb"\x1b_Gi=31;(?P<kitty>[^\x1b]*)\x1b\\"
-    rb"|\x1bP>\|(?P<name>[^\x1b]*)\x1b\\"
+    rb"\x1bP>\|(?P<name>[^\x1b]*)\x1b\\"
     rb"|\x1b\[6;(?P<height>\d+);(?P<width>\d+)t"
-    rb"|\x1b\[\?(?P<device>[\d;]*)c"
+    rb"|\x1b\[\?(?P<attributes>[\d;]*)c"
+    rb"|\x1b\[\?2;0;(?P<most_width>\d+);(?P<most_height>\d+)S"
 )
 SIXEL_ATTRIBUTE = b"4"
 PLACEHOLDER_TERMINALS = ("kitty", "ghostty")
-"""WezTerm and Konsole answer the kitty question too, but do not draw Unicode placeholders."""
+"""WezTerm and Konsole know kitty's protocol too, but do not draw Unicode placeholders."""
 
 OLD_KITTY = re.compile(r"kitty\(0\.(\d|1\d|2[0-7])\.")
 """The versions without Unicode placeholders, which would show nothing; Debian 12 has one."""
@@ -53,13 +56,22 @@ TRUE_COLOUR_TERMINALS = (
 )
 """Names that XTVERSION gives; tmux reduces colours itself for a terminal that has fewer."""
 
+XTERM_LIMIT = (1000, 1000)
+"""xterm drops sixel pictures larger than this, unless its maxGraphicSize says otherwise."""
+
+FEW_COLOURS = (
+    "This terminal is set to 16 colours, too few to judge details: Ctrl+Q, then "
+    "export TERM=xterm-256color COLORTERM=truecolor, and start again."
+)
+
 
 @dataclass(frozen=True)
 class Terminal:
     """What a terminal said about itself.
 
-    `cell` is the size of a character in pixels (width, height); `typed` are keys that came in
-    between the answers; `hint` is a line for the person, or "".
+    `cell` is the size of a character in pixels (width, height); `sixel_limit` the largest sixel
+    picture in pixels (width, height), or None where it is not limited; `hint` is a line for the
+    person, or "". `answered`: whether DA1 came, the last of the answers.
     """
 
     kitty: bool = False
@@ -68,8 +80,9 @@ class Terminal:
     cell: tuple[int, int] = DEFAULT_CELL
     name: str = ""
     tmux: bool = False
-    typed: bytes = b""
+    sixel_limit: tuple[int, int] | None = None
     hint: str = ""
+    answered: bool = False
 
     @property
     def true_colour(self) -> bool:
@@ -83,65 +96,78 @@ class Terminal:
         return next((way for way, can in ways.items() if can), "symbols")
 
 
-def ask(fd: int, environ: Mapping[str, str], *, deadline: float = DEADLINE) -> Terminal:
-    """Ask the terminal on `fd`, in raw mode; the mode is restored whatever happens."""
-    tmux = ask_tmux(environ)
-    question = KITTY_QUESTION if tmux is None else through_tmux(KITTY_QUESTION)
-    send = question if tmux is None or tmux.passthrough else ""
-    answer = _converse(fd, (send + OTHER_QUESTIONS).encode("ascii"), deadline)
-    said = _understand(answer)
-    said = replace(said, cell=said.cell if said.cell[0] else cell_size(fd))
-    return said if tmux is None else _inside_tmux(said, tmux)
+class TerminalAnswers:
+    """Collects replies, in whatever order and however late, into a `Terminal`.
+
+    tmux: what tmux says of itself, where it is in between.
+    """
+
+    def __init__(self, tmux: Tmux | None = None, window_cell: tuple[int, int] = (0, 0)) -> None:
+        self.tmux = tmux
+        self.window_cell = window_cell
+        self._found: dict[str, bytes] = {}
+
+    def take(self, reply: bytes) -> bool:
+        """Remember a reply; False where it says nothing about pictures."""
+        match = REPLIES.fullmatch(reply)
+        if match is None:
+            return False
+        self._found |= {name: text for name, text in match.groupdict().items() if text is not None}
+        return True
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer to DA1 came, which is asked last and which every terminal knows."""
+        return "attributes" in self._found
+
+    @property
+    def terminal(self) -> Terminal:
+        """What the replies so far mean."""
+        name = self._found.get("name", b"").decode("ascii", "replace")
+        said = Terminal(
+            kitty=draws_placeholders(name),
+            iterm=name.lower().startswith(INLINE_TERMINALS),
+            sixel=SIXEL_ATTRIBUTE in self._found.get("attributes", b"").split(b";"),
+            cell=self._size("width", "height") or self._window_cell(),
+            name=name,
+            sixel_limit=self._sixel_limit(name),
+            answered=self.complete,
+        )
+        return said if self.tmux is None else _inside_tmux(said, self.tmux)
+
+    def _window_cell(self) -> tuple[int, int]:
+        return self.window_cell if all(self.window_cell) else DEFAULT_CELL
+
+    def _sixel_limit(self, name: str) -> tuple[int, int] | None:
+        default = XTERM_LIMIT if name.lower().startswith("xterm(") else None
+        return self._size("most_width", "most_height") or default
+
+    def _size(self, width: str, height: str) -> tuple[int, int] | None:
+        size = int(self._found.get(width, b"0")), int(self._found.get(height, b"0"))
+        return size if all(size) else None
 
 
-def cell_size(fd: int) -> tuple[int, int]:
-    """Pixels of a cell by the window size the kernel knows; 8x16 when it does not."""
+def questions(environ: Mapping[str, str]) -> str:
+    """What to ask; only what the terminal, by its name, does not print."""
+    term = environ.get("TERM", "")
+    if term in ("", "dumb"):
+        return ""
+    apple = environ.get("TERM_PROGRAM") == "Apple_Terminal"
+    if apple or term.startswith(NAMELESS):
+        return ASK_ATTRIBUTES
+    return ASK_NAME + ASK_CELL + ASK_ATTRIBUTES
+
+
+def window_cell(fd: int) -> tuple[int, int]:
+    """Pixels of a cell (width, height) by the kernel's window size; zeros if it has none."""
     try:
         packed = fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8)
     except OSError:
-        return DEFAULT_CELL
+        return 0, 0
     rows, columns, width, height = struct.unpack("HHHH", packed)
     if not (rows and columns and width // columns and height // rows):
-        return DEFAULT_CELL
+        return 0, 0
     return width // columns, height // rows
-
-
-def _converse(fd: int, question: bytes, deadline: float) -> bytes:
-    before = termios.tcgetattr(fd)
-    try:
-        tty.setraw(fd, termios.TCSANOW)
-        os.write(fd, question)
-        return _listen(fd, time.monotonic() + deadline)
-    finally:
-        termios.tcsetattr(fd, termios.TCSANOW, before)
-
-
-def _listen(fd: int, until: float) -> bytes:
-    """Read until DA1 is answered or the time is over."""
-    heard = b""
-    while (left := until - time.monotonic()) > 0:
-        if not select.select([fd], [], [], left)[0]:
-            break
-        piece = os.read(fd, 4096)
-        heard += piece
-        if not piece or any(match["device"] is not None for match in REPLIES.finditer(heard)):
-            break
-    return heard
-
-
-def _understand(heard: bytes) -> Terminal:
-    found: dict[str, bytes] = {}
-    for match in REPLIES.finditer(heard):
-        found |= {name: text for name, text in match.groupdict().items() if text is not None}
-    name = found.get("name", b"").decode("ascii", "replace")
-    return Terminal(
-        kitty=found.get("kitty") == b"OK" and draws_placeholders(name),
-        iterm=name.lower().startswith(INLINE_TERMINALS),
-        sixel=SIXEL_ATTRIBUTE in found.get("device", b"").split(b";"),
-        cell=(int(found.get("width", b"0")), int(found.get("height", b"0"))),
-        name=name,
-        typed=REPLIES.sub(b"", heard),
-    )
 
 
 def draws_placeholders(name: str) -> bool:
@@ -149,10 +175,34 @@ def draws_placeholders(name: str) -> bool:
     return name.lower().startswith(PLACEHOLDER_TERMINALS) and not OLD_KITTY.match(name)
 
 
+def colours(environ: Mapping[str, str]) -> int:
+    """How many colours the text gets: 1, 16, 256 or 2**24, as Rich and Textual decide it."""
+    term = environ.get("TERM", "").strip().lower()
+    if term in ("dumb", "unknown") or environ.get("NO_COLOR"):
+        return 1
+    if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+        return 2**24
+    return 256 if term.endswith(("-256color", "kitty")) else 16
+
+
 def _inside_tmux(said: Terminal, tmux: Tmux) -> Terminal:
     """Inside tmux the outer terminal decides about kitty, and tmux itself about sixel."""
     able = draws_placeholders(tmux.outer)
+    sixel = said.sixel and not tmux.drops_sixel
     hint = ""
     if able and not tmux.passthrough:
         hint = "sharper pictures in tmux: tmux set -p allow-passthrough on, then start hero again"
-    return replace(said, tmux=True, kitty=able and tmux.passthrough, hint=hint)
+    elif said.sixel and not sixel:
+        hint = (
+            f"Pictures are characters: tmux {tmux.version} keeps only {tmux.SIXEL_IMAGES} sixel "
+            "pictures. For sharp pictures start hero outside tmux."
+        )
+    return replace(
+        said,
+        tmux=True,
+        kitty=able and tmux.passthrough,
+        iterm=False,
+        sixel=sixel,
+        sixel_limit=None,
+        hint=hint,
+    )

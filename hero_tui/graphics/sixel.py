@@ -35,15 +35,26 @@ class SixelPainter:
 
     name = "sixel"
 
+    def __init__(self, limit: tuple[int, int] | None = None) -> None:
+        """limit: the largest picture (width, height) in pixels that the terminal draws."""
+        self.limit = limit
+
     def paint(self, picture: Image.Image, box: Box) -> Drawing:
         """Encode the picture at the box's pixel size, height a multiple of six: anything else
         smears the last band over the row below."""
-        width, height = _whole_bands(box.fit(picture.size))
+        width, height = _whole_bands(self._within_limit(box.fit(picture.size)))
         left = (box.columns - -(-width // box.cell[0])) // 2
         data = _encode(picture.resize((width, height), Image.Resampling.LANCZOS))
         empty = (blank(box.columns),)
         last = (*empty, over_cells(data, box, left))
         return Drawing(box, (*[empty] * (box.rows - 1), last))
+
+    def _within_limit(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size, or the largest of its proportions that the terminal draws."""
+        if self.limit is None:
+            return size
+        scale = min(1.0, self.limit[0] / size[0], self.limit[1] / size[1])
+        return int(size[0] * scale), int(size[1] * scale)
 
 
 def _whole_bands(size: tuple[int, int]) -> tuple[int, int]:

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-POLL = 2.0
+POLL = 1.0
 """Seconds between two looks at who is attached. tmux has no way to tell an app of it."""
+
+
+VERSION = re.compile(r"(\d+)\.(\d+)")
+SIXEL_SINCE, SIXEL_UNTIL = (3, 4), (3, 7)
+"""Versions that show a page of sixel pictures: from the first to before the second."""
 
 
 @dataclass(frozen=True)
 class Tmux:
-    """What tmux says about the terminal around it; `outer` is that terminal's name."""
+    """What tmux says about itself and the terminal around it; `outer` is that terminal's name."""
 
     passthrough: bool
     outer: str
+    version: str = ""
+
+    SIXEL_IMAGES: ClassVar[int] = 20
+    """Sixel pictures that tmux keeps, of all panes together. It forgets the oldest, and draws only
+    those again that it keeps."""
+
+    @property
+    def drops_sixel(self) -> bool:
+        """Whether a page of pictures loses some at once; earlier versions lose them only when tmux
+        draws the window again."""
+        match = VERSION.search(self.version)
+        return match is not None and (int(match[1]), int(match[2])) >= SIXEL_UNTIL
 
 
 def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:
     """Whether this is tmux, lets sequences through, and what it runs in."""
     if not environ.get("TMUX"):
         return None
-    said = _tmux("display-message", "-p", "#{allow-passthrough}|#{client_termtype}")
+    said = _tmux("display-message", "-p", "#{allow-passthrough}|#{client_termtype}|#{version}")
     if said is None:
         return Tmux(passthrough=False, outer="")
-    allowed, _, outer = said.strip().partition("|")
-    return Tmux(passthrough=allowed in {"1", "on", "all"}, outer=outer)
+    allowed, outer, version = [*said.strip().split("|"), "", ""][:3]
+    return Tmux(passthrough=allowed in {"1", "on", "all"}, outer=outer, version=version)
 
 
 def through_tmux(command: str) -> str:
@@ -35,33 +54,68 @@ def through_tmux(command: str) -> str:
     return "\x1bPtmux;" + command.replace("\x1b", "\x1b\x1b") + "\x1b\\"
 
 
-async def watch_clients(
-    environ: Mapping[str, str], came: Callable[[str], None], poll: float = POLL
+async def watch_tmux(
+    environ: Mapping[str, str],
+    attached: Callable[[str], None],
+    shown: Callable[[], None],
+    poll: float = POLL,
 ) -> None:
-    """Call `came` with the name of every terminal that is attached from now on, until cancelled.
+    """Until cancelled, call `attached` with the name of every terminal that is attached from now
+    on, and `shown` whenever the pane is visible again after something else was.
 
-    A line that dropped and `tmux attach` make a new one, which has no picture of ours.
+    A line that dropped and `tmux attach` make a new terminal, which has no picture of ours.
     """
     pane = environ.get("TMUX_PANE", "")
-    before = await asyncio.to_thread(_clients, pane)
-    told = set(before)
+    before = await asyncio.to_thread(_pane, pane)
+    told = set(before.clients)
     while True:
         await asyncio.sleep(poll)
-        clients = await asyncio.to_thread(_clients, pane)
-        for client, terminal in clients.items():
-            named = terminal or client in before  # tmux learns the name a moment later, or never
+        now = await asyncio.to_thread(_pane, pane)
+        for client, terminal in now.clients.items():
+            named = terminal or client in before.clients  # tmux learns the name later, or never
             if named and client not in told:
                 told.add(client)
-                came(terminal)
-        before = clients
+                attached(terminal)
+        if now.visible and not (before.visible and now.clients.keys() <= before.clients.keys()):
+            shown()
+        before = now
 
 
-def _clients(pane: str) -> dict[str, str]:
-    """The names of the terminals that are attached to the pane's session, by tty and time."""
-    fields = "#{client_name} #{client_created}|#{client_termtype}"
-    said = _tmux("list-clients", "-t", pane, "-F", fields) or ""
-    rows = (line.partition("|") for line in said.splitlines())
-    return {client: terminal for client, _, terminal in rows}
+@dataclass(frozen=True)
+class Pane:
+    """Who looks at the session of a pane, the names of terminals by tty and time; and whether the
+    pane itself is what they see."""
+
+    visible: bool
+    clients: Mapping[str, str]
+
+
+PANE = "#{window_active}|#{pane_in_mode}|#{window_zoomed_flag}|#{pane_active}"
+CLIENT = "#{client_name} #{client_created}|#{client_termtype}"
+
+
+def _pane(pane: str) -> Pane:
+    """What tmux says of the pane now."""
+    look = [
+        "display-message",
+        "-p",
+        "-t",
+        pane,
+        PANE,
+        ";",
+        "list-clients",
+        "-t",
+        pane,
+        "-F",
+        CLIENT,
+    ]
+    said = _tmux(*look) or ""
+    first, *lines = said.splitlines() or [""]
+    active, mode, zoomed, chosen = [*first.split("|"), "", "", ""][:4]
+    rows = (line.partition("|") for line in lines)
+    clients = {client: terminal for client, _, terminal in rows}
+    covered = mode not in ("", "0") or (zoomed == "1" and chosen != "1")
+    return Pane(bool(clients) and active == "1" and not covered, clients)
 
 
 def _tmux(*arguments: str) -> str | None:

@@ -67,6 +67,11 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
     def take_size(self, event: Resize) -> None:
         """A new size of the terminal came; `lay_out` follows."""
 
+    def use_cell(self, cell: tuple[int, int]) -> None:
+        """A cell of the terminal has this size now, or pictures are drawn in another way."""
+        self._cell = cell
+        self.call_after_refresh(self._lay_out)
+
     def lay_out(self) -> None:
         """Fit what is shown to the room there is."""
 

@@ -51,7 +51,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         self.tiles: TileGrid | None = None
         self.cursor = False
         self._uploads = uploads
-        self._symbols = symbols
+        self.symbols = symbols
         self._notice = ""
 
     def compose(self) -> ComposeResult:
@@ -102,6 +102,11 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         if pixels is not None and cells and pixels.width >= cells.width:
             self.cell = pixels.width // cells.width, pixels.height // cells.height
 
+    def use_cell(self, cell: tuple[int, int]) -> None:
+        """A cell of the terminal has this size now, or pictures are drawn in another way."""
+        self.cell = cell
+        super().use_cell(cell)
+
     def lay_out(self) -> None:
         """Make the grid for the room there is, and keep the current picture on the page."""
         room, keys = self.query_one("#picture-area").content_size, self.keys.tiles
@@ -110,7 +115,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
             room.height,
             self.cell,
             max(1, self.labelling_round.count),
-            symbols=self._symbols,
+            symbols=self.symbols,
             most=(keys.columns, len(keys.rows)),
             aspect=self.labelling_round.aspect,
         )

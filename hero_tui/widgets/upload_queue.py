@@ -59,6 +59,18 @@ class UploadQueue:
         else:
             self._queue.put_nowait((picture, path, box))
 
+    @property
+    def painter(self) -> Painter:
+        """What encodes the pictures."""
+        return self._encoder.painter
+
+    def use(self, painter: Painter) -> None:
+        """Show every picture by another painter from now on."""
+        self._write(self.farewell())
+        self._encoder.close()
+        self._encoder = PictureEncoder(painter, self.forget)
+        self.send_again()
+
     def send_again(self) -> None:
         """Send every picture that is shown once more, as to a terminal that has none of them."""
         self._sent.clear()

@@ -26,6 +26,9 @@ from hero_tui.graphics.kitty import PLACEHOLDER
 from hero_tui.graphics.kitty_diacritics import DIACRITICS
 
 CELL_WIDTH, CELL_HEIGHT = 8, 16
+CANCEL = "\x18"
+"""Ends a sequence without effect."""
+
 PRIVATE = re.compile(
     r"\x1bPtmux;(?:\x1b\x1b|[^\x1b])*\x1b\\|\x1bP(?P<dcs>.*?)\x1b\\|\x1b_(?P<apc>.*?)\x1b\\"
     r"|\x1b\]1337;File=(?P<osc>[^\x07]*)\x07|\x1b\[[>?=<][\d;]*\$?[a-zA-Z]",
@@ -64,6 +67,12 @@ ANSWERS = {
         "\x1b[>q": "\x1bP>|WezTerm 20240203\x1b\\",
         "\x1b[16t": "\x1b[6;22;11t",
         "\x1b[c": "\x1b[?65;4;6;18;22c",
+        "\x1b[?2026$p": "\x1b[?2026;2$y",
+    },
+    "tmux": {
+        "\x1b[>q": "\x1bP>|tmux 3.5a\x1b\\",
+        "\x1b[16t": "\x1b[6;16;8t",
+        "\x1b[c": "\x1b[?1;2;4c",
         "\x1b[?2026$p": "\x1b[?2026;2$y",
     },
     "plain": {"\x1b[c": "\x1b[?1;2c"},
@@ -125,6 +134,8 @@ class PixelScreen(pyte.Screen):
         self.kitty_images.clear()
 
     def take_sixel(self, data: str) -> None:
+        if CANCEL in data:
+            return
         self.sixels_sent += 1
         picture = decode_sixel(data)
         top, left = self.cursor.y * CELL_HEIGHT, self.cursor.x * CELL_WIDTH
@@ -147,6 +158,9 @@ class PixelScreen(pyte.Screen):
 
     def take_kitty(self, command: str) -> None:
         """Transmissions (in chunks) and deletions of virtual placements."""
+        if CANCEL in command:
+            self._head, self._payload = {}, ""
+            return
         head, _, payload = command.removeprefix("G").partition(";")
         keys = dict(part.split("=") for part in head.split(","))
         if keys.get("a") == "q":
@@ -259,6 +273,10 @@ class FakeTerminal:
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
+    def answer(self, text: str) -> None:
+        """Answer a question, at once."""
+        self.type(text)
+
     def pump(self, until: Callable[[], bool], seconds: float = 20.0) -> None:
         """Read and answer until, at a quiet moment, something is so; fails after the seconds."""
         deadline = time.monotonic() + seconds
@@ -299,7 +317,7 @@ class FakeTerminal:
         self._rest = unfinished.group() if unfinished else ""
         text = text[: len(text) - len(self._rest)]
         for question in QUESTION.findall(text):
-            self.type(ANSWERS[self.kind].get(question, ""))
+            self.answer(ANSWERS[self.kind].get(question, ""))
         for piece in self._pieces(text):
             self._stream.feed(piece)
 

@@ -1,0 +1,76 @@
+"""Keeps the pictures right while the terminal changes: late answers, fonts, tmux, stops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from textual.app import App
+
+from hero_tui.graphics.choose_painter import draws_alike
+from hero_tui.graphics.detect_terminal import Terminal, draws_placeholders
+from hero_tui.graphics.painter import Painter
+from hero_tui.graphics.tmux import watch_tmux
+from hero_tui.screens.labelling_screen import LabellingScreen
+from hero_tui.terminal.driver import HeroDriver
+from hero_tui.widgets.upload_queue import UploadQueue
+
+
+class TerminalPictures:
+    """Sends pictures again, or in another way, when the terminal needs it.
+
+    choose: the painter for a terminal; None keeps the one there is.
+    """
+
+    def __init__(
+        self,
+        app: App[Any],
+        uploads: UploadQueue,
+        labelling: LabellingScreen,
+        terminal: Terminal,
+        choose: Callable[[Terminal], Painter] | None,
+    ) -> None:
+        self._app, self._uploads, self._labelling = app, uploads, labelling
+        self._terminal, self._choose = terminal, choose
+
+    def watch(self) -> None:
+        """Look for terminals that attach to tmux, and for its other windows."""
+        if self._terminal.tmux:
+            watching = watch_tmux(os.environ, self._attached, self.drawn_by_tmux)
+            self._app.run_worker(watching, name="tmux")
+
+    def changed(self, terminal: Terminal) -> None:
+        """It answered late, or its cells have another size: show pictures the best way."""
+        before, self._terminal = self._terminal, terminal
+        painter = self._uploads.painter if self._choose is None else self._choose(terminal)
+        if not draws_alike(painter, self._uploads.painter):
+            self._uploads.use(painter)
+            self._labelling.symbols = painter.name == "symbols"
+        if terminal.hint and terminal.hint != before.hint:
+            self._labelling.say(terminal.hint)
+        for screen in self._app.screen_stack:
+            use_cell = getattr(screen, "use_cell", None)
+            if use_cell is not None:
+                use_cell(terminal.cell)
+
+    def redraw(self) -> None:
+        """Everything again, for a terminal that something else wrote on or that was stopped."""
+        self._uploads.send_again()
+        self._app.screen.refresh()
+        if isinstance(self._app._driver, HeroDriver):
+            self._app._driver.ask_cell()
+
+    def drawn_by_tmux(self) -> None:
+        """tmux drew the window again, with those of its sixel pictures that it still has."""
+        if self._terminal.tmux and self._uploads.painter.name == "sixel":
+            self._uploads.send_again()
+
+    def _attached(self, terminal: str) -> None:
+        """Another terminal shows this tmux session now."""
+        if self._uploads.painter.name != "kitty":
+            return
+        if draws_placeholders(terminal):
+            self._uploads.send_again()
+        else:
+            self._labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
