@@ -1,4 +1,4 @@
-"""Runs that are interrupted and gone on with, and what proves that nothing changed by it."""
+"""Runs that are interrupted and resumed, and the proof that nothing changed by it."""
 
 from collections.abc import Callable
 from itertools import count
@@ -64,7 +64,7 @@ class Process:
         return asked
 
     def crash_after(self, owner: Any, write: str, nth: int) -> str:
-        """A run that crashes when a write to the disk has been made so often, and is gone on with.
+        """A run that crashes after the `nth` call of a write to the disk, and is resumed.
 
         Returns its name.
         """

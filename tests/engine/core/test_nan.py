@@ -1,4 +1,4 @@
-"""NaN in pictures or losses ends a run in one line with exit code 1; it can be gone on with."""
+"""NaN in pictures or losses ends a run with one line and exit code 1; the run can be resumed."""
 
 from collections.abc import Callable
 from typing import Any

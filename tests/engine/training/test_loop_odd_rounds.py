@@ -46,7 +46,7 @@ def test_no_good_yet(make_run: Callable[..., RunDir], update: str) -> None:
 
 @pytest.mark.parametrize("line", ["*ggggg", "*bbbbb", "*....."])
 def test_nothing_to_contrast(make_run: Callable[..., RunDir], update: str, line: str) -> None:
-    """No bad, or no good but the best: the embedding stays, the rest goes on."""
+    """No bad, or no good but the best: the embedding stays, the other steps run."""
     folder = make_run(update=update)
     before = Trainer.open(folder.settings, "cpu").initial_state()
     [report], state = played(folder, line)

@@ -33,7 +33,7 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def stopped_in(processes: Callable[[str], Process]) -> Callable[[int], str]:
-    """Makes a stop, if nobody has, and goes on after it; the place where it stopped.
+    """Stops the run at this question and resumes it, once; returns the place where it stopped.
 
     Even instants with one update, odd ones with the other, to save time.
     """

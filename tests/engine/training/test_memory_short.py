@@ -26,7 +26,7 @@ SHORT = {
 
 
 def small_trainer(folder: RunDir, rows: int) -> Trainer:
-    """One whose device holds so many rows in a forward pass."""
+    """A trainer whose device holds this many rows in a forward pass."""
     trainer = Trainer.open(folder.settings, "cpu")
     predict = trainer.model.predict
 

@@ -1,4 +1,4 @@
-"""Updates on pictures that nobody labels: their numbers, their chances, and interruptions."""
+"""Self-training: which pictures it samples, their pseudo-labels, interruptions."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -172,7 +172,7 @@ def test_weights_and_optimizer_resume_exactly(square: Model) -> None:
 
 
 def test_stop_and_start_over(square: Model) -> None:
-    """A stop in the middle, then the checkpoint and the same round again: as if never stopped."""
+    """A stop in the middle, then the same round from the checkpoint: the same weights."""
     given = rewarded(play(square, SAMPLER, 2, square.latent_shape), [0.9, 0.1, 0.4, 0.8, 0.3, 0.6])
     lora = square.lora_state()
     update = ddpo(SETTINGS, SAMPLER, square)
