@@ -176,9 +176,9 @@ def worker() -> None:
 
     accelerate launch --multi_gpu ... --no_python hero worker (docs/processes.md has it whole)
     """
-    from hero_engine.distributed.follower import work
+    from hero_engine.runtime.worker import work
 
-    raise typer.Exit(work())
+    work()
 
 
 @app.command()

@@ -1,36 +1,48 @@
-"""Seconds of a round's sampling and update: by one process, and shared with others.
+"""Seconds of a round's sampling and update: by one process, and shared by several.
+
+    python -m hero_engine.evaluation.timed_round   # `hero bench speed --processes N` starts it
 
 Both use the same model and are timed in turns, so that a machine that is busy for a while slows
-both. The fastest turn of each counts: other programs disturbed it least.
+both. The fastest turn of each counts: other programs disturbed it least. Every rank runs the same
+code; the others wait while rank 0 works alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from hero_engine.config.settings import Settings
+from hero_engine.config.settings import Settings, from_toml, to_toml
 from hero_engine.core.batch import Batch
+from hero_engine.core.errors import StopRequested
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
-from hero_engine.distributed.collectives import Ranks
-from hero_engine.distributed.launcher import ranks_of
+from hero_engine.distributed.collectives import Processes
+from hero_engine.distributed.launcher import (
+    Launched,
+    joined,
+    own_device,
+    processes_of,
+    stop_with_parent,
+)
 from hero_engine.evaluation.engine_speed import half_good_task, timed
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.training.trainer import Trainer
+
+PROGRAM = "hero_engine.evaluation.timed_round"
 
 Work = Callable[[Trainer], object]
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds: alone with as many threads as a process of the others has, alone with all threads
-    (the same where there are no more), and shared."""
+    """Seconds. alone: with as many threads as each of several processes has. all_threads: with all
+    threads of the machine, if those are more. shared: by all processes.
+    """
 
     alone: float
     all_threads: float
@@ -38,66 +50,100 @@ class Times:
 
 
 class Trial:
-    """A first round of which every other picture is labelled good. Rank 0's; the others follow.
+    """A first round of which every other image is labelled good.
 
-    threads: that one process has where it is alone. threads_each: that each has of several.
+    threads: torch's, of a process that is alone. threads_each: of one that shares the machine.
     """
 
-    def __init__(self, settings: Settings, ranks: Ranks, threads: int) -> None:
-        self.settings, self.ranks, self.threads = settings, ranks, threads
+    def __init__(
+        self, settings: Settings, processes: Processes, threads: int, device: str = "auto"
+    ) -> None:
+        self.settings, self.processes, self.threads = settings, processes, threads
         self.threads_each = torch.get_num_threads()
-        self.shared = Trainer.open(settings, ranks=ranks)
+        self.shared = Trainer.open(settings, device, processes)
         self.alone = Trainer(settings, self.shared.model)
-        self.state, self.request = self.alone.initial_state(), self.alone.round_request(0, FRESH)
-        self.batch = self._sampled(self.shared)  # the others open their models meanwhile
+        self.request = self.alone.round_request(0, FRESH)
+        self.batch = self._sampled(self.shared)
         labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
         self.round = LabelledRound(0, self.batch, labels)
+        self.state = self.alone.initial_state().with_labels(self.round)
 
     def sampling(self, turns: int) -> Times:
-        """Of a round's pictures."""
+        """Of a round's images, decoded."""
         return self._times(self._sampled, turns)
 
     def updating(self, turns: int) -> Times:
-        """Of a round's update. Every turn goes on from the last one's weights."""
+        """Of a round's update. Every turn begins with the same weights."""
         return self._times(self._updated, turns)
 
     def _times(self, work: Work, turns: int) -> Times:
-        """Alone and shared, in turns."""
-        alone, shared = partial(work, self.alone), partial(work, self.shared)
-        more = self.threads > self.threads_each
-        whole = [partial(self._with_all_threads, alone)] if more else []
-        times = fastest([alone, shared, *whole], turns)
-        return Times(times[0], times[2] if more else times[0], times[1])
+        """The fastest of so many turns, on rank 0."""
+        rows = [self._turn(work) for _ in range(turns)]
+        return Times(*(min(column) for column in zip(*rows, strict=True)))
 
-    def _with_all_threads(self, work: Callable[[], object]) -> None:
-        torch.set_num_threads(self.threads)
-        try:
-            work()
-        finally:
-            torch.set_num_threads(self.threads_each)
+    def _turn(self, work: Work) -> tuple[float, float, float]:
+        alone = self._on_main(work, self.threads_each)
+        more = self.threads > self.threads_each
+        all_threads = self._on_main(work, self.threads) if more else alone
+        return alone, all_threads, timed(lambda: work(self.shared))
+
+    def _on_main(self, work: Work, threads: int) -> float:
+        """Seconds of rank 0 without the others, who wait."""
+
+        def measured() -> float:
+            torch.set_num_threads(threads)
+            try:
+                return timed(lambda: work(self.alone))
+            finally:
+                torch.set_num_threads(self.threads_each)
+
+        return float(self.processes.from_main(measured))
 
     def _sampled(self, trainer: Trainer) -> Batch:
-        """The round's pictures, decoded, as many at a time as a run samples."""
-        microbatch = self.settings.microbatch
-        turns = torch.split(torch.arange(self.settings.batch), microbatch * trainer.ranks.count)
+        """The round's images, decoded, in turns as a run samples them."""
+        size = self.settings.microbatch * trainer.processes.count
+        lora = trainer.model.lora_state()
         return Batch.cat(
-            trainer.sample(self.state.lora, self.request.rows(places), microbatch)[0]
-            for places in turns
+            trainer.sample(lora, self.request.rows(places), self.settings.microbatch)[0]
+            for places in torch.split(torch.arange(self.settings.batch), size)
         )
 
     def _updated(self, trainer: Trainer) -> None:
-        self.state, _ = trainer.improve(self.state, half_good_task(trainer, self.round))
+        trainer.improve(self.state, half_good_task(trainer, self.round))
 
 
-@contextmanager
-def trial_of(settings: Settings, processes: int, folder: Path) -> Iterator[Trial]:
-    """A trial with so many processes, which end with it; what they say goes into the folder."""
+def measure(settings: Settings, processes: int, turns: int, logs: Path) -> dict[str, Any]:
+    """All figures as JSON values, by this process and the others, which it starts.
+
+    logs: folder for what the others print. Lost where one of them ends.
+    """
     threads = torch.get_num_threads()
-    with ranks_of(processes, folder, lambda: None) as ranks:
-        yield Trial(settings, ranks, threads)
+    with processes_of(processes, logs, PROGRAM) as group:
+        group.broadcast({"settings": to_toml(settings), "turns": turns})
+        trial = Trial(settings, group, threads)
+        return {
+            "processes": processes,
+            "threads": threads,
+            "threads_each": trial.threads_each,
+            "sampling": asdict(trial.sampling(turns)),
+            "update": asdict(trial.updating(turns)),
+        }
 
 
-def fastest(works: Sequence[Callable[[], object]], turns: int) -> list[float]:
-    """Seconds of the fastest turn of each; they take turns."""
-    times = [[timed(work) for work in works] for _ in range(turns)]
-    return [min(column) for column in zip(*times, strict=True)]
+def main() -> None:
+    """A rank above 0: the same, with nothing to report."""
+    launched = Launched.from_environment()
+    assert launched is not None
+    try:
+        with joined(launched, stop_with_parent()) as group:
+            told = group.broadcast()[0]
+            settings, turns = from_toml(told["settings"]), told["turns"]
+            trial = Trial(settings, group, torch.get_num_threads(), own_device())
+            trial.sampling(turns)
+            trial.updating(turns)
+    except StopRequested:
+        return
+
+
+if __name__ == "__main__":
+    main()

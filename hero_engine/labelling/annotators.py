@@ -5,7 +5,6 @@ All of them end in the journal.
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -46,15 +45,17 @@ class Annotator(Protocol):
 class PersonAnnotator:
     """A person: the app writes the marks and the submission into the journal, then sends
     SubmitLabels. Only the app writes there, so the time of a submission is written once.
+
+    receive: returns the next command, whenever it comes; it may raise to end the wait.
     """
 
-    def __init__(self, inbox: queue.SimpleQueue[Command]) -> None:
-        self._inbox = inbox
+    def __init__(self, receive: Callable[[], Command]) -> None:
+        self._receive = receive
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Wait until the round is submitted. StopRequested on Stop."""
         while not journal.submitted(round):
-            if isinstance(self._inbox.get(), Stop):
+            if isinstance(self._receive(), Stop):
                 raise StopRequested
 
 

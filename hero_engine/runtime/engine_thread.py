@@ -18,8 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hero_engine.config.settings import to_toml
 from hero_engine.core.errors import ExitCode, HeroError, StopRequested, is_memory_short
 from hero_engine.core.events import Command, Event, Failed, Finished, Stop
+from hero_engine.distributed.launcher import nothing, processes_of
 from hero_engine.labelling.annotators import Annotator, PersonAnnotator
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
@@ -27,13 +29,19 @@ from hero_engine.training.progress_reports import Emit, RaiseIfStopped, Reporter
 from hero_engine.training.trackers import open_tracker
 
 if TYPE_CHECKING:
-    from hero_engine.distributed.collectives import Ranks
+    from hero_engine.distributed.collectives import Processes
     from hero_engine.training.run import Run
 
 NICE = 5
 """Niceness of the thread, and so of all that its libraries start. Where the kernel shares the cores
 out by session, as Linux does on a desktop and over ssh, it holds within this process only;
 elsewhere a busy program beside it leaves it little, and `ui.engine_nice` says how much."""
+
+CHECK_SECONDS = 0.5
+"""How often the other processes are looked at while a person labels."""
+
+WORKER = "hero_engine.runtime.worker"
+"""The program of the other processes."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,11 @@ class EngineWorker(threading.Thread):
         self._folder, self._deliver, self._device = folder, deliver, device
         # A SimpleQueue may be put to from a signal handler that interrupts its own get.
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._labeller = labeller or PersonAnnotator(self._inbox)
+        self._labeller = labeller or PersonAnnotator(self._receive)
         self._more_rounds = more_rounds
         self._job = job or self._train
         self._stopping = False
+        self._watch: RaiseIfStopped = nothing
 
     def start(self) -> None:
         """Begin, behind the thread that answers keys wherever both want the same core."""
@@ -103,6 +112,18 @@ class EngineWorker(threading.Thread):
         """Raise StopRequested once a stop was asked for."""
         if self._stopping:
             raise StopRequested
+
+    def _check(self) -> None:
+        """Raise StopRequested, or the error of another process of the run."""
+        self.raise_if_stopped()
+        self._watch()
+
+    def _receive(self) -> Command:
+        """The next command, however long a person takes; `_check` may end the wait."""
+        while True:
+            self._check()
+            with suppress(queue.Empty):
+                return self._inbox.get(timeout=CHECK_SECONDS)
 
     def run(self) -> None:
         """Work; the last event is Finished or Failed."""
@@ -149,20 +170,22 @@ class EngineWorker(threading.Thread):
             return Failed(self._noted(error), code)
 
     def _train(self, context: JobContext) -> Finished:
-        from hero_engine.distributed.launcher import ranks_of
-
         self.raise_if_stopped()
-        with ranks_of(self._processes, self._folder.path, self.raise_if_stopped) as ranks:
-            return self._run(context.journal, context.reporter, ranks).run()
+        with processes_of(
+            self._processes, self._folder.path, WORKER, self.raise_if_stopped
+        ) as processes:
+            self._watch = processes.check
+            processes.broadcast({"settings": to_toml(self._folder.settings)})
+            return self._run(context.journal, context.reporter, processes).run()
 
-    def _run(self, journal: Journal, reporter: Reporter, ranks: Ranks) -> Run:
+    def _run(self, journal: Journal, reporter: Reporter, processes: Processes) -> Run:
         from hero_engine.training.run import Run
         from hero_engine.training.trainer import Trainer
 
         reporter.tracker = open_tracker(self._folder)
         self.opening = True
         try:
-            trainer = Trainer.open(self._folder.settings, self._device, ranks)
+            trainer = Trainer.open(self._folder.settings, self._device, processes)
         finally:
             self.opening = False
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
@@ -173,7 +196,7 @@ class EngineWorker(threading.Thread):
             trainer,
             self._labeller,
             emit=reporter.emit,
-            raise_if_stopped=self.raise_if_stopped,
+            raise_if_stopped=self._check,
             more_rounds=self._more_rounds,
         )
 

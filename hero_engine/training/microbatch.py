@@ -65,15 +65,28 @@ def memory_of(device: torch.device) -> DeviceMemory | None:
     return GpuMemory(device) if device.type == "cuda" else None
 
 
-def first_microbatch(update: Update[Any], task: UpdateTask, backoff: OomBackoff) -> int:
-    """The microbatch to begin an update with; `backoff` may know of a smaller one."""
+def first_microbatch(
+    update: Update[Any],
+    task: UpdateTask,
+    backoff: OomBackoff,
+    smallest: Callable[[int], int] = lambda images: images,
+) -> int:
+    """The microbatch to begin an update with; `backoff` may know of a smaller one.
+
+    smallest: of what the processes of a run found, each on its own device.
+    """
     if not isinstance(update, DdpoUpdate) or not update.settings.auto_microbatch:
         return update.microbatch
     memory, most = memory_of(update.model.device), update.settings.images_per_update
-    if memory is None or update.settings.microbatch >= most:
+    if update.settings.microbatch >= most:
         return update.microbatch
-    if not backoff.has_limit("update"):
-        backoff.begin("update", *_measured(update, task.lesson, memory, most))
+    if backoff.has_limit("update"):
+        return update.microbatch if memory is None else most
+    fits, why = (0, "") if memory is None else _measured(update, task.lesson, memory, most)
+    agreed = smallest(fits)
+    if not agreed:
+        return update.microbatch
+    backoff.begin("update", agreed, why if agreed == fits else "")
     return most
 
 

@@ -8,24 +8,35 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
 from hero_engine.core.errors import ExitCode, HeroError, is_memory_short
 from hero_engine.core.events import Notice
-from hero_engine.storage.journal import Journal
 from hero_engine.training.progress_reports import Emit
 
 Result = TypeVar("Result")
 
 
+class Limits(Protocol):
+    """Keeps the largest microbatch of each step; the journal does."""
+
+    def limits(self) -> dict[str, int]:
+        """All that are known."""
+        ...
+
+    def limit(self, step: str, at_once: int) -> None:
+        """Remember one."""
+        ...
+
+
 class OomBackoff:
     """The largest microbatch that each step of a round ("sample", "update") may have."""
 
-    def __init__(self, journal: Journal, emit: Emit) -> None:
-        self._journal, self._emit = journal, emit
-        self._limits = journal.limits()
+    def __init__(self, kept: Limits, emit: Emit) -> None:
+        self._kept, self._emit = kept, emit
+        self._limits = kept.limits()
 
     def size(self, step: str, wanted: int) -> int:
         """The wanted microbatch, or the largest that fits in memory."""
@@ -37,7 +48,7 @@ class OomBackoff:
 
     def begin(self, step: str, microbatch: int, why: str) -> None:
         """Set the first limit, which was measured; `why` is emitted as a notice, if not empty."""
-        self._journal.limit(step, microbatch)
+        self._kept.limit(step, microbatch)
         self._limits[step] = microbatch
         if why:
             self._emit(Notice(why))
@@ -88,7 +99,7 @@ class OomBackoff:
                 exit_code=ExitCode.ENVIRONMENT,
             )
         half = microbatch // 2
-        self._journal.limit(step, half)
+        self._kept.limit(step, half)
         self._limits[step] = half
         self._emit(
             Notice(

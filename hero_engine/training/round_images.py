@@ -7,7 +7,7 @@ again: every draw has a generator of its own, so the images are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,14 +18,15 @@ from hero_engine.core.batch import Batch
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import ImagesReady, Notice
 from hero_engine.core.numbering import round_name
-from hero_engine.distributed.sharding import Pixels
+from hero_engine.distributed.sharding import places
 from hero_engine.policy.policy_snapshot import PolicySnapshot
-from hero_engine.policy.sampler import SampleRequest
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.oom_backoff import OomBackoff
 from hero_engine.training.phases import Phases
-from hero_engine.training.progress_reports import Meter, StepProgress
+from hero_engine.training.progress_reports import StepProgress
+from hero_engine.training.round_sampler import RoundSampler
+from hero_engine.training.sharded_sampling import Pixels
 from hero_engine.training.trainer import Trainer
 
 DIFFERENT = 0.1
@@ -66,6 +67,7 @@ class RoundImages:
         self.folder, self.journal, self.trainer = folder, journal, trainer
         self.settings, self.backoff, self.progress = folder.settings, backoff, progress
         self.phases = Phases(journal, progress)
+        self.sampler = RoundSampler(trainer, backoff, progress)
         count, size = self.settings.batch, self.settings.microbatch
         self.ranges = [range(first, min(first + size, count)) for first in range(0, count, size)]
 
@@ -79,9 +81,14 @@ class RoundImages:
         if begins:
             self.phases.enter(round, "sampling")
         self._mend(round, found, announce=begins)
-        if found.kept is not None and not found.parts and not found.missing:
+        sampled = self._sampled(round, policy, found.missing)
+        batch = self._whole(round, found, sampled)
+        return self.sampler.whole(batch, sum(map(len, sampled.values())))
+
+    def _whole(self, round: int, found: Found, sampled: Mapping[int, Batch]) -> Batch:
+        parts = {**found.parts, **sampled}
+        if not parts and found.kept is not None:
             return found.kept
-        parts = {**found.parts, **self._sampled(round, policy, found.missing)}
         batch = Batch.cat(parts[first] for first in sorted(parts))
         if found.kept is not None:
             self._compare(round, batch, found.kept)
@@ -129,35 +136,14 @@ class RoundImages:
     def _sampled(
         self, round: int, policy: PolicySnapshot, missing: Sequence[range]
     ) -> dict[int, Batch]:
-        """Sample the missing minibatches, as many at a time as there are processes."""
-        if not missing:
-            return {}
-        request = self.trainer.round_request(round, policy.prior)
-        meter = self.progress.meter(round, "sampling", "sample")
+        """Sample the missing minibatches; each turn is on the disk before the next begins."""
         parts: dict[int, Batch] = {}
-        for turn in _groups(missing, self.trainer.ranks.count):
-            with self.progress.timed("sample"):
-                batch, pixels = self._sampled_turn(request, policy, turn, meter)
-                for rows, here in _places(turn):
-                    parts[rows.start] = batch.some(here)
-                    self._keep(round, rows, parts[rows.start], pixels[here])
+        with self.progress.timed("sample"):
+            for turn, batch, pixels in self.sampler.sample(round, policy, missing):
+                for images, here in places(turn):
+                    parts[images.start] = batch.some(here)
+                    self._keep(round, images, parts[images.start], pixels[here])
         return parts
-
-    def _sampled_turn(
-        self, request: SampleRequest, policy: PolicySnapshot, turn: Sequence[range], meter: Meter
-    ) -> tuple[Batch, Pixels]:
-        """The images of these minibatches, `microbatch` at a time."""
-        images = torch.tensor([image for rows in turn for image in rows])
-        return self.backoff.run(
-            "sample",
-            self.settings.microbatch,
-            lambda microbatch: self.trainer.sample(
-                policy.lora,
-                request.rows(images),
-                microbatch,
-                lambda done: meter.at(int(images[0]) + done, self.settings.batch),
-            ),
-        )
 
     def _keep(self, round: int, rows: range, part: Batch, pictures: Pixels) -> None:
         """Put a minibatch on the disk. Pictures that were labelled stay as they are."""
@@ -192,15 +178,3 @@ class RoundImages:
 
     def _notice(self, message: str) -> None:
         self.progress.emit(Notice(message))
-
-
-def _groups(ranges: Sequence[range], size: int) -> Iterator[Sequence[range]]:
-    return (ranges[first : first + size] for first in range(0, len(ranges), size))
-
-
-def _places(turn: Sequence[range]) -> Iterator[tuple[range, slice]]:
-    """Each minibatch of a turn, and where its images are among those of the turn."""
-    done = 0
-    for rows in turn:
-        yield rows, slice(done, done + len(rows))
-        done += len(rows)

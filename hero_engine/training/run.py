@@ -24,6 +24,7 @@ from hero_engine.training.phases import Phases
 from hero_engine.training.progress_reports import Emit, RaiseIfStopped, StepProgress
 from hero_engine.training.round_images import RoundImages
 from hero_engine.training.round_report import Outcome
+from hero_engine.training.shared_rounds import MainRounds, share_start
 from hero_engine.training.state import State
 from hero_engine.training.steps import LearningSteps
 from hero_engine.training.trainer import Trainer
@@ -48,11 +49,13 @@ class Run:
         raise_if_stopped: RaiseIfStopped = lambda: None,
         more_rounds: int | None = None,
     ) -> None:
-        self.rounds = DurableRounds(
+        self.durable = DurableRounds(
             folder, journal, trainer, annotator, StepProgress(emit, raise_if_stopped)
         )
-        self.steps = LearningSteps(trainer, self.rounds.backoff, self.rounds.progress)
-        self.state = self.rounds.resume(more_rounds)
+        self.rounds = MainRounds(self.durable, trainer.processes)
+        self.steps = LearningSteps(trainer, self.durable.backoff, self.durable.progress)
+        self.state = self.durable.resume(more_rounds)
+        share_start(trainer.processes, self.state, journal.limits())
 
     @property
     def labels_used(self) -> int:
@@ -62,9 +65,9 @@ class Run:
     def run(self) -> Finished:
         """Run rounds until the budget is used."""
         self.state = train(self.rounds, self.steps, self.state)
-        self.rounds.show_fixed_noise(self.state)
-        reason = self.rounds.over(self.state)
-        path = str(self.rounds.folder.path)
+        self.durable.show_fixed_noise(self.state)
+        reason = self.durable.over(self.state)
+        path = str(self.durable.folder.path)
         return Finished(path, self.state.round, self.state.labels_used, reason)
 
     def run_round(self) -> None:

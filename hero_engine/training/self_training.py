@@ -28,7 +28,9 @@ def pseudo_labelled(
     """Images of the state's policy, sampled `microbatch` at a time, with predicted labels."""
     request = self_training_request(trainer, turn)
     batch, _ = trainer.sample(state.lora, request, microbatch, on_images, decode=False)
-    return PseudoLabelled(batch, predict(batch.latents_B_C_H_W))
+    probability_B = trainer.processes.tensor_from_main(predict(batch.latents_B_C_H_W))
+    assert probability_B is not None
+    return PseudoLabelled(batch, probability_B)
 
 
 def self_training_request(trainer: Trainer, turn: Turn) -> SampleRequest:

@@ -53,7 +53,9 @@ class LearningSteps:
     def reward(self, state: State, round: LabelledRound) -> tuple[Tensor | None, Metrics]:
         """Every image's reward, (B,); None where there is nothing to compare with."""
         evidence = self._evidence(state, round)
-        rewards_B = self.reward_model.rewards(state.embedding, evidence, round)
+        rewards_B = self.trainer.processes.tensor_from_main(
+            self.reward_model.rewards(state.embedding, evidence, round)
+        )
         return rewards_B, agreement_metric("reward_auc", rewards_B, round.labels)
 
     def update(
@@ -98,10 +100,14 @@ class LearningSteps:
         meter = self.progress.meter(task.turn.round, "training", "update")
         return self.backoff.run(
             "update",
-            first_microbatch(self.trainer.update, task, self.backoff),
+            self._first_microbatch(task),
             lambda microbatch: self.trainer.improve(state, task, microbatch, meter),
             self.trainer.recompute_activations,
         )
+
+    def _first_microbatch(self, task: UpdateTask) -> int:
+        smallest = self.trainer.processes.all_reduce_min
+        return first_microbatch(self.trainer.update, task, self.backoff, smallest)
 
     def _pseudo_labelled(
         self, state: State, turn: Turn, predict: PredictProbability

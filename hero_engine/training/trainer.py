@@ -12,13 +12,12 @@ from typing import Self
 
 from torch import Tensor
 
-from hero_engine.config.settings import Settings, to_toml
+from hero_engine.config.settings import Settings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.numbering import round_name
-from hero_engine.distributed.collectives import ALONE, Message, Ranks
-from hero_engine.distributed.sharding import Pixels, SampleJob, sample_together, update_order
+from hero_engine.distributed.collectives import SINGLE, Processes
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.noise_prior import NoisePrior
@@ -26,6 +25,7 @@ from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_st
 from hero_engine.reward.embedding import OnEpoch, Triplets
 from hero_engine.reward.reward_model import RewardModel
 from hero_engine.storage.run_folder import Parts, RunDir
+from hero_engine.training.sharded_sampling import Pixels, Sampler, sample_sharded
 from hero_engine.training.state import State
 from hero_engine.updates import OnProgress, PolicyOptimizer, UpdateTask, make_update
 
@@ -33,10 +33,10 @@ from hero_engine.updates import OnProgress, PolicyOptimizer, UpdateTask, make_up
 class Trainer:
     """The model with its LoRA, the update with its optimizer, and the reward model."""
 
-    def __init__(self, settings: Settings, model: Model, ranks: Ranks = ALONE) -> None:
-        self.settings, self.model, self.ranks = settings, model, ranks
+    def __init__(self, settings: Settings, model: Model, processes: Processes = SINGLE) -> None:
+        self.settings, self.model, self.processes = settings, model, processes
         self.update = make_update(settings, model)
-        self.optimizer = PolicyOptimizer(self.update, settings.prompt, ranks)
+        self.optimizer = PolicyOptimizer(self.update, settings.prompt, processes)
         self.reward_model = RewardModel(settings, model)
         self._initial = State(
             round=0,
@@ -48,11 +48,9 @@ class Trainer:
         )
 
     @classmethod
-    def open(cls, settings: Settings, device: str = "auto", ranks: Ranks = ALONE) -> Self:
+    def open(cls, settings: Settings, device: str = "auto", processes: Processes = SINGLE) -> Self:
         """Open the model. HeroError, exit code 3, where that fails."""
-        if not ranks.alone:
-            ranks.order(Message({"settings": to_toml(settings)}))
-        return cls(settings, model_for(settings, device), ranks)
+        return cls(settings, model_for(settings, device), processes)
 
     def initial_state(self, lora: Mapping[str, Tensor] | None = None) -> State:
         """The state that round 0 starts from.
@@ -96,11 +94,14 @@ class Trainer:
     ) -> tuple[Batch, Pixels]:
         """Sample images with these LoRA weights; all processes share the work.
 
-        decode: whether anybody will see them; otherwise they have no pixels.
+        Returns the batch on every rank, and the pixels on rank 0. decode: whether anybody will see
+        the images; otherwise they have no pixels.
         """
         self.model.load_lora_state(lora)
-        job = SampleJob(request, microbatch, decode)
-        return sample_together(self.ranks, self.model, self.settings, job, on_images)
+        sampler = Sampler(self.model, self.settings.prompt, self.settings.sampler)
+        return sample_sharded(
+            self.processes, sampler, request, microbatch, on_images, decode=decode
+        )
 
     def round_request(self, round: int, prior: NoisePrior) -> SampleRequest:
         """The images of a round, from initial noises of this prior."""
@@ -141,11 +142,9 @@ class Trainer:
         HeroError, exit code 1, where training diverges. An error leaves the state as it was.
         """
         self.load(state)
-        if not self.ranks.alone:
-            rows = microbatch or self.update.microbatch
-            self.ranks.order(update_order(self.model, self.optimizer, task, rows))
-        with self.ranks.together():
-            metrics = self.optimizer.step(task, microbatch, on_progress)
+        with self.processes.in_step():
+            rows = self.processes.all_reduce_min(microbatch or self.update.microbatch)
+            metrics = self.optimizer.step(task, rows, on_progress)
         lora, optimizer = self.model.lora_state(), self.optimizer.state_dict()
         learned = [*lora.values(), *optimizer.values()]
         _check_finite(learned, metrics, task.turn.round, self.settings.update)
@@ -154,7 +153,7 @@ class Trainer:
     def recompute_activations(self) -> bool:
         """Switch gradient checkpointing on; False where it is on, or is not wanted."""
         network, wanted = self.model.network, self.settings.gradient_checkpointing == "auto"
-        if not wanted or network.is_gradient_checkpointing or not self.ranks.alone:
+        if not wanted or network.is_gradient_checkpointing:
             return False
         network.enable_gradient_checkpointing()
         return True

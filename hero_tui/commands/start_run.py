@@ -88,12 +88,13 @@ def followed() -> int | None:
 
     Their exit code; None for the first, and where there is no launcher.
     """
-    launched = Launched.here()
+    launched = Launched.from_environment()
     if launched is None or launched.rank == 0:
         return None
-    from hero_engine.distributed.follower import work
+    from hero_engine.runtime.worker import work
 
-    return work()
+    work()
+    return ExitCode.DONE
 
 
 def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:

@@ -48,9 +48,6 @@ APP_FLOORS = (
     "cli",
 )
 
-SPLIT_FLOORS = {"hero_engine.distributed.follower", "hero_engine.distributed.sharding"}
-"""Their protocol drives sampling and updates, which lie above the collectives they use."""
-
 
 def files(package: str) -> list[Path]:
     """Every Python file of a package."""
@@ -101,8 +98,6 @@ def upward(package: str, floors: tuple[str, ...], module: str, source: str) -> l
 
 @pytest.mark.parametrize("path", files("hero_engine"), ids=module_name)
 def test_the_engine_imports_downwards(path: Path) -> None:
-    if module_name(path) in SPLIT_FLOORS:
-        return
     assert not upward("hero_engine", ENGINE_FLOORS, module_name(path), path.read_text("utf-8"))
 
 
@@ -142,3 +137,44 @@ def test_nothing_private_is_imported(path: Path) -> None:
         if name.startswith("_") and not name.startswith("__")
     ]
     assert not private
+
+
+THREADS = {
+    "hero_engine/runtime/engine_thread.py": "the engine",
+    "hero_tui/graphics/picture_encoder.py": "encodes pictures for the terminal",
+    "hero_tui/app.py": "stops the engine while the app closes",
+    "hero_tui/graphics/tmux.py": "awaits a command of tmux",
+    "hero_tui/terminal/signals.py": "ends a process that cannot leave its terminal",
+    "hero_tui/commands/headless.py": "--max-seconds",
+    "hero_tui/commands/bench/fake_engine_app.py": "stands in for the engine",
+}
+"""The files that start threads, and what the threads are for. Two live as long as a session: the
+engine and the encoder. Only the engine's may use torch.
+"""
+
+STARTERS = {"threading.Thread", "threading.Timer", "ThreadPoolExecutor", "asyncio.to_thread"}
+
+
+def starts_threads(source: str) -> bool:
+    """Whether a source names anything that starts a thread, written as this project writes it."""
+    names = (
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute | ast.Name)
+    )
+    return not STARTERS.isdisjoint(names)
+
+
+def test_threads_start_in_few_files() -> None:
+    found = {
+        str(path.relative_to(PROJECT))
+        for package in ("hero_engine", "hero_tui")
+        for path in files(package)
+        if starts_threads(path.read_text("utf-8"))
+    }
+    assert found <= THREADS.keys()
+
+
+def test_a_thread_would_be_seen() -> None:
+    assert starts_threads("import threading\nthreading.Thread(target=print).start()\n")
+    assert not starts_threads("import threading\nthreading.Lock()\n")

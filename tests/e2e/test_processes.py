@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run
+from process_groups import children, free_port, launched, wait_for_end
 
 from hero_engine.storage.atomic_files import read_tensors
 from hero_engine.storage.journal import Journal
@@ -27,35 +27,17 @@ FORWARD = (
 )
 """Five rows a step do not go evenly into two processes."""
 
-MEMORY_SHORT = RuntimeError("CUDA out of memory (so a test says)")
-
-
-def launched(rank: int, port: int) -> dict[str, str]:
-    """What accelerate's launcher tells each of two processes."""
-    return {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+MEMORY_SHORT = RuntimeError("CUDA out of memory (raised by a test)")
+SILENT = Done(0, "", "")
 
 
 def pair(
     hero: Hero, *arguments: object, second: Callable[[], None] | None = None
 ) -> tuple[Done, Done]:
-    """A command with `hero worker` beside it, as a launcher would start the two."""
+    """A command with `hero worker` beside it, as accelerate's launcher starts the two."""
     port = free_port()
-    one = hero.warm(*arguments, **launched(0, port))
-    two = hero.warm("worker", first=second, **launched(1, port))
+    one = hero.warm(*arguments, **launched(0, 2, port))
+    two = hero.warm("worker", first=second, **launched(1, 2, port))
     return one.end(), two.end()
 
 
@@ -89,91 +71,120 @@ def labels_of(run: Path) -> list[Any]:
 def test_two_processes_make_what_one_makes(hero: Hero, tiny_model: Path, labels: Path) -> None:
     one, two = hero.home / "forward-1", hero.home / "forward-2"
     assert hero.warm(*small_run(tiny_model, one, labels, *FORWARD)).end().code == 0
-    led, followed = pair(hero, *small_run(tiny_model, two, labels, *FORWARD))
-    assert (led.code, followed) == (0, Done(0, "", "")), (led, followed)
+    main, other = pair(hero, *small_run(tiny_model, two, labels, *FORWARD))
+    assert (main.code, other) == (0, SILENT), (main, other)
     assert_alike(one, two)
 
 
 def without_memory() -> None:
-    """Sampling or training more than one picture at a time is more than this process can."""
-    from hero_engine.distributed import sharding as shares
-    from hero_engine.updates import ddpo
+    """Sampling or training more than one image at a time is more than this process can."""
+    from hero_engine.policy import sampler
+    from hero_engine.updates.denoising_policy import DenoisingPolicy
 
-    sample, log_probs = shares.sample, ddpo.Policy.log_probs
+    sample, log_probs = sampler.sample, DenoisingPolicy.log_probs
 
-    def sample_one(model: Any, prompt: Any, noises: Any, *more: Any, **named: Any) -> Any:
-        if len(noises) > 1:
+    def sample_one(model: Any, prompt: Any, settings: Any, request: Any, *more: Any) -> Any:
+        if len(request) > 1:
             raise MEMORY_SHORT
-        return sample(model, prompt, noises, *more, **named)
+        return sample(model, prompt, settings, request, *more)
 
     def log_probs_of_one(policy: Any, rows: Any) -> Any:
         if len(rows.timesteps_B_S) > 1:
             raise MEMORY_SHORT
         return log_probs(policy, rows)
 
-    shares.sample = sample_one
-    ddpo.Policy.log_probs = log_probs_of_one  # type: ignore[method-assign]
+    sampler.sample = sample_one
+    DenoisingPolicy.log_probs = log_probs_of_one  # type: ignore[method-assign]
 
 
-def test_memory_that_is_short_in_one_process_is_short_for_all(
+def test_memory_short_in_one_process_is_short_in_all(
     hero: Hero, tiny_model: Path, labels: Path, finished: FinishedRun
 ) -> None:
     run = hero.home / "short"
-    led, followed = pair(hero, *small_run(tiny_model, run, labels), second=without_memory)
-    assert (led.code, followed) == (0, Done(0, "", "")), (led, followed)
+    main, other = pair(hero, *small_run(tiny_model, run, labels), second=without_memory)
+    assert (main.code, other) == (0, SILENT), (main, other)
     for step in ("sample", "update"):
-        told = f"hero: out of memory in the step '{step}': going on with 1 at a time, not 2"
-        assert led.err.splitlines().count(told) == 1
+        line = f"hero: out of memory in the step '{step}': the microbatch is 1 from here, not 2"
+        assert main.err.splitlines().count(line) == 1
     assert_alike(finished.path, run)
 
 
+def without_model() -> None:
+    """This process cannot open the model."""
+    from hero_engine.core.errors import HeroError
+    from hero_engine.training import trainer
+
+    def refuse(*what: object) -> Any:
+        raise HeroError("the model is not on this machine", exit_code=3)
+
+    trainer.model_for = refuse
+
+
+def test_the_error_of_a_process_is_one_line_of_the_run(
+    hero: Hero, tiny_model: Path, labels: Path
+) -> None:
+    arguments = small_run(tiny_model, hero.home / "without", labels)
+    main, other = pair(hero, *arguments, second=without_model)
+    assert (main.code, other.code) == (3, 3)
+    assert main.err.splitlines()[-1] == "hero: process 1 of 2: the model is not on this machine"
+    assert other.err == "hero: the model is not on this machine\n"
+
+
+def test_when_the_time_is_up_all_processes_stop(hero: Hero, tiny_model: Path, labels: Path) -> None:
+    arguments = small_run(tiny_model, hero.home / "in-time", labels, "--max-seconds", 0.5)
+    main, other = pair(hero, *arguments)
+    assert (main.code, other) == (75, SILENT), (main, other)
+
+
 class Chain:
-    """One run: a round alone, then two processes, interrupted; again two, of which one is killed;
-    then one to the end.
+    """One run: a round by one process; by two, interrupted; by two, of which the second is killed;
+    by two, of which the first is killed as soon as it has started the other; by one to the end.
     """
 
     def __init__(self, hero: Hero, model: Path, labels: Path) -> None:
         self.hero, self.path, self.labels = hero, hero.home / "chain", labels
+        self.others = list[int]()
         command = small_run(model, self.path, labels, "--max-rounds", 1)
         self.alone = hero.warm(*command).end()
         self.interrupted = self._interrupted()
         self.killed, self.labels_then = self._killed()
+        self._first_killed()
         self.last = self._resume(1).end()
 
     def _resume(self, processes: int) -> Any:
         more = ("--headless", "--labels", self.labels, "--processes", processes)
         return self.hero.warm("resume", self.path, *more)
 
-    def _interrupted(self) -> Done:
+    def _at(self, phase: str) -> Any:
+        """Two processes at work in this phase of round 1."""
         running = self._resume(2)
-        running.wait(lambda: children(running.pid) and self._phase() == (1, "sampling"))
+        running.wait(lambda: children(running.pid) and self._phase() == (1, phase))
+        self.others += children(running.pid)
+        return running
+
+    def _interrupted(self) -> Done:
+        running = self._at("sampling")
         running.signal(signal.SIGINT)
         done: Done = running.end()
+        self.logged = (self.path / "process-1.log").exists()
         return done
 
     def _killed(self) -> tuple[Done, list[Any]]:
-        running = self._resume(2)
-        running.wait(lambda: self._phase() == (1, "training"))
-        os.kill(children(running.pid)[0], signal.SIGKILL)
+        running = self._at("training")
+        os.kill(self.others[-1], signal.SIGKILL)
         return running.end(), labels_of(self.path)
+
+    def _first_killed(self) -> None:
+        running = self._resume(2)
+        running.wait(lambda: children(running.pid))
+        self.others += children(running.pid)  # they are importing libraries still
+        running.signal(signal.SIGKILL)
+        running.end()
 
     def _phase(self) -> tuple[int, str]:
         with Journal(self.path / "journal.db") as journal:
             newest = max(journal.rounds().values(), key=lambda round: round.round)
         return newest.round, newest.phase
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:  # it has ended
-            continue
-        if int(text.rpartition(")")[2].split()[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -184,22 +195,27 @@ def chain(hero: Hero, tiny_model: Path, labels: Path) -> Chain:
 def test_ctrl_c_ends_both(chain: Chain) -> None:
     assert chain.interrupted.code == 130
     assert chain.interrupted.lines()[-1]["note"] == "SIGINT"
-    assert not (chain.path / "process-1.log").exists()
+    assert not chain.logged
 
 
-def test_a_killed_process_ends_the_run_resumably(chain: Chain) -> None:
+def test_a_killed_process_is_named_and_leaves_a_resumable_run(chain: Chain) -> None:
     assert chain.killed.code == 75
     assert chain.killed.err.splitlines()[-1] == (
-        "hero: process 1 of 2 has ended (killed by SIGKILL); no label is lost. "
-        f"Go on with: hero resume {chain.path}"
+        "hero: process 1 of 2 ended (killed by SIGKILL); no label is lost. "
+        f"Resume with: hero resume {chain.path}"
     )
     assert [each.labelled for each in chain.labels_then] == [BATCH, BATCH]
 
 
-def test_one_goes_on_where_two_left_off(chain: Chain, finished: FinishedRun) -> None:
+def test_one_process_resumes_what_two_began(chain: Chain, finished: FinishedRun) -> None:
     assert (chain.alone.code, chain.last.code) == (75, 0)
     assert len(labels_of(chain.path)) == ROUNDS
     assert_alike(finished.path, chain.path)
+
+
+def test_no_process_is_left_behind(chain: Chain) -> None:
+    assert len(chain.others) == 3
+    wait_for_end(chain.others)
 
 
 def measured(hero: Hero, model: Path, processes: int, *more: object) -> Done:
@@ -232,6 +248,4 @@ def test_more_processes_than_pictures_are_not_measured(hero: Hero, tiny_model: P
 def test_a_worker_alone_is_refused(hero: Hero) -> None:
     done = hero.warm("worker").end()
     assert (done.code, done.out) == (2, "")
-    assert done.err == (
-        "hero: hero worker is started by accelerate launch: see docs/processes.md\n"
-    )
+    assert done.err == ("hero: accelerate launch starts hero worker: see docs/processes.md\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +45,11 @@ def check(settings: Settings, processes: int) -> None:
 
 def measure(settings: Settings, processes: int, turns: int) -> dict[str, Any]:
     """All figures as JSON values. Seconds are those of the fastest turn."""
-    from hero_engine.evaluation.timed_round import trial_of
+    from hero_engine.evaluation import timed_round
 
     load = os.getloadavg()[0]
-    with (
-        tempfile.TemporaryDirectory(prefix="hero-bench-") as folder,
-        trial_of(settings, processes, Path(folder)) as trial,
-    ):
-        return {
-            "processes": processes,
-            "threads": trial.threads,
-            "threads_each": trial.threads_each,
-            "load": load,
-            "sampling": asdict(trial.sampling(turns)),
-            "update": asdict(trial.updating(turns)),
-        }
+    with tempfile.TemporaryDirectory(prefix="hero-bench-") as logs:
+        return {"load": load, **timed_round.measure(settings, processes, turns, Path(logs))}
 
 
 def lines(settings: Settings, measured: dict[str, Any]) -> Iterator[str]:

@@ -137,7 +137,7 @@ def labeller_with(*commands: Command) -> tuple[PersonAnnotator, queue.SimpleQueu
     inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
     for command in commands:
         inbox.put(command)
-    return PersonAnnotator(inbox), inbox
+    return PersonAnnotator(inbox.get), inbox
 
 
 class Inbox(queue.SimpleQueue[Command]):
@@ -157,7 +157,7 @@ def test_a_person_waits_until_the_round_itself_is_submitted(journal: Journal) ->
     inbox = Inbox(journal, 1, submit_before=SubmitLabels(1))
     for command in (SubmitLabels(0), SubmitLabels(7), SubmitLabels(1), Stop()):
         inbox.put(command)
-    PersonAnnotator(inbox).label(1, {}, journal)
+    PersonAnnotator(inbox.get).label(1, {}, journal)
     assert journal.submitted(1) and not journal.submitted(0)
     assert inbox.get_nowait() == Stop()
 

@@ -1,0 +1,70 @@
+"""Samples the missing minibatches of a round; every rank of a run does so in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from hero_engine.core.batch import Batch
+from hero_engine.distributed.sharding import turns
+from hero_engine.policy.policy_snapshot import PolicySnapshot
+from hero_engine.policy.sampler import SampleRequest
+from hero_engine.training.oom_backoff import OomBackoff
+from hero_engine.training.progress_reports import Meter, StepProgress
+from hero_engine.training.sharded_sampling import Pixels
+from hero_engine.training.trainer import Trainer
+
+Turn = Sequence[range]
+"""Minibatches that are sampled at the same time, each as the range of its images."""
+
+
+class RoundSampler:
+    """Samples with memory backoff and progress, a turn after the other."""
+
+    def __init__(self, trainer: Trainer, backoff: OomBackoff, progress: StepProgress) -> None:
+        self.trainer, self.settings = trainer, trainer.settings
+        self.processes = trainer.processes
+        self.backoff, self.progress = backoff, progress
+
+    def sample(
+        self, round: int, policy: PolicySnapshot, missing: Sequence[range] = ()
+    ) -> Iterator[tuple[Turn, Batch, Pixels]]:
+        """Each turn with its images: the batch on every rank, the pixels on rank 0.
+
+        missing: the minibatches to sample, as rank 0 knows them; other ranks are told.
+        """
+        told = self.processes.from_main(lambda: [[each.start, each.stop] for each in missing])
+        if not told:
+            return
+        request, meter = (
+            self.trainer.round_request(round, policy.prior),
+            self.progress.meter(round, "sampling", "sample"),
+        )
+        for turn in turns([range(*each) for each in told], self.processes.count):
+            yield turn, *self._sampled(request, policy, turn, meter)
+
+    def whole(self, batch: Batch | None, sampled: int) -> Batch:
+        """The round's batch on every rank: rank 0's, if some of it came from its disk.
+
+        batch: what this rank has. sampled: the number of images that were sampled just now.
+        """
+        if batch is not None and sampled == self.settings.batch:
+            return batch
+        tensors = None if batch is None else batch.tensors()
+        return Batch.from_tensors(self.processes.broadcast(None, tensors)[1])
+
+    def _sampled(
+        self, request: SampleRequest, policy: PolicySnapshot, turn: Turn, meter: Meter
+    ) -> tuple[Batch, Pixels]:
+        images = torch.tensor([image for rows in turn for image in rows])
+        return self.backoff.run(
+            "sample",
+            self.settings.microbatch,
+            lambda microbatch: self.trainer.sample(
+                policy.lora,
+                request.rows(images),
+                microbatch,
+                lambda done: meter.at(int(images[0]) + done, self.settings.batch),
+            ),
+        )

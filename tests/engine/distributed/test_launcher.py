@@ -1,0 +1,37 @@
+"""What starts the processes of a run, and which images each of them samples."""
+
+import pytest
+import torch
+
+from hero_engine.core.errors import HeroError
+from hero_engine.distributed import launcher
+from hero_engine.distributed.sharding import places, turns
+
+
+def test_a_turn_has_a_minibatch_for_each_process() -> None:
+    minibatches = [range(0, 4), range(4, 8), range(8, 9)]
+    assert [*turns(minibatches, 2)] == [[range(0, 4), range(4, 8)], [range(8, 9)]]
+    assert [*turns(minibatches, 5)] == [minibatches] and [*turns([], 2)] == []
+
+
+def test_places_are_those_of_the_images_in_the_turn() -> None:
+    found = [*places([range(4, 8), range(12, 13)])]
+    assert found == [(range(4, 8), slice(0, 4)), (range(12, 13), slice(4, 5))]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    launcher.check_processes(2)
+    with pytest.raises(HeroError, match=r"--processes 3: .* this machine has 2 GPUs") as refused:
+        launcher.check_processes(3)
+    assert refused.value.exit_code == 2
+
+
+def test_a_launcher_has_started_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert launcher.Launched.from_environment() == launcher.Launched(1, 4)
+    with pytest.raises(HeroError, match="accelerate launch has started"):
+        launcher.check_processes(2)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert launcher.Launched.from_environment() is None
