@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import singledispatchmethod
 from pathlib import Path
 
-from textual import events, on
+from textual import on
 from textual.driver import Driver
 
 from hero_engine.config.settings import NoiseSettings
@@ -103,11 +103,11 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             submit=self._submit,
             leave=self._show_end,
         )
-        self._pasted = PasteGuard(
+        self.pasted = PasteGuard(
             guards,
             self.labelling_round,
             later=lambda call: self.screen.call_later(self.labelling.call_later, call),
-            taken_back=self._paste_taken_back,
+            taken_back=self.paste_taken_back,
         )
         self._hint = terminal.hint
         self.pictures = TerminalPictures(self, self.uploads, self.labelling, terminal, choose)
@@ -201,25 +201,6 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         for screen in self.screen_stack:
             if isinstance(screen, BaseScreen):
                 screen.show_state(self.state)
-
-    # -- input --
-
-    async def on_event(self, event: events.Event) -> None:
-        """Drop keys that no person typed."""
-        if isinstance(event, events.Key) and self._pasted.drops(event):
-            event.stop()
-            return
-        await super().on_event(event)
-
-    def on_app_focus(self) -> None:
-        """The window got the focus."""
-        self.labelling.window_focused()
-
-    def _paste_taken_back(self) -> None:
-        self.uncover(self.labelling)
-        self.labelling.reopen()
-        self.labelling.show_touched(())
-        self.labelling.say("Many keys came at once, as from a paste: they were ignored.")
 
     # -- rounds --
 

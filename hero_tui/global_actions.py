@@ -1,9 +1,11 @@
-"""The keys that work on every screen: undo and redo, help, charts, gallery, theme, redraw."""
+"""Input on every screen: undo and redo, help, charts, gallery, theme; pastes are dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+
+from textual import events
 
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.storage.journal import Journal
@@ -20,6 +22,7 @@ from hero_tui.screens.terminal_pictures import TerminalPictures
 from hero_tui.screens.zoom_screen import ZoomScreen
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.past_rounds import past_rounds
+from hero_tui.session.paste_guard import PasteGuard
 from hero_tui.session.round_summary import round_counts
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.upload_queue import UploadQueue
@@ -37,6 +40,24 @@ class GlobalActions(BaseApp, inherit_bindings=False):
     journal: Journal
     blind: bool
     noise: NoiseSettings | None
+    pasted: PasteGuard
+
+    async def on_event(self, event: events.Event) -> None:
+        """Drop keys that no person typed."""
+        if isinstance(event, events.Key) and self.pasted.drops(event):
+            event.stop()
+            return
+        await super().on_event(event)
+
+    def on_app_focus(self) -> None:
+        """The window got the focus."""
+        self.labelling.window_focused()
+
+    def paste_taken_back(self) -> None:
+        self.uncover(self.labelling)
+        self.labelling.reopen()
+        self.labelling.show_touched(())
+        self.labelling.say("Many keys came at once, as from a paste: they were ignored.")
 
     def action_undo(self) -> None:
         """Undo the last step, on whichever page it was."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from textual.app import App
 
+from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import RunOpened
 from hero_engine.core.numbering import round_name
@@ -17,8 +18,10 @@ from hero_tui.app import HeroApp
 from hero_tui.graphics.choose_painter import choose_painter, require_mode
 from hero_tui.graphics.detect_terminal import Terminal
 from hero_tui.output_streams import talk
+from hero_tui.preferences.first_time import first_time
 from hero_tui.preferences.ui_preferences import read_preferences
 from hero_tui.session.engine_bridge import MakeEngine
+from hero_tui.session.next_step import NextStep
 from hero_tui.terminal.ask_terminal import Asked, ask
 from hero_tui.terminal.driver import driver_for
 from hero_tui.terminal.signals import exit_code, signals_call
@@ -33,15 +36,19 @@ def run_on_terminal(
     opened: RunOpened | None,
     blind: bool = False,
     go_on: str = "hero resume {}",
+    noise: NoiseSettings | None = None,
+    then: Callable[[NextStep | None], int] | None = None,
 ) -> int:
     """Run the app until the person leaves; print how to go on, and return the exit code.
 
-    graphics: over the preferences. blind: see `HeroApp`. go_on: the command that goes on, {}
-    for the folder. Raises HeroError with exit code 2 when stdin or stdout is no terminal, or the
-    person's preferences are wrong.
+    graphics: over the preferences. blind, noise: see `HeroApp`. go_on: the command that goes on, {}
+    for the folder. then: does what the person chose at the end of the run; with it and with
+    ui.guide the app explains what happens. Raises HeroError with exit code 2 when stdin or stdout
+    is no terminal, or the person's preferences are wrong.
     """
     require_terminal()
     preferences = read_preferences()
+    guide = then is not None and preferences.ui.guide
     mode = graphics or preferences.ui.graphics
     require_mode(mode)
     with held_terminal(run_dir / "hero.log") as held:
@@ -55,6 +62,9 @@ def run_on_terminal(
             preferences=preferences,
             blind=blind,
             choose=lambda changed: choose_painter(mode, changed),
+            noise=noise,
+            welcome=guide and first_time(),
+            summaries=guide,
         )
         code = held.run(
             app,
@@ -68,7 +78,7 @@ def run_on_terminal(
     talk(farewell(app, run_dir, code, go_on.format(run_dir)))
     if app.bridge.running or held.signals:
         os._exit(code)  # a signal does not wait for the libraries to tidy up: torch takes a second
-    return code
+    return code if then is None or app.next_step is None else then(app.next_step)
 
 
 class HeldTerminal:

@@ -7,6 +7,7 @@ from typing import Any
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.xdg import private
 from hero_engine.evaluation.blind_comparison import Comparison
+from hero_engine.evaluation.verdict import Verdict, verdict
 from hero_tui.commands.find_run import open_run
 from hero_tui.output_streams import data_json, say
 
@@ -27,7 +28,11 @@ def compare(
         if code != ExitCode.DONE or not comparison.judged:
             return code
     if as_json:
-        data_json(comparison.result())
+        result = comparison.result()
+        found = verdict_of(result)
+        answer = None if found is None else found.answer
+        needed = None if found is None else found.needed
+        data_json(result | {"verdict": answer, "images_needed": needed})
     else:
         print_result(comparison.result())
     return ExitCode.DONE
@@ -65,6 +70,15 @@ def print_result(result: dict[str, Any]) -> None:
     difference = _between(result["difference"], result["difference_interval"], "+")
     alone = f"only tuned good {result['only_tuned']}, only base {result['only_base']}"
     say(f"difference  {difference}, {result['pairs']} pairs: {alone}")
+    if found := verdict_of(result):
+        say(found.told())
+
+
+def verdict_of(result: dict[str, Any]) -> Verdict | None:
+    """Whether the tuned model beats its base; None without a pair of labels."""
+    if result["difference"] is None:
+        return None
+    return verdict(result["difference"], result["difference_interval"], result["pairs"])
 
 
 def _between(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hero_engine.core.errors import HeroError
+from hero_engine.evaluation.verdict import Verdict, difference_interval, verdict
 from hero_engine.models.model_sources import find_judge
 from hero_tui.commands.find_run import open_run
 from hero_tui.output_streams import data_json, progress_bar, say, talk
@@ -29,10 +30,19 @@ def score(name: str, images: int, noise: str, *, prompt: str | None, as_json: bo
             prompt=prompt,
             on_picture=on_picture,
         )
+    found = verdict_of(scores)
     if as_json:
-        data_json(scores)
+        data_json(scores | {"verdict": found.answer, "images_needed": found.needed})
     else:
         print_scores(scores)
+        say(found.told())
+
+
+def verdict_of(scores: dict[str, Any]) -> Verdict:
+    """Whether the tuned model beats its base on these noises."""
+    tuned, base = scores["success_rate"], scores["base_success_rate"]
+    interval = difference_interval(tuned, scores["interval"], base, scores["base_interval"])
+    return verdict(tuned - base, interval, scores["n"])
 
 
 def print_scores(scores: dict[str, Any]) -> None:

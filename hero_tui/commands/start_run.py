@@ -180,6 +180,7 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
 
 def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int:
     from hero_engine.runtime.engine_thread import EngineWorker
+    from hero_tui.commands.after_run import after_run
     from hero_tui.launch import run_on_terminal
 
     return run_on_terminal(
@@ -189,6 +190,8 @@ def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int
         ),
         graphics=way.graphics,
         opened=run.opened(),
+        noise=run.settings.noise,
+        then=lambda step: after_run(run, step, lambda more: _in_app(run, more, way=way, nice=nice)),
     )
 
 

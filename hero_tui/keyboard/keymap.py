@@ -173,7 +173,7 @@ ACTIONS = (
     Action(
         "gallery", ("f3",), "Best picture and fixed noises of each round", EVERYWHERE, "gallery"
     ),
-    Action("summary", ("f6",), "Summary of the last round", EVERYWHERE),
+    Action("summary", ("f6", "f8"), "Summary of the last round", EVERYWHERE),
     Action("theme", ("f4",), "Next theme", EVERYWHERE),
     Action("redraw", ("f5",), "Redraw the screen and its pictures", EVERYWHERE),
 )

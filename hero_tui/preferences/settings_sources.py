@@ -50,6 +50,8 @@ class UiSettings(Checked):
     """In the zoom, a verdict brings the next picture."""
     undo_seconds: float = ranged(3.0, 0, 60)
     """Seconds in which a round that was handed in can be taken back."""
+    guide: bool = True
+    """Explain: four sentences the first time, a summary after each round, a menu at the end."""
     engine_nice: int = ranged(5, 0, 19)
     """Niceness of the engine's thread in the app; 0 where another busy program takes its cores."""
 

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
 
+from hero_engine.core.numbering import picture_name
 from hero_tui.graphics.grid_geometry import square_box
 from hero_tui.keyboard import keymap
 from hero_tui.preferences.ui_preferences import Preferences
@@ -111,7 +112,7 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         style = self._labelling_round.style_of(self.image)
         standing = Content.assemble(
             (self._name_of(self.image), "bold"),
-            "  ",
+            f"  {picture_name(self.image)} of {self._labelling_round.count}  ",
             (style.words or "not labelled", f"${style.colour}"),
         )
         way = "a mark shows the next picture" if self.advance else "a mark stays here"

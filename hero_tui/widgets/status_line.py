@@ -21,7 +21,7 @@ PHASES = {
     "finished": "finished",
     "failed": "failed",
 }
-YOUR_TURN = "your turn"
+YOUR_TURN, STILL_DRAWING = "your turn", ", still drawing"
 MEANWHILE = {"sampling": ", drawing the next", "training": ", learning from the last"}
 """What the engine does with another round than the one that is labelled."""
 STEPS = {
@@ -86,10 +86,17 @@ def phase(state: RunState, *, brief: bool = False) -> Content:
     if state.stopping:
         return Content.styled("stopping", "$accent")
     if state.your_turn and state.phase not in ("finished", "failed"):
-        meanwhile = MEANWHILE.get(state.phase, "") if state.elsewhere and not brief else ""
+        meanwhile = "" if brief else _meanwhile(state)
         return Content.assemble((YOUR_TURN, "bold $success"), (meanwhile, "$accent"))
     doing = Content.styled(PHASES.get(state.phase, state.phase), "$accent")
     return Content.assemble(doing, _wait(state.wait, brief))
+
+
+def _meanwhile(state: RunState) -> str:
+    """What the engine does while the person labels."""
+    if state.elsewhere:
+        return MEANWHILE.get(state.phase, "")
+    return STILL_DRAWING if state.phase == "sampling" else ""
 
 
 def _wait(wait: Wait | None, brief: bool) -> str:

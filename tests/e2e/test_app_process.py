@@ -37,6 +37,13 @@ def await_text(terminal: FakeTerminal, *texts: str) -> None:
     terminal.pump(lambda: all(terminal.shows(text) for text in texts), PATIENCE)
 
 
+def await_pictures(terminal: FakeTerminal, *texts: str) -> None:
+    """It is the person's turn, with these texts, and every picture of the round is drawn."""
+    drawn = lambda: not terminal.shows("still drawing")  # noqa: E731
+    wanted = ("your turn", *texts)
+    terminal.pump(lambda: all(map(terminal.shows, wanted)) and drawn(), PATIENCE)
+
+
 def await_end(terminal: FakeTerminal) -> int:
     terminal.pump(terminal.ended, PATIENCE)
     terminal.listen(0.1)
@@ -52,11 +59,15 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     command = [word for word in small_run(tiny_model, run, "") if word != "--headless"]
     at = command.index("--labels")
     sit_down(first, hero, *command[:at], *command[at + 2 :])
-    await_text(first, "your turn", "round 1 ")
+    await_text(first, "Press the letter of every good picture, and Shift")
+    first.type("\r")
+    await_pictures(first, "round 1 ")
     first.type("W")
     first.listen(0.2)
     first.type("\r")
-    await_text(first, "your turn", "round 2 ")
+    await_pictures(first, "round 2 ", "Round 1 is learned")
+    first.type("\r")
+    await_text(first, "page 1/1")
     first.type("e")
     await_text(first, "e  ● good")
     first.type(" ")
@@ -118,9 +129,9 @@ def test_a_blind_comparison_is_left_goes_on_and_tells_its_result(
     assert f"Go on with: hero eval {run} --human --images 4" in first.heard
 
     sit_down(second, hero, *command)
-    await_text(second, "your turn", "w  ● good")
+    await_pictures(second, "w  ● good")
     second.type("\r")
-    second.listen(0.2)
+    second.listen(1.0)  # sooner, it would be an Enter that nobody meant
     second.type("\r")
     assert await_end(second) == 0
     assert "difference  " in second.heard and "4 pairs" in second.heard

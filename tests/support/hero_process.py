@@ -123,6 +123,7 @@ class Hero:
             "HERO_RUNS": str(home / "runs"),
             "HERO_DEBUG": "",
             "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_DATA_HOME": str(home / "data"),
             "HF_HOME": str(home / "hub"),
             "HF_ENDPOINT": "http://127.0.0.1:9",
             "OMP_NUM_THREADS": "1",

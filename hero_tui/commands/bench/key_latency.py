@@ -110,7 +110,7 @@ class Person:
         self._random = random.Random(0)
         self._terminal = PtyTerminal("kitty")
         command = [sys.executable, "-m", "hero_tui.cli", "resume", str(run.path)]
-        self._terminal.start(command, environment())
+        self._terminal.start(command, environment(HERO_UI_GUIDE="false"))
 
     def wait(self, round: int, *, pressing: bool) -> None:
         """Until this round waits for labels; with keys pressed meanwhile, or only looking on."""

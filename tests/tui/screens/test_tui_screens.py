@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import torch
 from fake_engine import FakeEngine, open_journal, opened
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual.events import Resize
 from textual.geometry import Size
@@ -17,6 +18,8 @@ from textual.screen import Screen
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.events import Finished
 from hero_engine.core.labels import Mark
+from hero_engine.policy.noise_origins import noise_origins
+from hero_engine.policy.noise_prior import FRESH, NoisePrior
 from hero_tui.app import HeroApp
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
@@ -114,7 +117,7 @@ async def test_the_zoom_shows_the_criterion_and_the_pictures_name(tmp_path: Path
         await pilot.pause()
         assert "five fingers" in app.screen.query_one("#zoom-criterion", TextLine).text
         said = app.screen.query_one("#zoom-standing", TextLine).text
-        assert said.startswith("s, page 2  ● good")
+        assert said.startswith("s, page 2  picture 14 of 16  ● good")
 
 
 @given(st.text("ab ", max_size=200), st.integers(1, 60), st.integers(10, 90))
@@ -261,3 +264,26 @@ async def test_two_sizes_at_once_do_not_answer_each_other_for_ever(
         app._end_batch()
         await pilot.pause()
         assert app.screen.outer_size == Size(60, 20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 40),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_origins_are_those_that_the_prior_draws(
+    count: int, fresh: float, around_best: float, best: bool, goods: bool
+) -> None:
+    """Noises that equal N(0, I)'s own draws are fresh, and no others."""
+    wanted = NoiseSettings(fresh_ratio=fresh, best_image_ratio=around_best)
+    shape = (1, 2, 2)
+    recorded = torch.full(shape, 5.0)
+    prior = NoisePrior(recorded if best else None, recorded[None] if goods else None)
+    drawn = prior.draw(count, shape, wanted, 7, 1)
+    plain = FRESH.draw(count, shape, wanted, 7, 1)
+    same = [bool(torch.equal(a, b)) for a, b in zip(drawn, plain, strict=True)]
+    origins = noise_origins(count, wanted, best=best, goods=goods)
+    assert [origin == "fresh" for origin in origins] == same
