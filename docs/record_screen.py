@@ -85,7 +85,10 @@ class Recorder:
             capture_output=True,
             check=True,
         )
-        picture = cropped(Image.open(io.BytesIO(shot.stdout), formats=["PNG"]).convert("RGB"))
+        picture = Image.open(io.BytesIO(shot.stdout), formats=["PNG"]).convert("RGB")
+        picture = picture.crop(picture.getbbox())
+        if picture.size[0] < COLUMNS:
+            return  # the window is not there yet
         if self.frames and picture.tobytes() == self.frames[-1][0].tobytes():
             last, shown = self.frames.pop()
             self.frames.append((last, max(shown, milliseconds)))
@@ -123,11 +126,6 @@ class Recorder:
         reduced[0].save(
             path, save_all=True, append_images=reduced[1:], duration=times, loop=0, optimize=False
         )
-
-
-def cropped(picture: Image.Image) -> Image.Image:
-    """The terminal without the empty part of the screen."""
-    return picture.crop(picture.getbbox())
 
 
 def phase(run: Path) -> tuple[int, str]:
@@ -184,9 +182,7 @@ def record(rounds: int, preset: list[str]) -> Recorder:
                 time.sleep(2)  # the last pictures reach the screen
                 if round_index < rounds - 1:
                     label_round(recorder, judge, run, round_index)
-            recorder.shoot(3000)
-            recorder.press("F2", milliseconds=3500)
-            recorder.press("Escape", "ctrl+q")
+            recorder.shoot(3500)
     return recorder
 
 
