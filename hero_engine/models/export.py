@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,17 @@ from typing import Literal, Self, get_args
 from torch import Tensor
 
 from hero_engine import __version__
+from hero_engine.config.settings import Settings
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.lora_files import diffusers_lora, kohya_lora
 from hero_engine.models.model_card import model_card
-from hero_engine.models.model_sources import find_model, model_facts, model_index, network_name
+from hero_engine.models.model_sources import (
+    HUB_ID,
+    find_model,
+    model_facts,
+    model_index,
+    network_name,
+)
 from hero_engine.storage.atomic_files import write_atomically, write_tensors
 from hero_engine.storage.run_folder import RunDir
 
@@ -48,12 +56,17 @@ class Learned:
             "hero_version": __version__,
             "task": settings.task,
             "prompt": settings.prompt,
-            "base_model": settings.model,
+            "base_model": public_name(settings.model),
             "preset": settings.preset,
             "update": settings.update,
             "rounds": str(self.rounds),
             "labels": str(self.labels),
         }
+
+
+def public_name(model: str) -> str:
+    """A model's name without the path it has on its owner's disk."""
+    return model if HUB_ID.fullmatch(model) or model == "embedded" else Path(model).name
 
 
 def export_lora(folder: RunDir, out: Path, layout: Layout = "diffusers") -> None:
@@ -66,17 +79,33 @@ def export_lora(folder: RunDir, out: Path, layout: Layout = "diffusers") -> None
     facts, metadata = model_facts(settings.model, settings.model_config), learned.metadata()
     if layout == "kohya":
         tensors = kohya_lora(learned.lora, settings.lora, facts)
-        metadata |= {
-            "ss_network_module": "networks.lora",
-            "ss_network_dim": str(settings.lora.rank),
-            "ss_network_alpha": str(settings.lora.alpha),
-        }
+        metadata |= kohya_metadata(settings)
     else:
         part = network_name(model_index(find_model(settings.model), settings.model_config))
         tensors = diffusers_lora(learned.lora, settings.lora, part)
     with _written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(out, tensors, metadata)
+
+
+def kohya_metadata(settings: Settings) -> dict[str, str]:
+    """What A1111 sorts its list of LoRAs by: ss_base_model_version and ss_v2, as kohya's scripts
+    write them (library/sai_model_spec.py, train_network.py)."""
+    from hero_engine.models.open_model import bare_network
+
+    facts, _, network = bare_network(settings.model, settings.model_config)
+    is_sdxl = facts.kohya == "stability"
+    is_v2 = facts.kohya == "diffusers" and bool(network.config.get("use_linear_projection"))
+    version = "sdxl_base_v1-0" if is_sdxl else "sd_v2" if is_v2 else "sd_v1"
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(settings.lora.rank),
+        "ss_network_alpha": str(settings.lora.alpha),
+        "ss_base_model_version": version,
+        "ss_v2": str(is_v2),
+        "ss_output_name": settings.task,
+        "ss_sd_model_name": public_name(settings.model),
+    }
 
 
 def export_merged(folder: RunDir, out: Path) -> None:
@@ -86,7 +115,9 @@ def export_merged(folder: RunDir, out: Path) -> None:
     """
     import torch
 
+    from hero_engine.models.lora import merge_lora
     from hero_engine.models.open_model import load_pipeline
+    from hero_engine.models.published_layout import write_published_layout
     from hero_engine.models.quiet_libraries import quiet
 
     learned, settings = Learned.of(folder), folder.settings
@@ -94,11 +125,20 @@ def export_merged(folder: RunDir, out: Path) -> None:
         raise HeroError(f"{out} exists already; --merge makes a new folder")
     opened = load_pipeline(settings.model, torch.float32, settings.model_config)
     pipeline, part = opened.pipeline, opened.network
+    network = getattr(pipeline, part)
     with quiet(), _written(out):
-        pipeline.load_lora_weights(diffusers_lora(learned.lora, settings.lora, part))
-        pipeline.fuse_lora(components=[part])
-        pipeline.unload_lora_weights()
-        pipeline.save_pretrained(out)
+        merge_lora(network, learned.lora, settings.lora)
+        if opened.folder is None:
+            pipeline.save_pretrained(out)
+            write_published_layout(out)
+        else:
+            shutil.copytree(opened.folder, out, dirs_exist_ok=True, ignore=_all_but(part))
+            network.save_pretrained(out / part)
+
+
+def _all_but(part: str) -> Callable[[str, list[str]], list[str]]:
+    """For `copytree`: leave out the network, which is written anew, and the base's own card."""
+    return lambda folder, names: [name for name in names if name in (part, CARD, ".git", ".cache")]
 
 
 def export_card(folder: RunDir, beside: Path) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError
@@ -47,6 +47,18 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
         if ".lora_" in weight_name:
             weight.data = weight.data.float()
     network.eval()
+
+
+@torch.no_grad()
+def merge_lora(network: Any, state: Mapping[str, Tensor], lora: LoraSettings) -> None:
+    """Add (alpha / rank) B A to the weights of a float32 network; state: as `Model.lora_state`."""
+    scale = lora.alpha / lora.rank
+    for name, A in state.items():
+        if not name.endswith(".lora_A.weight"):
+            continue
+        layer = name.removesuffix(".lora_A.weight")
+        weight, B = network.get_submodule(layer).weight, state[f"{layer}.lora_B.weight"]
+        weight += scale * (B.flatten(1) @ A.flatten(1)).view_as(weight)
 
 
 def lora_layers(network: Any) -> Iterator[Any]:
@@ -90,7 +102,7 @@ def targets_of(layers: Collection[str], network: Any) -> tuple[str, ...]:
             continue
         parts = layer.split(".")
         tails = (".".join(parts[at:]) for at in range(len(parts) - 1, -1, -1))
-        words = (tail for tail in tails if not tail[0].isdecimal())
+        words = (tail for tail in tails if not tail[0].isdecimal() and tail not in TARGET_GROUPS)
         targets.append(next(t for t in words if not any(_ends(other, t) for other in others)))
     return tuple(targets)
 

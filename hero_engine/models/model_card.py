@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from hero_engine.config.settings import Settings
 from hero_engine.core.numbering import number
 from hero_engine.models.model_sources import HUB_ID, model_facts
 from hero_engine.storage.journal import Journal
@@ -51,7 +52,7 @@ def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[
         f"eta {sampler.eta:g}, negative prompt “{sampler.negative_prompt}”"
     )
     yield from _rounds(folder)
-    yield from _use(facts, exported)
+    yield from _use(settings, model.pipeline, facts, exported)
     yield (
         "\n## What is not known\n\nThe share of good above is of the pictures that were labelled, "
         "later rounds from noises near liked ones. It is no test on fresh noise (`hero eval`), and "
@@ -67,11 +68,16 @@ def _rounds(folder: RunDir) -> Iterator[str]:
             yield f"| {number(each['round'])} | {each['labels']} | {share} |"
 
 
-def _use(facts: Mapping[str, str], exported: Path) -> Iterator[str]:
-    yield "\n## Use\n\n```python\nfrom diffusers import DiffusionPipeline\n"
-    if exported.suffix == ".safetensors":
-        yield f'pipeline = DiffusionPipeline.from_pretrained("{facts["base_model"]}")'
-        yield f'pipeline.load_lora_weights(".", weight_name="{exported.name}")'
+def _use(
+    settings: Settings, pipeline: str, facts: Mapping[str, str], exported: Path
+) -> Iterator[str]:
+    base, merged = facts["base_model"], exported.suffix != ".safetensors"
+    is_file = not merged and Path(settings.model).suffix in (".safetensors", ".gguf")
+    yield f"\n## Use\n\n```python\nfrom diffusers import {pipeline}\n"
+    if is_file:
+        yield f'pipeline = {pipeline}.from_single_file("{base}")  # a folder: from_pretrained'
     else:
-        yield 'pipeline = DiffusionPipeline.from_pretrained(".")'
+        yield f'pipeline = {pipeline}.from_pretrained("{"." if merged else base}")'
+    if not merged:
+        yield f'pipeline.load_lora_weights(".", weight_name="{exported.name}")'
     yield f"pipeline({json.dumps(facts['prompt'])}).images[0]\n```"

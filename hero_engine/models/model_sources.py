@@ -188,18 +188,31 @@ def configuration(source: str, config: str = "") -> str:
 
 
 def _fetched(hub_id: str) -> Path:
-    """From the hub; where it cannot be reached, at once from the cache."""
-    from huggingface_hub import HfApi, hf_hub_download
+    """The index of a hub's model: from the hub; where it cannot be reached, from the cache."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(hub_id, INDEX, local_files_only=_offline(hub_id)))
+    except LocalEntryNotFoundError as error:
+        raise _missing(
+            f"model {hub_id} is not in the cache, and the hub cannot be reached: connect, or give "
+            "a folder"
+        ) from error
+
+
+def _offline(hub_id: str) -> bool:
+    """Whether nobody answers; what is raised then depends on the hub's HTTP library."""
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         HfApi().model_info(hub_id)
-        offline = False
     except HfHubHTTPError:
         raise
-    except Exception:  # nobody answers; what is raised then depends on the hub's HTTP library
-        offline = True  # the download below says what is wrong, if anything is
-    return Path(hf_hub_download(hub_id, INDEX, local_files_only=offline))
+    except Exception:
+        return True  # the download says what is wrong, if anything is
+    return False
 
 
 def hub_folder(hub_id: str) -> Path:
@@ -207,10 +220,11 @@ def hub_folder(hub_id: str) -> Path:
     from diffusers import DiffusionPipeline
 
     download: Any = DiffusionPipeline.download
+    options = {"use_safetensors": True, "local_files_only": _offline(hub_id)}
     try:
-        return Path(download(hub_id, use_safetensors=True))
+        return Path(download(hub_id, **options))
     except (OSError, ValueError):
-        return Path(download(hub_id, use_safetensors=True, variant="fp16"))
+        return Path(download(hub_id, variant="fp16", **options))
 
 
 def _guessed(file: str) -> str:

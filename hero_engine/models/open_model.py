@@ -15,6 +15,7 @@ from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.lora import attach_lora
+from hero_engine.models.model_record import fingerprints
 from hero_engine.models.model_sources import (
     configuration,
     find_model,
@@ -47,12 +48,16 @@ AMPLE_MEMORY = 32e9
 
 @dataclass
 class OpenPipeline:
-    """A diffusers pipeline on the CPU. network: the name of the component that denoises."""
+    """A diffusers pipeline on the CPU. network: the name of the component that denoises.
+
+    folder: where all of it was loaded from; None for a pipeline with parts from a single file.
+    """
 
     pipeline: Any
     facts: PipelineFacts
     network: str
     told: list[str] = field(default_factory=list)
+    folder: Path | None = None
 
 
 def model_for(settings: Settings, device: str = "auto") -> Model:
@@ -70,9 +75,24 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
         sampler=sampler,
         prompt=settings.prompt,
     )
+    _check_noise(model, settings)
     if _short_of_memory(settings.gradient_checkpointing, model.device):
         model.network.enable_gradient_checkpointing()
     return model
+
+
+def _check_noise(model: Model, settings: Settings) -> None:
+    """HeroError, exit code 2, where an update has no step with noise to learn from."""
+    if settings.update not in ("ddpo", "d3po"):
+        return
+    sampler = settings.sampler
+    stds = model.process.std(*model.process.steps(sampler.steps), sampler.eta)
+    if not bool((stds > 0).any()):
+        raise HeroError(
+            f"update {settings.update!r} learns from steps with noise, and sampler.steps "
+            f"{sampler.steps} with sampler.eta {sampler.eta:g} has none: raise sampler.steps, or "
+            "use --update forward"
+        )
 
 
 def _short_of_memory(said: str, device: torch.device) -> bool:
@@ -127,6 +147,7 @@ def _model(
     arguments = PipelineArguments.for_pipeline(
         pipeline, network, opened.facts, size, sampler.guidance
     )
+    components = fingerprints(pipeline)
     attach_lora(network, lora, seed)
     encoders = Encoders(pipeline, network, device)
     conditionings = (Conditioning(prompt), Conditioning.of_sampler(prompt, sampler))
@@ -139,7 +160,8 @@ def _model(
         network.to(device)
         model.process.steps(sampler.steps)
         _try(name, model, noise, conditionings)
-    model.told = tuple(filter(None, [*_kind_told(opened), *opened.told, noise.told]))
+    told = [*_kind_told(opened), *opened.told, noise.told, *driver.truncated]
+    model.told, model.fingerprints = tuple(filter(None, told)), components
     if max(model.picture_size) >= LARGE_PICTURE:
         model.vae.enable_slicing()
     if max(model.picture_size) >= HUGE_PICTURE:
@@ -247,7 +269,8 @@ def _from_folder(
     pipeline = kind.from_pretrained(
         folder, local_files_only=True, torch_dtype=dtype, **parts.given, **given, **more
     )
-    return OpenPipeline(pipeline, facts, network_name(index), [*told, *parts.told])
+    where = None if given else folder
+    return OpenPipeline(pipeline, facts, network_name(index), [*told, *parts.told], where)
 
 
 def _from_file(

@@ -30,7 +30,8 @@ class Model:
     network, vae: diffusers' own, in eval mode throughout. process: what predictions mean.
     dtype: the network's; LoRA weights, latents and the VAE are float32 always.
     latent_shape: (channels, height, width) of a latent. picture_size: (height, width) in pixels.
-    told: what a person should know of how the model was opened.
+    told: what a person should know of how the model was opened. fingerprints: of each component
+    (`model_record`).
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Model:
         self.network, self.vae = driver.network, driver.pipeline.vae
         self.device, self.dtype, self.lora = driver.device, dtype, lora
         self.told: tuple[str, ...] = ()
+        self.fingerprints: dict[str, str] = {}
         self.layout, self.picture_size = self._read_layout()
         self.latent_shape = self.layout.shape
         self.process: Process = self.process_of(noise, arguments)

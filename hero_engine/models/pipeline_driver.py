@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from hero_engine.models.latent_layout import LatentLayout
+from hero_engine.models.prompt_truncation import told_truncations
 
 Mode = Literal["pipeline", "schedule", "predict", "decode"]
 Rows = Literal["one call", "doubled", "one by one"]
@@ -112,6 +113,7 @@ class PipelineDriver:
     encodings: dict[str, Any] = field(default_factory=dict)
     prepared: dict[str, Prepared] = field(default_factory=dict)
     checks: bool = False
+    truncated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         kind: Any = type(self.pipeline)
@@ -283,7 +285,8 @@ def hooked(base: Any) -> Any:
             key = _key(bound.arguments, ("self", "device"))
             known = self.driver.encodings
             if key not in known:
-                with torch.no_grad(), self.driver.encoding():
+                tells = told_truncations(self, self.driver.truncated)
+                with torch.no_grad(), self.driver.encoding(), tells:
                     known[key] = base.encode_prompt(*bound.args, **bound.kwargs)
             return repeated(known[key], rows)
 

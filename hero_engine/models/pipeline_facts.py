@@ -8,7 +8,7 @@ Imports no torch, so that a model's settings are known at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Naming = Literal["", "diffusers", "stability", "flux"]
@@ -19,13 +19,13 @@ Naming = Literal["", "diffusers", "stability", "flux"]
 class PipelineFacts:
     """One pipeline.
 
-    title: for a person. guidance: the argument of its call for classifier-free guidance; empty
-    where it has none. off: the scale from which down there is none. embedded: the argument for a
-    network that takes its guidance as an input, where the network's configuration says so
-    (`guidance_embeds`). distilled: the pipeline's setting that takes guidance away. no_negative:
-    what its call gets for an empty negative prompt. call: further arguments of its call. settings:
-    what a run of it wants other than preset `paper`, which is Stable Diffusion 1.5's. known: False
-    for a pipeline without a row.
+    title: for a person. pipeline: its class, which `facts_of` fills in. guidance: the argument of
+    its call for classifier-free guidance; empty where it has none. off: the scale from which down
+    there is none. embedded: the argument for a network that takes its guidance as an input, where
+    the network's configuration says so (`guidance_embeds`). distilled: the pipeline's setting that
+    takes guidance away. no_negative: what its call gets for an empty negative prompt. call: further
+    arguments of its call. settings: what a run of it wants other than preset `paper`, which is
+    Stable Diffusion 1.5's. known: False for a pipeline without a row.
     """
 
     title: str
@@ -38,6 +38,7 @@ class PipelineFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
     kohya: Naming = ""
     known: bool = True
+    pipeline: str = ""
 
 
 def _flow(steps: int, guidance: float, size: int = 512, **more: Any) -> dict[str, Any]:
@@ -98,4 +99,4 @@ FACTS: dict[str, PipelineFacts] = {
 def facts_of(pipeline_class: str) -> PipelineFacts:
     """The row of a pipeline's class, or the defaults under its name."""
     default = PipelineFacts(pipeline_class, settings=_flow(28, 4.0), known=False)
-    return FACTS.get(pipeline_class, default)
+    return replace(FACTS.get(pipeline_class, default), pipeline=pipeline_class)

@@ -20,8 +20,10 @@ def quiet() -> Iterator[None]:
 
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
+    from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     disable_progress_bars()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

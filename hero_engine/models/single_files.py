@@ -66,9 +66,9 @@ class SingleFile:
         """The same in words."""
         changes = self.scheduler_changes()
         if changes.get("prediction_type") == "v_prediction":
-            yield f"the model predicts v : {self.path.name} says so"
+            yield f"the model predicts v ({self.path.name} says so)"
         if "rescale_betas_zero_snr" in changes:
-            yield f"its noise schedule ends in pure noise (zero SNR): {self.path.name} says so"
+            yield f"its noise schedule ends in pure noise, zero SNR ({self.path.name} says so)"
 
 
 def open_single_file(

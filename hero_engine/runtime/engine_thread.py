@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from hero_engine.config.settings import to_toml
 from hero_engine.core.errors import ExitCode, HeroError, StopRequested, is_memory_short
-from hero_engine.core.events import Command, Event, Failed, Finished, Stop
+from hero_engine.core.events import Command, Event, Failed, Finished, Notice, Stop
 from hero_engine.distributed.launcher import nothing, processes_of
 from hero_engine.labelling.annotators import Annotator, PersonAnnotator
 from hero_engine.storage.journal import Journal
@@ -179,6 +179,7 @@ class EngineWorker(threading.Thread):
             return self._run(context.journal, context.reporter, processes).run()
 
     def _run(self, journal: Journal, reporter: Reporter, processes: Processes) -> Run:
+        from hero_engine.models.model_record import record_model
         from hero_engine.training.run import Run
         from hero_engine.training.trainer import Trainer
 
@@ -186,10 +187,14 @@ class EngineWorker(threading.Thread):
         self.opening = True
         try:
             trainer = Trainer.open(self._folder.settings, self._device, processes)
+            model = trainer.model
+            told = record_model(self._folder, model.fingerprints, model.told)
         finally:
             self.opening = False
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
         reporter.emit(self._folder.opened())
+        for sentence in told:
+            reporter.emit(Notice(sentence))
         return Run(
             self._folder,
             journal,

@@ -18,6 +18,7 @@ from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.numbering import round_name
 from hero_engine.distributed.collectives import SINGLE, Processes
+from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.noise_prior import NoisePrior
@@ -166,6 +167,7 @@ def trained(folder: RunDir, device: str = "auto") -> tuple[Trainer, State]:
         raise HeroError(f"{folder.path} has not finished a round yet", exit_code=ExitCode.RUN)
     parts, counters = found
     trainer, finished = Trainer.open(folder.settings, device), counters["finished"]
+    check_model(folder, trainer.model.fingerprints)
     return trainer, trainer.restored(parts, finished["round"] + 1, finished["labels_total"])
 
 

@@ -153,19 +153,83 @@ def test_text_encoders_weights_are_left_out(folders: Folders, tmp_path: Path) ->
     assert found(path, folders("sd2")).left_out == 1
 
 
+def _processors(layer: str) -> str:
+    """What ddpo-pytorch and d3po write: names of attention processors."""
+    block, _, last = layer.removesuffix(".0").rpartition(".")
+    return f"{block}.processor.{last}_lora"
+
+
+@pytest.mark.parametrize(
+    ("named", "down", "up"),
+    [
+        (lambda layer: f"base_model.model.{layer}", "lora_A.weight", "lora_B.weight"),
+        (lambda layer: layer, "lora_A.weight", "lora_B.weight"),
+        (_processors, "down.weight", "up.weight"),
+        (lambda layer: f"unet.{_processors(layer)}", "down.weight", "up.weight"),
+        (lambda layer: f"unet.{layer}", "lora.down.weight", "lora.up.weight"),
+    ],
+    ids=["peft", "bare", "processors", "unet processors", "old diffusers"],
+)
+def test_other_trainers_layouts(
+    folders: Folders, tmp_path: Path, named: Any, down: str, up: str
+) -> None:
+    model = stirred(folders("sd2"), LoraSettings(rank=2, alpha=2))
+    state, ends = model.lora_state(), {"A.weight": down, "B.weight": up}
+    tensors = {}
+    for name, weight in state.items():
+        layer, end = name.split(".lora_")
+        tensors[f"{named(layer)}.{ends[end]}"] = weight
+    save_file(tensors, tmp_path / "lora.safetensors")
+    given = found(tmp_path / "lora.safetensors", folders("sd2"))
+    assert given.state.keys() == state.keys()
+    assert all(torch.equal(given.state[name], weight) for name, weight in state.items())
+
+
+def test_ranks_and_alphas_of_single_layers(folders: Folders, tmp_path: Path) -> None:
+    """The largest rank for all; the product of every layer stays what it was."""
+    model = stirred(folders("sd2"), LoraSettings(rank=2, alpha=2, targets=("to_q",)))
+    state = model.lora_state()
+    layers = sorted({name.split(".lora_")[0] for name in state})
+    tensors, want = {}, {}
+    for number, layer in enumerate(layers):
+        A, B = (state[f"{layer}.lora_{side}.weight"] for side in "AB")
+        if number == 0:
+            A, B = torch.cat([A, A, A[:1]]), torch.cat([B, B, B[:, :1]], 1)
+        name, alpha = f"lora_unet_{layer.replace('.', '_')}", float(number + 1)
+        tensors |= {f"{name}.lora_down.weight": A, f"{name}.lora_up.weight": B}
+        tensors[f"{name}.alpha"] = torch.tensor(alpha)
+        want[layer] = alpha / len(A) * (B @ A)
+    save_file(tensors, tmp_path / "lora.safetensors")
+    given = found(tmp_path / "lora.safetensors", folders("sd2"))
+    assert (given.lora.rank, given.lora.alpha) == (5, 5)
+    for layer, product in want.items():
+        A, B = (given.state[f"{layer}.lora_{side}.weight"] for side in "AB")
+        assert len(A) == 5 and torch.allclose(B @ A, product, atol=1e-5)
+
+
+def test_samplers_convolutions_are_a_target(folders: Folders, tmp_path: Path) -> None:
+    """ "conv" is a group's name, so their own is longer."""
+    targets = ("to_q", "downsamplers.0.conv", "upsamplers.0.conv")
+    model = stirred(folders("sd2"), LoraSettings(rank=2, targets=targets))
+    for layout in ("kohya", "diffusers"):
+        given = found(saved(model, layout, tmp_path / f"{layout}.safetensors"), folders("sd2"))
+        again = open_model(str(folders("sd2")), given.lora, "cpu")
+        again.load_lora_state(given.state)  # which refuses other layers
+
+
 def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
     """One line each, which names the file."""
     path = tmp_path / "lora.safetensors"
     model = stirred(folders("sd2"), LoraSettings(rank=2, targets=("to_q",)))
     good = load_file(saved(model, "diffusers", path))
     first = min(name for name in good if "lora_A" in name)
-    wide = {first: torch.zeros(3, good[first].shape[1])}
-    wide[first.replace("_A", "_B")] = torch.zeros(len(good[first.replace("_A", "_B")]), 3)
     for tensors, said in (
         ({**good, "unet.nowhere.lora_A.weight": torch.zeros(1)}, "it has unet.nowhere"),
         ({"x": torch.zeros(1)}, "is no LoRA for this model"),
         ({**good, first: torch.zeros(2, 99)}, "a LoRA for another model: its down_blocks"),
-        ({**good, **wide}, "has ranks 2 and 3"),
+        ({**good, first: good[first] * torch.nan}, "has NaN or infinity in unet.down_blocks"),
+        ({**good, "unet.x.dora_scale": torch.zeros(1)}, "is a DoRA file"),
+        ({"lora_unet_x.hada_w1_a": torch.zeros(1)}, "is a LoHa file"),
     ):
         save_file(tensors, path)
         with pytest.raises(HeroError, match=said) as error:
@@ -179,7 +243,7 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
 
 def test_shortest_targets(folders: Folders) -> None:
     facts, part, network = bare_network(str(folders("sd2")))
-    assert facts is FACTS["StableDiffusionPipeline"] and part == "unet"
+    assert facts.title == FACTS["StableDiffusionPipeline"].title and part == "unet"
     names = [name for name, _ in network.named_modules()]
     queries = [name for name in names if name.endswith("to_q")]
     assert targets_of(queries, network) == ("to_q",)

@@ -1,0 +1,247 @@
+"""A model is opened whole or refused: weights, schedules, markers, long prompts, fingerprints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from single_file import write_single_file
+from tiny_pipelines import Folders, opened
+from tiny_runs import new_run, tiny_settings
+
+from hero_engine.config.settings import LoraSettings, SamplerSettings
+from hero_engine.core.errors import HeroError
+from hero_engine.models.model_record import RECORD, check_model, fingerprints, record_model
+from hero_engine.models.noise_schedules import noise_schedule
+from hero_engine.models.open_model import load_pipeline, model_for, open_model
+from hero_engine.models.pipeline_components import weights_variant
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture
+def copied(folders: Folders, tmp_path: Path) -> Callable[[str], Path]:
+    """A pipeline's folder that a test may damage."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(folders(name), tmp_path / name))
+
+    return copy
+
+
+def weights(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    path = next(folder.glob("*.safetensors"))
+    save_file(change(load_file(path)), path, {"format": "pt"})
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(HeroError) as error:
+        load_pipeline(str(folder), torch.float32)
+    assert error.value.exit_code == 3 and "\n" not in error.value.message
+    return error.value.message
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae"])
+def test_missing_weights_are_named(copied: Callable[[str], Path], part: str) -> None:
+    folder = copied("sd2")
+    lost: list[str] = []
+
+    def drop(state: dict[str, Any]) -> dict[str, Any]:
+        lost.append(min(state))
+        return {name: weight for name, weight in state.items() if name != lost[0]}
+
+    weights(folder / part, drop)
+    said = refusal(folder)
+    assert f"{part}/" in said and "lacks weights" in said
+    assert lost[0].removeprefix("text_model.") in said
+
+
+def test_weights_under_other_names_are_not_random(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd2")
+    weights(folder / "text_encoder", lambda state: {f"wrapped.{k}": v for k, v in state.items()})
+    assert "text_encoder/model.safetensors lacks weights" in refusal(folder)
+
+
+def test_a_truncated_file_is_named(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd2")
+    path = next((folder / "vae").glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "vae" in refusal(folder)
+
+
+def test_a_missing_component_is_named(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd2")
+    shutil.rmtree(folder / "text_encoder")
+    assert "has no text_encoder/" in refusal(folder)
+
+
+def test_folders_with_only_fp16_files_open(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd2")
+    for each in folder.rglob("*.safetensors"):
+        each.rename(each.with_name(each.name.replace(".safetensors", ".fp16.safetensors")))
+    assert any("variant fp16" in told for told in load_pipeline(str(folder), torch.float32).told)
+    assert weights_variant(folder / "unet") == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("names", "variant"),
+    [
+        (["model.safetensors", "model.fp16.safetensors"], None),
+        (["model.fp16-00001-of-00002.safetensors"], "fp16"),
+        (["diffusion_pytorch_model-00001-of-00002.bf16.safetensors"], "bf16"),
+        (["model-00001-of-00002.safetensors"], None),
+        (["model.non_ema.safetensors", "model.fp16.safetensors"], "fp16"),
+    ],
+)
+def test_variants(tmp_path: Path, names: list[str], variant: str | None) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert weights_variant(tmp_path) == variant
+
+
+def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(HeroError, match=r"has no \.safetensors weights"):
+        weights_variant(tmp_path)
+
+
+def test_sd3_without_t5_opens_and_says_so(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd3")
+    shutil.rmtree(folder / "text_encoder_3")
+    shutil.rmtree(folder / "tokenizer_3")
+    sampler = SamplerSettings(height=16, width=16)
+    model = open_model(str(folder), LoraSettings(), "cpu", sampler=sampler, prompt="a")
+    assert any("without text_encoder_3 (T5)" in told for told in model.told)
+
+
+def test_a_cache_folder_leads_to_its_snapshot(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd2")
+    root = folder.parent / "models--a--b"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text("abc")
+    (root / "snapshots").mkdir()
+    folder.rename(root / "snapshots" / "abc")
+    assert load_pipeline(str(root), torch.float32).network == "unet"
+
+
+def scheduler(kind: str, **settings: Any) -> Any:
+    import diffusers
+
+    return getattr(diffusers, kind)(**settings)
+
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("PNDMScheduler", BETAS),
+        ("EulerDiscreteScheduler", BETAS | {"prediction_type": "v_prediction"}),
+        ("DPMSolverMultistepScheduler", BETAS),
+        ("LCMScheduler", BETAS),
+        ("DDPMScheduler", {"beta_schedule": "sigmoid"}),
+        ("DDPMScheduler", {"trained_betas": [1e-5 * n for n in range(1, 1001)]}),
+    ],
+)
+def test_a_noise_process_is_taken_over_exactly(kind: str, settings: dict[str, Any]) -> None:
+    theirs = scheduler(kind, **settings)
+    made = noise_schedule(theirs, scales_input=True)
+    assert torch.allclose(made.scheduler.alphas_cumprod, theirs.alphas_cumprod, atol=1e-6, rtol=0)
+    assert made.scheduler.config.prediction_type == theirs.config.prediction_type
+    assert not made.flow and kind in made.told
+
+
+def test_a_flow_behind_another_solver_keeps_its_shift() -> None:
+    theirs = scheduler(
+        "DPMSolverMultistepScheduler",
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0,
+    )  # fmt: skip
+    made = noise_schedule(theirs, scales_input=False)
+    assert made.flow and made.scheduler.config.shift == 3.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("EDMEulerScheduler", {}, "diffusion with betas"),
+        ("SCMScheduler", {}, "diffusion with betas"),
+        ("FlowMatchEulerDiscreteScheduler", {}, "does not work with it"),
+        (
+            "DDIMScheduler",
+            {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+            "predicts noise on a schedule that ends in pure noise",
+        ),
+    ],
+)
+def test_a_noise_process_of_another_kind_is_refused(
+    kind: str, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(HeroError, match=said) as error:
+        noise_schedule(scheduler(kind, **settings), scales_input=True)
+    assert error.value.exit_code == 3 and kind in error.value.message
+
+
+def test_markers_of_a_single_file(folders: Folders, tmp_path: Path) -> None:
+    """Empty tensors "v_pred" and "ztsnr" go over the configuration, and are told."""
+    path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
+    config = Path(shutil.copytree(folders("sd2"), tmp_path / "config"))
+    schedule = config / "scheduler" / "scheduler_config.json"
+    plain = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}
+    schedule.write_text(json.dumps(json.loads(schedule.read_text()) | plain))
+    assert _process(path, config).scheduler.config.prediction_type == "epsilon"
+    marks = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
+    save_file(load_file(path) | marks, path)
+    model = open_model(str(path), LoraSettings(), "cpu", config=str(config))
+    process: Any = model.process
+    assert process.scheduler.config.prediction_type == "v_prediction"
+    assert float(process.scheduler.alphas_cumprod[-1]) == 0
+    assert sum("model.safetensors says so" in told for told in model.told) == 2
+
+
+def _process(path: Path, config: Path) -> Any:
+    return open_model(str(path), LoraSettings(), "cpu", config=str(config)).process
+
+
+def test_scaled_fp8_is_refused(folders: Folders, tmp_path: Path) -> None:
+    path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
+    save_file(load_file(path) | {"scaled_fp8": torch.zeros(2)}, path)
+    with pytest.raises(HeroError, match="scaled fp8") as error:
+        open_model(str(path), LoraSettings(), "cpu", config=str(folders("sd2")))
+    assert error.value.exit_code == 3
+
+
+def test_words_that_a_text_encoder_does_not_see_are_told(square_folder: Path) -> None:
+    prompt = " ".join("abcdefghijklmnopqrstuvwxyz")
+    model = open_model(str(square_folder), LoraSettings(), "cpu", prompt=prompt)
+    told = [each for each in model.told if "too long for tokenizer" in each]
+    assert len(told) == 1 and told[0].endswith("does not see: o p q r s t u v w x y z")
+    short = open_model(str(square_folder), LoraSettings(), "cpu", prompt="a b")
+    assert short.told == ()
+
+
+def test_resume_refuses_another_component(square_folder: Path, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run", tiny_settings(square_folder))
+    pipeline = load_pipeline(str(square_folder), torch.float32).pipeline
+    found = fingerprints(pipeline)
+    assert {"unet", "vae", "text_encoder", "tokenizer", "scheduler"} <= found.keys()
+    assert record_model(run, found, ("guessed",)) == ("guessed",)
+    assert record_model(run, fingerprints(pipeline), ("guessed",)) == ()
+    assert "guessed" in (run.path / RECORD).read_text()
+    next(pipeline.vae.parameters()).data[0] += 1e-3
+    with pytest.raises(HeroError, match=r"vae of model .* changed since this run began") as error:
+        check_model(run, fingerprints(pipeline))
+    assert error.value.exit_code == 3
+
+
+def test_ddpo_without_a_noisy_step_is_refused(square_folder: Path) -> None:
+    sampler = SamplerSettings(steps=4, eta=0.0, guidance=0)
+    with pytest.raises(HeroError, match=r"raise sampler\.steps") as error:
+        model_for(tiny_settings(square_folder, update="ddpo", sampler=sampler), "cpu")
+    assert error.value.exit_code == 2
