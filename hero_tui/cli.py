@@ -172,9 +172,9 @@ def resume(
 
 @app.command()
 def worker() -> None:
-    """Share the computing of a run on another machine, as accelerate launch starts it.
+    """Share the computing of a run on another machine. accelerate launch starts it.
 
-    accelerate launch --multi_gpu ... --no_python hero worker (docs/processes.md has it whole)
+    accelerate launch --multi_gpu ... --no_python hero worker (full commands: docs/processes.md)
     """
     from hero_engine.runtime.worker import work
 

@@ -38,7 +38,7 @@ class BlindSession:
         if missing := self._missing_blocks():
             self._draw(missing)
         self._enter("labelling")
-        self._context.labeller.label(0, self._pictures(), self._journal)
+        self._context.annotator.label(0, self._pictures(), self._journal)
         labels = self._journal.labels(0, len(self._comparison.owners))
         return Finished(str(self._folder.path), 1, labels.labelled, "rounds")
 

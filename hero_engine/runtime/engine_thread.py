@@ -51,7 +51,7 @@ class JobContext:
     folder: RunDir
     journal: Journal
     reporter: Reporter
-    labeller: Annotator
+    annotator: Annotator
     raise_if_stopped: RaiseIfStopped
     device: str
 
@@ -60,11 +60,11 @@ Job = Callable[[JobContext], Finished]
 """Works on a run's folder from beginning to end; raises StopRequested at a safe point."""
 
 
-class EngineWorker(threading.Thread):
+class EngineThread(threading.Thread):
     """Does a job on a run's folder until its end, a stop, or an error.
 
     deliver: called with every event, from this thread. job: trains the run unless another one is
-    given. labeller: a person's, who sends SubmitLabels, unless another one is given. more_rounds:
+    given. annotator: a person, who sends SubmitLabels, unless another one is given. more_rounds:
     see `Run`. processes: how many share the work, this one included. nice: the thread's niceness.
     Without a terminal, call `run` itself.
 
@@ -78,7 +78,7 @@ class EngineWorker(threading.Thread):
         deliver: Emit,
         *,
         job: Job | None = None,
-        labeller: Annotator | None = None,
+        annotator: Annotator | None = None,
         more_rounds: int | None = None,
         device: str = "auto",
         processes: int = 1,
@@ -89,7 +89,7 @@ class EngineWorker(threading.Thread):
         self._folder, self._deliver, self._device = folder, deliver, device
         # A SimpleQueue may be put to from a signal handler that interrupts its own get.
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._labeller = labeller or PersonAnnotator(self._receive)
+        self._annotator = annotator or PersonAnnotator(self._receive)
         self._more_rounds = more_rounds
         self._job = job or self._train
         self._stopping = False
@@ -151,7 +151,7 @@ class EngineWorker(threading.Thread):
                     self._folder,
                     journal,
                     reporter,
-                    self._labeller,
+                    self._annotator,
                     self.raise_if_stopped,
                     self._device,
                 )
@@ -199,7 +199,7 @@ class EngineWorker(threading.Thread):
             self._folder,
             journal,
             trainer,
-            self._labeller,
+            self._annotator,
             emit=reporter.emit,
             raise_if_stopped=self._check,
             more_rounds=self._more_rounds,

@@ -35,7 +35,7 @@ from hero_engine.labelling.annotators import (
 from hero_engine.labelling.labels_file import read_labels
 from hero_engine.labelling.simulated import is_judge, read_annotator_model
 from hero_engine.models.model_sources import find_judge
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.output_streams import NobodyReads, data, forget_stdout, progress_bar, talk
@@ -82,8 +82,8 @@ def run_headless(
         report = Report(stops, limits.rounds)
         with closing(report):
             labeller = make_labeller(folder)
-            worker = EngineWorker(
-                folder, report, labeller=labeller, more_rounds=more_rounds, processes=processes
+            worker = EngineThread(
+                folder, report, annotator=labeller, more_rounds=more_rounds, processes=processes
             )
             stops.reach(worker)
             worker.run()
@@ -111,7 +111,7 @@ class Stops:
 
     def __init__(self) -> None:
         self.why, self.interrupted = "", False
-        self._worker: EngineWorker | None = None
+        self._worker: EngineThread | None = None
 
     def ask(self, why: str) -> None:
         """Stop at the next safe point; the first reason is the one that is told."""
@@ -119,7 +119,7 @@ class Stops:
         if self._worker is not None:
             self._worker.send(Stop())
 
-    def reach(self, worker: EngineWorker) -> None:
+    def reach(self, worker: EngineThread) -> None:
         """This is the worker to ask."""
         self._worker = worker
         if self.why:

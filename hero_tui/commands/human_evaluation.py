@@ -41,7 +41,7 @@ def compare(
 def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
     """The app on the mixed pictures; returns its exit code."""
     from hero_engine.evaluation.blind_session import blind_job
-    from hero_engine.runtime.engine_thread import EngineWorker
+    from hero_engine.runtime.engine_thread import EngineThread
     from hero_tui.launch import require_terminal, run_on_terminal
     from hero_tui.preferences.ui_preferences import read_preferences
 
@@ -50,7 +50,7 @@ def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
     comparison.begin()
     return run_on_terminal(
         comparison.folder.path,
-        lambda deliver: EngineWorker(
+        lambda deliver: EngineThread(
             comparison.folder, deliver, job=blind_job(comparison), nice=nice
         ),
         graphics=graphics,

@@ -84,9 +84,9 @@ def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
 
 
 def followed() -> int | None:
-    """Where a launcher started this command several times: all but the first follow that one.
+    """The exit code of a rank above 0, if a launcher started this command once for each rank.
 
-    Their exit code; None for the first, and where there is no launcher.
+    None on rank 0, and without a launcher.
     """
     launched = Launched.from_environment()
     if launched is None or launched.rank == 0:
@@ -179,13 +179,13 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
 
 
 def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int:
-    from hero_engine.runtime.engine_thread import EngineWorker
+    from hero_engine.runtime.engine_thread import EngineThread
     from hero_tui.commands.after_run import after_run
     from hero_tui.launch import run_on_terminal
 
     return run_on_terminal(
         run.path,
-        lambda deliver: EngineWorker(
+        lambda deliver: EngineThread(
             run, deliver, more_rounds=more_rounds, processes=way.processes, nice=nice
         ),
         graphics=way.graphics,

@@ -22,7 +22,7 @@ GIVE_WAY = 0.001
 
 
 class Engine(Protocol):
-    """What the app needs of an engine thread: `EngineWorker`, or a test's."""
+    """What the app needs of an engine thread: `EngineThread`, or a test's."""
 
     def start(self) -> None:
         """Begin; events follow from another thread."""

@@ -26,7 +26,7 @@ from hero_engine.core.events import Event, Failed, Notice
 from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures
 from hero_engine.models.open_model import open_model
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, is_run
 from hero_engine.training.trainer import Trainer
@@ -139,7 +139,7 @@ class Subject:
         Trainer.open = classmethod(lambda cls, *_: trainer)  # type: ignore[method-assign,assignment]
         instants.watch()
         run = RunDir.open(path) if is_run(path) else RunDir.create(path, self.settings, TASK)
-        worker = EngineWorker(run, hear, labeller=Person(shown), device="cpu")
+        worker = EngineThread(run, hear, annotator=Person(shown), device="cpu")
         asked = worker.raise_if_stopped
         worker.raise_if_stopped = lambda: (instants.at("step"), asked())[1]  # type: ignore[method-assign]
         worker.run()

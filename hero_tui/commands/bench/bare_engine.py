@@ -13,7 +13,7 @@ from pathlib import Path
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 
@@ -32,7 +32,7 @@ class InTurn:
 
 def main(folder: Path) -> None:
     """Work until stdin ends."""
-    EngineWorker(RunDir.open(folder), lambda event: None, labeller=InTurn()).run()
+    EngineThread(RunDir.open(folder), lambda event: None, annotator=InTurn()).run()
 
 
 if __name__ == "__main__":

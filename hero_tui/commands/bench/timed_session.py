@@ -28,7 +28,7 @@ from hero_engine.core.events import (
 )
 from hero_engine.labelling.annotators import Pictures, judged, read_pictures
 from hero_engine.labelling.simulated import criterion
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.commands.bench.simulated_user import Person, Sitting, Tempo, Verdict
@@ -187,7 +187,7 @@ def sit(settings: Settings, task: Task, tempo: Tempo, *, real_time: bool = False
         run = RunDir.create(Path(folder) / "run", settings, task)
         eyes = Eyes(task)
         room = EngineRoom(eyes.read, real_time=real_time)
-        worker = EngineWorker(run, room.hear, labeller=room)
+        worker = EngineThread(run, room.hear, annotator=room)
         with Journal(run.journal_path) as journal:
             person = Person(LabellingRound(journal, run.path), room, eyes.verdict, tempo)
             worker.start()

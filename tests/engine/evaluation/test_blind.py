@@ -21,7 +21,7 @@ from hero_engine.evaluation.intervals import paired_difference
 from hero_engine.labelling.annotators import read_pictures
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.policy.sampler import SampleRequest
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.trainer import trained
@@ -46,7 +46,7 @@ class Person:
         self.comparison, self.good, self.stop_at = comparison, good, stop_at
         self.events: list[Event] = []
         comparison.begin()
-        self.worker = EngineWorker(
+        self.worker = EngineThread(
             comparison.folder, self.take, job=blind_job(comparison), device="cpu"
         )
 

@@ -17,7 +17,7 @@ from hero_engine.config.settings import EmbeddingSettings, ForwardSettings, Samp
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Failed, Finished, PhaseStarted, Stop, SubmitLabels
 from hero_engine.core.labels import Mark
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.trainer import Trainer
@@ -46,13 +46,13 @@ class Sitting:
         self.folder, self.round = folder, 0
         self.wanted: list[dict[int, str]] = [{} for _ in range(ROUNDS)]
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.worker: EngineWorker | None = None
+        self.worker: EngineThread | None = None
         self.end: Finished | None = None
 
     def start(self) -> None:
         """Begin a thread, unless there is one; wait until it wants labels or has ended."""
         if self.worker is None:
-            self.worker = EngineWorker(self.folder, self.events.put, device="cpu")
+            self.worker = EngineThread(self.folder, self.events.put, device="cpu")
             self.worker.start()
             self.listen()
 

@@ -23,11 +23,11 @@ def engine_without_labels(folder: Path, events: Path) -> None:
     """An engine of two processes, for a person who never labels; its events are lines of a file."""
     import torch
 
-    from hero_engine.runtime.engine_thread import EngineWorker
+    from hero_engine.runtime.engine_thread import EngineThread
 
     torch.set_num_threads(1)
     with events.open("w", buffering=1) as file:
-        EngineWorker(
+        EngineThread(
             RunDir.open(folder), lambda event: print(event.to_json(), file=file), processes=2
         ).run()
 

@@ -24,7 +24,7 @@ from hero_engine.core.events import (
 )
 from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training import progress_reports as reporting
@@ -44,7 +44,7 @@ class Person:
     def __init__(self, folder: RunDir, stop_at: Callable[[Event], bool] = lambda _: False) -> None:
         self.folder, self.stop_at = folder, stop_at
         self.events: list[Event] = []
-        self.worker = EngineWorker(folder, self.hear, device="cpu")
+        self.worker = EngineThread(folder, self.hear, device="cpu")
         self.helpers: list[threading.Thread] = []
         self.handed_in: dict[int, float | None] = {}
 
@@ -161,7 +161,7 @@ class Raises:
 def end_of(folder: RunDir, error: BaseException) -> Event:
     """How a worker ends whose labeller raises; in this thread, as without a terminal."""
     events: list[Event] = []
-    EngineWorker(folder, events.append, labeller=Raises(error), device="cpu").run()
+    EngineThread(folder, events.append, annotator=Raises(error), device="cpu").run()
     ends = [isinstance(event, Finished | Failed) for event in events]
     assert ends.count(True) == 1 and ends[-1]
     return events[-1]
@@ -254,7 +254,7 @@ def test_who_stops_listening_stops_the_run(folder: RunDir) -> None:
             if isinstance(event, last):
                 raise StopRequested("nobody listens")
 
-        EngineWorker(folder, hear, labeller=Script("*gbgbb"), device="cpu").run()
+        EngineThread(folder, hear, annotator=Script("*gbgbb"), device="cpu").run()
         assert isinstance(heard[-1], Finished)
     assert heard[-1] == Finished(str(folder.path), 1, 6, "budget")
 
@@ -268,7 +268,7 @@ def test_the_thread_is_as_nice_as_is_wanted(folder: RunDir, nice: int) -> None:
         raise StopRequested
 
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    worker = EngineWorker(folder, hear, device="cpu", nice=before + nice)
+    worker = EngineThread(folder, hear, device="cpu", nice=before + nice)
     worker.start()
     worker.join(PROMPT)
     assert set(seen) == {before + nice if sys.platform == "linux" else before}

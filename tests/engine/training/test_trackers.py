@@ -11,7 +11,7 @@ from tiny_runs import LINES, Script
 
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Notice, RoundFinished
-from hero_engine.runtime.engine_thread import EngineWorker
+from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.trackers import numbers, open_tracker
 
@@ -36,7 +36,7 @@ config = Config()
 def work(folder: RunDir) -> list[Event]:
     """Two rounds by the engine's own worker, in this thread."""
     told: list[Event] = []
-    EngineWorker(folder, told.append, labeller=Script(*LINES), device="cpu").run()
+    EngineThread(folder, told.append, annotator=Script(*LINES), device="cpu").run()
     return told
 
 
