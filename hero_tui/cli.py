@@ -12,7 +12,7 @@ import typer
 
 from hero_engine import __version__
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_tui.commands import bench
+from hero_tui.commands import bench, home
 from hero_tui.commands.help_text import HELP
 from hero_tui.commands.shared_options import (
     Force,
@@ -355,6 +355,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_command(arguments: list[str]) -> int:
     """Run a command; returns its exit code."""
     try:
+        if home.wanted(arguments):
+            return home.home()
         return app(arguments, prog_name="hero", standalone_mode=False) or 0
     except HeroError as error:
         return _refused(error, error.message, error.exit_code)

@@ -16,7 +16,7 @@ from hero_tui.keyboard.tile_keys import TileKeys, tile_keys
 PAGE, LETTERS, CURSOR = "page", "letters", "cursor"
 ZOOM, COMPARE, PROGRESS, GALLERY = "zoom", "compare", "progress", "gallery"
 HELP, EVERYWHERE = "help", "everywhere"
-WELCOME, SUMMARY, END = "welcome", "summary", "end"
+WELCOME, SUMMARY, END, HOME = "welcome", "summary", "end", "home"
 
 SCREENS: dict[str, tuple[str, ...]] = {
     LETTERS: (LETTERS, PAGE, EVERYWHERE),
@@ -29,6 +29,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     WELCOME: (WELCOME, EVERYWHERE),
     SUMMARY: (SUMMARY, EVERYWHERE),
     END: (END, EVERYWHERE),
+    HOME: (HOME,),
 }
 """What may be typed where: a key means one thing within each."""
 
@@ -44,6 +45,7 @@ HEADINGS = {
     WELCOME: "First time",
     SUMMARY: "Summary of a round",
     END: "At the end of a run",
+    HOME: "Home screen",
     EVERYWHERE: "Everywhere",
 }
 
@@ -159,6 +161,15 @@ ACTIONS = (
     Action("end_down", ("down", "j"), "Next choice", END, "down", does="down"),
     Action("end_choose", ("enter",), "Take the choice", END, "choose", does="choose"),
     Action("end_leave", ("escape",), "Look at the pictures", END, "pictures", does="leave"),
+    Action("home_up", ("up", "k"), "Previous line", HOME, does="up"),
+    Action("home_down", ("down", "j"), "Next line", HOME, does="down"),
+    Action("home_open", ("enter",), "Start the task, or resume the run", HOME, "open", "open"),
+    Action("home_evaluate", ("e",), "Evaluate the run", HOME, "evaluate", "evaluate"),
+    Action("home_export", ("x",), "Export the run's LoRA", HOME, "export", "export"),
+    Action("home_rename", ("r",), "Rename the run", HOME, "rename", "rename"),
+    Action("home_note", ("n",), "Write a note about the run", HOME, "note", "note"),
+    Action("home_delete", ("d", "delete"), "Delete the run; asks first", HOME, "delete", "delete"),
+    Action("home_leave", ("ctrl+q", "q", "escape", "ctrl+c", "f10"), "Quit", HOME, "quit", "leave"),
     Action("undo", ("ctrl+z", "backspace"), "Undo", EVERYWHERE, "undo"),
     Action("redo", ("ctrl+y",), "Redo", EVERYWHERE),
     Action("help", ("question_mark", "f1"), "Help", EVERYWHERE, "help"),

@@ -43,6 +43,7 @@ APP_FLOORS = (
     "base_app",
     "global_actions",
     "app",
+    "home_app",
     "launch",
     "commands",
     "cli",

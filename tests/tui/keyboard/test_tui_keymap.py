@@ -18,6 +18,7 @@ from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.gallery_screen import GalleryScreen
 from hero_tui.screens.help_screen import HelpScreen
+from hero_tui.screens.home_screen import HomeScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
 from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.summary_screen import SummaryScreen
@@ -36,6 +37,7 @@ CLASSES = {
     keymap.WELCOME: WelcomeScreen,
     keymap.SUMMARY: SummaryScreen,
     keymap.END: EndScreen,
+    keymap.HOME: HomeScreen,
     keymap.EVERYWHERE: HeroApp,
 }
 

@@ -1,0 +1,132 @@
+"""The home screen: start a task, go on with a run, rename, note, delete with a question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import Task
+from hero_engine.core.errors import HeroError
+from hero_engine.storage.run_folder import RunDir
+from hero_tui.graphics.symbols import SymbolPainter
+from hero_tui.home_app import HomeApp
+from hero_tui.screens.home_screen import HomeChoice
+from hero_tui.session.known_runs import ago, known_runs, rename
+from hero_tui.widgets.text_line import TextLine
+
+TASKS = (Task("hands", "1 hand", success="five fingers"), Task("cup", "a cup", success="blue"))
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two runs, `one` the newer."""
+    monkeypatch.setenv("HERO_RUNS", str(tmp_path))
+    for name in ("two", "one"):
+        RunDir.create(tmp_path / name, Settings(), TASKS[1])
+    return tmp_path
+
+
+def app_on() -> HomeApp:
+    return HomeApp(TASKS, SymbolPainter(), (8, 16))
+
+
+def listed(app: HomeApp) -> str:
+    return str(app.home.query_one("#home-list", Static).render())
+
+
+def said(app: HomeApp) -> str:
+    return app.home.query_one("#home-message", TextLine).text
+
+
+async def begun(pilot: Pilot[int]) -> None:
+    await pilot.pause()
+    await pilot.pause()
+
+
+async def choose_run(app: HomeApp, pilot: Pilot[int], name: str) -> None:
+    for _ in range(5):
+        if app.home.run is not None and app.home.run.name == name:
+            return
+        await pilot.press("down")
+
+
+async def test_a_task_is_started_and_a_run_is_resumed(runs: Path) -> None:
+    for keys, choice in ((("up", "enter"), HomeChoice("start", "cup")), (("enter",), None)):
+        app = app_on()
+        async with app.run_test(size=(80, 24)) as pilot:
+            await begun(pilot)
+            assert "hands" in listed(app) and "0 rounds, 0/" in listed(app)
+            run = app.home.run
+            assert run is not None
+            await pilot.press(*keys)
+        assert app.choice == (choice or HomeChoice("resume", str(run.path)))
+
+
+async def test_a_run_is_renamed_and_noted(runs: Path) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await choose_run(app, pilot, "one")
+        await pilot.press("r", *["backspace"] * 3, *"best", "enter")
+        await begun(pilot)
+        assert (runs / "best").is_dir() and not (runs / "one").exists()
+        await choose_run(app, pilot, "best")
+        await pilot.press("n", *"dq", "enter")
+        await begun(pilot)
+        assert (runs / "best" / "note.txt").read_text() == "dq\n"
+        await pilot.press("r", "escape")
+        assert said(app) == "Nothing is changed." and app.choice is None
+
+
+async def test_a_run_is_deleted_only_after_a_yes(runs: Path) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await choose_run(app, pilot, "one")
+        await pilot.press("d")
+        assert "y deletes it for good" in said(app)
+        await pilot.press("n")
+        assert (runs / "one").is_dir()
+        assert said(app) == "one is kept." and not app.home.query("#home-entry")
+        await pilot.press("d", "y")
+        await begun(pilot)
+        assert not (runs / "one").exists() and (runs / "two").is_dir()
+
+
+async def test_what_needs_a_round_or_a_run_is_said(runs: Path) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await pilot.press("e")
+        assert "has not finished a round yet" in said(app)
+        await pilot.press("up", "x")
+        assert said(app).startswith("This line is a task")
+        await pilot.press("q")
+    assert app.choice is None and app.return_value == 0
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "two", "\x1b[31m"])
+def test_a_name_that_cannot_be_is_refused(runs: Path, name: str) -> None:
+    one = next(run for run in known_runs() if run.name == "one")
+    with pytest.raises(HeroError):
+        rename(one, name)
+    assert (runs / "one").is_dir()
+
+
+def test_a_damaged_run_is_listed_as_such(runs: Path) -> None:
+    (runs / "one" / "run.toml").write_text("format = 'none'")
+    found = {run.name: run.described for run in known_runs()}
+    assert found["one"] == "damaged" and found["two"].startswith("0 rounds")
+
+
+def test_how_long_ago() -> None:
+    assert [ago(0, seconds) for seconds in (3, 300, 7300, 200000)] == [
+        "just now",
+        "5 min ago",
+        "2 h ago",
+        "2 d ago",
+    ]
