@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from textual.app import App
@@ -16,7 +17,7 @@ from hero_engine.core.events import RunOpened
 from hero_engine.core.numbering import round_name
 from hero_tui.app import HeroApp
 from hero_tui.graphics.choose_painter import choose_painter, require_mode
-from hero_tui.graphics.detect_terminal import Terminal
+from hero_tui.graphics.detect_terminal import Terminal, colour_hint
 from hero_tui.output_streams import talk
 from hero_tui.preferences.first_time import first_time
 from hero_tui.preferences.ui_preferences import read_preferences
@@ -53,11 +54,12 @@ def run_on_terminal(
     require_mode(mode)
     with held_terminal(run_dir / "hero.log") as held:
         terminal = held.asked.answers.terminal
+        hint = terminal.hint or colour_hint(terminal, os.environ)
         app = HeroApp(
             run_dir,
             make_engine,
             choose_painter(mode, terminal),
-            terminal=terminal,
+            terminal=replace(terminal, hint=hint),
             opened=opened,
             preferences=preferences,
             blind=blind,

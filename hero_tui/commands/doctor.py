@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -14,8 +15,11 @@ from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.embedded import weights_dir
 from hero_engine.models.model_sources import find_judge, find_model
 from hero_engine.storage.run_folder import runs_root
+from hero_tui.graphics.detect_terminal import Terminal, colour_hint, colours
+from hero_tui.graphics.tmux import Tmux
 from hero_tui.output_streams import data_json, say
 from hero_tui.preferences.settings_sources import use_runs_folder
+from hero_tui.terminal.ask_terminal import COMMAND_DEADLINE, ask
 
 PACKAGES = (
     "torch",
@@ -23,10 +27,11 @@ PACKAGES = (
     "transformers",
     "peft",
     "textual",
-    "term-image",
-    "chafa.py",
     "Pillow",
+    "term-image",
 )
+OPTIONAL = {"term-image": "not installed; only `hero show` in kitty before 0.28 uses it"}
+"""Packages that hero does without, and what that means."""
 
 
 def doctor(as_json: bool) -> None:
@@ -73,8 +78,9 @@ def packages(problems: list[str]) -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "missing"
-            problems.append(f"the package {name} is missing: pip install {name}")
+            found[name] = OPTIONAL.get(name, "missing")
+            if name not in OPTIONAL:
+                problems.append(f"the package {name} is missing: pip install {name}")
     return found
 
 
@@ -118,12 +124,41 @@ def terminal() -> dict[str, Any]:
     }
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return found | {"pictures": "no terminal on stdin and stdout: only --headless works here"}
-    from hero_tui.terminal.ask_terminal import COMMAND_DEADLINE, ask
+    asked = ask(1, 0, os.environ, deadline=COMMAND_DEADLINE)
+    return found | pictures_of(asked.answers.terminal, asked.answers.tmux, os.environ)
 
-    said = ask(1, 0, os.environ, deadline=COMMAND_DEADLINE).answers.terminal
-    found |= {"name": said.name, "cell": f"{said.cell[0]} x {said.cell[1]} pixels"}
-    hint = {"hint": said.hint} if said.hint else {}
-    return found | {"tmux": said.tmux, "pictures": said.best} | hint
+
+def pictures_of(
+    terminal: Terminal, tmux: Tmux | None, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """What pictures look like here, why, and what would make them better."""
+    number = 2**24 if terminal.true_colour else colours(environ)
+    found: dict[str, Any] = {
+        "name": terminal.name or "unknown",
+        "cell": f"{terminal.cell[0]} x {terminal.cell[1]} pixels",
+        "colours": {2**24: "16.7 million", 1: "none"}.get(number, str(number)),
+        "tmux": tmux_abilities(tmux) if tmux else False,
+        "pictures": terminal.best,
+    }
+    if terminal.best == "sixel" and terminal.sixel_limit:
+        width, height = terminal.sixel_limit
+        found["largest picture"] = f"{width} x {height} pixels"
+    if not terminal.answered:
+        found["answers"] = f"none within {COMMAND_DEADLINE:.0f} s; hero goes on listening"
+    hint = terminal.hint or colour_hint(terminal, environ)
+    return found | ({"hint": hint} if hint else {})
+
+
+def tmux_abilities(tmux: Tmux) -> str:
+    """What this tmux does with pictures."""
+    if tmux.drops_sixel:
+        sixel = f"it keeps only {tmux.SIXEL_IMAGES} sixel pictures, so a page would lose some"
+    elif tmux.sends_sixel:
+        sixel = "it shows sixel pictures, and hero sends them again after another window"
+    else:
+        sixel = "it shows no sixel pictures (3.4 and later do, where built with --enable-sixel)"
+    through = "on" if tmux.passthrough else "off"
+    return f"{tmux.version or 'of an unknown version'}: {sixel}; allow-passthrough is {through}"
 
 
 def runs(problems: list[str]) -> str:

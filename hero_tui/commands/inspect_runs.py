@@ -189,27 +189,33 @@ def _sheet(paths: list[Path]) -> Image:
 
 
 def print_picture(picture: Image, columns: int) -> None:
-    """Print a picture `columns` cells wide: in graphics on a terminal, in characters elsewhere.
+    """Print a picture `columns` cells wide: in graphics on a terminal, in characters elsewhere."""
+    from hero_tui.graphics.detect_terminal import is_old_kitty
+    from hero_tui.graphics.picture_text import picture_text
 
-    term-image probes the terminal when it is imported, so it is imported only here. Without it
-    (Python 3.14 has no wheel of the Pillow it needs) hero's own painters draw.
+    terminal = _coloured_terminal()
+    old_kitty = terminal is not None and is_old_kitty(terminal.name) and not terminal.tmux
+    text = _by_term_image(picture, columns) if old_kitty else None
+    data(text or picture_text(picture, columns, terminal))
+
+
+def _by_term_image(picture: Image, columns: int) -> str | None:
+    """The picture for a kitty without Unicode placeholders, which hero's own painter needs.
+
+    None without term-image (Python 3.14 has no wheel of the Pillow it needs). Imported only here:
+    it replaces multiprocessing.Process, and would ask the terminal questions of its own.
     """
     try:
-        data(_by_term_image(picture, columns))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import term_image
+            from term_image.image import KittyImage
     except ImportError:
-        from hero_tui.graphics.picture_text import picture_text
-
-        data(picture_text(picture, columns, _coloured_terminal()))
-
-
-def _by_term_image(picture: Image, columns: int) -> str:
-    """ImportError without term-image."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from term_image.image import AutoImage, BlockImage
-
-    kind = AutoImage if sys.stdout.isatty() else BlockImage
-    return str(kind(picture, width=columns))
+        return None
+    term_image.disable_queries()
+    term_image.set_cell_ratio(0.5)
+    KittyImage.forced_support = True
+    return str(KittyImage(picture, width=columns))
 
 
 @cache

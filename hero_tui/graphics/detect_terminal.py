@@ -60,8 +60,8 @@ XTERM_LIMIT = (1000, 1000)
 """xterm drops sixel pictures larger than this, unless its maxGraphicSize says otherwise."""
 
 FEW_COLOURS = (
-    "This terminal is set to 16 colours, too few to judge details: Ctrl+Q, then "
-    "export TERM=xterm-256color COLORTERM=truecolor, and start again."
+    "Only 16 colours: details are hard to judge. "
+    "Quit, run export TERM=xterm-256color COLORTERM=truecolor, and start again."
 )
 
 
@@ -175,6 +175,11 @@ def draws_placeholders(name: str) -> bool:
     return name.lower().startswith(PLACEHOLDER_TERMINALS) and not OLD_KITTY.match(name)
 
 
+def is_old_kitty(name: str) -> bool:
+    """Whether a terminal of this name is a kitty that has graphics, but no placeholders."""
+    return OLD_KITTY.match(name) is not None
+
+
 def colours(environ: Mapping[str, str]) -> int:
     """How many colours the text gets: 1, 16, 256 or 2**24, as Rich and Textual decide it."""
     term = environ.get("TERM", "").strip().lower()
@@ -183,6 +188,12 @@ def colours(environ: Mapping[str, str]) -> int:
     if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
         return 2**24
     return 256 if term.endswith(("-256color", "kitty")) else 16
+
+
+def colour_hint(terminal: Terminal, environ: Mapping[str, str]) -> str:
+    """What to say where pictures are characters in too few colours, else ""."""
+    few = not terminal.true_colour and colours(environ) <= 16
+    return FEW_COLOURS if few and terminal.best == "symbols" else ""
 
 
 def _inside_tmux(said: Terminal, tmux: Tmux) -> Terminal:

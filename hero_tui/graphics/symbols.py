@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from chafa import Canvas
 from PIL import Image
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 
-from hero_tui.graphics.chafa_canvas import draw, symbol_config
+from hero_tui.graphics.block_art import BlockArt, block_art
 from hero_tui.graphics.painter import Box, Drawing, blank
-
-PIXELS_PER_CELL = 8
 
 
 class SymbolPainter:
-    """Draws with halves, quadrants and eighths; about 2x4 readable points a cell."""
+    """Draws with halves, quadrants and eighths; about 2x4 readable points a cell.
+
+    In true colour: Rich reduces colours later for terminals that have fewer.
+    """
 
     name = "symbols"
 
@@ -27,31 +27,22 @@ class SymbolPainter:
         width, height = box.fit(picture.size)
         columns = min(box.columns, _cells(width, box.cell[0]))
         rows = min(box.rows, _cells(height, box.cell[1]))
-        canvas = draw(_shrink(picture, columns, rows), symbol_config(columns, rows))
-        art = [tuple(_row(canvas, y, columns)) for y in range(rows)]
-        return Drawing(box, tuple(_centred(art, columns, box)))
+        art = block_art(picture, columns, rows)
+        lines = [tuple(_row(art, y)) for y in range(rows)]
+        return Drawing(box, tuple(_centred(lines, columns, box)))
 
 
 def _cells(pixels: int, cell: int) -> int:
-    """Whole cells for so many pixels; a part of a cell counts when it is more than a quarter."""
+    """Whole cells for this many pixels; a part of a cell counts when it is more than a quarter."""
     return max(1, math.ceil(pixels / cell - 0.25))
 
 
-def _shrink(picture: Image.Image, columns: int, rows: int) -> Image.Image:
-    """Average down to what chafa looks at, so that thin fingers do not fall between samples."""
-    size = columns * PIXELS_PER_CELL, rows * PIXELS_PER_CELL
-    return picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _row(canvas: Canvas, y: int, columns: int) -> Iterator[Segment]:
-    for x in range(columns):
-        cell = canvas[y, x]
-        style = Style(color=_color(cell.fg_color), bgcolor=_color(cell.bg_color))
-        yield Segment(cell.char, style)
-
-
-def _color(rgb: tuple[int, int, int] | None) -> Color | None:
-    return None if rgb is None else Color.from_rgb(*rgb)
+def _row(art: BlockArt, y: int) -> Iterator[Segment]:
+    row = zip(art.characters[y], art.inks[y].tolist(), art.grounds[y].tolist(), strict=True)
+    for character, ink, ground in row:
+        background = Color.from_rgb(*ground)
+        color = None if character == " " else Color.from_rgb(*ink)
+        yield Segment(str(character), Style(color=color, bgcolor=background))
 
 
 def _centred(

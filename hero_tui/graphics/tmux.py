@@ -34,8 +34,17 @@ class Tmux:
     def drops_sixel(self) -> bool:
         """Whether a page of pictures loses some at once; earlier versions lose them only when tmux
         draws the window again."""
+        return self._number >= SIXEL_UNTIL
+
+    @property
+    def sends_sixel(self) -> bool:
+        """Whether this version can show sixel pictures at all."""
+        return self._number >= SIXEL_SINCE
+
+    @property
+    def _number(self) -> tuple[int, int]:
         match = VERSION.search(self.version)
-        return match is not None and (int(match[1]), int(match[2])) >= SIXEL_UNTIL
+        return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:

@@ -74,18 +74,29 @@ def simple_key(sequence: bytes, *, by_position: bool) -> bytes:
     """A key of kitty's protocol without its alternates, which Textual cannot read.
 
     by_position: a letter that is not Latin becomes the one that a US keyboard has in its place, so
-    that Cyrillic and Greek keyboards work; other sequences are returned as they are.
+    that Cyrillic and Greek keyboards work, and Caps Lock counts for nothing. Other sequences are
+    returned as they are.
     """
     match = UNICODE_KEY.fullmatch(sequence)
-    if match is None or b":" not in sequence:
+    if match is None or not (b":" in sequence or match["modifiers"]):
         return sequence
     code, base = int(match["code"]), int(match["base"] or b"0")
-    modifiers, text = match["modifiers"] or b"", match["text"] or b""
+    held = max(0, int(match["modifiers"] or b"1") - 1)
+    text = match["text"] or b""
     if by_position and code > LAST_LATIN and 0x20 < base < 0x7F:
         code = base
-        text = str(ord(_typed(base, max(0, int(modifiers or b"1") - 1)))).encode() if text else b""
+        text = str(ord(_typed(base, held))).encode() if text else b""
+    elif by_position and held & CAPS_LOCK and text.isdigit():
+        text = str(ord(_without_caps_lock(chr(int(text)), held))).encode()
+    modifiers = b"%d" % (held + 1) if match["modifiers"] else b""
     rest = b";" + modifiers + (b";" + text if text else b"") if modifiers or text else b""
     return b"\x1b[%d%bu" % (code, rest)
+
+
+def _without_caps_lock(character: str, modifiers: int) -> str:
+    """The letter as Shift alone makes it: Caps Lock left on must not make every mark a best."""
+    other = character.upper() if modifiers & SHIFT else character.lower()
+    return other if len(other) == 1 and character.isalpha() else character
 
 
 def _typed(base: int, modifiers: int) -> str:
@@ -93,5 +104,4 @@ def _typed(base: int, modifiers: int) -> str:
     character = chr(base)
     if not character.isalpha():
         return US_SHIFTED.get(character, character) if modifiers & SHIFT else character
-    upper = bool(modifiers & SHIFT) != bool(modifiers & CAPS_LOCK)
-    return character.upper() if upper else character
+    return character.upper() if modifiers & SHIFT else character

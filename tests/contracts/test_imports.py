@@ -16,7 +16,7 @@ from hero_engine.storage.run_folder import RunDir
 
 PROJECT = Path(__file__).parents[2]
 HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "safetensors"}
-TERMINAL = {"textual", "rich", "typer", "click", "term_image", "chafa", "hero_tui"}
+TERMINAL = {"textual", "rich", "typer", "click", "term_image", "hero_tui"}
 
 
 def modules(package: str) -> list[str]:

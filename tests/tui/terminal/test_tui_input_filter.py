@@ -301,7 +301,13 @@ def test_code_points_that_do_not_exist_are_dropped() -> None:
     [
         (b"\x1b[1081::113;;1081u", "q", "q"),
         (b"\x1b[1081:1049:113;2;1049u", "Q", "Q"),
-        (b"\x1b[1081::113;65;1049u", "Q", "Q"),
+        (b"\x1b[1081::113;65;1049u", "q", "q"),
+        (b"\x1b[113;65;81u", "q", "q"),
+        (b"\x1b[113;66;113u", "Q", "Q"),
+        (b"\x1b[113:81:113;66;113u", "Q", "Q"),
+        (b"\x1b[233;65;201u", "é", "é"),
+        (b"\x1b[49;65;49u", "1", "1"),
+        (b"\x1b[122;69u", "ctrl+z", None),
         (b"\x1b[1103::122;5u", "ctrl+z", None),
         (b"\x1b[1073::44;;1073u", "comma", ","),
         (b"\x1b[945::97;;945u", "a", "a"),
@@ -310,7 +316,7 @@ def test_code_points_that_do_not_exist_are_dropped() -> None:
         (b"\x1b[113;;113u", "q", "q"),
     ],
 )
-def test_a_keyboard_without_latin_letters_is_used_by_position(
+def test_keys_are_used_by_position_and_without_caps_lock(
     sequence: bytes, key: str, text: str | None
 ) -> None:
     """An AZERTY keyboard keeps its letters: only those that are not Latin change."""
