@@ -69,7 +69,7 @@ def test_success_needs_each_attribute_but_those_of_taste(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", drawing.TASKS)
-def test_no_two_attributes_share_a_value_as_captions_go_by_values(task: str) -> None:
+def test_no_two_attributes_share_a_value(task: str) -> None:
     values = [value for options in drawing.ATTRIBUTES[task].values() for value in options]
     assert len(values) == len(set(values))
 
@@ -93,7 +93,7 @@ def test_given_attributes_get_a_caption_that_names_them() -> None:
 
 
 @pytest.mark.parametrize("task", drawing.TASKS)
-def test_about_a_third_of_a_family_succeeds_and_half_is_the_prompt(task: str) -> None:
+def test_a_third_of_the_prompted_pictures_succeed_and_half_have_the_exact_prompt(task: str) -> None:
     drawn = family(task, 3000)
     assert 0.29 < np.mean([drawing.is_success(task, shown) for _, shown in drawn]) < 0.42
     meant = [caption for caption, a in drawn if a.get("subject", "potion") == "potion"]
@@ -109,7 +109,7 @@ def test_every_subject_of_the_posters_is_noisy() -> None:
 
 
 @pytest.mark.parametrize("task", drawing.TASKS)
-def test_captions_are_short_simple_and_a_little_more_than_half_of_the_family(task: str) -> None:
+def test_captions_are_short_and_half_are_the_prompt_or_a_paraphrase(task: str) -> None:
     drawn = casts(task, 3000)
     generic = {caption for caption, _ in family(task, 3000)}
     assert 0.5 < np.mean([caption in generic for caption, _ in drawn]) < 0.6
@@ -118,7 +118,7 @@ def test_captions_are_short_simple_and_a_little_more_than_half_of_the_family(tas
     assert len({word for caption, _ in drawn for word in caption.split()}) < 75
 
 
-def test_honest_captions_never_share_their_words_with_another_kind() -> None:
+def test_descriptive_captions_of_two_kinds_differ() -> None:
     said: dict[str, set[str]] = {}
     generic = {caption for task in drawing.TASKS for caption, _ in family(task, 3000)}
     for task in drawing.TASKS:
@@ -153,7 +153,7 @@ def test_a_hand_fills_the_frame_without_leaving_it(kind: str, tilt: float) -> No
         assert right - left > 30
 
 
-def test_a_detached_finger_is_a_part_of_its_own() -> None:
+def test_a_detached_finger_touches_nothing() -> None:
     rng = np.random.default_rng(2)
     for _ in range(30):
         strokes = hands.finger_strokes(rng, "detached", 0.0, 1.0)
@@ -201,7 +201,7 @@ def test_success_without_all_attributes_is_refused() -> None:
         drawing.is_success("blue-rose", {"colour": "blue"})
 
 
-def test_a_contact_sheet_has_a_place_for_each_drawing() -> None:
+def test_a_contact_sheet_shows_every_drawing() -> None:
     drawn = [drawing.draw("hands", np.random.default_rng(s)) for s in range(3)]
     assert drawing.contact_sheet(drawn, 2).size == (256, 256)
     assert drawing.contact_sheet(drawn, 2, captions=True).size == (256, 280)

@@ -54,7 +54,7 @@ def test_weights_are_half_precision() -> None:
 
 @pytest.mark.parametrize("which", ["labeller", "evaluator"])
 @pytest.mark.parametrize("task", drawing.TASKS)
-def test_a_judge_is_right_on_pictures_it_never_saw(which, task, codec) -> None:  # type: ignore[no-untyped-def]
+def test_a_judge_is_right_on_unseen_pictures(which, task, codec) -> None:  # type: ignore[no-untyped-def]
     drawings = drawn(task, len(which))
     said = Judge.open(which).success(task, through(codec, drawings))
     right = float((said == np.array([d.success for d in drawings])).mean())
@@ -76,7 +76,7 @@ def test_the_two_judges_are_not_the_same_network() -> None:
     assert sizes["labeller"] != sizes["evaluator"]
 
 
-def test_probability_and_reading_agree_where_one_attribute_decides() -> None:
+def test_probability_and_label_agree_where_one_attribute_decides() -> None:
     judge = Judge.open("labeller")
     pictures = np.stack([np.asarray(d.image) for d in drawn("mountain", 9)[:40]])
     said = judge.probabilities("mountain", pictures)

@@ -118,7 +118,7 @@ def watched(folder: RunDir, noise: Noise) -> tuple[dict[str, Any], list[tuple[in
     return evaluate(folder, IMAGES, noise, on_picture=tell, device="cpu"), told
 
 
-def test_tuned_and_base_on_the_same_noises(folder: RunDir, judge: Glance) -> None:
+def test_both_models_are_scored_on_the_same_noises(folder: RunDir, judge: Glance) -> None:
     result, told = watched(folder, "fresh")
     tuned, base = judge.seen
     assert close(tuned, drawn(folder, fresh_noises(), base=False))
@@ -163,7 +163,7 @@ def test_another_prompt(folder: RunDir, judge: Glance) -> None:
     assert close(judge.seen[0], drawn(folder, fresh_noises()[:2], base=False, prompt="zebra"))
 
 
-def test_what_cannot_be_evaluated(folder: RunDir, judge: Glance, tmp_path: Path) -> None:
+def test_bad_evaluations_are_refused(folder: RunDir, judge: Glance, tmp_path: Path) -> None:
     unjudged = RunDir(folder.path, folder.settings, Task("mine", "a"))
     for run, images, code in [
         (folder, 1, 2),
