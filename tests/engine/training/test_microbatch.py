@@ -1,4 +1,4 @@
-"""Where memory holds more than the minibatch: how much more, and the same result."""
+"""The first microbatch of an update: how large, by the free memory; the result is the same."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event, Notice, PhaseStarted
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training import microbatch as room
+from hero_engine.training import microbatch as sizing
 from hero_engine.training.oom_backoff import OomBackoff
 from hero_engine.training.trainer import Trainer
 from hero_engine.updates.ddpo import DdpoUpdate
@@ -51,7 +51,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
 
     def make(free: float, **more: Any) -> Fake:
         fake = Fake(free, **more)
-        monkeypatch.setattr(room, "memory_of", lambda device: fake)
+        monkeypatch.setattr(sizing, "memory_of", lambda device: fake)
         return fake
 
     return make
@@ -92,10 +92,10 @@ def trained_calls(trainer: Trainer) -> list[int]:
 )
 def test_what_fits_by_hand(free: float, most: int, found: int) -> None:
     """Two pictures need 8 GB; four fifths of what is free may be used."""
-    assert room.fitting(2, int(8e9), int(free * 1e9), most) == found
+    assert sizing.fitting(2, int(8e9), int(free * 1e9), most) == found
 
 
-def test_a_run_with_room_learns_the_same_in_fewer_calls(
+def test_a_run_with_free_memory_learns_the_same_in_fewer_calls(
     make_run: Callable[..., RunDir], device: Callable[..., Fake]
 ) -> None:
     small, ample = make_run("small", ddpo=ONE), make_run("ample", ddpo=ONE)
@@ -135,7 +135,7 @@ def test_a_resumed_run_goes_on_with_the_larger_pieces(
 
 
 @pytest.mark.parametrize("memory", [{"free": 4e9}, {"free": 9e9, "short": True}])
-def test_without_room_the_minibatch_stays(
+def test_without_free_memory_the_microbatch_stays(
     make_run: Callable[..., RunDir], device: Callable[..., Fake], memory: dict[str, Any]
 ) -> None:
     run, events = make_run(ddpo=ONE, rounds=1), list[Event]()
@@ -160,7 +160,7 @@ def test_who_is_not_asked(
     task = first_lesson(trainer)[2]
     with Journal(run.journal_path) as journal:
         backoff = OomBackoff(journal, pytest.fail)
-        microbatch = room.first_microbatch(trainer.update, task, backoff)
+        microbatch = sizing.first_microbatch(trainer.update, task, backoff)
     assert microbatch == trainer.update.microbatch
     assert (fake.passes, limits_of(run)) == ([], {})
 
@@ -184,7 +184,7 @@ def test_a_limit_that_was_too_high_is_halved(make_run: Callable[..., RunDir]) ->
     events: list[Event] = []
     with Journal(make_run().journal_path) as journal:
         backoff = OomBackoff(journal, events.append)
-        backoff.begin("update", 8, "room for 8")
+        backoff.begin("update", 8, "8 fit")
 
         def attempt(rows: int) -> int:
             if rows > 2:
@@ -193,17 +193,17 @@ def test_a_limit_that_was_too_high_is_halved(make_run: Callable[..., RunDir]) ->
 
         assert backoff.run("update", 16, attempt) == 2
         assert OomBackoff(journal, events.append).size("update", 16) == 2
-    assert events[0] == Notice("room for 8")
+    assert events[0] == Notice("8 fit")
     assert len(events) == 3
 
 
-def test_what_torch_keeps_for_nothing_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_torch_has_cached_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"memory_reserved": 7, "memory_allocated": 5, "max_memory_allocated": 9}
     for name, each in said.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, each=each: each)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10, 80))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
-    memory, done = room.memory_of(torch.device("cuda")), list[int]()
+    memory, done = sizing.memory_of(torch.device("cuda")), list[int]()
     assert memory is not None and memory.free() == 12
     assert memory.peak(lambda: done.append(1)) == 4 and done == [1]
-    assert room.memory_of(torch.device("cpu")) is None
+    assert sizing.memory_of(torch.device("cpu")) is None
