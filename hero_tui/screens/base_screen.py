@@ -67,6 +67,16 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
     def take_size(self, event: Resize) -> None:
         """A new size of the terminal came; `lay_out` follows."""
 
+    def on_screen_resume(self) -> None:
+        """This screen is on top now; the one before left its pictures."""
+        self.pictures_changed()
+
+    def pictures_changed(self) -> None:
+        """Tell the terminal, where the app has one, that other pictures come."""
+        pictures = getattr(self.app, "pictures", None)
+        if pictures is not None:
+            pictures.page_changed()
+
     def use_cell(self, cell: tuple[int, int]) -> None:
         """A cell of the terminal has this size now, or pictures are drawn in another way."""
         self._cell = cell

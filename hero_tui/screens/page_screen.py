@@ -145,6 +145,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         if page % self.pages.pages != self.page:
             self._notice = ""
             self.pages.turn_to(page)
+            self.pictures_changed()
         self.refresh_page()
 
     def go_to(self, image: int) -> None:

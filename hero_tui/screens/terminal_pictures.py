@@ -61,6 +61,13 @@ class TerminalPictures:
         if isinstance(self._app._driver, HeroDriver):
             self._app._driver.ask_cell()
 
+    def page_changed(self) -> None:
+        """Other pictures come: Konsole would show the old ones beside them, so it is cleared."""
+        konsole = self._terminal.name.lower().startswith("konsole")
+        if konsole and self._uploads.painter.name == "sixel" and self._app._driver is not None:
+            self._app._driver.write("\x1b[2J")
+            self._app.screen.refresh()
+
     def drawn_by_tmux(self) -> None:
         """tmux drew the window again, with those of its sixel pictures that it still has."""
         if self._terminal.tmux and self._uploads.painter.name == "sixel":

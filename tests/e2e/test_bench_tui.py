@@ -9,7 +9,7 @@ import pytest
 from hero_engine.config.tasks import load_task, settings_for
 from hero_tui.commands.bench.bench_tui import facts, rows
 from hero_tui.commands.bench.bytes_sent import Sent
-from hero_tui.commands.bench.key_latency import STEPS, Busy, busy
+from hero_tui.commands.bench.key_latency import STEPS, LatencyResult, measure_latency
 
 QUICK = {
     "seed": 1,
@@ -27,7 +27,7 @@ QUICK = {
 def test_two_runs_take_turns_while_keys_are_timed(tmp_path: Path, tiny_model: Path) -> None:
     task = load_task("hands")
     settings = settings_for(task, str(tiny_model), "embedded", QUICK)
-    measured = busy(tmp_path, settings, task, keys=2, turns=1)
+    measured = measure_latency(tmp_path, settings, task, keys=2, turns=1)
     assert 1 <= len(measured.seconds) <= 2
     assert all(0 < each < 2 for each in measured.seconds)
     for spent in (measured.in_app, measured.alone):
@@ -36,7 +36,7 @@ def test_two_runs_take_turns_while_keys_are_timed(tmp_path: Path, tiny_model: Pa
 
 
 def found(**changes: object) -> dict[str, object]:
-    work = Busy([0.01] * 98 + [0.03, 0.04], 0, {"update": 10.2}, {"update": 10.0})
+    work = LatencyResult([0.01] * 98 + [0.03, 0.04], 0, {"update": 10.2}, {"update": 10.0})
     wire = Sent(190_000, 32, 178, 0, 4_500, 1)
     return facts(work, {"kitty": wire, "sixel": wire}, {"kitty": 0.05, "sixel": 0.04}) | changes
 

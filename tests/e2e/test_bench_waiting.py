@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hero_engine.config.tasks import load_task, settings_for
-from hero_tui.commands.bench.simulated_user import Tempo
-from hero_tui.commands.bench.timed_session import Eyes
+from hero_tui.commands.bench.simulated_user import UserTiming
+from hero_tui.commands.bench.timed_session import JudgeVerdicts
 
 waiting = import_module("hero_tui.commands.bench.bench_waiting")  # a command has that name too
 SMALL = {
@@ -35,17 +35,17 @@ def test_a_person_sits_without_and_with_ahead(
 
     Torch is the engine's thread's alone: a second one at it would slow what is measured.
     """
-    read, threads = Eyes.read, set[str]()
+    read, threads = JudgeVerdicts.read, set[str]()
 
-    def watched(eyes: Eyes, paths: Sequence[Path]) -> None:
+    def watched(verdicts: JudgeVerdicts, paths: Sequence[Path]) -> None:
         threads.add(threading.current_thread().name)
-        read(eyes, paths)
+        read(verdicts, paths)
 
-    monkeypatch.setattr(Eyes, "read", watched)
+    monkeypatch.setattr(JudgeVerdicts, "read", watched)
     monkeypatch.setattr(waiting, "fresh_process", lambda: ThreadPoolExecutor(1))
     settings = settings_for(load_task("hands"), str(tiny_model), "embedded", SMALL)
     assert pickle.loads(pickle.dumps(settings)) == settings
-    found = waiting.measure(settings, Tempo(2.0, 3.0))
+    found = waiting.measure(settings, UserTiming(2.0, 3.0))
     for mode in (found["off"], found["on"]):
         assert mode["session"] >= 2 * 6 * 2.0 + mode["waited"]
         assert sum(mode["split"].values()) == pytest.approx(mode["waited"])

@@ -122,11 +122,11 @@ def waiting(
     hero bench waiting --seconds-a-picture 1 --update ddpo
     """
     from hero_tui.commands.bench.bench_waiting import Wish, bench_waiting
-    from hero_tui.commands.bench.simulated_user import Tempo
+    from hero_tui.commands.bench.simulated_user import UserTiming
     from hero_tui.preferences.settings_sources import UiSettings
 
-    tempo = Tempo(a_picture, UiSettings().undo_seconds if grace is None else grace)
-    wish = Wish(tempo, rounds, batch, update, preset, quick, real_time)
+    timing = UserTiming(a_picture, UiSettings().undo_seconds if grace is None else grace)
+    wish = Wish(timing, rounds, batch, update, preset, quick, real_time)
     bench_waiting(wish, as_json=as_json)
 
 

@@ -18,7 +18,7 @@ from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 
 
-class InTurn:
+class ImmediateAnnotator:
     """Labels every other picture good, the first best, when it is told to."""
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
@@ -32,7 +32,7 @@ class InTurn:
 
 def main(folder: Path) -> None:
     """Work until stdin ends."""
-    EngineThread(RunDir.open(folder), lambda event: None, annotator=InTurn()).run()
+    EngineThread(RunDir.open(folder), lambda event: None, annotator=ImmediateAnnotator()).run()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 from hero_engine.config.tasks import load_task, settings_for
 from hero_tui.commands.bench.bytes_sent import SLOW_LINK, Sent, first_key, sent
-from hero_tui.commands.bench.key_latency import Busy, busy
+from hero_tui.commands.bench.key_latency import LatencyResult, measure_latency
 from hero_tui.output_streams import data_json, say, talk
 
 KEYS, TURNS = 500, 5
@@ -47,11 +47,11 @@ def measure(*, quick: bool) -> dict[str, Any]:
     task = load_task("hands")
     settings = settings_for(task, "embedded", "embedded", CHANGES)
     with tempfile.TemporaryDirectory() as folder:
-        work = busy(Path(folder), settings, task, keys=keys, turns=turns)
+        work = measure_latency(Path(folder), settings, task, keys=keys, turns=turns)
     return facts(work, wires, waits)
 
 
-def facts(work: Busy, wires: dict[str, Sent], waits: dict[str, float]) -> dict[str, Any]:
+def facts(work: LatencyResult, wires: dict[str, Sent], waits: dict[str, float]) -> dict[str, Any]:
     """The measured as JSON values."""
     return {
         "cores": os.cpu_count(),

@@ -12,9 +12,9 @@ from typing import Any
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import load_task, settings_for
 from hero_engine.study.report import Table
-from hero_tui.commands.bench.simulated_user import TAKING_BACK, Sitting, Tempo
+from hero_tui.commands.bench.simulated_user import TAKING_BACK, SessionTimes, UserTiming
 from hero_tui.commands.bench.tables import show_tables
-from hero_tui.commands.bench.timed_session import sit
+from hero_tui.commands.bench.timed_session import run_session
 from hero_tui.output_streams import data_json, say, talk
 
 ROUNDS, QUICK_ROUNDS, QUICK_BATCH = 3, 2, 16
@@ -32,7 +32,7 @@ WAITING = 0.05
 class Wish:
     """The options as they were typed."""
 
-    tempo: Tempo
+    timing: UserTiming
     rounds: int | None
     batch: int | None
     update: str | None
@@ -52,24 +52,24 @@ class Wish:
 def bench_waiting(wish: Wish, *, as_json: bool) -> None:
     """Measure and print."""
     settings = wish.settings()
-    found = measure(settings, wish.tempo, real_time=wish.real_time)
+    found = measure(settings, wish.timing, real_time=wish.real_time)
     if as_json:
         data_json(found)
         return
     say(
         f"{settings.model}, update {settings.update}, {settings.rounds} rounds of "
-        f"{settings.batch} at {wish.tempo.a_picture:g} s a picture; {found['cores']} cores, "
+        f"{settings.batch} at {wish.timing.a_picture:g} s a picture; {found['cores']} cores, "
         f"load {found['load']:.1f}"
     )
     show_tables([Table("Waiting", ("", "without", "--ahead", "wanted"), list(rows(found)))])
 
 
-def measure(settings: Settings, tempo: Tempo, *, real_time: bool = False) -> dict[str, Any]:
+def measure(settings: Settings, timing: UserTiming, *, real_time: bool = False) -> dict[str, Any]:
     """A session without and one with `ahead`, each in a process of its own; as JSON values."""
     found: dict[str, Any] = {
         "rounds": settings.rounds,
         "batch": settings.batch,
-        "tempo": asdict(tempo),
+        "timing": asdict(timing),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
     }
@@ -78,7 +78,9 @@ def measure(settings: Settings, tempo: Tempo, *, real_time: bool = False) -> dic
         talk(f"{settings.rounds} rounds of {settings.batch}, ahead {name}")
         mode = replace(settings, sample_ahead=ahead)
         with fresh_process() as fresh:
-            found[name] = facts(fresh.submit(sit, mode, task, tempo, real_time=real_time).result())
+            found[name] = facts(
+                fresh.submit(run_session, mode, task, timing, real_time=real_time).result()
+            )
     return found
 
 
@@ -87,15 +89,15 @@ def fresh_process() -> Executor:
     return ProcessPoolExecutor(1, get_context("spawn"))
 
 
-def facts(sitting: Sitting) -> dict[str, Any]:
+def facts(times: SessionTimes) -> dict[str, Any]:
     """A session as JSON values: seconds, and shares."""
     return {
-        "first": sitting.first,
-        "session": sitting.session,
-        "waited": sitting.waited,
-        "share": sitting.share,
-        "share_with_first": sitting.share_with_first,
-        "split": sitting.split(),
+        "first": times.first,
+        "session": times.session,
+        "waited": times.waited,
+        "share": times.share,
+        "share_with_first": times.share_with_first,
+        "split": times.split(),
     }
 
 

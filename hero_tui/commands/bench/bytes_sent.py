@@ -48,7 +48,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def exhibition(kind: str, rate: float | None = None) -> Iterator[tuple[PtyTerminal, Path]]:
+def running_app(kind: str, rate: float | None = None) -> Iterator[tuple[PtyTerminal, Path]]:
     """The app on a measuring terminal, and the folder of its pictures."""
     with tempfile.TemporaryDirectory() as folder, PtyTerminal(kind, rate=rate) as terminal:
         prepare(Path(folder))
@@ -59,7 +59,7 @@ def exhibition(kind: str, rate: float | None = None) -> Iterator[tuple[PtyTermin
 
 def sent(kind: str) -> Sent:
     """Measure one kind of terminal, "kitty" or "sixel"."""
-    with exhibition(kind) as (terminal, folder):
+    with running_app(kind) as (terminal, folder):
         await_pictures(terminal, PICTURES)
         terminal.settle()
         first = len(terminal.heard), terminal.pictures()
@@ -76,7 +76,7 @@ def sent(kind: str) -> Sent:
 
 def first_key(kind: str, rate: float = SLOW_LINK) -> float:
     """Seconds until a key pressed during the first upload over a slow link is answered."""
-    with exhibition(kind, rate) as (terminal, _):
+    with running_app(kind, rate) as (terminal, _):
         await_pictures(terminal, 2)
         pressed = monotonic()
         return seen(terminal, TOUCHED, terminal.type("w")) - pressed

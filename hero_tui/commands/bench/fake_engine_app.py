@@ -43,7 +43,7 @@ def prepare(folder: Path, pixels: int = 128) -> None:
         drawn.resize((pixels, pixels), Image.Resampling.BOX).save(folder / f"{index:03}.png")
 
 
-class Exhibition(threading.Thread):
+class FakeEngine(threading.Thread):
     """An engine that shows the pictures of a folder and waits."""
 
     def __init__(self, folder: Path, deliver: Callable[[Event], None]) -> None:
@@ -88,7 +88,7 @@ def main(folder: Path) -> int:
 
     return run_on_terminal(
         folder,
-        lambda deliver: Exhibition(folder, deliver),
+        lambda deliver: FakeEngine(folder, deliver),
         graphics="auto",
         opened=RunOpened(
             run=str(folder),

@@ -48,7 +48,7 @@ STEPS = ("sample", "embed", "update")
 
 
 @dataclass(frozen=True)
-class Busy:
+class LatencyResult:
     """Keys pressed while the engine worked, and the engine's seconds with and without the app."""
 
     seconds: list[float]
@@ -66,7 +66,7 @@ class Busy:
         return quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
 
-class Twin:
+class EngineAlone:
     """The run without a terminal."""
 
     def __init__(self, run: RunDir) -> None:
@@ -100,7 +100,7 @@ class Twin:
         self._process.wait()
 
 
-class Person:
+class TypingUser:
     """Somebody at the app: presses keys while the engine works, and hands rounds in."""
 
     def __init__(self, run: RunDir, keys: int) -> None:
@@ -165,38 +165,40 @@ class Person:
             self._terminal.listen(left)
 
 
-def busy(folder: Path, settings: Settings, task: Task, *, keys: int, turns: int) -> Busy:
+def measure_latency(
+    folder: Path, settings: Settings, task: Task, *, keys: int, turns: int
+) -> LatencyResult:
     """Measure: rounds until so many keys were pressed (MOST at most), then `turns` of each run.
 
     HeroError, exit code 1, where a run ends or hangs.
     """
-    with at_work(folder, settings, task, keys) as (person, twin):
+    with at_work(folder, settings, task, keys) as (person, alone_engine):
         pressed = 0
         while pressed < MOST and len(person.seconds) < keys:
             person.take_turn(pressed, pressing=True)
             pressed += 1
         for turn in range(turns):
-            for one in (person, twin) if turn % 2 == 0 else (twin, person):
+            for one in (person, alone_engine) if turn % 2 == 0 else (alone_engine, person):
                 one.take_turn(turn + (pressed if one is person else 0))
-        spent_by = [spent(person.run, pressed, turns), spent(twin.run, 0, turns)]
-        return Busy(person.seconds, person.unanswered, *spent_by)
+        spent_by = [spent(person.run, pressed, turns), spent(alone_engine.run, 0, turns)]
+        return LatencyResult(person.seconds, person.unanswered, *spent_by)
 
 
 @contextmanager
 def at_work(
     folder: Path, settings: Settings, task: Task, keys: int
-) -> Iterator[tuple[Person, Twin]]:
+) -> Iterator[tuple[TypingUser, EngineAlone]]:
     """Both runs, their first rounds waiting for labels; started one after the other."""
     app, alone = (RunDir.create(folder / name, settings, task) for name in ("app", "alone"))
-    person = Person(app, keys)
+    person = TypingUser(app, keys)
     try:
         person.wait(0, pressing=False)
-        twin = Twin(alone)
+        alone_engine = EngineAlone(alone)
         try:
-            twin.wait(0)
-            yield person, twin
+            alone_engine.wait(0)
+            yield person, alone_engine
         finally:
-            twin.close()
+            alone_engine.close()
     finally:
         person.close()
 

@@ -1,6 +1,6 @@
 """Somebody who labels at a steady pace, and what became of their time.
 
-Nothing here knows an engine: a `Room` says when pictures come and how time passes.
+Nothing here knows an engine: an `EngineInterface` says when pictures come and how time passes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Verdict = tuple[bool, float]
 """Whether a picture is good, and how likely that is, in [0, 1]."""
 
 
-class Room(Protocol):
+class EngineInterface(Protocol):
     """Where a person and an engine meet."""
 
     def now(self) -> float:
@@ -43,7 +43,7 @@ class Room(Protocol):
 
 
 @dataclass(frozen=True)
-class Tempo:
+class UserTiming:
     """Seconds: of each picture, and from a round's last Enter until it is closed.
 
     HeroError where nobody works so.
@@ -62,17 +62,17 @@ class Tempo:
 
 
 @dataclass
-class Sitting:
+class SessionTimes:
     """What a person's time went into.
 
     `waits` are spans without a picture to label, the one before the very first picture first, and
-    `graces` those in which a round that was handed in could be taken back. `doings`: when the
+    `graces` those in which a round that was handed in could be taken back. `activities`: when the
     engine began what. `end`: when the last picture had its label.
     """
 
     waits: list[Span] = field(default_factory=list)
     graces: list[Span] = field(default_factory=list)
-    doings: list[tuple[float, str]] = field(default_factory=list)
+    activities: list[tuple[float, str]] = field(default_factory=list)
     end: float = 0.0
 
     @property
@@ -103,10 +103,10 @@ class Sitting:
     def split(self) -> dict[str, float]:
         """Seconds waited in the session by what the engine did meanwhile; sums up to `waited`."""
         spent = {TAKING_BACK: total(self.graces)}
-        ends = [begun for begun, _ in self.doings[1:]] + [self.end]
-        for (begun, doing), ended in zip(self.doings, ends, strict=True):
+        ends = [begun for begun, _ in self.activities[1:]] + [self.end]
+        for (begun, activity), ended in zip(self.activities, ends, strict=True):
             shared = [(max(a, begun), min(b, ended)) for a, b in self.waits[1:]]
-            spent[doing] = spent.get(doing, 0.0) + total(shared)
+            spent[activity] = spent.get(activity, 0.0) + total(shared)
         return spent
 
 
@@ -115,7 +115,7 @@ def total(spans: Sequence[Span]) -> float:
     return sum(max(0.0, ended - begun) for begun, ended in spans)
 
 
-class Person:
+class SimulatedUser:
     """Labels pictures in order as they come, and commits pages and rounds as at the app.
 
     verdict: what they make of a picture.
@@ -124,27 +124,27 @@ class Person:
     def __init__(
         self,
         labelling_round: LabellingRound,
-        room: Room,
+        engine: EngineInterface,
         verdict: Callable[[Path], Verdict],
-        tempo: Tempo,
+        timing: UserTiming,
     ) -> None:
-        self.labelling_round, self.room, self.verdict, self.tempo = (
+        self.labelling_round, self.engine, self.verdict, self.timing = (
             labelling_round,
-            room,
+            engine,
             verdict,
-            tempo,
+            timing,
         )
-        self.sitting = Sitting()
+        self.times = SessionTimes()
 
-    def sit(self, rounds: int, batch: int) -> Sitting:
+    def label_rounds(self, rounds: int, batch: int) -> SessionTimes:
         """Label so many rounds; the last one is not handed in."""
         for round in range(rounds):
             if round:
                 self._hand_in()
             self.labelling_round.open_round(round, batch)
             self._label()
-        self.sitting.end = self.room.now()
-        return self.sitting
+        self.times.end = self.engine.now()
+        return self.times
 
     def _label(self) -> None:
         """Every picture of the round, page by page, and its best."""
@@ -161,18 +161,18 @@ class Person:
 
     def _look(self, image: int) -> Verdict:
         """Wait until the picture is there, and look at it for as long as that takes."""
-        begun = self.room.now()
-        path = self.room.picture(self.labelling_round.round, image)
-        there = self.room.now()
-        self.sitting.waits.append((begun, there))
+        begun = self.engine.now()
+        path = self.engine.picture(self.labelling_round.round, image)
+        there = self.engine.now()
+        self.times.waits.append((begun, there))
         self.labelling_round.add(image, path)
         verdict = self.verdict(path)
-        self.room.spend(there + self.tempo.a_picture)
+        self.engine.spend(there + self.timing.a_picture)
         return verdict
 
     def _hand_in(self) -> None:
-        begun = self.room.now()
-        self.room.spend(begun + self.tempo.grace)
-        self.sitting.graces.append((begun, self.room.now()))
+        begun = self.engine.now()
+        self.engine.spend(begun + self.timing.grace)
+        self.times.graces.append((begun, self.engine.now()))
         self.labelling_round.submit()
-        self.room.hand_in(self.labelling_round.round)
+        self.engine.hand_in(self.labelling_round.round)

@@ -1,4 +1,4 @@
-"""A person's sitting at the real engine, on a clock that skips what nobody has to sit through.
+"""A person's times at the real engine, on a clock that skips idle time.
 
 While the engine does nothing but wait for labels, it is all the same to it how that time passes:
 the clock goes on to the person's next deed. While the engine works, the clock is the machine's.
@@ -31,7 +31,7 @@ from hero_engine.labelling.simulated import criterion
 from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_tui.commands.bench.simulated_user import Person, Sitting, Tempo, Verdict
+from hero_tui.commands.bench.simulated_user import SessionTimes, SimulatedUser, UserTiming, Verdict
 from hero_tui.session.labelling_round import LabellingRound
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ PHASES = {"training": "representation"}
 """What the engine does first in a phase, where it is not called as the phase is."""
 
 
-class EngineRoom:
+class TimedEngine:
     """What an engine's thread and a person tell each other, and the clock that both go by.
 
     To the engine it is a labeller, whose labels come from the person. on_pictures: called with new
@@ -55,7 +55,7 @@ class EngineRoom:
         real_time: bool = False,
     ) -> None:
         self._on_pictures = on_pictures
-        self.doings: list[tuple[float, str]] = [(0.0, "opening")]
+        self.activities: list[tuple[float, str]] = [(0.0, "opening")]
         self._told = threading.Condition()
         self._pictures: dict[tuple[int, int], Path] = {}
         self._handed_in: set[int] = set()
@@ -77,8 +77,8 @@ class EngineRoom:
                     self._pictures |= dict(zip(places, paths, strict=True))
                 case Failed() | Finished():
                     self._last = event
-            if (doing := begins(event)) not in (None, self.doings[-1][1]):
-                self.doings.append((self.now(), str(doing)))
+            if (activity := begins(event)) not in (None, self.activities[-1][1]):
+                self.activities.append((self.now(), str(activity)))
             self._told.notify_all()
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
@@ -94,7 +94,7 @@ class EngineRoom:
     # -- the person's side --
 
     def now(self) -> float:
-        """Seconds since the room was opened, with those that were skipped."""
+        """Seconds since the engine was opened, with those that were skipped."""
         return time.monotonic() - self._begun
 
     def picture(self, round: int, image: int) -> Path:
@@ -136,7 +136,7 @@ def ended_early(last: Failed | Finished | None) -> HeroError:
     return HeroError("the engine ended before the session", exit_code=ExitCode.FAILED)
 
 
-class Eyes:
+class JudgeVerdicts:
     """What the labelling judge makes of pictures; it is opened for the first of them.
 
     It reads them in the engine's thread, as they come: a second thread that calls torch would
@@ -178,24 +178,28 @@ def begins(event: Event) -> str | None:
     return None
 
 
-def sit(settings: Settings, task: Task, tempo: Tempo, *, real_time: bool = False) -> Sitting:
+def run_session(
+    settings: Settings, task: Task, timing: UserTiming, *, real_time: bool = False
+) -> SessionTimes:
     """A run of `settings.rounds` rounds that a person labels as the judge sees them.
 
     HeroError where the engine fails.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         run = RunDir.create(Path(folder) / "run", settings, task)
-        eyes = Eyes(task)
-        room = EngineRoom(eyes.read, real_time=real_time)
-        worker = EngineThread(run, room.hear, annotator=room)
+        verdicts = JudgeVerdicts(task)
+        engine = TimedEngine(verdicts.read, real_time=real_time)
+        worker = EngineThread(run, engine.hear, annotator=engine)
         with Journal(run.journal_path) as journal:
-            person = Person(LabellingRound(journal, run.path), room, eyes.verdict, tempo)
+            person = SimulatedUser(
+                LabellingRound(journal, run.path), engine, verdicts.verdict, timing
+            )
             worker.start()
             try:
-                person.sit(settings.rounds, settings.batch)
+                person.label_rounds(settings.rounds, settings.batch)
             finally:
-                room.leave()
+                engine.leave()
                 worker.send(Stop())
                 worker.join()
-        person.sitting.doings = room.doings
-        return person.sitting
+        person.times.activities = engine.activities
+        return person.times

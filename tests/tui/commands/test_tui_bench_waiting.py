@@ -14,8 +14,8 @@ from hero_engine.core.events import Failed, Finished, ImagesReady, PhaseStarted,
 from hero_engine.storage.journal import Journal
 from hero_tui.cli import run_command
 from hero_tui.commands.bench.bench_waiting import facts, rows
-from hero_tui.commands.bench.simulated_user import Person, Sitting, Tempo
-from hero_tui.commands.bench.timed_session import EngineRoom
+from hero_tui.commands.bench.simulated_user import SessionTimes, SimulatedUser, UserTiming
+from hero_tui.commands.bench.timed_session import TimedEngine
 from hero_tui.session.labelling_round import LabellingRound
 
 CHANCES = (0.2, 0.7, 0.9, 0.6)
@@ -25,7 +25,7 @@ WITHOUT = {0: (5.0, 5.0, 10.0, 10.0), 1: (25.0, 25.0, 26.0, 26.0)}
 """When pictures come: two at a time; round 1 once the model learned from round 0."""
 
 AHEAD = WITHOUT | {1: (14.0, 14.0, 16.0, 16.0)}
-DOINGS = [
+ACTIVITIES = [
     (0.0, "opening"),
     (3.0, "sampling"),
     (10.0, "labelling"),
@@ -37,8 +37,8 @@ DOINGS = [
 
 
 @dataclass
-class PaperRoom:
-    """A room in which pictures come at times written down, and time passes when it is let."""
+class ScriptedEngine:
+    """An engine in which pictures come at times written down, and time passes when it is let."""
 
     arrivals: dict[int, tuple[float, ...]]
     time: float = 0.0
@@ -71,23 +71,25 @@ def verdict(path: Path) -> tuple[bool, float]:
     return chance > 0.5, chance
 
 
-def sat(journal: Journal, room: PaperRoom, *, grace: float = 3.0) -> Sitting:
+def labelled_session(
+    journal: Journal, engine: ScriptedEngine, *, grace: float = 3.0
+) -> SessionTimes:
     """Two rounds of four pictures, 2 s each."""
-    person = Person(LabellingRound(journal, Path()), room, verdict, Tempo(2.0, grace))
-    sitting = person.sit(2, 4)
-    sitting.doings = DOINGS
-    return sitting
+    person = SimulatedUser(LabellingRound(journal, Path()), engine, verdict, UserTiming(2.0, grace))
+    times = person.label_rounds(2, 4)
+    times.activities = ACTIVITIES
+    return times
 
 
 def test_waiting_is_the_time_without_a_picture_to_label(journal: Journal) -> None:
     """Labelled from 5 to 9 and from 10 to 14, taken back until 17; from 25 to 33."""
-    room = PaperRoom(WITHOUT)
-    sitting = sat(journal, room)
-    assert room.handed_in == {0: 17.0}
-    assert (sitting.first, sitting.end, sitting.session) == (5.0, 33.0, 28.0)
-    assert sitting.waited == 1 + 3 + 8
-    assert sitting.share == 12 / 28 and sitting.share_with_first == 17 / 33
-    assert {doing: spent for doing, spent in sitting.split().items() if spent} == {
+    engine = ScriptedEngine(WITHOUT)
+    times = labelled_session(journal, engine)
+    assert engine.handed_in == {0: 17.0}
+    assert (times.first, times.end, times.session) == (5.0, 33.0, 28.0)
+    assert times.waited == 1 + 3 + 8
+    assert times.share == 12 / 28 and times.share_with_first == 17 / 33
+    assert {activity: spent for activity, spent in times.split().items() if spent} == {
         "sampling": 1 + 2,
         "taking back": 3,
         "representation": 2,
@@ -96,20 +98,20 @@ def test_waiting_is_the_time_without_a_picture_to_label(journal: Journal) -> Non
 
 
 def test_what_is_drawn_ahead_is_not_waited_for(journal: Journal) -> None:
-    sitting = sat(journal, PaperRoom(AHEAD))
-    assert (sitting.end, sitting.waited) == (25.0, 1 + 3)
-    assert sum(sitting.split().values()) == sitting.waited
+    times = labelled_session(journal, ScriptedEngine(AHEAD))
+    assert (times.end, times.waited) == (25.0, 1 + 3)
+    assert sum(times.split().values()) == times.waited
 
 
 def test_a_second_enter_saves_the_time_to_take_back(journal: Journal) -> None:
     """Handed in at 14, when two pictures of round 1 are there; the others come at 16."""
-    sitting = sat(journal, PaperRoom(AHEAD), grace=0.0)
-    assert (sitting.end, sitting.waited) == (22.0, 1)
+    times = labelled_session(journal, ScriptedEngine(AHEAD), grace=0.0)
+    assert (times.end, times.waited) == (22.0, 1)
 
 
 def test_it_labels_as_the_app_does(journal: Journal) -> None:
     """The likeliest is the best; pages are committed; the last round is not handed in."""
-    sat(journal, PaperRoom(WITHOUT))
+    labelled_session(journal, ScriptedEngine(WITHOUT))
     for round in WITHOUT:
         labels = journal.labels(round, 4)
         assert labels.good == (False, True, True, True) and labels.best == 2
@@ -117,14 +119,14 @@ def test_it_labels_as_the_app_does(journal: Journal) -> None:
     assert journal.submitted(0) and not journal.submitted(1)
 
 
-def engine_waits(room: EngineRoom, round: int, journal: Journal) -> threading.Thread:
+def engine_waits(engine: TimedEngine, round: int, journal: Journal) -> threading.Thread:
     """A thread that waits for a round's labels as the engine's does."""
 
     def label() -> None:
         try:
-            room.label(round, {}, journal)
+            engine.label(round, {}, journal)
         except StopRequested:
-            room.hear(Finished("run", round, 0, "stopped"))
+            engine.hear(Finished("run", round, 0, "stopped"))
 
     thread = threading.Thread(target=label)
     thread.start()
@@ -132,53 +134,53 @@ def engine_waits(room: EngineRoom, round: int, journal: Journal) -> threading.Th
 
 
 def test_time_is_skipped_only_while_the_engine_waits(journal: Journal) -> None:
-    room = EngineRoom()
-    room.spend(room.now() + 0.02)
-    assert 0.02 <= room.now() < 500
-    engine = engine_waits(room, 0, journal)
-    room.spend(1000.0)
-    assert 1000.0 <= room.now() < 1500
-    room.hand_in(0)
-    engine.join()
-    room.spend(1000.02 + room.now() - 1000.0)
-    assert room.now() < 1500
+    engine = TimedEngine()
+    engine.spend(engine.now() + 0.02)
+    assert 0.02 <= engine.now() < 500
+    thread = engine_waits(engine, 0, journal)
+    engine.spend(1000.0)
+    assert 1000.0 <= engine.now() < 1500
+    engine.hand_in(0)
+    thread.join()
+    engine.spend(1000.02 + engine.now() - 1000.0)
+    assert engine.now() < 1500
 
 
 def test_in_real_time_nothing_is_skipped(journal: Journal) -> None:
-    room = EngineRoom(real_time=True)
-    engine = engine_waits(room, 0, journal)
-    room.spend(0.05)
-    assert 0.05 <= room.now() < 500
-    room.leave()
-    engine.join()
+    engine = TimedEngine(real_time=True)
+    thread = engine_waits(engine, 0, journal)
+    engine.spend(0.05)
+    assert 0.05 <= engine.now() < 500
+    engine.leave()
+    thread.join()
 
 
 def test_a_round_handed_in_early_is_not_waited_for(journal: Journal) -> None:
-    room = EngineRoom()
-    room.hand_in(0)
-    engine_waits(room, 0, journal).join()
+    engine = TimedEngine()
+    engine.hand_in(0)
+    engine_waits(engine, 0, journal).join()
 
 
 def test_pictures_come_with_events_and_none_after_the_end(journal: Journal) -> None:
-    room = EngineRoom()
-    room.hear(ImagesReady(0, (0, 1), ("a.png", "b.png")))
-    assert [room.picture(0, image) for image in (0, 1)] == [Path("a.png"), Path("b.png")]
-    room.hear(Failed("the disk is full", 3))
-    assert room.picture(0, 1) == Path("b.png")
+    engine = TimedEngine()
+    engine.hear(ImagesReady(0, (0, 1), ("a.png", "b.png")))
+    assert [engine.picture(0, image) for image in (0, 1)] == [Path("a.png"), Path("b.png")]
+    engine.hear(Failed("the disk is full", 3))
+    assert engine.picture(0, 1) == Path("b.png")
     with pytest.raises(HeroError, match="the disk is full") as refusal:
-        room.picture(0, 2)
+        engine.picture(0, 2)
     assert refusal.value.exit_code == 3
     assert pickle.loads(pickle.dumps(refusal.value)).exit_code == 3  # from process to process
-    room = EngineRoom()
-    engine = engine_waits(room, 0, journal)
-    room.leave()
-    engine.join()
+    engine = TimedEngine()
+    thread = engine_waits(engine, 0, journal)
+    engine.leave()
+    thread.join()
     with pytest.raises(HeroError, match="ended before the session"):
-        room.picture(0, 0)
+        engine.picture(0, 0)
 
 
 def test_events_say_what_the_engine_does() -> None:
-    room = EngineRoom()
+    engine = TimedEngine()
     for event in (
         PhaseStarted(0, "sampling"),
         PhaseStarted(0, "labelling"),
@@ -189,9 +191,16 @@ def test_events_say_what_the_engine_does() -> None:
         PhaseStarted(1, "sampling"),
         Progress(1, "sampling", "sample", 1, 9),
     ):
-        room.hear(event)
-    times, doings = zip(*room.doings, strict=True)
-    assert doings == ("opening", "sampling", "labelling", "representation", "update", "sampling")
+        engine.hear(event)
+    times, activities = zip(*engine.activities, strict=True)
+    assert activities == (
+        "opening",
+        "sampling",
+        "labelling",
+        "representation",
+        "update",
+        "sampling",
+    )
     assert list(times) == sorted(times)
 
 
@@ -199,7 +208,9 @@ def found(share: float) -> dict[str, Any]:
     """Figures of two sessions of 100 s after 5 s, of which 20 s and that share are waited."""
     waited = {"off": 20.0, "on": 100 * share}
     return {
-        name: facts(Sitting([(0, 5), (10, 10 + spent)], [], [(0, "opening"), (4, "sampling")], 105))
+        name: facts(
+            SessionTimes([(0, 5), (10, 10 + spent)], [], [(0, "opening"), (4, "sampling")], 105)
+        )
         for name, spent in waited.items()
     }
 
