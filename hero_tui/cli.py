@@ -12,8 +12,8 @@ import typer
 
 from hero_engine import __version__
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_tui.commands import bench, home
-from hero_tui.commands.help_text import HELP
+from hero_tui.commands import bench, config_commands, home
+from hero_tui.commands.help_text import EPILOG, HELP, CommandsFirst
 from hero_tui.commands.shared_options import (
     Force,
     FromRound,
@@ -33,8 +33,10 @@ from hero_tui.commands.shared_options import (
     TaskName,
     ThisRound,
 )
+from hero_tui.commands.usage_errors import usage_message
 from hero_tui.output_streams import (
     NobodyReads,
+    any_encoding,
     data,
     forget_stdout,
     talk,
@@ -44,13 +46,17 @@ CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """ClickException; typer brings its own copy of click, in a place that moves."""
 
 app = typer.Typer(
+    cls=CommandsFirst,
     help=HELP,
-    rich_markup_mode="rich",
+    epilog=EPILOG,
+    rich_markup_mode=None,
+    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.add_typer(bench.app, name="bench")
+app.add_typer(config_commands.app, name="config")
 
 
 def print_version(wanted: bool) -> None:
@@ -72,32 +78,39 @@ def options(
 
 @app.command()
 def run(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="TASK", help="A task's name, a task file, or a prompt."),
+    ] = None,
+    good: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What counts as good, for a prompt.")
+    ] = None,
     task: TaskName = None,
     model: ModelName = None,
     preset: PresetName = None,
     update: Annotated[
-        str | None, typer.Option(metavar="ddpo|forward|d3po|sft", help="How the model learns.")
+        str | None, typer.Option(metavar="ddpo|forward|d3po|sft", help="Training method.")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--dir", metavar="RUN", help="Folder of the new run.")
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Rounds to run, instead of the budget of labels."),
+        typer.Option(min=1, metavar="N", help="Rounds to run, instead of a label budget."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Pictures a round.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Images per round.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Of every random draw.")
+        int | None, typer.Option(min=0, metavar="N", help="Seed of every random draw.")
     ] = None,
     ahead: Annotated[
-        bool, typer.Option("--ahead", help="Draw the next round while you label this one.")
+        bool, typer.Option("--ahead", help="Sample the next round while you label this one.")
     ] = False,
     negative_prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What guidance leads away from.")
+        str | None, typer.Option(metavar="TEXT", help="Negative prompt of guidance.")
     ] = None,
     init_lora: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A LoRA to start from, as diffusers or kohya has it."),
+        typer.Option(metavar="FILE", help="LoRA to start from, in diffusers' or kohya's layout."),
     ] = None,
     settings: SetAny = None,
     graphics: Graphics = None,
@@ -108,19 +121,19 @@ def run(
     max_rounds: MaxRounds = None,
     processes: Processes = 1,
 ) -> None:
-    """Start a run: sample, label, learn, and again.
+    """Start a run: sample images, label them, train, and repeat.
 
-    hero run --task hands
-
-    hero run --task mine.toml --model ./my-model --batch 16
-
-    hero run --task hands --headless --labels judge --seed 1 --dir runs/one
+    \b
+    hero run hands
+    hero run "a red bicycle" --good "two wheels" --model ./sd15
+    hero run mine.toml --model ./sd15 --batch 16 --set sampler.steps=30
+    hero run hands --headless --labels judge --seed 1 --dir runs/one
     """
-    from hero_tui.commands.start_run import Way, changes_of, new_run
+    from hero_tui.commands.start_run import Way, changes_of, new_run, one_task
 
     flags = changes_of(
         settings or [],
-        task=task,
+        task=one_task(what, task),
         model=model,
         preset=preset,
         update=update,
@@ -132,7 +145,7 @@ def run(
         lora=None if init_lora is None else {"init": str(init_lora)},
     )
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)
-    raise typer.Exit(new_run(flags, folder=folder, way=way))
+    raise typer.Exit(new_run(flags, folder=folder, way=way, good=good))
 
 
 @app.command()
@@ -140,11 +153,12 @@ def resume(
     name: RunName = None,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Rounds to run from here, beyond the budget too."),
+        typer.Option(min=1, metavar="N", help="More rounds to run, also beyond the label budget."),
     ] = None,
     from_round: FromRound = None,
     folder: Annotated[
-        Path | None, typer.Option("--dir", metavar="NEW", help="Folder of that new run.")
+        Path | None,
+        typer.Option("--dir", metavar="NEW", help="Folder of the new run of --from-round."),
     ] = None,
     graphics: Graphics = None,
     headless: Headless = False,
@@ -154,12 +168,12 @@ def resume(
     max_rounds: MaxRounds = None,
     processes: Processes = 1,
 ) -> None:
-    """Go on with a run, in the phase it was left in.
+    """Continue a run in the phase it was left in.
 
+    \b
     hero resume
-
+    hero resume hands-2026
     hero resume runs/one --headless --labels judge
-
     hero resume runs/one --from-round 3
     """
     from hero_tui.commands.start_run import Way
@@ -185,13 +199,15 @@ def worker() -> None:
 def label(
     name: SomeRun,
     source: Annotated[
-        str, typer.Option("--from", metavar="FILE.jsonl|-", help="The labels; - reads stdin.")
+        str, typer.Option("--from", metavar="FILE.jsonl|-", help="Labels file; - reads stdin.")
     ],
     force: Force = False,
 ) -> None:
-    """Give the round that waits its labels, all of a file's or none.
+    """Give a waiting round the labels of a file: all of them or, if one is wrong, none.
 
-    hero label runs/one --from labels.jsonl && hero resume runs/one --headless
+    \b
+    hero label runs/one --from labels.jsonl
+    hero resume runs/one --headless
     """
     from hero_tui.commands import exchange_labels as labels
 
@@ -203,14 +219,15 @@ def labels_of(
     name: RunName = None,
     round: ThisRound = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Every mark and undo, not only what they come to.")
+        bool, typer.Option("--history", help="Every mark and undo, not only the labels.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line: also picture, latent, time.")
+        bool, typer.Option("--json", help="One JSON object per line, with image, latent and time.")
     ] = False,
 ) -> None:
-    """Every label of a run.
+    """Print every label of a run.
 
+    \b
     hero labels runs/one --json > labels.jsonl
     """
     from hero_tui.commands import exchange_labels as labels
@@ -220,15 +237,28 @@ def labels_of(
 
 @app.command()
 def status(name: RunName = None, as_json: Json = False) -> None:
-    """Where a run stands."""
+    """Print the state of a run and its rounds."""
     from hero_tui.commands import inspect_runs as inspect
 
     inspect.status(name, as_json)
 
 
 @app.command()
+def runs(as_json: Json = False) -> None:
+    """List runs, the newest first: name, state, round, labels, task.
+
+    \b
+    hero runs
+    hero runs --json
+    """
+    from hero_tui.commands import list_runs
+
+    list_runs.runs(as_json)
+
+
+@app.command()
 def tasks(as_json: Json = False) -> None:
-    """The tasks that ship, and what counts as good in each."""
+    """List the tasks that ship, and what counts as good in each."""
     from hero_tui.commands import inspect_runs as inspect
 
     inspect.tasks(as_json)
@@ -236,7 +266,7 @@ def tasks(as_json: Json = False) -> None:
 
 @app.command()
 def show(name: RunName = None, round: SomeRound = None) -> None:
-    """Print a round's pictures with their labels."""
+    """Print a round's images with their labels."""
     from hero_tui.commands import inspect_runs as inspect
 
     inspect.show(name, round)
@@ -245,24 +275,24 @@ def show(name: RunName = None, round: SomeRound = None) -> None:
 @app.command("eval")
 def evaluation(
     name: SomeRun,
-    images: Annotated[int, typer.Option(min=2, metavar="N", help="Pictures of each model.")] = 64,
+    images: Annotated[int, typer.Option(min=2, metavar="N", help="Images per model.")] = 64,
     noise: Annotated[
-        str, typer.Option(metavar="fresh|guided", help="Standard normal, or the run's mixture.")
+        str, typer.Option(metavar="fresh|guided", help="N(0, I), or the run's noise prior.")
     ] = "fresh",
-    prompt: Annotated[
-        str | None, typer.Option(help="Another prompt, to see what transfers.")
-    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Another prompt, to measure transfer.")] = None,
     human: Annotated[
-        bool, typer.Option("--human", help="You judge, blind, in the app; any task, any model.")
+        bool, typer.Option("--human", help="You judge blind in the app: any task, any model.")
     ] = False,
     graphics: Graphics = None,
     as_json: Json = False,
 ) -> None:
-    """How often the tuned model and its base succeed, by a judge that never gave a label.
+    """Compare the tuned model with its base: success rate and diversity.
 
+    \b
     hero eval RUN --images 384 --noise fresh --json
-
     hero eval RUN --human --images 32
+
+    Without --human a classifier judges that gave no label.
     """
     if human:
         from hero_tui.commands.human_evaluation import compare
@@ -278,66 +308,40 @@ def evaluation(
 def export(
     name: SomeRun,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The LoRA, as a safetensors file.")
+        Path | None, typer.Option(metavar="FILE", help="LoRA file to write (.safetensors).")
     ] = None,
     layout: Annotated[
         str,
         typer.Option(
-            "--format", metavar="diffusers|kohya", help="Of the file; A1111 and ComfyUI read kohya."
+            "--format",
+            metavar="diffusers|kohya",
+            help="Layout of the file; A1111 and ComfyUI read kohya.",
         ),
     ] = "diffusers",
     merge: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The whole model, LoRA merged in, as diffusers has it."),
+        typer.Option(
+            metavar="DIR", help="Write the whole model, LoRA merged, in diffusers' layout."
+        ),
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Write a model card beside it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
-    """Write what a run has learned, for other programs.
+    """Write a run's LoRA, or the merged model, for other programs.
 
+    \b
     hero export RUN --out hands.safetensors --card
-
     hero export RUN --out hands.safetensors --format kohya
-
     hero export RUN --merge hands-model
     """
     from hero_tui.commands.export_lora import export as write
 
-    write(name, out=out, layout=layout, merge=merge, card=card)
-
-
-config_app = typer.Typer(help="What the settings are, and where each comes from.")
-app.add_typer(config_app, name="config", no_args_is_help=True)
-
-
-@config_app.command("show")
-def config_show(
-    task: TaskName = None,
-    model: ModelName = None,
-    preset: PresetName = None,
-    settings: SetAny = None,
-    as_json: Json = False,
-) -> None:
-    """Every setting a new run would have, with the place that says so.
-
-    hero config show --task hands --set sampler.steps=30
-    """
-    from hero_tui.commands import show_config as config
-    from hero_tui.commands.start_run import changes_of
-
-    config.show(changes_of(settings or [], task=task, model=model, preset=preset), as_json)
-
-
-@config_app.command("path")
-def config_path(as_json: Json = False) -> None:
-    """The settings files, the strongest last, and whether they are there."""
-    from hero_tui.commands import show_config as config
-
-    config.path(as_json)
+    write(name, out=out, layout=layout, merge=merge, card=card, force=force)
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """What this terminal, this machine and this installation can do."""
+    """Check this terminal, this machine and this installation."""
     from hero_tui.commands.doctor import doctor as examine
 
     examine(as_json)
@@ -345,6 +349,7 @@ def doctor(as_json: Json = False) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error is one line on stderr."""
+    any_encoding()
     try:
         sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
     except NobodyReads:
@@ -361,10 +366,8 @@ def run_command(arguments: list[str]) -> int:
     except HeroError as error:
         return _refused(error, error.message, error.exit_code)
     except CLICK_ERROR as error:
-        message = error.format_message()
-        return (
-            _refused(error, message + _hint(error), ExitCode.USAGE) if message else ExitCode.USAGE
-        )
+        message = usage_message(error)
+        return _refused(error, message, ExitCode.USAGE) if message else ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
         talk("interrupted")
         return ExitCode.INTERRUPTED
@@ -375,12 +378,6 @@ def run_command(arguments: list[str]) -> int:
         return _refused(
             error, f"{type(error).__name__}: {reason} (HERO_DEBUG=1 shows more)", ExitCode.FAILED
         )
-
-
-def _hint(error: Any) -> str:
-    """The command whose help says what is allowed."""
-    context = getattr(error, "ctx", None)
-    return f" See: {context.command_path} --help" if context else ""
 
 
 def _refused(error: Exception, message: str, code: int) -> int:

@@ -1,16 +1,21 @@
-"""Data goes to stdout, talk to stderr; either may have nobody at its other end."""
+"""Data goes to stdout, messages to stderr; the reader of either may have gone."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from io import TextIOWrapper
 from typing import Any
 
 from hero_engine.core.sanitize import harmless_lines
+
+ASCII = {"“": '"', "”": '"', "’": "'", "–": "-", "×": "x", "±": "+-"}
+"""Stand-ins where the locale has no such character."""
 
 
 def talk(text: str) -> None:
@@ -26,12 +31,12 @@ def talk_once(text: str) -> None:
     talk(text)
 
 
-class NobodyReads(Exception):  # noqa: N818 - no error: `hero status | head -1` is well
-    """Stdout's reader has gone. Not a BrokenPipeError, of which click would make exit code 1."""
+class NobodyReads(Exception):  # noqa: N818 - not an error: `hero status | head -1` is fine
+    """Stdout's reader has gone. Not a BrokenPipeError, which click turns into exit code 1."""
 
 
 def data(text: str) -> None:
-    """Text on stdout. NobodyReads where its reader has gone."""
+    """Print text on stdout. NobodyReads if its reader has gone."""
     try:
         print(text, flush=True)
     except BrokenPipeError as error:
@@ -49,15 +54,31 @@ def data_json(value: Any) -> None:
 
 
 def forget_stdout() -> None:
-    """Nobody reads stdout: let the interpreter's last flush go nowhere."""
+    """Point stdout at /dev/null, so that the interpreter's last flush does not fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
+def any_encoding() -> None:
+    """Let stdout and stderr print any text: what a locale's encoding lacks becomes ASCII or "?"."""
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What is printed in place of a character that cannot be encoded."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(
+        ASCII.get(each, "?") for each in error.object[error.start : error.end]
+    ), error.end
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, told (done, total); nothing where stderr is no terminal."""
+    """A bar on stderr that takes (done, total); no bar if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -1,57 +1,42 @@
-"""Named settings to start from. Every number that was found by experiment stands here."""
+"""Presets: named settings to start from. Every value found by experiment is here."""
 
-from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from functools import partial
 from typing import Any
 
-from hero_engine.config.settings import (
-    DdpoSettings,
-    EmbeddingSettings,
-    ForwardSettings,
-    LoraSettings,
-    NoiseSettings,
-    SamplerSettings,
-    Settings,
-    with_changes,
-)
+from hero_engine.config.settings import Settings, with_changes
+from hero_engine.config.validation import known_instead, merge
+from hero_engine.core.errors import HeroError
 
+PAPER: dict[str, Any] = {}
+"""The official code's settings, for Stable Diffusion 1.5: the defaults."""
 
-def paper(**changes: Any) -> Settings:
-    """The official code's settings, for Stable Diffusion 1.5."""
-    return Settings(**({"preset": "paper"} | changes))
+EMBEDDED: dict[str, Any] = {
+    "update": "forward",
+    "microbatch": 16,
+    "fixed_noise_samples": 4,
+    "sampler": {"steps": 20, "eta": 0.5, "guidance": 1.0},
+    "lora": {"rank": 16, "alpha": 16, "targets": ("to_q", "to_k", "to_v", "to_out.0", "conv")},
+    "embedding": {"features": 256, "head": (256, 128), "learning_rate": 1e-3, "epochs": 150},
+    "noise": {"fresh_ratio": 0.25},
+    "forward": {
+        "loss": "x0_normalised",
+        "old_policy": "round",
+        "history": "round",
+        "beta": 1.0,
+        "steps": 40,
+    },
+}
+"""What makes the embedded model learn, by experiment: see docs/learning.md."""
 
-
-def embedded(**changes: Any) -> Settings:
-    """What makes the embedded model learn, by experiment: see docs/learning.md."""
-    targets = ("to_q", "to_k", "to_v", "to_out.0", "conv")
-    tuned: dict[str, Any] = {
-        "preset": "embedded",
-        "model": "embedded",
-        "update": "forward",
-        "microbatch": 16,
-        "fixed_noise_samples": 4,
-        "sampler": SamplerSettings(steps=20, eta=0.5, guidance=1.0),
-        "lora": LoraSettings(rank=16, alpha=16, targets=targets),
-        "embedding": EmbeddingSettings(
-            features=256, head=(256, 128), learning_rate=1e-3, epochs=150
-        ),
-        "noise": NoiseSettings(fresh_ratio=0.25),
-        "forward": ForwardSettings(
-            loss="x0_normalised", old_policy="round", history="round", beta=1.0, steps=40
-        ),
-    }
-    if changes.get("update") in ("ddpo", "d3po"):
-        # They learn from what the sampler's noise decides. The policy gradient's signal lies in the
-        # steps and layers that decide the composition.
-        tuned |= {
-            "sampler": SamplerSettings(steps=20, eta=1.0, guidance=1.0),
-            "lora": LoraSettings(rank=16, alpha=16, targets=targets, block="mid_block"),
-            "noise": NoiseSettings(fresh_ratio=0.5),
-            "ddpo": DdpoSettings(
-                steps_per_image=10, window=(0.0, 0.5), learning_rate=1e-2, microbatch=8
-            ),
-        }
-    return Settings(**(tuned | changes))
-
+EMBEDDED_ON_TRAJECTORIES: dict[str, Any] = {
+    "sampler": {"eta": 1.0},
+    "lora": {"block": "mid_block"},
+    "noise": {"fresh_ratio": 0.5},
+    "ddpo": {"steps_per_image": 10, "window": (0.0, 0.5), "learning_rate": 1e-2, "microbatch": 8},
+}
+"""Over EMBEDDED for ddpo and d3po. They learn from what the sampler's noise decides, and the signal
+lies in the steps and layers that decide the composition."""
 
 PLUS: dict[str, Any] = {
     "update": "forward",
@@ -62,12 +47,44 @@ PLUS: dict[str, Any] = {
 }
 """What preset "hero+" does beyond the paper, by experiment: see docs/results.md."""
 
-
-def plus(**changes: Any) -> Settings:
-    """`hero+`: fewer labels for the same success, for more of the machine's time."""
-    preset = embedded if changes.get("model") == "embedded" else paper
-    return with_changes(preset(**(changes | {"preset": "hero+", "update": "forward"})), PLUS)
+NAMES = ("paper", "embedded", "hero+")
 
 
-PRESETS: dict[str, Callable[..., Settings]] = {"paper": paper, "embedded": embedded, "hero+": plus}
-"""Each makes Settings from keyword changes: PRESETS["paper"](task="hands", prompt="1 hand")."""
+def preset_for(model: str) -> str:
+    """The preset that a model has unless another is named."""
+    return "embedded" if model == "embedded" else "paper"
+
+
+def follows_paper(preset: str, model: str) -> bool:
+    """Whether the preset has the paper's settings for this model, as Stable Diffusion has them."""
+    return preset == "paper" or (preset == "hero+" and model != "embedded")
+
+
+def preset_values(preset: str, *, model: str, update: object = None) -> dict[str, Any]:
+    """What a preset sets over the defaults, for a model and the update that was chosen, if any.
+
+    HeroError for an unknown preset.
+    """
+    if preset not in NAMES:
+        raise HeroError(f"no preset is called {preset!r}; {known_instead(preset, NAMES)}")
+    if follows_paper(preset, model):
+        values = PAPER
+    else:
+        on_trajectories = preset == "embedded" and update in ("ddpo", "d3po")
+        values = merge(EMBEDDED, EMBEDDED_ON_TRAJECTORIES if on_trajectories else {})
+    return merge(values, PLUS) if preset == "hero+" else dict(values)
+
+
+def from_preset(preset: str, *, model: str = "", **changes: Any) -> Settings:
+    """A preset's settings with some changed: from_preset("paper", batch=8).
+
+    model: the preset's own if empty. A section is a table or a settings object.
+    """
+    model = model or ("embedded" if preset == "embedded" else Settings().model)
+    tables = {name: asdict(x) if is_dataclass(x) else x for name, x in changes.items()}  # type: ignore[arg-type]
+    values = preset_values(preset, model=model, update=changes.get("update"))
+    return with_changes(Settings(preset=preset, model=model), merge(values, tables))
+
+
+paper = partial(from_preset, "paper")
+embedded = partial(from_preset, "embedded")

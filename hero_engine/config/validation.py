@@ -1,6 +1,8 @@
 """Settings as frozen dataclasses that check themselves, and as tables of TOML.
 
-A bad value is a HeroError that names the setting, the value and the allowed range.
+A bad value is a HeroError that names the setting, the value and the allowed range; for an unknown
+name it suggests the nearest known one. pydantic would do the first, but importing it takes twice as
+long as all of this package, in every command.
 """
 
 import re
@@ -12,9 +14,15 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 from hero_engine.core.errors import HeroError, short
 
 
-def ranged(default: float, low: float, high: float, *, above: bool = False) -> Any:
-    """A number's default and its range, both ends included; `above`: low itself is not allowed."""
-    return field(default=default, metadata={"low": low, "high": high, "above": above})
+def setting(default: Any, sentence: str) -> Any:
+    """A setting: its default, and the sentence that says what it is."""
+    return field(default=default, metadata={"sentence": sentence})
+
+
+def number(default: float, low: float, high: float, sentence: str, *, above: bool = False) -> Any:
+    """A number from `low` to `high`, both included; with `above`, `low` itself is not allowed."""
+    limits = {"low": low, "high": high, "above": above}
+    return field(default=default, metadata={"sentence": sentence, **limits})
 
 
 class Checked:
@@ -72,8 +80,13 @@ def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 def known_instead(name: str, known: Iterable[str]) -> str:
     """For a message about an unknown name: the nearest known one, or all of them."""
     names = sorted(known)
-    near = get_close_matches(name, names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
+    near = nearest(name, names)
+    return f"did you mean {near!r}?" if near else f"known are: {', '.join(names)}"
+
+
+def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    """The known name that was probably meant, if one is at least this similar (0 to 1)."""
+    return next(iter(get_close_matches(name, list(known), 1, least)), None)
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:

@@ -53,6 +53,8 @@ __all__ = ["Parts", "RunDir", "find_run", "is_run", "new_run_path", "newest_run"
 
 FIRST_LORA = "first-lora.safetensors"
 PRIVATE = 0o700
+MOST_NAMED = 5
+"""Runs that a message names."""
 
 
 class RunDir:
@@ -324,23 +326,39 @@ def new_run_path(task: str) -> Path:
 
 
 def find_run(name: str | None) -> Path:
-    """A run by its path, by its name in ``runs_root()``, or the newest. HeroError, 4, if none."""
+    """The run with this path, or this name in ``runs_root()`` or the start of one; the newest if
+    None. HeroError, exit code 4, if there is none, or several begin so."""
     if name is None:
         return newest_run()
     path = Path(name).expanduser()
-    return path if is_run(path) or not is_run(runs_root() / name) else runs_root() / name
+    if is_run(path) or path.exists() or "/" in name:
+        return path
+    if is_run(runs_root() / name):
+        return runs_root() / name
+    found = [each for each in runs_by_age() if each.name.startswith(name)] if name else []
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found[:MOST_NAMED])
+        raise HeroError(
+            f"{len(found)} runs begin with {name}: {names}; type more of the name",
+            exit_code=ExitCode.RUN,
+        )
+    return found[0] if found else path
 
 
 def newest_run() -> Path:
-    """The run that was worked on last. HeroError, exit code 4, where there is none."""
-    root = runs_root()
-    found = [path for path in root.glob("*") if is_run(path)]
+    """The run that was worked on last. HeroError, exit code 4, if there is none."""
+    found = runs_by_age()
     if not found:
         raise HeroError(
-            f"there is no run in {root}; start one with: hero run --task hands",
+            f"there is no run in {runs_root()}; start one with: hero run hands",
             exit_code=ExitCode.RUN,
         )
-    return max(found, key=_touched)
+    return found[0]
+
+
+def runs_by_age() -> list[Path]:
+    """The runs in ``runs_root()``, the one that was worked on last first."""
+    return sorted(filter(is_run, runs_root().glob("*")), key=_touched, reverse=True)
 
 
 def _touched(path: Path) -> float:

@@ -8,12 +8,18 @@ from hero_engine.core.errors import HeroError
 from hero_tui.commands.find_run import open_run
 from hero_tui.output_streams import talk
 
+SUFFIX = ".safetensors"
 
-def export(name: str, *, out: Path | None, layout: str, merge: Path | None, card: bool) -> None:
-    """Write what was asked for, and say so."""
+
+def export(
+    name: str, *, out: Path | None, layout: str, merge: Path | None, card: bool, force: bool
+) -> None:
+    """Write a LoRA file, a merged model, a model card; files that exist only with `force`."""
     if out is None and merge is None:
-        raise HeroError("say what to write: --out FILE for the LoRA, --merge DIR for the model")
+        raise HeroError("nothing to write: give --out FILE for the LoRA, --merge DIR for the model")
     run = open_run(name)
+    if out is not None:
+        check_file(out, force=force)
     from hero_engine.models import export as engine
 
     if layout not in engine.LAYOUTS:
@@ -25,4 +31,15 @@ def export(name: str, *, out: Path | None, layout: str, merge: Path | None, card
         engine.export_merged(run, merge)
         talk(f"wrote {merge}")
     if card:
+        beside = (merge if merge is not None else out.parent) / engine.CARD  # type: ignore[union-attr]
+        if force:
+            beside.unlink(missing_ok=True)
         talk(f"wrote {engine.export_card(run, merge if merge is not None else out)}")  # type: ignore[arg-type]
+
+
+def check_file(out: Path, *, force: bool) -> None:
+    """HeroError for another suffix than a LoRA file has, and for a file that exists."""
+    if out.suffix != SUFFIX:
+        raise HeroError(f"--out {out}: the LoRA is a safetensors file; name it {out.stem}{SUFFIX}")
+    if out.exists() and not force:
+        raise HeroError(f"{out} exists; choose another --out, or replace it with --force")

@@ -1,30 +1,65 @@
-"""What `hero --help` opens with: examples, exit codes, environment."""
+"""What `hero --help` says besides the commands, and the class that puts commands first."""
 
-HELP = """\
-Teach a diffusion model from your labels, in the terminal.
+from __future__ import annotations
 
-[b]Examples[/b]
+from typing import Any
 
-  hero run --task hands                              label from the keyboard
-  hero resume                                        go on where it was left
-  hero run --task hands --headless --labels judge    the same from a script
-  hero eval RUN --images 384 --noise fresh           better than before?
-  hero export RUN --out hands.safetensors            the LoRA, for diffusers
+from typer.core import TyperGroup
 
-[b]Exit codes[/b]
+from hero_engine.core.errors import ExitCode
 
-   0  done
-   1  the engine failed
-   2  wrong usage, setting, task or labels; no terminal
-   3  the machine: a model that cannot be opened, a folder that cannot be written
-   4  the run is missing, in use, or damaged
-   5  the run waits for labels; see hero label
-  75  stopped before the end; go on with hero resume
- 130  interrupted
+SUMMARY = "Fine-tune a diffusion model from your labels, in the terminal."
 
-[b]Environment[/b]
+EXAMPLES = {
+    "hero run hands": "label from the keyboard",
+    "hero resume": "continue the newest run",
+    "hero run hands --headless --labels judge": "the same from a script",
+    "hero eval RUN --images 384 --noise fresh": "compare with the base model",
+    "hero export RUN --out hands.safetensors": "write the LoRA",
+}
 
-  HERO_RUNS           folder of runs (default: ~/.local/share/hero/runs)
-  HERO_SAMPLER_STEPS  any setting, by its name in hero config show
-  HERO_DEBUG=1        tracebacks
-"""
+EXIT_CODES = {
+    ExitCode.DONE: "done",
+    ExitCode.FAILED: "the engine or the app failed",
+    ExitCode.USAGE: "wrong option, setting, task or labels file; or no terminal",
+    ExitCode.ENVIRONMENT: "a model cannot be opened, or a folder cannot be written",
+    ExitCode.RUN: "the run is missing, in use by another process, or damaged",
+    ExitCode.LABELS: "the run waits for labels: hero label, then hero resume",
+    ExitCode.RESUMABLE: "stopped before the end: continue with hero resume",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl+C",
+}
+
+VARIABLES = {
+    "HERO_RUNS": "folder of runs (default: ~/.local/share/hero/runs)",
+    "HERO_SAMPLER_STEPS": "any setting: sampler.steps of hero config show",
+    "HERO_DEBUG=1": "print tracebacks",
+}
+
+
+def columns(rows: dict[Any, str]) -> str:
+    """Two aligned columns, indented. The first line, \\b, keeps click from joining the lines."""
+    width = max(len(str(name)) for name in rows)
+    return "\b\n" + "\n".join(f"  {name!s:<{width}}  {text}" for name, text in rows.items())
+
+
+def codes(rows: dict[ExitCode, str]) -> dict[str, str]:
+    """Exit codes as they are aligned in the help."""
+    return {f"{int(code):>3}": text for code, text in rows.items()}
+
+
+HELP = f"{SUMMARY}\n\n{columns(EXAMPLES)}"
+EPILOG = (
+    f"Environment:\n\n{columns(VARIABLES)}\n\n"
+    f"Exit codes, the same in every command:\n\n{columns(codes(EXIT_CODES))}"
+)
+
+
+class CommandsFirst(TyperGroup):
+    """A group whose help has the commands before the options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, then the options: the reverse of click's order."""
+        self.format_commands(ctx, formatter)
+        records = [each.get_help_record(ctx) for each in self.get_params(ctx)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in records if record is not None])

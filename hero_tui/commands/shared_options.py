@@ -19,21 +19,22 @@ def round_option(help: str) -> Any:
     return typer.Option(min=1, metavar="N", callback=typed_round, help=help)
 
 
+WHICH_RUN = "Folder of a run, its name, or the start of its name"
 RunName = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="Folder or name of a run; the newest if none.")
+    str | None, typer.Argument(metavar="RUN", help=f"{WHICH_RUN} (default: the newest).")
 ]
-SomeRun = Annotated[str, typer.Argument(metavar="RUN", help="Folder or name of a run.")]
+SomeRun = Annotated[str, typer.Argument(metavar="RUN", help=f"{WHICH_RUN}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TaskName = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE.toml", help="A task's name, or your own file.")
+    str | None, typer.Option(metavar="NAME|FILE.toml", help="The task: a name or a task file.")
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model; else embedded."),
+    typer.Option(metavar="embedded|FOLDER|HUB_ID", help="Diffusion model (default: embedded)."),
 ]
 PresetName = Annotated[
     str | None,
-    typer.Option(metavar="embedded|paper|hero+", help="Settings to start from; else by the model."),
+    typer.Option(metavar="embedded|paper|hero+", help="Preset (default: by the model)."),
 ]
 SetAny = Annotated[
     list[str] | None,
@@ -42,23 +43,25 @@ SetAny = Annotated[
 Graphics = Annotated[
     str | None,
     typer.Option(
-        metavar="auto|kitty|iterm|sixel|symbols", help="How pictures are drawn; else auto."
+        metavar="auto|kitty|iterm|sixel|symbols", help="How images are drawn (default: auto)."
     ),
 ]
-Headless = Annotated[bool, typer.Option("--headless", help="No app; JSON lines on stdout.")]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="Run without the app: JSON lines on stdout.")
+]
 LabelSource = Annotated[
     str | None,
     typer.Option(
         "--labels",
         metavar="judge|FILE.jsonl|none",
-        help="Where labels come from; none: stop with 5 and wait for hero label.",
+        help="Source of labels; none: exit with 5 and wait for hero label.",
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Use labels that were given for other pictures.")
+    bool, typer.Option("--force", help="Use labels that were given for other images.")
 ]
 Processes = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Share the computing; on GPUs, one a process.")
+    int, typer.Option(min=1, metavar="N", help="Processes that share the work; on GPUs, one each.")
 ]
 ThisRound = Annotated[int | None, round_option("This round only; the first is 1 (0 in JSON).")]
 SomeRound = Annotated[int | None, round_option("A round, the first is 1; the newest if none.")]

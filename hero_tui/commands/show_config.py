@@ -1,35 +1,44 @@
-"""`hero config`: what the settings are, and where each value comes from."""
+"""`hero config`: every setting, its value, where the value comes from, and what the setting is."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from hero_engine.config.presets import PRESETS
-from hero_engine.config.settings import Settings
-from hero_engine.config.tasks import Task
+from hero_engine.config.layers import Layer, merged, sources
+from hero_engine.config.settings import Settings, setting_sentences, with_changes
 from hero_engine.config.validation import flat
-from hero_engine.models.model_sources import model_settings
 from hero_engine.storage.run_folder import runs_root
 from hero_tui.output_streams import data_json, say
 from hero_tui.preferences.settings_sources import (
     PROJECT_FILE,
-    Layer,
-    choose,
+    RUNS_SENTENCE,
+    UiSettings,
     layers,
-    sources,
-    together,
+    run_layers,
     ui_settings,
     use_runs_folder,
     user_file,
 )
 
-VALUE_WIDTH = 24
+ANY_TASK = Layer("", {"task": "hands"})
+"""Used if no task is named, so that the other settings can be shown."""
+INDENT = "    "
+WIDEST = 100
 
-ANY_TASK = {"task": "hands"}
-"""Stands in where no task is named, so that the other settings can be shown."""
+
+@dataclass(frozen=True)
+class Row:
+    """A setting with its value, the place that says so, and its sentence."""
+
+    name: str
+    value: Any
+    place: str
+    sentence: str = ""
 
 
 def show(flags: dict[str, Any], as_json: bool) -> None:
@@ -38,47 +47,42 @@ def show(flags: dict[str, Any], as_json: bool) -> None:
     found = layers()
     rows = [*run_rows(found, flags), *other_rows(found)]
     if as_json:
-        data_json({name: {"value": value, "from": place} for name, value, place in rows})
+        data_json(
+            {
+                row.name: {"value": row.value, "from": row.place, "help": row.sentence}
+                for row in rows
+            }
+        )
         return
-    width = max(len(name) for name, _, _ in rows)
-    for name, value, place in rows:
-        say(f"{name:<{width}}  {json.dumps(value):<{VALUE_WIDTH}}  {place}")
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    for row in rows:
+        say(f"{row.name} = {json.dumps(row.value)}  ({row.place})")
+        if row.sentence:
+            say(textwrap.fill(row.sentence, width, initial_indent=INDENT, subsequent_indent=INDENT))
 
 
-def run_rows(found: Sequence[Layer], flags: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Each setting of a run: full name, value, place."""
-    named = sources([*found, Layer("the command line", flags)])
-    has_task = "task" in named
-    task, settings = choose(found if has_task else [Layer("", ANY_TASK), *found], flags)
-    preset = flat(asdict(PRESETS[settings.preset](update=settings.update)))
-    if settings.preset == "paper":
-        kind = model_settings(settings.model, settings.model_config)
-        named = dict.fromkeys(flat(kind), "the kind of model") | named
-    plain = flat(asdict(Settings()))
+def run_rows(found: Sequence[Layer], flags: dict[str, Any]) -> Iterator[Row]:
+    """The settings of a run."""
+    has_task = "task" in sources([*found, Layer("", flags)])
+    task, all_layers = run_layers(found if has_task else [ANY_TASK, *found], flags)
+    settings = with_changes(Settings(), merged(all_layers) | {"task": task.name})
+    places, sentences = sources(all_layers), setting_sentences()
+    unnamed = () if has_task else ("task", "prompt")
     for name, value in flat(asdict(settings)).items():
-        if not has_task and name in ("task", "prompt") and name not in named:
-            yield name, "", "not named yet"
+        if name in unnamed and places.get(name) in ("", f"task {task.name}"):
+            yield Row(name, "", "not named yet", sentences[name])
         else:
-            yield name, value, named.get(name) or _origin(name, task, preset, plain)
+            yield Row(name, value, places.get(name, "default"), sentences[name])
 
 
-def _origin(name: str, task: Task, preset: dict[str, Any], plain: dict[str, Any]) -> str:
-    """Who says what no layer says."""
-    if name in ("prompt", "batch", "labels"):
-        return f"task {task.name}"
-    if name == "preset":
-        return "follows the model"
-    return f"preset {preset['preset']}" if preset[name] != plain[name] else "default"
-
-
-def other_rows(found: Sequence[Layer]) -> Iterator[tuple[str, Any, str]]:
+def other_rows(found: Sequence[Layer]) -> Iterator[Row]:
     """The folder of runs, and the person's preferences."""
-    named = sources(found)
-    yield "runs", str(runs_root()), named.get("runs", "default")
-    for name, value in asdict(ui_settings(found)).items():
-        yield f"ui.{name}", value, named.get(f"ui.{name}", "default")
-    for name, value in flat(together(found).get("keys", {}), "keys.").items():
-        yield name, value, named[name]
+    places, sentences = sources(found), setting_sentences(UiSettings, "ui.")
+    yield Row("runs", str(runs_root()), places.get("runs", "default"), RUNS_SENTENCE)
+    for name, value in flat(asdict(ui_settings(found)), "ui.").items():
+        yield Row(name, value, places.get(name, "default"), sentences[name])
+    for name, value in flat(merged(found).get("keys", {}), "keys.").items():
+        yield Row(name, value, places[name])
 
 
 def path(as_json: bool) -> None:
@@ -88,4 +92,4 @@ def path(as_json: bool) -> None:
         data_json({name: {"path": str(p), "exists": p.is_file()} for name, p in files.items()})
         return
     for name, file in files.items():
-        say(f"{name:<8} {file}{'' if file.is_file() else '  (not there)'}")
+        say(f"{name:<8} {file}{'' if file.is_file() else '  (does not exist)'}")

@@ -22,6 +22,7 @@ from hero_engine.models.model_sources import model_facts
 from hero_engine.storage.branch_run import branch
 from hero_engine.storage.run_folder import RunDir, new_run_path
 from hero_tui.commands.find_run import open_run
+from hero_tui.commands.name_task import cannot_draw, draws, task_named
 from hero_tui.output_streams import data, talk, talk_once
 from hero_tui.preferences.settings_sources import choose, layers, nested, parsed, use_runs_folder
 
@@ -63,14 +64,24 @@ class Way:
 
 
 @private()
-def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
-    """Start a run; returns the exit code. One whose model cannot be opened leaves no folder."""
+def new_run(
+    flags: dict[str, Any], *, folder: Path | None, way: Way, good: str | None = None
+) -> int:
+    """Start a run; returns the exit code. A run whose model cannot be opened leaves no folder.
+
+    good: what counts as good, if flags["task"] is a prompt.
+    """
     if (code := followed()) is not None:
         return code
     way.check()
     use_runs_folder()
-    task, settings = choose(layers(), flags)
+    if good is not None and not flags.get("task"):
+        raise HeroError('--good goes with a prompt: hero run "a red bicycle" --good "two wheels"')
+    named = task_named(flags["task"], good) if flags.get("task") else None
+    task, settings = choose(layers(), flags, named)
     model_facts(settings.model, settings.model_config)
+    if warning := prompt_warning(settings):
+        talk(warning)
     go = prepare(way, task, settings.batch)
     first = first_lora(settings, flags) if settings.lora.init else None
     settings = first.settings if first else settings
@@ -81,6 +92,19 @@ def new_run(flags: dict[str, Any], *, folder: Path | None, way: Way) -> int:
     if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
         shutil.rmtree(run.path, ignore_errors=True)
     return code
+
+
+def prompt_warning(settings: Settings) -> str:
+    """A line if the embedded model cannot draw the prompt, else nothing."""
+    unknown = settings.model == "embedded" and not draws(settings.prompt)
+    return cannot_draw(settings.prompt) if unknown else ""
+
+
+def one_task(what: str | None, task: str | None) -> str | None:
+    """The task of `hero run TASK` or `hero run --task TASK`."""
+    if what is not None and task is not None:
+        raise HeroError(f"two tasks are given, {what!r} and --task {task}: leave one out")
+    return what if task is None else task
 
 
 def followed() -> int | None:
@@ -179,15 +203,26 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
 
 
 def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int:
+    from hero_engine.core.events import Event, Notice, RunOpened
     from hero_engine.runtime.engine_thread import EngineThread
     from hero_tui.commands.after_run import after_run
     from hero_tui.launch import run_on_terminal
 
+    warning = prompt_warning(run.settings)
+
+    def engine(deliver: Callable[[Event], None]) -> EngineThread:
+        def with_warning(event: Event) -> None:
+            deliver(event)
+            if warning and isinstance(event, RunOpened):
+                deliver(Notice(warning))
+
+        return EngineThread(
+            run, with_warning, more_rounds=more_rounds, processes=way.processes, nice=nice
+        )
+
     return run_on_terminal(
         run.path,
-        lambda deliver: EngineThread(
-            run, deliver, more_rounds=more_rounds, processes=way.processes, nice=nice
-        ),
+        engine,
         graphics=way.graphics,
         opened=run.opened(),
         noise=run.settings.noise,

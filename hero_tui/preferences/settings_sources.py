@@ -1,10 +1,10 @@
-"""Settings from outside a command: HERO_* variables over the project's file over the user's.
+"""Settings of files, HERO_* variables and the command line, as layers (`config/layers.py`).
 
 A setting has one name everywhere. `sampler.steps` is "--set sampler.steps=20" on the command line,
 HERO_SAMPLER_STEPS=20 in the environment, and `steps = 20` under [sampler] in either file:
 ./hero.toml, which belongs to the folder hero is started in, and config.toml in the user's folder.
-Besides a run's settings (config.Settings) there are `runs`, the folder of runs; [ui], how the app
-looks; and [keys], files only. What is unknown or out of its range is refused, with its place.
+Besides a run's settings (config.Settings) there are `runs`, the folder of runs; [ui], the app; and
+[keys], in files only. An unknown name or a value out of range is refused, with its place.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
+from hero_engine.config.layers import Layer, merged
 from hero_engine.config.old_names import NEW_NAMES, new_name, renamed
 from hero_engine.config.settings import Settings, setting_types, with_changes
-from hero_engine.config.tasks import Task, load_task, settings_for
+from hero_engine.config.tasks import Task, layers_below, load_task
 from hero_engine.config.toml_file import read_toml
-from hero_engine.config.validation import Checked, flat, from_table, known_instead, merge, ranged
+from hero_engine.config.validation import Checked, from_table, known_instead, number, setting
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.xdg import config_folder
 from hero_engine.models.model_sources import model_settings
@@ -35,27 +35,31 @@ NO_SETTING = {"HERO_DEBUG"}
 
 @dataclass(frozen=True)
 class UiSettings(Checked):
-    """[ui]; every field is also a HERO_UI_ variable."""
+    """[ui]: the app."""
 
-    graphics: Literal["auto", "kitty", "iterm", "sixel", "symbols"] = "auto"
-    """How pictures are drawn."""
-    theme: str = "hero"
-    """The colours: "hero", or any of Textual's themes."""
-    keyboard: str = "qwerty"
-    """The keyboard whose rows lie on the page: qwerty, qwertz, azerty, dvorak or colemak, each with
-    "-wide" for ten keys a row; or rows of keys with spaces between."""
-    bell: bool = True
-    """Ring the terminal's bell when a round is ready."""
-    zoom_advance: bool = True
-    """In the zoom, a verdict brings the next picture."""
-    undo_seconds: float = ranged(3.0, 0, 60)
-    """Seconds in which a round that was handed in can be taken back."""
-    guide: bool = True
-    """Explain: four sentences the first time, a summary after each round, a menu at the end."""
-    engine_nice: int = ranged(5, 0, 19)
-    """Niceness of the engine's thread in the app; 0 where another busy program takes its cores."""
+    graphics: Literal["auto", "kitty", "iterm", "sixel", "symbols"] = setting(
+        "auto", "How images are drawn in the terminal."
+    )
+    theme: str = setting("hero", 'Colours: "hero", or the name of a Textual theme.')
+    keyboard: str = setting(
+        "qwerty",
+        "Keyboard whose rows label the page's rows: qwerty, qwertz, azerty, dvorak or colemak, "
+        'each also with "-wide" for ten keys a row; or your own rows of keys, separated by spaces.',
+    )
+    bell: bool = setting(True, "Ring the terminal's bell when a round is ready to label.")
+    zoom_advance: bool = setting(True, "In the zoom, a label moves to the next image.")
+    undo_seconds: float = number(
+        3.0, 0, 60, "Seconds after the last page in which a submitted round can be taken back."
+    )
+    guide: bool = setting(
+        True, "Explain: four sentences the first time, a summary after each round, a closing menu."
+    )
+    engine_nice: int = number(
+        5, 0, 19, "Niceness of the engine's thread while the app runs; 0 on a busy machine."
+    )
 
 
+RUNS_SENTENCE = "Folder of runs."
 RUN = setting_types()
 TYPES = {**RUN, **setting_types(UiSettings, "ui."), "runs": str}
 """Every setting by its full name, but for the keys."""
@@ -72,21 +76,13 @@ OLD_VARIABLES = {variable_of(name): name for name in NEW_NAMES}
 """Variables of old setting names, which are still read."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Settings from one place; `name` is the place, for messages."""
-
-    name: str
-    values: Mapping[str, Any]
-
-
 def user_file() -> Path:
     """The user's own settings."""
     return config_folder() / "config.toml"
 
 
 def layers(environment: Mapping[str, str] | None = None) -> list[Layer]:
-    """All places that say something, the strongest last. HeroError, 2, for what is wrong there."""
+    """The layers of files and variables, the strongest last. HeroError for a mistake in one."""
     said = [*_files(), *_variables(os.environ if environment is None else environment)]
     found = [_renamed(layer) for layer in said]
     for layer in found:
@@ -94,24 +90,9 @@ def layers(environment: Mapping[str, str] | None = None) -> list[Layer]:
     return found
 
 
-def together(found: Iterable[Layer]) -> dict[str, Any]:
-    """What the layers come to, the last one strongest."""
-    return reduce(merge, (layer.values for layer in found), {})
-
-
-def run_settings(found: Iterable[Layer]) -> dict[str, Any]:
-    """Of those, the changes of a run's settings."""
-    return {name: value for name, value in together(found).items() if name in _RUN_TABLES}
-
-
 def ui_settings(found: Iterable[Layer]) -> UiSettings:
-    """Of those, [ui]."""
-    return from_table(UiSettings, together(found).get("ui", {}), "ui")
-
-
-def sources(found: Iterable[Layer]) -> dict[str, str]:
-    """Where the value of each full name was said last."""
-    return {name: layer.name for layer in found for name in flat(layer.values)}
+    """[ui] of these layers."""
+    return from_table(UiSettings, merged(found).get("ui", {}), "ui")
 
 
 def parsed(name: str, text: str) -> Any:
@@ -131,6 +112,9 @@ def nested(name: str, value: Any) -> dict[str, Any]:
 
 
 _RUN_TABLES = {name.partition(".")[0] for name in RUN}
+_TABLES = {*_RUN_TABLES, "ui", "keys", "runs"}
+MODEL_PATHS = {"model", "model_config"}
+"""Settings that may be a path."""
 
 
 def _files() -> Iterator[Layer]:
@@ -164,46 +148,68 @@ def _renamed(layer: Layer) -> Layer:
 
 
 def _check(layer: Layer) -> None:
-    """HeroError that names the layer, where one of its names or values is wrong."""
-    rest = dict(layer.values)
-    ui, keys, runs = rest.pop("ui", {}), rest.pop("keys", {}), rest.pop("runs", "")
+    """HeroError that names the layer if one of its names or values is wrong."""
+    values = layer.values
     try:
-        if unknown := sorted(rest.keys() - _RUN_TABLES):
-            instead = known_instead(unknown[0], {*_RUN_TABLES, "ui", "keys", "runs"})
-            raise HeroError(f"unknown setting {short(unknown[0])}; {instead}")
-        with_changes(Settings(), rest)
-        from_table(UiSettings, ui, "ui")
-        if not isinstance(keys, Mapping):
+        if unknown := sorted(values.keys() - _TABLES):
+            raise HeroError(
+                f"unknown setting {short(unknown[0])}; {known_instead(unknown[0], _TABLES)}"
+            )
+        with_changes(Settings(), _of_run(values))
+        from_table(UiSettings, values.get("ui", {}), "ui")
+        if not isinstance(keys := values.get("keys", {}), Mapping):
             raise HeroError(f"setting 'keys' must be a table, not {short(keys)}")
-        if not isinstance(runs, str):
+        if not isinstance(runs := values.get("runs", ""), str):
             raise HeroError(f"setting runs is {short(runs)}; allowed is a folder's path")
     except HeroError as error:
         raise HeroError(f"{layer.name}: {error.message}") from error
 
 
-def choose(found: Iterable[Layer], flags: Mapping[str, Any]) -> tuple[Task, Settings]:
-    """The task and settings of a new run: a preset, the kind of model, the task's numbers, the
-    layers, the flags.
+def choose(
+    found: Iterable[Layer], flags: Mapping[str, Any], task: Task | None = None
+) -> tuple[Task, Settings]:
+    """The task and settings of a new run: see `run_layers`."""
+    task, all_layers = run_layers(found, flags, task)
+    values = merged(all_layers)
+    return task, with_changes(Settings(), values | {"task": task.name})
 
-    HeroError where no task is named, or something named is not there or out of its range.
+
+def run_layers(
+    found: Iterable[Layer], flags: Mapping[str, Any], task: Task | None = None
+) -> tuple[Task, list[Layer]]:
+    """The task of a new run, and the layers of its settings, the strongest last.
+
+    task: by default the one that a layer names. HeroError if none does, or something named does not
+    exist.
     """
-    said = merge(run_settings(found), flags)
-    if not said.get("task"):
-        raise HeroError("no task is named: give --task NAME; hero tasks lists those that ship")
-    task = load_task(said.pop("task"))
-    model = _lasting(said.pop("model", "embedded"))
-    config = said["model_config"] = _lasting(said.get("model_config", ""))
-    kind = model_settings(model, config)
-    return task, settings_for(task, model, said.pop("preset", None), said, kind=kind)
+    of_run = (Layer(layer.name, _of_run(layer.values)) for layer in found)
+    said = [_lasting(layer) for layer in (*of_run, Layer("the command line", flags))]
+    values = merged(said)
+    if task is None and not values.get("task"):
+        raise HeroError("no task is named: hero run TASK; hero tasks lists the tasks that ship")
+    task, model = task or load_task(values["task"]), values.get("model", "embedded")
+    kind = model_settings(model, values.get("model_config", ""))
+    below = layers_below(task, model, values.get("preset"), update=values.get("update"), kind=kind)
+    return task, [*below, *said]
 
 
-def _lasting(name: str) -> str:
-    """A folder or file on this disk by its full path, since a run may be resumed elsewhere."""
-    path = Path(name).expanduser()
+def _lasting(layer: Layer) -> Layer:
+    """The layer with models on this disk by their full path, since a run may be resumed from
+    another folder."""
+    paths = {name: _full_path(layer.values[name]) for name in MODEL_PATHS & layer.values.keys()}
+    return Layer(layer.name, {**layer.values, **paths})
+
+
+def _of_run(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in _RUN_TABLES}
+
+
+def _full_path(name: Any) -> Any:
+    path = Path(str(name)).expanduser()
     return str(path.absolute()) if name and (path.is_dir() or path.is_file()) else name
 
 
 def use_runs_folder() -> None:
-    """Let the engine, which knows only HERO_RUNS, use the folder of runs that the files name."""
-    if runs := together(layers()).get("runs"):
+    """Set HERO_RUNS, the only one the engine reads, to the folder of runs that the files name."""
+    if runs := merged(layers()).get("runs"):
         os.environ["HERO_RUNS"] = runs

@@ -20,18 +20,12 @@ from typing import Any
 
 from textual.theme import BUILTIN_THEMES
 
+from hero_engine.config.layers import Layer, merged, sources
 from hero_engine.config.validation import known_instead
 from hero_engine.core.errors import HeroError
 from hero_tui.keyboard.keymap import Keymap, keymap
 from hero_tui.keyboard.tile_keys import tile_keys
-from hero_tui.preferences.settings_sources import (
-    Layer,
-    UiSettings,
-    layers,
-    sources,
-    together,
-    ui_settings,
-)
+from hero_tui.preferences.settings_sources import UiSettings, layers, ui_settings
 from hero_tui.theme import HERO
 
 THEMES = {HERO.name, *BUILTIN_THEMES}
@@ -57,7 +51,7 @@ def preferences(found: list[Layer]) -> Preferences:
         instead = known_instead(ui.theme, THEMES)
         raise HeroError(f"{places['ui.theme']}: there is no theme {ui.theme!r}; {instead}")
     try:
-        return Preferences(ui, _keymap(ui.keyboard, together(found).get("keys", {})))
+        return Preferences(ui, _keymap(ui.keyboard, merged(found).get("keys", {})))
     except HeroError as error:
         said = {place for name, place in places.items() if name.startswith(("keys.", "ui.keyb"))}
         raise HeroError(f"{', '.join(sorted(said))}: {error.message}") from error

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from hero_engine.config.presets import PRESETS
+from hero_engine.config.layers import Layer, merged
+from hero_engine.config.old_names import with_new_names
+from hero_engine.config.presets import follows_paper, preset_for, preset_values
 from hero_engine.config.settings import Settings, with_changes
 from hero_engine.config.toml_file import read_toml
+from hero_engine.config.validation import nearest
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.sanitize import harmless
 
@@ -49,6 +52,16 @@ def list_tasks() -> tuple[Task, ...]:
     return tuple(read_task(path) for path in sorted(FOLDER.glob("*.toml")))
 
 
+def known_tasks() -> tuple[str, ...]:
+    """Names of the tasks that ship."""
+    return tuple(path.stem for path in sorted(FOLDER.glob("*.toml")))
+
+
+def nearest_task(name: str) -> str | None:
+    """The shipped task whose name was probably mistyped."""
+    return nearest(name, known_tasks(), 0.7)
+
+
 def load_task(name_or_path: str) -> Task:
     """A shipped task by its name, or one's own by the path of its TOML file.
 
@@ -62,8 +75,9 @@ def load_task(name_or_path: str) -> Task:
         return read_task(path)
     if path.suffix == ".toml" or "/" in name_or_path:
         raise HeroError(f"there is no task file {name_or_path}")
-    known = ", ".join(file.stem for file in sorted(FOLDER.glob("*.toml")))
-    raise HeroError(f"no task is called {name_or_path!r}; there are {known}, or give a TOML file")
+    near = nearest_task(name_or_path)
+    meant = f"did you mean {near!r}" if near else f"there are {', '.join(known_tasks())}"
+    raise HeroError(f"no task is called {short(name_or_path)}; {meant}, or give a TOML file")
 
 
 def settings_for(
@@ -74,25 +88,31 @@ def settings_for(
     *,
     kind: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """A run's settings: a preset, the task's own numbers over it, and changes over those.
+    """The settings of a run of this task: preset, kind of model, task, and `changes` over those.
 
-    Without a preset's name it is "embedded" for the embedded model, and "paper" for any other.
-    kind: what this kind of model wants other than "paper", which is Stable Diffusion's.
-    HeroError for an unknown preset or setting, or a value out of its range.
+    preset: by default "embedded" for the embedded model and "paper" for any other. kind: what
+    the kind of model sets over the preset "paper", which is Stable Diffusion's.
+    HeroError for an unknown preset or setting, or a value out of range.
     """
-    name = preset or ("embedded" if model == "embedded" else "paper")
-    if name not in PRESETS:
-        raise HeroError(f"no preset is called {name!r}; there are {', '.join(PRESETS)}")
-    numbers: dict[str, Any] = {"batch": task.batch, "labels": task.labels}
-    as_in_paper = name == "paper" or (name == "hero+" and model != "embedded")
-    if as_in_paper:
-        numbers |= task.paper
-    if changes and "update" in changes:  # a preset may differ by update
-        numbers["update"] = changes["update"]
-    settings = PRESETS[name](task=task.name, prompt=task.prompt, model=model, **numbers)
-    if as_in_paper:
-        settings = with_changes(settings, kind or {})
-    return with_changes(settings, changes or {})
+    said = Layer("changes", with_new_names(changes or {}))
+    below = layers_below(task, model, preset, update=said.values.get("update"), kind=kind or {})
+    return with_changes(Settings(), merged([*below, said]))
+
+
+def layers_below(
+    task: Task, model: str, preset: str | None, *, update: object, kind: Mapping[str, Any]
+) -> list[Layer]:
+    """The layers under what a person says of a run, the strongest last: see `settings_for`."""
+    name = preset or preset_for(model)
+    as_in_paper = follows_paper(name, model)
+    numbers = {"batch": task.batch, "labels": task.labels, **(task.paper if as_in_paper else {})}
+    return [
+        Layer("default", {"model": model}),
+        Layer("follows the model", {"preset": name}),
+        Layer(f"preset {name}", preset_values(name, model=model, update=update)),
+        Layer("the kind of model", kind if as_in_paper else {}),
+        Layer(f"task {task.name}", {"task": task.name, "prompt": task.prompt, **numbers}),
+    ]
 
 
 def read_task(path: Path) -> Task:

@@ -68,7 +68,7 @@ def test_a_preset_may_differ_by_update_and_changes_go_over_that() -> None:
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(HeroError, match="no preset is called 'best'; there are paper, embedded"):
+    with pytest.raises(HeroError, match="no preset is called 'best'; known are: embedded, hero"):
         settings_for(load_task("hands"), "embedded", "best")
 
 

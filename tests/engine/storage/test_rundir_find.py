@@ -64,7 +64,7 @@ def test_the_newest_run_is_the_one_that_was_worked_on_last(root: Path) -> None:
 
 
 def test_no_run_at_all_is_told_with_the_way_to_one(root: Path) -> None:
-    with refused(ExitCode.RUN, f"there is no run in {root}", "hero run --task hands"):
+    with refused(ExitCode.RUN, f"there is no run in {root}", "hero run hands"):
         newest_run()
     (root / "photos").mkdir(parents=True)
     (root / "letter").write_text("dear")

@@ -10,6 +10,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hero_engine.config.layers import Layer, sources
 from hero_engine.config.settings import Settings, setting_types
 from hero_engine.core.errors import HeroError
 from hero_engine.core.xdg import config_folder, data_folder
@@ -18,11 +19,9 @@ from hero_tui.cli import run_command
 from hero_tui.output_streams import talk_once
 from hero_tui.preferences.settings_sources import (
     VARIABLES,
-    Layer,
     choose,
     layers,
     parsed,
-    sources,
     user_file,
 )
 from hero_tui.preferences.ui_preferences import read_preferences
@@ -52,6 +51,8 @@ def project(text: str) -> None:
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, object]]:
     assert run_command(["config", "show", *arguments, "--json"]) == 0
     found: dict[str, dict[str, object]] = json.loads(capsys.readouterr().out)
+    for name, row in found.items():
+        assert row.pop("help") or name.startswith("keys.")
     return found
 
 
@@ -103,7 +104,7 @@ def test_without_a_task_the_rest_is_shown_and_no_run_begins(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert shown(capsys)["task"] == {"value": "", "from": "not named yet"}
-    with pytest.raises(HeroError, match="no task is named: give --task"):
+    with pytest.raises(HeroError, match="no task is named: hero run TASK"):
         choose(layers(), {})
 
 
@@ -247,7 +248,7 @@ def test_config_path_says_which_files_are_there(capsys: pytest.CaptureFixture[st
     project("")
     assert run_command(["config", "path"]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first == f"user     {user_file()}  (not there)"
+    assert first == f"user     {user_file()}  (does not exist)"
     assert second == f"project  {Path('hero.toml').absolute()}"
 
 

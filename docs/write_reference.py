@@ -1,0 +1,212 @@
+"""Write docs/configuration.md and docs/cli.md from the settings and the commands themselves.
+
+    python docs/write_reference.py
+
+A test compares the pages with what this would write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from hero_engine.config.old_names import NEW_NAMES, NEW_VALUES
+from hero_engine.config.presets import EMBEDDED, EMBEDDED_ON_TRAJECTORIES, PLUS
+from hero_engine.config.settings import Settings, declared
+from hero_engine.config.validation import flat
+from hero_tui.cli import app
+from hero_tui.commands.help_text import EXIT_CODES, SUMMARY, VARIABLES
+from hero_tui.preferences.settings_sources import RUNS_SENTENCE, UiSettings
+
+FOLDER = Path(__file__).parent
+MADE = "<!-- Written by `python docs/write_reference.py`; change the source, not this page. -->"
+
+CONFIGURATION = f"""\
+# Settings
+
+{MADE}
+
+A setting has one name everywhere. For `sampler.steps`:
+
+| where | write | precedence |
+| --- | --- | --- |
+| command line | `--set sampler.steps=20`, or an option such as `--batch 16` | strongest |
+| environment | `HERO_SAMPLER_STEPS=20` | |
+| `hero.toml` in the current folder | `steps = 20` under `[sampler]` | |
+| `~/.config/hero/config.toml` | the same | |
+| task, kind of model, preset, default | | weakest |
+
+`hero config show` prints every setting with its value and where the value comes from; `hero config
+path` prints the paths of the two files. Settings are frozen in `run.toml` when a run starts: files
+and variables do not change a run that exists.
+
+```toml
+# hero.toml
+task = "hands"
+batch = 32
+
+[sampler]
+steps = 30
+
+[ui]
+keyboard = "azerty"
+
+[keys]
+commit = "ctrl+g"
+```
+
+An unknown name or a value out of range ends the command with exit code 2 and a line that names the
+file, the setting and what is allowed. The keys of `[keys]` are in [keys.md](keys.md).
+"""
+
+
+def configuration() -> str:
+    """docs/configuration.md."""
+    parts = [CONFIGURATION, *_sections(), *_presets(), _old_names()]
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[str]:
+    hints = get_type_hints(Settings)
+    top = [(name, each) for name, each in declared(Settings) if "." not in name]
+    yield _section("Run", Settings.__doc__, top)
+    for name, kind in hints.items():
+        if is_dataclass(kind):
+            yield _section(f"`[{name}]`", kind.__doc__, list(declared(kind, f"{name}.")))
+    yield _section("`[ui]`", UiSettings.__doc__, list(declared(UiSettings, "ui.")))
+    yield f"## Folder of runs\n\n`runs` (also `HERO_RUNS`): {RUNS_SENTENCE[0].lower()}" + (
+        f"{RUNS_SENTENCE[1:]} Default: `~/.local/share/hero/runs`.\n"
+    )
+
+
+def _section(title: str, says: str | None, rows: list[tuple[str, Any]]) -> str:
+    """A heading and a table."""
+    kinds = {name: _hint(name) for name, _ in rows}
+    lines = [
+        f"| `{name}` | {_code(each.default)} | {_allowed(kinds[name], each.metadata)} "
+        f"| {_cell(each.metadata['sentence'])} |"
+        for name, each in rows
+    ]
+    head = "| setting | default | allowed | |\n| --- | --- | --- | --- |"
+    return f"## {title}\n\n{says}\n\n{head}\n" + "\n".join(lines) + "\n"
+
+
+def _hint(name: str) -> Any:
+    kind: Any = UiSettings if name.startswith("ui.") else Settings
+    for part in name.removeprefix("ui.").split("."):
+        kind = get_type_hints(kind)[part]
+    return kind
+
+
+def _allowed(hint: Any, limits: Any) -> str:
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{each}`" for each in get_args(hint))
+    if "low" in limits:
+        start = "above " if limits["above"] else ""
+        return f"{start}{_number(limits['low'])} to {_number(limits['high'])}"
+    if hint is bool:
+        return "`true`, `false`"
+    return "text" if hint is str else "list"
+
+
+def _number(value: float) -> str:
+    whole = float(value).is_integer() and abs(value) < 1e10
+    return f"{int(value):,}".replace(",", " ") if whole else f"{value:g}"
+
+
+def _code(value: Any) -> str:
+    """A value as TOML has it."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+    return f"`{text.replace('(', '[').replace(')', ']')}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _presets() -> Iterator[str]:
+    yield (
+        "## Presets\n\n`--preset` chooses one; without it the embedded model has `embedded` and any"
+        " other has `paper`.\n\n`paper` is the defaults above.\n"
+    )
+    for title, values in (
+        ("`embedded` sets:", EMBEDDED),
+        ("`embedded` with `update` ddpo or d3po sets, over that:", EMBEDDED_ON_TRAJECTORIES),
+        ("`hero+` sets, over `embedded` or `paper`:", PLUS),
+    ):
+        rows = (f"| `{name}` | {_code(value)} |" for name, value in flat(values).items())
+        yield f"{title}\n\n| setting | value |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+
+
+def _old_names() -> str:
+    rows = [f"| `{old}` | `{new}` |" for old, new in NEW_NAMES.items()]
+    for name, values in NEW_VALUES.items():
+        rows += [f"| `{name} = {old}` | `{name} = {new}` |" for old, new in values.items()]
+    return (
+        "## Old names\n\nNames of version 0.1.0 are still read, and a line on stderr gives the new"
+        " one.\n\n| 0.1.0 | now |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+    )
+
+
+def cli() -> str:
+    """docs/cli.md."""
+    group: Any = typer.main.get_command(app)
+    context = group.make_context("hero", [], resilient_parsing=True)
+    codes = "\n".join(f"| {int(code)} | {text} |" for code, text in EXIT_CODES.items())
+    variables = "\n".join(f"| `{name}` | {text} |" for name, text in VARIABLES.items())
+    return (
+        f"# Commands\n\n{MADE}\n\n{SUMMARY}\n\n"
+        "Data goes to stdout and messages go to stderr. RUN is the folder of a run, its name in\n"
+        "the folder of runs, or the start of its name.\n\n"
+        + "\n".join(_commands(group, context))
+        + f"\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n{codes}\n"
+        + f"\n## Environment\n\n| variable | meaning |\n| --- | --- |\n{variables}\n"
+    )
+
+
+def _commands(group: Any, context: Any) -> Iterator[str]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        inside = command.make_context(name, [], parent=context, resilient_parsing=True)
+        if hasattr(command, "commands"):
+            yield from _commands(command, inside)
+        else:
+            yield _command(command, inside)
+
+
+def _command(command: Any, context: Any) -> str:
+    """A command's sentence, examples, arguments and options."""
+    first, *rest = re.split(r"\n\n", (command.help or "").replace("\b\n", "\b"))
+    parts = [f"## {context.command_path}\n\n{first}\n"]
+    for each in rest:
+        if each.startswith("\b"):
+            parts.append(f"```sh\n{each[1:].strip()}\n```\n")
+        else:
+            parts.append(" ".join(each.split()) + "\n")
+    if rows := list(_options(command, context)):
+        parts.append("| option | |\n| --- | --- |\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _options(command: Any, context: Any) -> Iterator[str]:
+    """A table's row for each argument and option, without what differs by version of typer."""
+    for each in command.get_params(context):
+        name, text = each.get_help_record(context) or ("--help", "")
+        if "--help" not in name:
+            name, text = name.partition(" <")[0].strip(), text.partition("  [")[0].strip()
+            number = isinstance(each.default, int) and not isinstance(each.default, bool)
+            default = f" Default: {each.default}." if number else ""
+            yield f"| `{_cell(name)}` | {_cell(text)}{default} |"
+
+
+PAGES = {"configuration.md": configuration, "cli.md": cli}
+
+
+if __name__ == "__main__":
+    for page, text in PAGES.items():
+        FOLDER.joinpath(page).write_text(text(), "utf-8")

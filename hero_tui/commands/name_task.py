@@ -1,0 +1,107 @@
+"""The task that `hero run` is given: a shipped one, a file, or a prompt typed on the spot."""
+
+from __future__ import annotations
+
+import re
+
+from hero_engine.config.tasks import (
+    NAME_BYTES,
+    Task,
+    known_tasks,
+    list_tasks,
+    load_task,
+    nearest_task,
+)
+from hero_engine.core.errors import HeroError, short
+from hero_engine.core.sanitize import harmless
+
+LONGEST_NAME = 40
+"""Characters of a prompt that become the task's name, and so a part of the run's folder."""
+
+
+def task_named(text: str, good: str | None = None) -> Task:
+    """The task with this name, in this TOML file, or with this prompt.
+
+    good: what counts as good, for a prompt. HeroError for one word that is no task and comes
+    without `good`, since it may be a name that was mistyped.
+    """
+    is_file = text.endswith(".toml") or ("/" in text and " " not in text)
+    if good is None and (is_file or text in known_tasks() or " " not in text.strip()):
+        return _named(text)
+    if text in known_tasks() or is_file:
+        raise HeroError(f"--good goes with a prompt of your own: {text} says what counts as good")
+    return of_prompt(text, good)
+
+
+def _named(text: str) -> Task:
+    if "/" in text or text.endswith(".toml") or text in known_tasks():
+        return load_task(text)
+    near = nearest_task(text)
+    meant = f"did you mean {near!r}?" if near else f"known are: {', '.join(known_tasks())}."
+    raise HeroError(
+        f"no task is called {short(text)}; {meant} For a prompt of your own: "
+        f'hero run "{harmless(text)}" --good "what counts as good"'
+    )
+
+
+def of_prompt(prompt: str, good: str | None) -> Task:
+    """A task of a prompt alone. HeroError if a text is empty or would change the terminal."""
+    for name, text in (("the prompt", prompt), ("--good", good or "-")):
+        if not text.strip() or harmless(text) != text:
+            raise HeroError(f"{name} is {short(text)}; write one line of text")
+    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_NAME].strip("-") or "prompt"
+    while len(words.encode()) > NAME_BYTES:
+        words = words[:-1]
+    return Task(words, prompt, success=good) if good else Task(words, prompt)
+
+
+COMMON_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "inside",
+        "its",
+        "of",
+        "on",
+        "one",
+        "the",
+        "their",
+        "through",
+        "to",
+        "with",
+    ]
+)
+
+
+def draws(prompt: str) -> bool:
+    """Whether the embedded model can draw the prompt: whether it shares a word with a shipped task.
+
+    The model was trained on drawings of these tasks alone.
+    """
+    known = {
+        word
+        for task in list_tasks()
+        for text in (task.prompt, task.enhanced_prompt, *task.transfer_prompts)
+        for word in _words(text)
+    }
+    return bool(_words(prompt) & known)
+
+
+def _words(text: str) -> set[str]:
+    """The words that say what is shown; a plural counts as its singular."""
+    found = set(re.findall(r"[a-z]{3,}", text.lower())) - COMMON_WORDS
+    return {word.removesuffix("s") for word in found}
+
+
+def cannot_draw(prompt: str) -> str:
+    """The line for a prompt that the embedded model does not know."""
+    return (
+        f"the embedded model cannot draw {short(prompt)}: it knows the subjects of hero tasks. Use"
+        " a model of your own: --model FOLDER or a hub id"
+    )
