@@ -18,7 +18,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -27,7 +27,9 @@ from hero_engine.core.errors import Damaged, ExitCode, HeroError
 from hero_engine.core.events import with_current_names
 from hero_engine.core.labels import Labels, Mark, MarkValue, RoundMarks
 from hero_engine.core.numbering import round_name
-from hero_engine.storage.atomic_files import flush_folder
+from hero_engine.storage import mark_log
+from hero_engine.storage.atomic_files import flush_folder, write_atomically
+from hero_engine.storage.mark_log import LoggedMark
 from hero_engine.storage.path_safety import inside
 
 SCHEMA = """
@@ -75,10 +77,14 @@ class Journal:
     """``journal.db`` of a run; made where there is none."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._log = path, path.with_name(mark_log.NAME)
+        logged, written_ahead = mark_log.read(self._log), _bytes_of(_wal(path))
         with self._told():
             self._db = _open(path)
             self._check_form()
+        if lost := self._lost(logged):
+            self._keep_damaged(written_ahead)
+            raise self._refuse_loss(lost)
 
     @classmethod
     def reading(cls, path: Path) -> Journal:
@@ -86,10 +92,13 @@ class Journal:
         if not path.exists():
             raise Damaged(f"{path} is missing")
         self = cls.__new__(cls)
-        self.path = path
+        self.path, self._log = path, path.with_name(mark_log.NAME)
+        logged = mark_log.read(self._log)
         with self._told():
             self._db = _open_to_read(path)
             self._check_form()
+        if lost := self._lost(logged):
+            raise self._refuse_loss(lost)
         return self
 
     def close(self) -> None:
@@ -165,7 +174,7 @@ class Journal:
         "commit"; the labels do not depend on it. HeroError, exit code 2, where the round was
         handed in: what was learned from its labels stays what they are.
         """
-        now = float(time.time())
+        now, logged = float(time.time()), []
         with self._transaction() as db:
             if self.submitted(round):
                 raise HeroError(f"{round_name(round)} was handed in: its labels are final")
@@ -175,13 +184,15 @@ class Journal:
             for each in changes:
                 row = (round, step, each.image, each.value, kind, source, now)
                 seal = _seal(row, seal)
-                db.execute(
+                added = db.execute(
                     "INSERT INTO marks (round, step, image, value, kind, source, time, seal)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (*row, seal),
                 )
+                logged.append(LoggedMark(int(added.lastrowid or 0), round, each.image, each.value))
             if submit:
                 self._put(db, round, submitted=now)
+        mark_log.append(self._log, logged)
 
     def history(self, round: int) -> list[HistoryRow]:
         """Every mark of the round, oldest first."""
@@ -280,6 +291,28 @@ class Journal:
             self._db.close()
             raise Damaged(f"{self.path} is damaged: {problem.splitlines()[-1]}")
 
+    def _lost(self, logged: Sequence[LoggedMark]) -> list[LoggedMark]:
+        """Logged marks that the journal does not have. `logged` was read before it was opened."""
+        last = self._rows("SELECT COALESCE(MAX(id), 0) FROM marks")[0][0]
+        return [mark for mark in logged if mark.id > last]
+
+    def _keep_damaged(self, written_ahead: bytes) -> None:
+        """Keep the write-ahead log as it was found, and forget the marks that it lost."""
+        last = self._rows("SELECT COALESCE(MAX(id), 0) FROM marks")[0][0]
+        with suppress(OSError):
+            if written_ahead:
+                write_atomically(_damaged(self.path), written_ahead)
+            mark_log.keep_until(self._log, last)
+
+    def _refuse_loss(self, lost: Sequence[LoggedMark]) -> Damaged:
+        """The error that names what is lost, and the command that goes on without it."""
+        self._db.close()
+        return Damaged(
+            f"{_wal(self.path)} is damaged: {mark_log.described(lost)} lost. hero resume "
+            f"{self.path.parent} keeps it as {_damaged(self.path).name}; run it again to continue "
+            "without those marks"
+        )
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """SQLite's errors in one line; mistakes of ours stay what they are."""
@@ -298,6 +331,22 @@ def _refusal(path: Path, error: sqlite3.DatabaseError) -> HeroError:
     if name.startswith(BUSY):
         return HeroError(f"{path} is in use: {error}", exit_code=ExitCode.RUN)
     return Damaged(f"{path} cannot be read: {error}")
+
+
+def _wal(path: Path) -> Path:
+    """SQLite's write-ahead log."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _damaged(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal.damaged")
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A file's content; none if it does not exist."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 def _seal(row: Sequence[Any], before: str = "") -> str:

@@ -6,6 +6,7 @@ touched.
     RUN/
       run.toml            frozen settings, the task, versions; the last line is their checksum
       journal.db          rounds, images, every mark and undo, metrics
+      marks.log           every mark once more, to notice a damaged journal.db-wal
       first-lora.safetensors   where the run was started from someone's LoRA
       events.jsonl        the event stream
       status.json         written atomically; what `hero status` reads

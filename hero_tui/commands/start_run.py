@@ -13,13 +13,14 @@ from hero_engine.config.old_names import renamed
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task
 from hero_engine.config.validation import merge
-from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.core.errors import Damaged, ExitCode, HeroError
 from hero_engine.core.numbering import round_name
 from hero_engine.core.xdg import private
 from hero_engine.distributed.launcher import Launched, check_processes
 from hero_engine.labelling.simulated import is_judge
 from hero_engine.models.model_sources import model_facts
 from hero_engine.storage.branch_run import branch
+from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, new_run_path
 from hero_tui.commands.find_run import open_run
 from hero_tui.commands.name_task import cannot_draw, draws, task_named
@@ -159,7 +160,7 @@ def resume(
     if run.in_use():
         with run.lock():
             pass
-    if more_rounds is None and run.over():
+    if is_over(run) and more_rounds is None:
         return say_over(run, way)
     go = prepare(way, run.task, run.settings.batch)
     if way.headless and way.labels in (None, "none"):
@@ -168,6 +169,15 @@ def resume(
         if (code := wait_for_labels(run)) is not None:
             return code
     return go(run, more_rounds)
+
+
+def is_over(run: RunDir) -> str:
+    """Why the run has ended, if it has. If its journal lost marks, they are reported this once."""
+    try:
+        return run.over()
+    except Damaged:
+        with run.lock(), Journal(run.journal_path):
+            raise
 
 
 def say_over(run: RunDir, way: Way) -> int:

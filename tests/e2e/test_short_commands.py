@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hero_process import FinishedRun, Hero
 
+from hero_engine.storage.mark_log import LoggedMark, append
 from hero_tui.cli import run_command
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/runs-0.1.0"
@@ -97,3 +98,17 @@ def test_help_opens_with_examples(command: str, capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert text.index(f"\n  hero {command} ") < text.index("Options:")
     assert "<bool>" not in text
+
+
+def test_lost_marks_are_named_by_every_command_and_left_behind_by_resume(
+    hero: Hero, tmp_path: Path
+) -> None:
+    """As after damage to journal.db-wal: marks.log has a mark that the journal has not."""
+    run = tmp_path / "run"
+    shutil.copytree(FIXTURES / "ddpo-sampling", run)
+    append(run / "marks.log", [LoggedMark(6, 0, 1, "best"), LoggedMark(99, 1, 4, "good")])
+    for command in ("status", "labels", "show", "resume"):
+        done = hero.warm(command, run, *["--headless"] * (command == "resume")).end()
+        assert done.code == 4 and "1 mark of round 2 (image 5) lost" in done.err, command
+    assert hero.warm("status", run).end().code == 0
+    assert hero.warm("resume", run, "--headless").end().code == 5
