@@ -1,4 +1,4 @@
-"""Reading a TOML file that a person wrote, or somebody else."""
+"""Read TOML files that people wrote."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from hero_engine.core.errors import HeroError
 
 LONGEST = 16_384
-"""Bytes; a key of many parts takes tomllib memory that grows with the square of their number."""
+"""Longest file in bytes: for a key of n parts tomllib takes memory in proportion to n squared."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file's table. HeroError, exit code 2, in one line where it is none."""
+    """The file's table. HeroError, exit code 2, if it cannot be read or is not TOML."""
     try:
         with path.open("rb") as file:
             content = file.read(LONGEST + 1)

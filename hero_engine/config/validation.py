@@ -26,7 +26,7 @@ def number(default: float, low: float, high: float, sentence: str, *, above: boo
 
 
 class Checked:
-    """Checks every field of a settings dataclass against its type and its range."""
+    """A settings dataclass that checks each field against its type and range when created."""
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -43,12 +43,12 @@ Part = TypeVar("Part", bound=Checked)
 
 
 def from_table(kind: type[Part], table: Any, name: str) -> Part:
-    """One part of settings from its table, checked likewise."""
+    """A section of settings from its table. HeroError for an unknown name or a bad value."""
     return cast(Part, _value(kind, table, name))
 
 
 def from_names(kind: type, table: Mapping[str, Any], prefix: str = "") -> Any:
-    """A dataclass from a table of its fields. HeroError for an unknown or a bad one."""
+    """Settings from a table of their fields. HeroError for an unknown name or a bad value."""
     hints = get_type_hints(kind)
     unknown = sorted(table.keys() - hints.keys())
     if unknown:
@@ -68,7 +68,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of settings with some replaced, tables inside it merged likewise."""
+    """A table of settings with some replaced; tables inside it are merged too."""
     merged = dict(table)
     for name, value in changes.items():
         old = merged.get(name)
@@ -78,7 +78,7 @@ def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def known_instead(name: str, known: Iterable[str]) -> str:
-    """For a message about an unknown name: the nearest known one, or all of them."""
+    """For the message about an unknown name: the nearest known name, or all of them."""
     names = sorted(known)
     near = nearest(name, names)
     return f"did you mean {near!r}?" if near else f"known are: {', '.join(names)}"
@@ -90,7 +90,7 @@ def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
-    """A TOML value as its field wants it: tables are parts, arrays tuples, 5 is also 5.0."""
+    """A TOML value as its field has it: tables are sections, arrays tuples, 5 is also 5.0."""
     if is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise HeroError(f"setting {name!r} must be a table, not {short(value)}")
@@ -123,11 +123,11 @@ def _check_tuple(name: str, value: Any, of: tuple[Any, ...]) -> None:
     wanted: tuple[Any, ...] = (str,) if of[0] is str else (int, float) if of[0] is float else (int,)
     right_size = isinstance(value, tuple) and value and (of[-1] is ... or len(value) == len(of))
     if not right_size or not all(isinstance(v, wanted) and not isinstance(v, bool) for v in value):
-        _refuse(name, value, "a list of " + ("texts" if of[0] is str else "numbers"))
+        _refuse(name, value, "a list of " + ("strings" if of[0] is str else "numbers"))
     if of[0] is float and not all(0 <= v <= 1 for v in value):
         _refuse(name, value, "numbers from 0 to 1")
     if of[0] is int and min(value) < 1:
-        _refuse(name, value, "numbers from 1 on")
+        _refuse(name, value, "numbers of at least 1")
 
 
 def _check_number(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
-"""How rounds and pictures are counted: people read and type them from 1, all else from 0.
+"""Numbers of rounds and images: people read and type them from 1, everything else counts from 0.
 
-All else is code, files, folders, the journal, events and JSON: there a round or a picture is an
-index. This module alone turns one into the other.
+Code, files, folders, the journal, events and JSON have indices. Only this module converts.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from collections.abc import Sequence
 
 
 def number(index: int) -> int:
-    """What a person reads for the round or picture with this index: 1 is the first."""
+    """The number that a person reads for an index: 1 for 0."""
     return index + 1
 
 
 def index(number: int) -> int:
-    """The index of the round that a person typed, from 1 on."""
+    """The index of a number that a person typed: 0 for 1."""
     return number - 1
 
 
@@ -30,6 +29,6 @@ def picture_name(image: int) -> str:
 
 
 def rounds_name(rounds: Sequence[int]) -> str:
-    """Rounds that follow each other, at least one: "round 2", or "rounds 2 to 4"."""
+    """Consecutive rounds, at least one: "round 2", or "rounds 2 to 4"."""
     first, last = rounds[0], rounds[-1]
     return round_name(first) if first == last else f"rounds {number(first)} to {number(last)}"

@@ -1,7 +1,7 @@
-"""Text for a terminal without what would change the terminal.
+"""Sanitize text for a terminal.
 
-A prompt, a task, a note, a path may come from somebody else. Escape sequences in it could set the
-window's title, rewrite the screen, or type; marks of direction could show it as another text.
+A prompt, a task, a note or a path may come from somebody else. Escape sequences in it could set the
+window's title, rewrite the screen or type; direction marks could make it read as another text.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from hero_engine.core.events import Event
 
 CONTROL = "\x00-\x08\x0b-\x1f\x7f-\x9f"
-"""C0 and C1, but for tab and line feed."""
+"""C0 and C1, except tab and line feed."""
 
 DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 OTHER = "\u2028\u2029\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
-"""Ends of lines, annotations, halves of characters, invisible tags."""
+"""Line separators, annotations, surrogates, invisible tags."""
 
 HARMFUL_IN_LINES = re.compile(f"[{CONTROL}{DIRECTION}{OTHER}]")
 HARMFUL = re.compile(f"[\t\n{CONTROL}{DIRECTION}{OTHER}]")
@@ -27,7 +27,7 @@ AnEvent = TypeVar("AnEvent", bound="Event")
 
 
 def harmless(text: str) -> str:
-    """One line that prints as itself; what would not is "?"."""
+    """One line; each character that would not print as itself becomes "?"."""
     return HARMFUL.sub("?", text)
 
 
@@ -37,7 +37,7 @@ def harmless_lines(text: str) -> str:
 
 
 def shown(event: AnEvent) -> AnEvent:
-    """An event whose texts are harmless; paths of pictures, which nobody prints, stay."""
+    """An event with sanitized texts; paths of images, which are never printed, stay."""
     values = {each.name: getattr(event, each.name) for each in fields(event)}
     texts = {name: harmless(value) for name, value in values.items() if isinstance(value, str)}
     return cast(AnEvent, replace(cast(Any, event), **texts))

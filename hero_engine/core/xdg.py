@@ -1,4 +1,4 @@
-"""Where hero's files lie on this machine: the folders of the XDG base directory specification."""
+"""Folders of hero's files on this machine, by the XDG base directory specification."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 
 def config_folder() -> Path:
-    """Of a user's own settings: $XDG_CONFIG_HOME/hero, ~/.config/hero."""
+    """Folder of the user's settings: $XDG_CONFIG_HOME/hero, or ~/.config/hero."""
     return _xdg("XDG_CONFIG_HOME", "~/.config")
 
 
 def data_folder() -> Path:
-    """Of what hero makes: $XDG_DATA_HOME/hero, ~/.local/share/hero."""
+    """Folder of runs and other data: $XDG_DATA_HOME/hero, or ~/.local/share/hero."""
     return _xdg("XDG_DATA_HOME", "~/.local/share")
 
 
 @contextmanager
 def private() -> Iterator[None]:
-    """What is made inside is its owner's alone: folders 0700, files 0600."""
+    """Files made inside the block belong to their owner alone: folders 0700, files 0600."""
     before = os.umask(0o077)
     try:
         yield
@@ -29,7 +29,7 @@ def private() -> Iterator[None]:
 
 
 def _xdg(variable: str, otherwise: str) -> Path:
-    """The specification wants absolute paths, and others ignored."""
+    """The variable's folder; the specification says to ignore a relative path."""
     chosen = os.environ.get(variable, "")
     base = chosen if Path(chosen).is_absolute() else otherwise
     return Path(base).expanduser() / "hero"

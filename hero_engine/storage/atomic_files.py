@@ -1,6 +1,6 @@
-"""Writing so that a kill, at any moment, leaves the old file or the new one; reading what is whole.
+"""Atomic, durable writes: a kill at any moment leaves the old file or the new one.
 
-A file of tensors carries the SHA-256 of its tensors, so that one flipped bit is noticed.
+A file of tensors has the SHA-256 of its tensors, so that one flipped bit is detected on reading.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """`write_atomically` for what writes itself into a file."""
+    """`write_atomically` for content that `write` writes into an open file."""
     beside = path.with_name(path.name + ".tmp")
     with beside.open("wb") as file:
         write(file)
@@ -37,7 +37,7 @@ def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """A folder and those above it, durably."""
+    """Make a folder and those above it, durably."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -45,7 +45,7 @@ def make_folder(path: Path) -> None:
 
 
 def write_png(path: Path, pixels_H_W_3: Any) -> None:
-    """A uint8 picture as PNG, replaced atomically, in a folder that need not be there."""
+    """Write a uint8 image as PNG, atomically; its folder is made if it does not exist."""
     from PIL import Image
 
     make_folder(path.parent)
@@ -53,7 +53,7 @@ def write_png(path: Path, pixels_H_W_3: Any) -> None:
 
 
 def flush_folder(path: Path) -> None:
-    """Push a folder's entries (renames) to the disk, where the system can."""
+    """Flush a folder's entries (renames) to the disk, if the system can."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -63,16 +63,16 @@ def flush_folder(path: Path) -> None:
 
 
 def sha256(data: bytes) -> str:
-    """In hexadecimal."""
+    """SHA-256 in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """A safetensors file with the checksum of its tensors, replaced atomically.
+    """Write a safetensors file with the checksum of its tensors, atomically.
 
-    The same tensors make the same bytes, unless there is metadata, whose order is by chance.
+    The same tensors make the same bytes, unless there is metadata, whose order is random.
     """
     from safetensors.torch import save
 
@@ -82,7 +82,7 @@ def write_tensors(
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """What `write_tensors` wrote. Damaged where it is anything else, or gone."""
+    """Read what `write_tensors` wrote. Damaged if the file is missing or differs from that."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -99,7 +99,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _metadata(data: bytes) -> dict[str, Any]:
-    """A safetensors file opens with the length of its header, 8 bytes, and the header in JSON."""
+    """Metadata of a safetensors file: 8 bytes of header length, then the header in JSON."""
     length = int.from_bytes(data[:8], "little")
     return dict(json.loads(data[8 : 8 + length])["__metadata__"])
 

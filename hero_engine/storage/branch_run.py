@@ -1,7 +1,7 @@
-"""A new run that shares the first rounds of another one, and from there on is its own.
+"""Branching: a new run that starts with the first rounds of another one.
 
-The old one stays as it is. Pictures, latents and checkpoints are linked, not copied, where the
-file system can: a run's files are replaced, never changed.
+The other run is not changed. Images, latents and checkpoints are hard-linked if the file system
+can, else copied: files of a run are replaced, never modified.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from hero_engine.storage.run_folder import FIRST_LORA, RunDir, refuse_taken
 
 
 def branch(run: RunDir, round: int, path: Path | None = None) -> RunDir:
-    """A new run at the start of a round: those before it are the old run's, with their labels.
+    """A new run at the start of `round`, with the earlier rounds of `run` and their labels.
 
-    Any round may be chosen: where its checkpoint is not kept any more, the rounds since the one
-    before are learned again. path: a folder that is not there yet, or empty; else one beside the
-    run. HeroError where the run never came so far (exit code 2), is in use or damaged (4), or the
-    new one cannot be written (3).
+    If the round's checkpoint is no longer kept, the rounds since the last kept one are trained
+    again. path: a folder that does not exist or is empty; by default one beside the run. HeroError
+    if the run has not reached the round (exit code 2), is in use or damaged (4), or the new one
+    cannot be written (3).
     """
     if run.in_use():
         raise HeroError(f"{run.path} is in use: stop it first", exit_code=ExitCode.RUN)
@@ -49,8 +49,8 @@ def _fill(folder: Path, run: RunDir, round: int) -> None:
         learned = [each.round for each in journal.rounds().values() if each.phase == "done"]
         if round > len(learned):
             raise HeroError(
-                f"{run.path} can begin again at {rounds_name(range(len(learned) + 1))}, not at "
-                f"{round_name(round)}: it has not come further"
+                f"{run.path} has not reached {round_name(round)}: choose from "
+                f"{rounds_name(range(len(learned) + 1))}"
             )
         origin = {"branched_from": str(run.path), "branched_at_round": round}
         new = RunDir.create(folder, run.settings, run.task, **origin)
@@ -60,7 +60,7 @@ def _fill(folder: Path, run: RunDir, round: int) -> None:
 
 
 def _shared(run: RunDir, round: int) -> Iterator[Path]:
-    """The files of the rounds before, the checkpoints up to the round, the first LoRA."""
+    """Files of the earlier rounds, checkpoints up to the round, the initial LoRA."""
     yield from run.path.glob(FIRST_LORA)
     for before in range(round):
         yield from (run.path / "images" / f"r{before:03}").glob("*.png")
@@ -82,7 +82,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _beside(path: Path, round: int) -> Path:
-    """A name that nobody has; in it the round's number, as it was typed."""
+    """A free name beside the run, with the round's number in it."""
     first = name = f"{path.name}-from-{number(round)}"
     count = 2
     while path.with_name(name).exists():

@@ -1,15 +1,15 @@
-"""Checkpoints: everything that a round starts from, whole or not at all.
+"""Checkpoints: everything that a round starts from; a checkpoint is complete or does not exist.
 
 ::
 
     checkpoints/r003/        what round 3 starts from
-      lora.safetensors …     one file a part
-      state.json             counters, and what was told of the round before
+      lora.safetensors …     one file per part
+      state.json             counters, and the report of the round before
       manifest.json          every file with its size and SHA-256; written last
 
-A checkpoint is written into a folder beside, file by file flushed to the disk, and renamed into
-place: the rename is the moment at which it exists. A file that differs from the manifest, is
-missing or is not named there makes the checkpoint `Damaged`; the one before it is still there.
+A checkpoint is written into a folder beside, each file is flushed to the disk, and the folder is
+renamed into place: from then on it exists. If a file differs from the manifest, is missing or is
+not in it, the checkpoint is `Damaged`; the one before is still there.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ class Checkpoints:
         self.folder, self.keep = folder, keep
 
     def rounds(self) -> list[int]:
-        """Rounds that a checkpoint begins, rising, whether it is whole or not."""
+        """Rounds that have a checkpoint, ascending, whether it is intact or not."""
         names = [path.name.removeprefix("r") for path in self.folder.glob("r*")]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def path(self, round: int) -> Path:
-        """Where the checkpoint that begins a round is, or will be."""
+        """Folder of the checkpoint that a round starts from, whether it exists or not."""
         return self.folder / f"r{round:03}"
 
     def save(
         self, round: int, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     ) -> None:
-        """Everything round `round` starts from, in one rename; the oldest ones then go."""
+        """Save what `round` starts from, in one rename; the oldest checkpoints are then removed."""
         for left in self.folder.glob(".r*.tmp"):  # by a crash
             shutil.rmtree(left)
         beside = self.folder / f".r{round:03}.tmp"
@@ -75,7 +75,7 @@ class Checkpoints:
             self._remove(old)
 
     def load(self, round: int) -> Checkpoint:
-        """A checkpoint. Damaged, with the file's name, where it is not what was saved."""
+        """Load a checkpoint. Damaged, with the file's name, if it differs from what was saved."""
         folder = self.path(round)
         _check(folder)
         try:
@@ -83,11 +83,11 @@ class Checkpoints:
         except (OSError, ValueError, TypeError) as error:
             raise Damaged(f"{folder}/state.json is damaged: {error}") from error
         if state.get("round") != round:
-            raise Damaged(f"{folder} is damaged: it is the checkpoint of another round")
+            raise Damaged(f"{folder} is damaged: it belongs to another round")
         return {file.stem: read_tensors(file) for file in _files(folder, ".safetensors")}, state
 
     def is_whole(self, round: int) -> bool:
-        """Whether there is such a checkpoint, byte by byte as it was saved. Needs no torch."""
+        """Whether the checkpoint exists and every byte is as it was saved. Imports no torch."""
         try:
             _check(self.path(round))
         except Damaged:
@@ -97,8 +97,8 @@ class Checkpoints:
     def newest(self, tell: Tell | None = None) -> Checkpoint | None:
         """The newest checkpoint; None before the first.
 
-        Where it is damaged, `tell` is told, in a line, and the one before it is taken; without
-        `tell` it is refused (Damaged).
+        If it is damaged, `tell` gets a line and the one before is used; without `tell`, Damaged is
+        raised.
         """
         for round in reversed(self.rounds()):
             try:
@@ -110,7 +110,7 @@ class Checkpoints:
         return None
 
     def _remove(self, round: int) -> None:
-        """Under another name first: half a checkpoint is never seen."""
+        """Remove a checkpoint, renamed first, so that half a checkpoint is never seen."""
         going = self.folder / f".r{round:03}.old.tmp"
         self.path(round).rename(going)
         shutil.rmtree(going, ignore_errors=True)
@@ -130,12 +130,12 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _check(folder: Path) -> None:
-    """Damaged where a file is not what the manifest says."""
+    """Damaged if a file differs from the manifest."""
     try:
         told = dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
         for name in sorted(told.keys() | {path.name for path in _files(folder)} - {MANIFEST}):
             if name not in told:
-                raise Damaged(f"{folder}/{name} is damaged: it is no part of the checkpoint")
+                raise Damaged(f"{folder}/{name} is damaged: the manifest does not have it")
             if told[name] != _facts(folder / name):
                 raise Damaged(f"{folder}/{name} is damaged: its checksum differs")
     except OSError as error:

@@ -1,14 +1,15 @@
-"""The journal of a run: every mark, undo and commit, durable the moment it is given.
+"""The journal of a run: every mark, undo and commit, durable as soon as it is given.
 
-SQLite with a write-ahead log and ``synchronous = FULL``: when a method returns, what it wrote
-survives a crash of the process and of the machine. Marks are only ever added; the last one on a
-picture is its label. One ``Journal`` belongs to one thread; open another for another thread.
+SQLite with a write-ahead log and `synchronous = FULL`: when a method returns, what it wrote
+survives a crash of the process and of the machine. Marks are only added; the last one on an image
+is its label. A `Journal` belongs to one thread; open another for another thread.
 
-SQLite notices damage to the form of its file, not to what is in it. So every row carries a seal, a
-digest of its values, and that of a mark goes over the mark before it too.
+SQLite detects damage to the structure of its file, not to its values. So every row has a seal, a
+digest of its values; the seal of a mark also covers the mark before it. `mark_log` detects a
+damaged write-ahead log.
 
-Any method may raise HeroError: exit code 3 where the disk is full or cannot be written, 4 where
-the file is damaged or another process does not let go of it.
+Any method may raise HeroError: exit code 3 if the disk is full or cannot be written, 4 if the file
+is damaged or another process keeps it locked.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A mark as the journal keeps it; rows of one ``mark`` call share ``step``."""
+    """A mark as it is stored; the rows of one `mark` call share `step`."""
 
     id: int
     step: int
@@ -65,7 +66,7 @@ class HistoryRow:
 
 
 class Round(NamedTuple):
-    """A round as the journal keeps it: when its labels were complete, and its figures in JSON."""
+    """A round as it is stored: when it was submitted, and its metrics in JSON."""
 
     round: int
     phase: str
@@ -74,7 +75,7 @@ class Round(NamedTuple):
 
 
 class Journal:
-    """``journal.db`` of a run; made where there is none."""
+    """journal.db of a run; made if it does not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._log = path, path.with_name(mark_log.NAME)
@@ -88,7 +89,7 @@ class Journal:
 
     @classmethod
     def reading(cls, path: Path) -> Journal:
-        """A journal that is only looked at: nothing is written, and the folder may be read-only."""
+        """Open the journal for reading only; the folder may be read-only."""
         if not path.exists():
             raise Damaged(f"{path} is missing")
         self = cls.__new__(cls)
@@ -102,7 +103,7 @@ class Journal:
         return self
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -112,17 +113,17 @@ class Journal:
         self.close()
 
     def add_round(self, round: int) -> None:
-        """Begin a round, in the phase "sampling"; nothing happens where it has begun."""
+        """Begin a round, in the phase "sampling", unless it has begun."""
         row = Round(round, "sampling")
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO rounds VALUES (?, ?, ?, ?, ?)", (*row, _seal(row)))
 
     def set_phase(self, round: int, phase: str) -> None:
-        """The round entered a phase."""
+        """Store the phase that a round entered."""
         self._change(round, phase=phase)
 
     def rounds(self) -> dict[int, Round]:
-        """Every round that was begun, in order."""
+        """Every round that has begun, in order."""
         rows = self._sealed("SELECT round, phase, submitted, metrics, seal FROM rounds ORDER BY 1")
         return {int(row[0]): Round(*row) for row in rows}
 
@@ -143,7 +144,7 @@ class Journal:
         return None if found is None else (found.round, found.phase)
 
     def add_images(self, round: int, paths: Mapping[int, str]) -> None:
-        """Pictures of a round are on the disk: index -> path relative to the run."""
+        """Store that images of a round are on the disk: index -> path relative to the run."""
         rows = [(round, image, path) for image, path in paths.items()]
         with self._transaction() as db:
             db.executemany(
@@ -152,7 +153,7 @@ class Journal:
             )
 
     def images(self, round: int) -> dict[int, str]:
-        """The round's pictures so far, index -> path relative to the run, and inside of it."""
+        """The round's images so far: index -> path relative to the run, and inside of it."""
         query = "SELECT round, image, path, seal FROM images WHERE round = ? ORDER BY image"
         found = {int(image): str(path) for _, image, path in self._sealed(query, (round,))}
         for path in found.values():
@@ -168,16 +169,15 @@ class Journal:
         kind: str = "mark",
         submit: bool = False,
     ) -> None:
-        """Write these marks in one durable transaction; with `submit` the round is complete too.
+        """Store marks in one durable transaction; with `submit`, submit the round in it too.
 
         source: who gave them ("person", "judge", a file's name). kind: "mark", "undo", "redo" or
-        "commit"; the labels do not depend on it. HeroError, exit code 2, where the round was
-        handed in: what was learned from its labels stays what they are.
+        "commit"; the labels do not depend on it. HeroError, exit code 2, if the round is submitted.
         """
         now, logged = float(time.time()), []
         with self._transaction() as db:
             if self.submitted(round):
-                raise HeroError(f"{round_name(round)} was handed in: its labels are final")
+                raise HeroError(f"{round_name(round)} is submitted: its labels are final")
             step = db.execute("SELECT COALESCE(MAX(step), 0) + 1 FROM marks").fetchone()[0]
             last = "SELECT seal FROM marks WHERE round = ? ORDER BY id DESC LIMIT 1"
             seal = (db.execute(last, (round,)).fetchone() or ("",))[0]
@@ -204,7 +204,9 @@ class Journal:
         for id, *row, seal in self._rows(query, (round,)):
             before = _seal(row, before)
             if seal != before:
-                raise Damaged(f"{self.path} is damaged: mark {id} is not as it was given")
+                raise Damaged(
+                    f"{self.path} is damaged: mark {id} differs from the one that was given"
+                )
             found.append(HistoryRow(id, *row[1:]))
         return found
 
@@ -214,39 +216,39 @@ class Journal:
         return RoundMarks.replayed(batch, (Mark(row.image, row.value) for row in rows))
 
     def labels(self, round: int, batch: int) -> Labels:
-        """The labels of the round."""
+        """The labels of a round."""
         return self.marks(round, batch).labels()
 
     def submit(self, round: int) -> None:
-        """The round's labels are complete; training may begin."""
+        """Submit a round: its labels are complete."""
         self._change(round, submitted=float(time.time()))
 
     def submitted(self, round: int) -> bool:
-        """Whether the round's labels are complete."""
+        """Whether a round is submitted."""
         row = self.rounds().get(round)
         return row is not None and row.submitted is not None
 
     def finish_round(self, round: int, metrics: Mapping[str, Any]) -> None:
-        """The round is done, with these figures: both or neither."""
+        """Store that a round is done, and its metrics: both or neither."""
         self._change(round, phase="done", metrics=json.dumps(metrics))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The figures of every finished round, oldest first."""
+        """The metrics of every finished round, oldest first."""
         rows = [row.metrics for row in self.rounds().values() if row.metrics]
         return [with_current_names(json.loads(row)) for row in rows]
 
     def limit(self, step: str, minibatch: int) -> None:
-        """From now on the device's memory holds only so many rows in this step of a round."""
+        """Store how many rows the device's memory holds in this step of a round."""
         row = (step, minibatch)
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO limits VALUES (?, ?, ?)", (*row, _seal(row)))
 
     def limits(self) -> dict[str, int]:
-        """The steps of a round for which memory was short, and how many rows it holds."""
+        """Rows that memory holds, for each step of a round that ran out of it."""
         return {step: rows for step, rows in self._sealed("SELECT * FROM limits")}
 
     def copy(self, path: Path, rounds: int) -> None:
-        """A new journal at `path` with the first so many rounds of this one, and the limits."""
+        """Write a new journal with the first `rounds` rounds of this one, and the limits."""
         with self._told(), closing(sqlite3.connect(path)) as other:
             self._db.backup(other)
             with other:
@@ -255,7 +257,7 @@ class Journal:
             other.execute("VACUUM")
 
     def _change(self, round: int, **values: Any) -> None:
-        """Some columns of a round that was begun, durably."""
+        """Replace columns of a round, durably."""
         with self._transaction() as db:
             self._put(db, round, **values)
 
@@ -267,7 +269,7 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that the block writes, durably when it has ended, or nothing of it."""
+        """Store all that the block writes, durably, or nothing of it."""
         with self._told(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
@@ -277,15 +279,15 @@ class Journal:
             return self._db.execute(query, values).fetchall()
 
     def _sealed(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Rows whose last column is the seal of the others, without it."""
+        """Rows without their last column, the seal, once it was checked."""
         found = self._rows(query, values)
         for *row, seal in found:
             if seal != _seal(row):
-                raise Damaged(f"{self.path} is damaged: {row} is not what was written")
+                raise Damaged(f"{self.path} is damaged: {row} differs from what was written")
         return [row[:-1] for row in found]
 
     def _check_form(self) -> None:
-        """All of it is looked through: a run's journal is small."""
+        """Check the structure of the whole file: a run's journal is small."""
         problem = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if problem != "ok":
             self._db.close()
@@ -315,7 +317,7 @@ class Journal:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """SQLite's errors in one line; mistakes of ours stay what they are."""
+        """Turn SQLite's errors into HeroError; programming errors pass."""
         try:
             yield
         except sqlite3.ProgrammingError:
@@ -350,7 +352,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _seal(row: Sequence[Any], before: str = "") -> str:
-    """A digest of a row's values; of what comes back from SQLite as of what went in."""
+    """Digest of a row's values, the same for values read from SQLite and values written."""
     return hashlib.sha256(repr((before, *row)).encode()).hexdigest()[:16]
 
 
@@ -366,9 +368,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    """Where nothing may be written not even SQLite's own lock, a journal at rest is taken as it is.
-
-    A journal that was only just made has no tables yet.
+    """Open to read. In a read-only folder, which has no room for SQLite's lock, only if no process
+    left a write-ahead log. A journal that was just made has no tables yet.
     """
     where, count = path.absolute().as_uri(), "SELECT COUNT(*) FROM sqlite_master"
     try:

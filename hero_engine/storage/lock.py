@@ -1,7 +1,7 @@
-"""Whose run it is: one process at a time holds the lock file, and writes its id into it.
+"""The lock of a run: one process at a time holds it, and its id is in the lock file.
 
-The system gives the lock back when its holder dies, however it dies: what a dead process left in
-the file keeps nobody out.
+The system releases the lock when its holder dies, so what a dead process left in the file blocks
+nobody.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TextIO
 from hero_engine.core.errors import ExitCode, HeroError
 
 LOOK = 0.2
-"""Seconds to try for the lock, since whoever looks whether a run is in use holds it briefly."""
+"""Seconds to try for the lock: a process that checks whether a run is in use holds it briefly."""
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -26,8 +26,7 @@ UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT
 def locked(run: Path) -> Iterator[None]:
     """Hold a run for this process.
 
-    HeroError where another one holds it (exit code 4, with its id), or where it cannot be written
-    to (3).
+    HeroError if another process holds it (exit code 4, with its id), or it cannot be written (3).
     """
     with _open(run, "a+") as file:
         if not _try(file, LOOK):
@@ -42,7 +41,7 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def is_locked(run: Path) -> bool:
-    """Whether some process holds the run at this moment."""
+    """Whether a process holds the run now."""
     if not (run / "lock").exists():
         return False
     with _open(run, "r") as file:
@@ -75,7 +74,7 @@ def _try(file: TextIO, patience: float = 0.0) -> bool:
 
 
 def _owner(file: TextIO) -> str:
-    """By whom, if the lock file says."""
+    """By which process, if the lock file has its id."""
     file.seek(0)
     pid = file.read(20).strip()
     return f" by another hero (process {pid})" if pid.isdecimal() else " by another hero"

@@ -1,4 +1,4 @@
-"""What a run's folder may lead to: only itself, whoever made it."""
+"""Path safety: a run's folder leads only to itself, whoever made it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hero_engine.core.errors import Damaged
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """A path that a file of the run names. Damaged where it leads out of the run's folder."""
+    """A path that a file of the run names. Damaged if it leads out of the run's folder."""
     path = Path(relative)
     if path.is_absolute() or ".." in path.parts or "\0" in relative:
-        raise Damaged(f"{folder} names a file that is not its own: {relative!r}")
+        raise Damaged(f"{folder} names a file outside of it: {relative!r}")
     return folder / path
 
 
 def refuse_links(folder: Path) -> None:
-    """Damaged where anything in a run is no plain file or folder.
+    """Damaged if anything in a run is not a plain file or a folder.
 
-    A link would have hero read, or write to, what somebody else chose; a pipe would have it wait.
-    What vanishes meanwhile, because the run is at work, is no matter.
+    A link would make hero read or write a file that somebody else chose; a pipe would make it wait.
+    Files may vanish meanwhile, while the run is at work.
     """
     try:
         entries = list(os.scandir(folder))
@@ -32,5 +32,5 @@ def refuse_links(folder: Path) -> None:
         if entry.is_dir(follow_symlinks=False):
             refuse_links(Path(entry.path))
         elif not entry.is_file(follow_symlinks=False):
-            what = "a link" if entry.is_symlink() else "no plain file"
+            what = "a link" if entry.is_symlink() else "not a plain file"
             raise Damaged(f"{entry.path} is {what}: a run holds only files and folders")

@@ -1,4 +1,4 @@
-"""Reading a run's pictures: PNG and nothing else, and none so large that it fills the memory."""
+"""Reading a run's images: PNG only, and none so large that it fills the memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 8192 * 8192
-"""A few kilobytes of PNG can unpack to gigabytes; no settings make larger pictures."""
+"""A few kilobytes of PNG can unpack to gigabytes; no setting allows larger images."""
 
 
 def read_png(path: Path) -> Image.Image:
-    """A picture in RGB. Damaged where the file is anything else than a PNG of a sensible size."""
+    """An image in RGB. Damaged if the file is not a PNG of at most MAX_PIXELS."""
     from PIL import Image
 
     try:
@@ -30,11 +30,11 @@ def read_png(path: Path) -> Image.Image:
         raise
     except Exception as error:  # Pillow raises whatever the damage leads it to
         reason = getattr(error, "strerror", None) or one_line(error)
-        raise Damaged(f"cannot read the picture {path}: {reason}") from error
+        raise Damaged(f"cannot read the image {path}: {reason}") from error
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Width and height, as its first bytes tell. ValueError where they are not a PNG's."""
+    """Width and height from the file's header. ValueError if it is not a PNG."""
     with path.open("rb") as file:
         head = file.read(24)
     if len(head) < 24 or head[:8] != SIGNATURE or head[12:16] != b"IHDR":

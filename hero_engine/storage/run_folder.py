@@ -1,5 +1,4 @@
-"""A run on the disk: layout, settings, pictures, minibatches. Imports no torch until tensors are
-touched.
+"""The folder of a run: layout, settings, images, tensors. Imports no torch until tensors are used.
 
 ::
 
@@ -7,16 +6,16 @@ touched.
       run.toml            frozen settings, the task, versions; the last line is their checksum
       journal.db          rounds, images, every mark and undo, metrics
       marks.log           every mark once more, to notice a damaged journal.db-wal
-      first-lora.safetensors   where the run was started from someone's LoRA
+      first-lora.safetensors   the LoRA of --init-lora
       events.jsonl        the event stream
       status.json         written atomically; what `hero status` reads
       images/r000/000.png …
-      rounds/r000/        the round's noises and latents; until it is trained, its trajectories too
+      rounds/r000/        noises and latents of a round; trajectories until it is trained
       checkpoints/r001/   what round 1 starts from: see `checkpoints.py`
 
-Files and directories are written beside and renamed into place, so that a kill leaves the old one
-or the new. The rename of a checkpoint is the moment at which a round is done. The journal and
-run.toml are what cannot be made again; from them everything else can, and where it is damaged, is.
+Files and folders are written beside and renamed into place, so that a kill leaves the old one or
+the new one. The rename of a checkpoint completes a round. Only the journal and run.toml cannot be
+made again; everything else can be rebuilt from them, and is if it is damaged.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ MOST_NAMED = 5
 
 
 class RunDir:
-    """One run's folder. Made by ``create`` or ``open``; ``lock`` it before writing to it."""
+    """A run's folder, from `create` or `open`; `lock` it before writing to it."""
 
     def __init__(self, path: Path, settings: Settings, task: Task) -> None:
         self.path, self.settings, self.task = path.absolute(), settings, task
@@ -67,9 +66,9 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, settings: Settings, task: Task, **origin: Any) -> RunDir:
-        """A new run in a folder that does not exist yet, or is empty. HeroError, 4, otherwise.
+        """A new run in a folder that does not exist or is empty; else HeroError, exit code 4.
 
-        origin: what else run.toml should say of where the run comes from.
+        origin: further keys of run.toml about where the run comes from.
         """
         try:
             refuse_taken(path)
@@ -84,7 +83,7 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """An existing run. HeroError, exit code 4, where there is none or it is damaged."""
+        """Open an existing run. HeroError, exit code 4, if there is none or it is damaged."""
         if not is_run(path):
             raise HeroError(f"{path} is not a run: it has no run.toml", exit_code=ExitCode.RUN)
         refuse_links(path)
@@ -93,23 +92,24 @@ class RunDir:
         return run
 
     def _check_journal(self) -> None:
-        """Pictures without a journal: their labels are gone, and no new file may hide that."""
+        """Damaged if there are images but no journal: a new one would hide the loss of labels."""
         with suppress(OSError):
             if self.journal_path.stat().st_size:
                 return
         if any((self.path / name).exists() for name in ("images", "rounds", "checkpoints")):
             raise Damaged(
-                f"{self.journal_path} is missing or empty, and the labels are in it: put it back"
+                f"{self.journal_path} is missing or empty, and it has the labels: restore it from"
+                " a backup"
             )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process. HeroError, exit code 4, where another one holds it."""
+        """Hold the run for this process. HeroError, exit code 4, if another process holds it."""
         with locked(self.path):
             yield
 
     def in_use(self) -> bool:
-        """Whether some process holds the run at this moment."""
+        """Whether a process holds the run now."""
         return is_locked(self.path)
 
     @property
@@ -118,7 +118,7 @@ class RunDir:
         return self.path / "journal.db"
 
     def opened(self) -> RunOpened:
-        """What is known of the run without its model: the event that introduces it."""
+        """The event that introduces the run; needs no model."""
         finished: list[dict[str, Any]] = []
         round = 0
         if self.journal_path.exists():
@@ -142,7 +142,7 @@ class RunDir:
         )
 
     def waiting(self) -> int | None:
-        """The round whose pictures are all there and whose labels are not complete, if it is so."""
+        """The round whose images are complete and whose labels are not, if there is one."""
         if not self.journal_path.exists():
             return None
         with Journal.reading(self.journal_path) as journal:
@@ -152,9 +152,9 @@ class RunDir:
         return at[0]
 
     def over(self) -> str:
-        """Why there is nothing left to do: see `why_over`; empty where there is.
+        """Why the run has ended: see `why_over`; empty if it has not.
 
-        A round that was begun is finished first, and a damaged last checkpoint made again.
+        A round that has begun is finished first, and a damaged last checkpoint is made again.
         """
         if not self.journal_path.exists():
             return ""
@@ -167,7 +167,7 @@ class RunDir:
         return why_over(self.settings, len(rounds), metrics[-1]["labels_total"])
 
     def add_event(self, line: str) -> None:
-        """Append a line of JSON to events.jsonl; half a line that a crash left there is ended."""
+        """Append a line of JSON to events.jsonl, after ending one that a crash left unfinished."""
         with (self.path / "events.jsonl").open("ab+") as file:
             half = file.tell() and file.seek(-1, os.SEEK_END) and file.read() != b"\n"
             file.write(b"\n" * bool(half) + line.encode() + b"\n")
@@ -177,7 +177,7 @@ class RunDir:
         write_atomically(self.path / "status.json", json.dumps(status, indent=1))
 
     def status(self) -> dict[str, Any]:
-        """What status.json says; empty before the engine has opened the run."""
+        """The content of status.json; empty before the engine first opened the run."""
         try:
             return dict(json.loads((self.path / "status.json").read_text("utf-8")))
         except FileNotFoundError:
@@ -188,15 +188,15 @@ class RunDir:
             ) from error
 
     def picture_path(self, round: int, image: int) -> Path:
-        """Where a picture is, or will be."""
+        """Path of an image, whether it exists or not."""
         return self.path / "images" / f"r{round:03}" / f"{image:03}.png"
 
     def save_picture(self, round: int, image: int, pixels_H_W_3: Any) -> None:
-        """Write a uint8 picture as PNG, durably."""
+        """Write a uint8 image as PNG, durably."""
         write_png(self.picture_path(round, image), pixels_H_W_3)
 
     def has_picture(self, round: int, image: int) -> bool:
-        """Whether the picture is on the disk as it was written, by the checksums in a PNG."""
+        """Whether the image is on the disk and intact, by the checksums in a PNG."""
         from PIL import Image
 
         try:
@@ -207,19 +207,19 @@ class RunDir:
         return True
 
     def relative(self, path: Path) -> str:
-        """A path as the journal keeps it, so that the run can be moved."""
+        """A path as the journal stores it: relative, so that the run can be moved."""
         return str(path.relative_to(self.path))
 
     def save_part(self, round: int, first: int, tensors: Mapping[str, Tensor]) -> None:
-        """A minibatch of a round, durably; ``first`` is the index of its first picture."""
+        """Write a part of a round, durably; `first` is the index of its first image."""
         folder = self._round_dir(round)
         make_folder(folder)
         write_tensors(folder / f"part-{first:05}.safetensors", tensors)
 
     def load_parts(self, round: int, tell: Tell | None = None) -> dict[int, dict[str, Tensor]]:
-        """The round's minibatches so far, in order, by the index of their first picture.
+        """The parts of a round so far, in order, by the index of their first image.
 
-        A damaged one is left out after `tell` was told of it, in a line; without `tell`, Damaged.
+        A damaged part is left out, and `tell` gets a line; without `tell`, Damaged is raised.
         """
         parts = {}
         for path in self._part_files(round):
@@ -228,11 +228,11 @@ class RunDir:
             except Damaged as error:
                 if tell is None:
                     raise
-                tell(f"{error.message}: its pictures are made again")
+                tell(f"{error.message}: its images are generated again")
         return parts
 
     def latents_file(self, round: int, image: int) -> tuple[str, int] | None:
-        """Where a picture's noise and latent are: a file, relative to the run, and a row of it."""
+        """File (relative to the run) and row of an image's noise and latent."""
         kept = self._round_dir(round) / "latents.safetensors"
         if kept.exists():
             return self.relative(kept), image
@@ -242,9 +242,9 @@ class RunDir:
         return None
 
     def condense(self, round: int, tensors: Mapping[str, Tensor] | None) -> None:
-        """The round is trained: keep these tensors of it, and no minibatch.
+        """Keep these tensors of a trained round, and remove its parts.
 
-        Where they are kept already, a crash came while minibatches went, and those left are few.
+        If they are kept already, a crash interrupted the removal, and the remaining parts go.
         """
         if tensors is not None and self.condensed(round) is None:
             write_tensors(self._round_dir(round) / "latents.safetensors", tensors)
@@ -252,7 +252,7 @@ class RunDir:
             path.unlink()
 
     def condensed(self, round: int) -> dict[str, Tensor] | None:
-        """What `condense` kept; None where there is nothing whole."""
+        """What `condense` kept; None if there is nothing intact."""
         with suppress(Damaged):
             return read_tensors(self._round_dir(round) / "latents.safetensors")
         return None
@@ -265,60 +265,57 @@ class RunDir:
         return sorted(path for path in files if path.stem.removeprefix("part-").isdecimal())
 
     def save_first_lora(self, state: Mapping[str, Tensor]) -> None:
-        """The weights that the run begins with, in place of fresh ones."""
+        """Write the LoRA that the run starts from."""
         write_tensors(self.path / FIRST_LORA, state)
 
     def first_lora(self) -> dict[str, Tensor] | None:
-        """What `save_first_lora` wrote; None where the weights begin fresh."""
+        """The LoRA that the run starts from; None if it starts from new weights."""
         return read_tensors(self.path / FIRST_LORA) if self.settings.lora.init else None
 
     def save_checkpoint(
         self, round: int, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     ) -> None:
-        """Everything round ``round`` starts from, in one rename; old ones then go."""
+        """Save what `round` starts from, in one rename; the oldest checkpoints are then removed."""
         self.checkpoints.save(round, parts, state)
 
     def load_checkpoint(self, tell: Tell | None = None) -> Checkpoint | None:
-        """Parts and state of the newest checkpoint; None before the first.
-
-        See `Checkpoints.newest` for one that is damaged.
-        """
+        """Parts and state of the newest checkpoint; None before the first: `Checkpoints.newest`."""
         return self.checkpoints.newest(tell)
 
 
 def why_over(settings: Settings, rounds: int, labels: int) -> str:
-    """Why a run that did so many rounds has ended: "rounds" or "budget"; empty: it has not."""
+    """Why a run has ended after this many rounds and labels: "rounds", "budget", or empty."""
     if settings.rounds:
         return "rounds" if rounds >= settings.rounds else ""
     return "budget" if labels >= settings.labels else ""
 
 
 def refuse_taken(path: Path) -> None:
-    """HeroError, exit code 4, where a folder for a new run holds something already."""
+    """HeroError, exit code 4, if the folder for a new run is not empty."""
     if path.exists() and (not path.is_dir() or {*path.iterdir()} - {path / "run.toml.tmp"}):
-        hint = f"go on with: hero resume {path}" if is_run(path) else "choose another --dir"
-        raise HeroError(f"{path} exists already; {hint}", exit_code=ExitCode.RUN)
+        hint = f"continue it: hero resume {path}" if is_run(path) else "choose another --dir"
+        raise HeroError(f"{path} exists; {hint}", exit_code=ExitCode.RUN)
 
 
 def _first(part: Path) -> int:
-    """Index of a minibatch's first picture."""
+    """Index of a part's first image."""
     return int(part.stem.removeprefix("part-"))
 
 
 def is_run(path: Path) -> bool:
-    """Whether the folder holds a run."""
+    """Whether the folder is a run."""
     return (path / "run.toml").is_file()
 
 
 def runs_root() -> Path:
-    """Where runs go without ``--dir``: $HERO_RUNS, else the XDG data folder."""
+    """The folder of runs: $HERO_RUNS, else in the XDG data folder."""
     if chosen := os.environ.get("HERO_RUNS"):
         return Path(chosen).expanduser()
     return data_folder() / "runs"
 
 
 def new_run_path(task: str) -> Path:
-    """A folder for a new run: task, date, time; counted up where that is taken."""
+    """A folder for a new run: task, date, time, and a number if that exists."""
     base = runs_root() / f"{task}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, count = base, 2
     while path.exists():
@@ -363,7 +360,7 @@ def runs_by_age() -> list[Path]:
 
 
 def _touched(path: Path) -> float:
-    """When it was last written to. Files may vanish meanwhile: SQLite's log, when a run ends."""
+    """When a run was last written to. SQLite's log may vanish meanwhile, when a run ends."""
     times = [0.0]
     for name in ("run.toml", "status.json", "journal.db", "journal.db-wal"):
         with suppress(FileNotFoundError):

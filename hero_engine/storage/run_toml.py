@@ -1,7 +1,7 @@
-"""run.toml: what a run is made of, frozen when it starts.
+"""run.toml: the task and settings of a run, frozen when it starts.
 
-Its last line is a comment with the SHA-256 of all above it. A setting that was changed later, by a
-hand or a fault of the disk, would make another run of it half way.
+Its last line is a comment with the SHA-256 of everything above. A setting that is edited later, or
+changed by the disk, would turn the run into another one half way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class OtherFormatError(ValueError):
 
 
 def run_toml(settings: Settings, task: Task, origin: Mapping[str, Any]) -> str:
-    """The text of the file. origin: what else it should say of where the run comes from."""
+    """The text of the file. origin: further keys about where the run comes from."""
     created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     tables = {
         "hero": {"format": FORMAT, "version": __version__, "created": created, **origin},
@@ -45,7 +45,7 @@ def run_toml(settings: Settings, task: Task, origin: Mapping[str, Any]) -> str:
 
 
 def read_run_toml(path: Path) -> tuple[Settings, Task]:
-    """What `run_toml` made the text of. Damaged where it is not that, or of another format."""
+    """Settings and task of a run.toml. Damaged if it was changed, or has an unknown format."""
     try:
         tables = _unsealed(path.read_bytes())
         task = {**tables["task"]}
@@ -59,7 +59,7 @@ def read_run_toml(path: Path) -> tuple[Settings, Task]:
 
 
 def _unsealed(data: bytes) -> dict[str, Any]:
-    """The tables. ValueError where they are not as they were written."""
+    """The tables of the file. ValueError if they are not as they were written."""
     text, seal, checksum = data.partition(f"\n{SEAL}".encode())
     tables = tomllib.loads(text.decode())
     made_by, found = tables["hero"]["version"], tables["hero"].get("format", 1)
@@ -70,5 +70,5 @@ def _unsealed(data: bytes) -> dict[str, Any]:
             f"{READABLE[0]} to {FORMAT}: continue it with that version"
         )
     if not seal or checksum.decode().strip() != sha256(text):
-        raise ValueError("it was changed after the run was made")
+        raise ValueError("it was changed after the run started")
     return tables

@@ -1,4 +1,4 @@
-"""`hero label` and `hero labels`: labels into a run, and out of it. Without torch."""
+"""`hero label` and `hero labels`: import and export labels. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ STDIN = "-"
 
 @private()
 def label(name: str, source: str, *, force: bool) -> None:
-    """Give the waiting round its labels from a file, all of them or none, and hand it in.
+    """Store a file's labels for the waiting round, all or none, and submit the round.
 
-    HeroError, exit code 2, where a line is wrong or no round waits.
+    HeroError, exit code 2, if a line is wrong or no round waits.
     """
     run = open_run(name)
     with run.lock(), Journal(run.journal_path) as journal:
         round = run.waiting()
         if round is None:
             raise HeroError(
-                f"{run.path} does not wait for labels; go on with: hero resume {run.path}"
+                f"{run.path} does not wait for labels; continue with: hero resume {run.path}"
             )
         labels = _read(source, run.settings.batch)
         pictures = {image: run.path / path for image, path in journal.images(round).items()}
@@ -45,7 +45,7 @@ def label(name: str, source: str, *, force: bool) -> None:
         given = journal.labels(round, run.settings.batch)
     talk(
         f"{round_name(round)}: {given.labelled} labels, {len(given.goods)} of them good."
-        f" Go on with: hero resume {run.path}"
+        f" Continue with: hero resume {run.path}"
     )
 
 
@@ -59,7 +59,7 @@ def _read(source: str, batch: int) -> LabelsFile:
 
 
 def _refuse_other_rounds(labels: LabelsFile, round: int) -> None:
-    """A label that would be ignored is a mistake."""
+    """HeroError for labels of another round: they would be ignored."""
     for other, rows in labels.rounds.items():
         if other != round:
             raise labels.refusal(rows[0], f'"round" is {other}, but the run waits for {round}')
@@ -94,7 +94,7 @@ def _rounds(run: RunDir, journal: Journal, chosen: int | None) -> list[int]:
 
 
 def _rows(run: RunDir, journal: Journal, round: int, *, history: bool) -> Iterator[dict[str, Any]]:
-    """One object a label, or a mark."""
+    """One object per label or mark."""
     marks, paths = journal.history(round), journal.images(round)
     if history:
         for mark in marks:
@@ -128,7 +128,7 @@ def _given(mark: HistoryRow) -> dict[str, Any]:
 
 
 def _picture(run: RunDir, round: int, image: int, path: str) -> dict[str, Any]:
-    """Its file and where its tensors are, paths relative to the run."""
+    """An image's file, and file and row of its tensors; paths are relative to the run."""
     found: dict[str, Any] = {"picture": path, "sha256": checksum(run.path / path)}
     place = run.latents_file(round, image)
     for name, tensor in (("latent", "latents_B_C_H_W"), ("noise", "noises_B_C_H_W")):

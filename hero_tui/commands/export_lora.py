@@ -1,4 +1,4 @@
-"""`hero export`: a LoRA file, a merged model, a model card."""
+"""`hero export`: write a LoRA file, a merged model, a model card."""
 
 from __future__ import annotations
 

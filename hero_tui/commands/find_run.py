@@ -7,6 +7,6 @@ from hero_tui.preferences.settings_sources import use_runs_folder
 
 
 def open_run(name: str | None) -> RunDir:
-    """A run by its folder or name, or the newest. HeroError, exit code 4, where there is none."""
+    """Open a run by its folder or name, or the newest. HeroError, exit code 4, if there is none."""
     use_runs_folder()
     return RunDir.open(find_run(name))

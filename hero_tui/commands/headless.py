@@ -1,4 +1,4 @@
-"""A run without the app: labels from a judge or a file, one line of JSON a round on stdout."""
+"""A run without the app: labels from a judge or a file, a line of JSON per round on stdout."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ MakeLabeller = Callable[[RunDir], Annotator]
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, resumable, although the run is not at its end; None: never."""
+    """When to stop before the end of the run; None: never."""
 
     seconds: float | None = None
     rounds: int | None = None
 
 
 def labeller_for(labels: str | None, task: Task, batch: int, *, force: bool) -> MakeLabeller:
-    """What `--labels` names: a judge, a file, or None or "none" for labels that come later.
+    """The source that `--labels` names: a judge, a file, or None or "none" for `hero label`.
 
-    HeroError where the labels cannot be had; before anything is written or opened.
+    HeroError if there is no such source, before anything is written or opened.
     """
     if labels is None or labels == "none":
         return ExternalAnnotator
@@ -77,7 +77,7 @@ def run_headless(
     *,
     processes: int = 1,
 ) -> int:
-    """Work until the end, a signal, a limit, or an error; returns the exit code."""
+    """Run until the end, a signal, a limit or an error; returns the exit code."""
     with stopped_by_signals() as stops, stops.after(limits.seconds):
         report = Report(stops, limits.rounds)
         with closing(report):
@@ -91,7 +91,7 @@ def run_headless(
 
 
 def wait_for_labels(folder: RunDir) -> int | None:
-    """Without opening a model: the exit code where the run's round waits for labels, else None."""
+    """The exit code if a round waits for labels, else None. Opens no model."""
     at = folder.waiting()
     if at is None:
         return None
@@ -104,9 +104,9 @@ def wait_for_labels(folder: RunDir) -> int | None:
 
 
 class Stops:
-    """Asks the engine to stop: for a signal, when time is up, when there were rounds enough.
+    """Asks the engine to stop: on a signal, after a time, after a number of rounds.
 
-    Opening a judge takes seconds in which there is no worker yet; it is asked once there is.
+    While a judge is opened there is no worker yet; it is asked as soon as there is one.
     """
 
     def __init__(self) -> None:
@@ -114,26 +114,26 @@ class Stops:
         self._worker: EngineThread | None = None
 
     def ask(self, why: str) -> None:
-        """Stop at the next safe point; the first reason is the one that is told."""
+        """Stop at the next safe point; the first reason is reported."""
         self.why = self.why or why
         if self._worker is not None:
             self._worker.send(Stop())
 
     def reach(self, worker: EngineThread) -> None:
-        """This is the worker to ask."""
+        """Set the worker to ask."""
         self._worker = worker
         if self.why:
             worker.send(Stop())
 
     def leave_opening(self) -> None:
-        """StopRequested where the worker, in this thread, opens the model: nothing is lost, and no
-        safe point is near."""
+        """StopRequested while the worker opens the model in this thread: nothing is lost, and the
+        next safe point is far."""
         if self._worker is not None and self._worker.opening:
             raise StopRequested
 
     @contextmanager
     def after(self, seconds: float | None) -> Iterator[None]:
-        """Ask after so many seconds, unless the block has ended."""
+        """Ask after this many seconds, unless the block has ended."""
         if seconds is None:
             yield
             return
@@ -148,7 +148,7 @@ class Stops:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stops]:
-    """The first signal asks for a stop; a second one ends the process (the run stays resumable)."""
+    """The first signal asks for a stop; a second one ends the process. The run stays resumable."""
     stops = Stops()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -169,7 +169,7 @@ def stopped_by_signals() -> Iterator[Stops]:
 
 
 class Report:
-    """Takes the engine's events: rounds and the end to stdout, talk and a bar to stderr."""
+    """Prints the engine's events: rounds and the end on stdout, messages and a bar on stderr."""
 
     def __init__(self, stops: Stops, max_rounds: int | None) -> None:
         self.exit_code = 0
@@ -179,7 +179,7 @@ class Report:
         self._step: tuple[int, str] | None = None
 
     def __call__(self, event: Event) -> None:
-        """Tell one event. StopRequested where nobody reads stdout."""
+        """Print an event. StopRequested if the reader of stdout has gone."""
         match event:
             case Progress():
                 self._show(event)
@@ -203,7 +203,7 @@ class Report:
                 talk(event.message)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()
         self._step = None
 
@@ -217,7 +217,7 @@ class Report:
             event = replace(event, note=event.note or self._stops.why)
             self.exit_code = self._code_of_stop()
             why = f" ({event.note})" if event.note else ""
-            talk(f"stopped{why}. Go on with: hero resume {event.run}")
+            talk(f"stopped{why}. Continue with: hero resume {event.run}")
         elif event.reason == LabelsNeeded.reason:
             self.exit_code = ExitCode.LABELS
             talk(f"{round_name(event.rounds)} waits for labels: {event.note}")

@@ -16,12 +16,12 @@ from hero_tui.output_streams import data_json, say
 def compare(
     name: str, images: int, noise: str, *, prompt: str | None, graphics: str | None, as_json: bool
 ) -> int:
-    """Let a person judge, go on with a comparison, or print what came out; returns the exit code.
+    """Let a person judge, continue a comparison, or print its result; returns the exit code.
 
-    HeroError where there is no terminal for what is left to judge.
+    HeroError if there is no terminal and something is left to judge.
     """
     if noise != "fresh":
-        raise HeroError("--human compares on fresh noises; leave --noise out")
+        raise HeroError("--human always samples fresh noises: leave out --noise")
     comparison = Comparison.open(open_run(name), images, prompt)
     if not comparison.judged:
         code = judge(comparison, name, graphics)
@@ -39,7 +39,7 @@ def compare(
 
 
 def judge(comparison: Comparison, name: str, graphics: str | None) -> int:
-    """The app on the mixed pictures; returns its exit code."""
+    """Show the mixed images in the app; returns its exit code."""
     from hero_engine.evaluation.blind_session import blind_job
     from hero_engine.runtime.engine_thread import EngineThread
     from hero_tui.launch import require_terminal, run_on_terminal
@@ -66,7 +66,7 @@ def print_result(result: dict[str, Any]) -> None:
     for name, prefix in (("tuned", ""), ("base", "base_")):
         judged = result[f"{prefix}judged"]
         share = _between(result[f"{prefix}success_rate"], result[f"{prefix}interval"])
-        say(f"{name:<11} good {share}, {judged} pictures judged")
+        say(f"{name:<11} good {share}, {judged} images judged")
     difference = _between(result["difference"], result["difference_interval"], "+")
     alone = f"only tuned good {result['only_tuned']}, only base {result['only_base']}"
     say(f"difference  {difference}, {result['pairs']} pairs: {alone}")

@@ -1,4 +1,4 @@
-"""`hero tasks`, `hero status`, `hero show`: looking, without torch."""
+"""`hero tasks`, `hero status`, `hero show`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GAP = 4
 
 
 def tasks(as_json: bool) -> None:
-    """The tasks that ship."""
+    """Print the tasks that ship."""
     found = list_tasks()
     if as_json:
         data_json([asdict(task) for task in found])
@@ -47,7 +47,7 @@ def tasks(as_json: bool) -> None:
 
 
 def status(name: str | None, as_json: bool) -> None:
-    """Where a run stands, and its rounds so far."""
+    """Print the state of a run, and its rounds so far."""
     facts = run_facts(open_run(name))
     if as_json:
         data_json(facts)
@@ -81,11 +81,11 @@ def _decimal(number: float | None) -> str:
 
 
 def run_facts(run: RunDir) -> dict[str, Any]:
-    """status.json, and what the journal and the lock say now.
+    """status.json, brought up to date by the journal and the lock.
 
-    rounds: each finished one's labels, share of good, mean reward and note.
-    labels_file: the template of the round that waits for labels from elsewhere, if one does.
-    state: "new", "running", "waiting" (for labels), "stopped", "interrupted" (its process is gone),
+    rounds: labels, share of good ones, mean reward and note of each finished round.
+    labels_file: the template of the round that waits for `hero label`, if one does.
+    state: "new", "running", "waiting" (for labels), "stopped", "interrupted" (its process died),
     "finished", "failed".
     """
     seen = run.opened()
@@ -109,14 +109,14 @@ def run_facts(run: RunDir) -> dict[str, Any]:
 
 
 def _labels_file(run: RunDir) -> str | None:
-    """The template that the run waits for, filled in."""
+    """The template of the round that waits for labels."""
     round = run.waiting()
     path = None if round is None else template_path(run, round)
     return str(path) if path is not None and path.exists() else None
 
 
 def rounds_of(run: RunDir) -> list[dict[str, Any]]:
-    """The finished rounds. HeroError, exit code 4, where the journal cannot be read."""
+    """The finished rounds. HeroError, exit code 4, if the journal cannot be read."""
     if not run.journal_path.exists():
         return []
     with reading(run) as journal:
@@ -129,7 +129,7 @@ def rounds_of(run: RunDir) -> list[dict[str, Any]]:
 
 
 def labels_of(run: RunDir, round: int) -> Labels:
-    """A round's labels so far. HeroError, exit code 4, where the journal cannot be read."""
+    """A round's labels so far. HeroError, exit code 4, if the journal cannot be read."""
     batch = run.settings.batch
     if not run.journal_path.exists():
         return Labels((None,) * batch)
@@ -138,12 +138,12 @@ def labels_of(run: RunDir, round: int) -> Labels:
 
 
 def reading(run: RunDir) -> Journal:
-    """The run's journal, only to look at. HeroError, exit code 4, where it cannot be read."""
+    """Open the run's journal to read. HeroError, exit code 4, if it cannot be read."""
     return Journal.reading(run.journal_path)
 
 
 def show(name: str | None, round: int | None) -> None:
-    """Print a round's pictures with their labels, a row at a time."""
+    """Print a round's images with their labels, row by row."""
     run = open_run(name)
     if run.journal_path.exists():
         with reading(run) as journal:
@@ -156,7 +156,7 @@ def show(name: str | None, round: int | None) -> None:
     if not pictures:
         only = f", only of {rounds_name(drawn)}" if drawn else ""
         raise HeroError(
-            f"{run.path} has no pictures of {round_name(chosen)}{only}", exit_code=ExitCode.RUN
+            f"{run.path} has no images of {round_name(chosen)}{only}", exit_code=ExitCode.RUN
         )
     labels = labels_of(run, chosen)
     columns = shutil.get_terminal_size().columns
@@ -172,7 +172,7 @@ def show(name: str | None, round: int | None) -> None:
 
 
 def caption(labels: Labels, index: int) -> str:
-    """A picture's number, as the app has it, and its label."""
+    """An image's number, as in the app, and its label."""
     words = {True: "good", False: "bad", None: "-"}
     return f"{number(index)} {'best' if labels.best == index else words[labels.good[index]]}"
 

@@ -1,4 +1,4 @@
-"""`hero eval`: how often the tuned model and its base succeed."""
+"""`hero eval`: success rates of the tuned model and its base."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hero_tui.output_streams import data_json, progress_bar, say, talk
 
 
 def score(name: str, images: int, noise: str, *, prompt: str | None, as_json: bool) -> None:
-    """Evaluate a run and print what comes out. HeroError where no judge knows its task."""
+    """Evaluate a run and print its scores. HeroError if no judge knows its task."""
     if noise not in ("fresh", "guided"):
         raise HeroError(f"--noise {noise}: choose fresh or guided")
     folder = open_run(name)
     if folder.task.judge is None:
-        raise HeroError(f"no judge knows the task {folder.task.name!r}: nobody can score it")
+        raise HeroError(f"no judge knows the task {folder.task.name!r}: use hero eval RUN --human")
     find_judge("evaluator")
     talk(f"opening {folder.settings.model}")
     from hero_engine.evaluation.evaluate import evaluate
@@ -51,12 +51,12 @@ def print_scores(scores: dict[str, Any]) -> None:
     rows = [("tuned", noise, ""), ("base", noise, "base_")]
     if "base_fresh_success_rate" in scores:
         rows.append(("base", "fresh", "base_fresh_"))
-    say(f"“{scores['prompt']}”, {scores['n']} pictures each; 95% intervals")
+    say(f"“{scores['prompt']}”, {scores['n']} images each; 95% intervals")
     for name, noises, prefix in rows:
         low, high = scores[f"{prefix}interval"]
         of_good = scores[f"{prefix}good_diversity"]
         say(
             f"{name:<6} {noises:<7} noise: success {scores[f'{prefix}success_rate']:.3f}"
             f" ({low:.3f} to {high:.3f}), diversity {scores[f'{prefix}diversity']:.2f}"
-            f" (of the good: {'-' if of_good is None else f'{of_good:.2f}'})"
+            f" (of good images: {'-' if of_good is None else f'{of_good:.2f}'})"
         )

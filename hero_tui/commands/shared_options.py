@@ -74,5 +74,6 @@ MaxSeconds = Annotated[
     typer.Option(min=0, metavar="S", help="Stop with 75 at the first safe point after S seconds."),
 ]
 MaxRounds = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Stop with 75 once N rounds were done.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Stop with 75 after N rounds of this process."),
 ]

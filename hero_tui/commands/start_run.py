@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Way:
-    """How a run is worked on: in the app, or headless with labels from somewhere.
+    """How a run is executed: in the app, or headless with a source of labels.
 
-    force: use labels that were given for other pictures. max_seconds, max_rounds: stop then,
-    resumable. processes: how many share the computing, this one included.
+    force: use labels that were given for other images. max_seconds, max_rounds: stop then, before
+    the end. processes: how many share the work, this one included.
     """
 
     graphics: str | None = None
@@ -48,7 +48,7 @@ class Way:
     processes: int = 1
 
     def check(self) -> None:
-        """HeroError for options that do not go together, or without a terminal for the app."""
+        """HeroError for options that exclude each other."""
         from hero_tui.graphics.choose_painter import MODES
 
         if self.graphics is not None and self.graphics not in MODES:
@@ -59,7 +59,7 @@ class Way:
         if self.headless:
             return
         if self.labels is not None:
-            raise HeroError("--labels goes with --headless; in the app the labels are yours")
+            raise HeroError("--labels goes with --headless: in the app you label")
         if self.max_seconds is not None or self.max_rounds is not None:
             raise HeroError("--max-seconds and --max-rounds go with --headless")
 
@@ -123,7 +123,7 @@ def followed() -> int | None:
 
 
 def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
-    """Someone's LoRA, which the run starts from. HeroError where it does not fit the model."""
+    """The LoRA that the run starts from. HeroError if it does not fit the model."""
     from hero_engine.models.initial_lora import FirstLora
 
     if said := sorted({"rank", "alpha", "targets", "within"} & flags.get("lora", {}).keys()):
@@ -142,21 +142,21 @@ def resume(
     from_round: int | None = None,
     folder: Path | None = None,
 ) -> int:
-    """Go on with a run; returns the exit code. A finished run says so, and 0.
+    """Continue a run; returns the exit code, 0 if it has ended already.
 
-    from_round: leave the run as it is, and go on from the start of this round in a new one, in
-    `folder` or beside it.
+    from_round: leave the run as it is, and repeat from this round in a new run, in `folder` or
+    beside it.
     """
     if (code := followed()) is not None:
         return code
     way.check()
     if folder is not None and from_round is None:
-        raise HeroError("--dir goes with --from-round: a run stays in its own folder")
+        raise HeroError("--dir goes with --from-round: a resumed run stays in its folder")
     run = open_run(name)
     if from_round is not None:
         prepare(way, run.task, run.settings.batch)  # refuses before anything is written
         run = branch(run, from_round, folder)
-        talk(f"{round_name(from_round)} begins again in {run.path}")
+        talk(f"{round_name(from_round)} starts again in {run.path}")
     if run.in_use():
         with run.lock():
             pass
@@ -181,7 +181,7 @@ def is_over(run: RunDir) -> str:
 
 
 def say_over(run: RunDir, way: Way) -> int:
-    """Tell that there is nothing left to do."""
+    """Report that the run has ended."""
     seen = run.opened()
     talk(f"finished already: {seen.labels_used} labels in {seen.round} rounds: {run.path}")
     if way.headless:
@@ -192,9 +192,9 @@ def say_over(run: RunDir, way: Way) -> int:
 
 
 def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], int]:
-    """What runs the loop in this way, and returns the exit code.
+    """The function that runs the loop in this way and returns the exit code.
 
-    HeroError where it cannot work, before anything is written.
+    HeroError if it cannot, before anything is written.
     """
     if not way.headless:
         from hero_tui.launch import require_terminal
@@ -241,7 +241,7 @@ def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int
 
 
 def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:
-    """Changes of settings: "KEY=VALUE" texts (VALUE in TOML, or plain text), and those not None.
+    """Changes of settings: "KEY=VALUE" strings (VALUE is TOML or plain text) and named ones.
 
     "ddpo.clip_range=1e-3" becomes {"ddpo": {"clip_range": 0.001}}.
     """

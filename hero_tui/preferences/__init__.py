@@ -1,1 +1,1 @@
-"""Settings from files, variables and options, and what a person prefers."""
+"""Settings from files, variables and options, and the preferences of the app."""

@@ -1,4 +1,4 @@
-"""How a person wants the app: [ui] and [keys] of the settings files, and HERO_UI_* variables.
+"""Preferences of the app: [ui] and [keys] of the settings files, and HERO_UI_* variables.
 
 ::
 
@@ -8,8 +8,8 @@
     bell = false
 
     [keys]
-    commit = "ctrl+g"             # any action's id; a list for several keys
-    shift = { "," = ";" }         # what Shift makes of a tile's key that is no letter
+    commit = "ctrl+g"             # the id of an action; a list for several keys
+    shift = { "," = ";" }         # what Shift types on a tile's key that is not a letter
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ THEMES = {HERO.name, *BUILTIN_THEMES}
 
 @dataclass(frozen=True)
 class Preferences:
-    """What the files and the environment say, checked."""
+    """The preferences of files and environment, checked."""
 
     ui: UiSettings = field(default_factory=UiSettings)
     keymap: Keymap = field(default_factory=Keymap)
 
 
 def read_preferences() -> Preferences:
-    """The person's preferences. HeroError, exit code 2, where a place says something wrong."""
+    """Read the preferences. HeroError, exit code 2, for a mistake in one of their places."""
     return preferences(layers())
 
 
 def preferences(found: list[Layer]) -> Preferences:
-    """The preferences that these layers come to. HeroError, naming the place, likewise."""
+    """The preferences of these layers. HeroError, with the place, for a mistake."""
     ui, places = ui_settings(found), sources(found)
     if ui.theme not in THEMES:
         instead = known_instead(ui.theme, THEMES)

@@ -1,6 +1,6 @@
-"""Tasks: a prompt, what counts as success, and how many labels. One TOML file each.
+"""Tasks: a prompt, what counts as good, and a label budget. One TOML file each.
 
-A task of one's own is such a file given to ``--task``; its ``prompt`` alone is enough.
+Your own task is such a file; `prompt` is the only key it needs.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from hero_engine.core.sanitize import harmless
 
 FOLDER = Path(__file__).parent
 NAME_BYTES = 100
-"""Of a task's name; a folder's may have 255, and a date and a time follow."""
+"""Longest name of a task: a folder's name has at most 255 bytes, and date and time follow."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of the model, and of the person.
+    """A task.
 
-    ``success`` is the criterion in words; ``enhanced_prompt`` what one would ask for instead of
-    labelling, to compare with; ``judge`` the name under which the embedded judges know
-    the task, if they do, and ``wanted`` the attributes it takes for success, where these are not
-    its subject's own; ``paper`` holds the settings that differ under the preset ``paper``.
+    success: what counts as good, in words. enhanced_prompt: the prompt one would write instead of
+    labelling, to compare with. judge: the task's name in the embedded judges, if they know it.
+    wanted: the attributes that a success has, if not those of its subject. paper: labels and batch
+    under the preset "paper".
     """
 
     name: str
     prompt: str
     title: str = ""
-    success: str = "the picture is what you wanted"
+    success: str = "the image is what you want"
     labels: int = 512
     batch: int = 64
     transfer_prompts: tuple[str, ...] = ()
@@ -63,9 +63,9 @@ def nearest_task(name: str) -> str | None:
 
 
 def load_task(name_or_path: str) -> Task:
-    """A shipped task by its name, or one's own by the path of its TOML file.
+    """A shipped task by its name, or your own by the path of its TOML file.
 
-    HeroError where there is none, or where the file is not a task.
+    HeroError if there is none, or the file is not a task.
     """
     shipped = FOLDER / f"{name_or_path}.toml"
     if "/" not in name_or_path and shipped.is_file():
@@ -116,7 +116,7 @@ def layers_below(
 
 
 def read_task(path: Path) -> Task:
-    """The task in a TOML file. HeroError that names the file and what is wrong in it."""
+    """Read a task file. HeroError with the file and what is wrong in it."""
     table = read_toml(path)
     table.setdefault("name", path.stem)
     _check(path, table)
@@ -159,17 +159,17 @@ def _fits(name: str, value: object) -> bool:
 
 
 def _is_line(value: object) -> TypeGuard[str]:
-    """One line of text that changes no terminal it is shown on."""
+    """Whether a value is one line of text without escape sequences."""
     return isinstance(value, str) and bool(value.strip()) and harmless(value) == value
 
 
 def _wanted(name: str) -> str:
     if name in ("labels", "batch"):
-        return "a whole number from 1 on"
+        return "a whole number of at least 1"
     if name == "transfer_prompts":
         return "a list of texts, each one line"
     if name == "name":
-        return "one line of text without '/', of at most 100 bytes, that is no folder"
+        return "one line of text without '/', of at most 100 bytes, not . or .."
     if name == "wanted":
         return "a table of attributes, each with its value"
     return "a table of labels and batch" if name == "paper" else "one line of text"

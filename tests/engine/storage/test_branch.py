@@ -90,9 +90,9 @@ def test_what_cannot_be_branched_is_refused_and_leaves_nothing(
     processes: Callable[[str], Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = processes("forward").folder("straight")
-    with refused(ExitCode.USAGE, "can begin again at rounds 1 to 3, not at round 4: it has not"):
+    with refused(ExitCode.USAGE, "has not reached round 4: choose from rounds 1 to 3"):
         branch(old, 3, tmp_path / "new")
-    with refused(ExitCode.RUN, "exists already"):
+    with refused(ExitCode.RUN, "exists; "):
         branch(old, 1, old.path)
     with old.lock(), refused(ExitCode.RUN, "is in use: stop it first"):
         branch(old, 1, tmp_path / "new")

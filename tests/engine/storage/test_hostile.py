@@ -186,7 +186,7 @@ def test_a_journal_cannot_lead_out_of_its_run(path: str, run: RunDir) -> None:
         journal.add_images(0, {0: "images/r000/000.png"})
         assert journal.images(0) == {0: "images/r000/000.png"}
         journal.add_images(0, {1: path})
-        with refused(ExitCode.RUN, "names a file that is not its own", start=run.path):
+        with refused(ExitCode.RUN, "names a file outside of it", start=run.path):
             journal.images(0)
 
 
@@ -214,7 +214,7 @@ def test_a_run_with_a_link_is_not_opened(name: str, run: RunDir, tmp_path: Path)
 def test_a_run_with_a_pipe_is_not_opened(run: RunDir) -> None:
     """hero would wait for it for ever."""
     os.mkfifo(run.path / "status.json")
-    with refused(ExitCode.RUN, "is no plain file"):
+    with refused(ExitCode.RUN, "is not a plain file"):
         RunDir.open(run.path)
 
 

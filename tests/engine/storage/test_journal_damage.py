@@ -52,7 +52,9 @@ def test_marks_that_are_not_as_they_were_given_are_told(path: Path, change: str)
         db.execute(change)
     with Journal.reading(path) as journal:
         for read in (journal.history, lambda round: journal.labels(round, 2)):
-            with refused(ExitCode.RUN, path, "is damaged: mark", "is not as it was given"):
+            with refused(
+                ExitCode.RUN, path, "is damaged: mark", "differs from the one that was given"
+            ):
                 read(0)
 
 
@@ -69,7 +71,7 @@ def test_marks_that_are_not_as_they_were_given_are_told(path: Path, change: str)
 def test_other_rows_that_are_not_what_was_written_are_told(path: Path, change: str) -> None:
     with sqlite3.connect(path) as db:
         db.execute(change)
-    with Journal(path) as journal, refused(ExitCode.RUN, "is not what was written"):
+    with Journal(path) as journal, refused(ExitCode.RUN, "differs from what was written"):
         journal.rounds(), journal.images(0), journal.limits()
 
 
@@ -86,7 +88,7 @@ def test_a_flipped_byte_is_told_or_changes_no_label(path: Path, at: int) -> None
 
 
 def test_a_round_that_was_handed_in_takes_no_mark(journal: Journal) -> None:
-    with refused(ExitCode.USAGE, "round 1 was handed in: its labels are final"):
+    with refused(ExitCode.USAGE, "round 1 is submitted: its labels are final"):
         journal.mark(0, [Mark(0, "bad")], source="person")
     journal.mark(1, [Mark(0, "bad")], source="person")
     assert journal.labels(0, 2) == Labels((True, True))

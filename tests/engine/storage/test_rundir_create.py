@@ -33,9 +33,9 @@ def test_a_folder_with_something_in_it_is_not_taken(tmp_path: Path, run: RunDir)
         RunDir.create(run.path, SETTINGS, TASK)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter").write_text("dear")
-    with refused(ExitCode.RUN, "full exists already; choose another --dir"):
+    with refused(ExitCode.RUN, "full exists; choose another --dir"):
         RunDir.create(tmp_path / "full", SETTINGS, TASK)
-    with refused(ExitCode.RUN, "letter exists already"):
+    with refused(ExitCode.RUN, "letter exists; "):
         RunDir.create(tmp_path / "full" / "letter", SETTINGS, TASK)
     (tmp_path / "empty").mkdir()
     assert RunDir.create(tmp_path / "empty", SETTINGS, TASK).path == tmp_path / "empty"

@@ -39,7 +39,7 @@ def test_settings_that_were_changed_later_are_told(run: RunDir) -> None:
     """By a hand or by the disk: a single digit would make another run of it."""
     text = (run.path / "run.toml").read_text()
     (run.path / "run.toml").write_text(text.replace("seed = 0", "seed = 1"))
-    with refused(ExitCode.RUN, run.path / "run.toml", "it was changed after the run was made"):
+    with refused(ExitCode.RUN, run.path / "run.toml", "it was changed after the run started"):
         RunDir.open(run.path)
 
 

@@ -213,11 +213,11 @@ def test_variables_of_others_and_empty_ones_say_nothing() -> None:
 
 
 def test_the_apps_preferences_come_from_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    user('[ui]\ngraphics = "sixel"\n[keys]\nundo = "f5"\nhelp = "f6"')
+    user('[ui]\ngraphics = "sixel"\n[keys]\nundo = "f5"\nhelp = "f9"')
     project('[keys]\nundo = "f7"')
     got = read_preferences()
     keys = {action.id: action.keys for action in got.keymap.actions}
-    assert (got.ui.graphics, keys["undo"], keys["help"]) == ("sixel", ("f7",), ("f6",))
+    assert (got.ui.graphics, keys["undo"], keys["help"]) == ("sixel", ("f7",), ("f9",))
     monkeypatch.setenv("HERO_UI_GRAPHICS", "symbols")
     assert read_preferences().ui.graphics == "symbols"
 
