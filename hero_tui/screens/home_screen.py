@@ -114,7 +114,7 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         lines += [Content(""), Content.styled("Go on with a run", "bold $accent")]
         for index, run in enumerate(self._runs, start=len(self._tasks)):
             chosen = len(lines) if index == self.at else chosen
-            lines.append(self._line(index, f"{run.name:<20}", run.described))
+            lines.append(self._line(index, f"{run.name:<20}", run.brief))
         if not self._runs:
             lines.append(Content.styled("  no run yet", "$quiet"))
         return lines, chosen
@@ -122,9 +122,10 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
     def _line(self, index: int, name: str, words: str) -> Content:
         here = index == self.at
         pointer = f"{POINTER} " if here else "  "
-        return Content.assemble(
+        line = Content.assemble(
             (f"{pointer}{name} ", "bold $accent" if here else ""), (words, "$quiet")
         )
+        return line.truncate(self.query_one("#home-list").size.width, ellipsis=True)
 
     def _show_run(self) -> None:
         picture, run = self.query_one("#home-picture", Picture), self.run
@@ -132,8 +133,16 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         box = square_box(side.width, max(1, side.height - 5), self._cell)
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._uploads.want(picture, None if run is None else run.best, box)
-        words = "" if run is None else run.problem or f"{run.task}: {run.note or 'no note'}"
-        self.query_one("#home-details", Static).update(Content(words))
+        self.query_one("#home-details", Static).update(Content(self._details()))
+
+    def _details(self) -> str:
+        """Of the run; or of the task, whole, where its line was too short."""
+        if self.run is not None:
+            return self.run.details
+        if self.at < len(self._tasks):
+            task = self._tasks[self.at]
+            return f"“{task.prompt}”\ngood: {task.success}"
+        return ""
 
     def say(self, text: str) -> None:
         """Show a message until the next one."""

@@ -92,7 +92,7 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
         """A picture's size."""
         room = self.query_one("#summary-pictures").content_size
         noises = max(1, min(MOST_NOISES, *(len(each.same) for each in self._shown)))
-        return square_box((room.width - HEAD) // noises - 1, room.height // 2, self._cell)
+        return square_box((room.width - HEAD) // noises - 1, (room.height - 1) // 2, self._cell)
 
     def lay_out(self) -> None:
         """The fixed noises before and now, one row each."""
@@ -114,6 +114,7 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
         head.styles.width = HEAD
         row = Horizontal(head, *(self._picture(path, box) for path in shown.same[:MOST_NOISES]))
         row.styles.height = box.rows
+        row.styles.margin = (0, 0, 1, 0)
         return row
 
     def _picture(self, path: Path, box: Box) -> Picture:

@@ -9,19 +9,19 @@ CLEAR = 0.03
 
 MEANING = {
     "good": "Share you marked good.",
-    "reward": "Mean reward, from your labels.",
-    "ranked right": "Good ranked above bad; 0.5 is chance.",
-    "diversity": "How much pictures differ.",
+    "reward": "Mean reward.",
+    "ranked right": "Good above bad; 0.5 is chance.",
+    "diversity": "Variety of pictures.",
     "clipped": "Share of clipped terms.",
-    "ratio - 1": "New over old probability, less 1.",
-    "KL estimate": "Step away from the last round.",
+    "ratio - 1": "New over old odds, less 1.",
+    "KL estimate": "Distance from the last round.",
     "loss": "Differs from round to round.",
-    "model's change": "Distance from the untrained model.",
+    "model's change": "Distance from untrained.",
 }
 VERDICTS = {
-    "good": ("Rising: fine.", "No trend yet.", "Falling: look at the gallery (F3)."),
-    "reward": ("Rising: fine.", "Level: fine.", "Falling a little is usual late in a run."),
-    "diversity": ("Level: fine.", "Level: fine.", "Falling: pictures grow alike (F3)."),
+    "good": ("Rising: fine.", "No trend yet.", "Falling: see gallery (F3)."),
+    "reward": ("Rising: fine.", "Level: fine.", "Falling: usual late."),
+    "diversity": ("Level: fine.", "Level: fine.", "Falling: alike? See F3."),
 }
 """Where the newest value lies above, near or below the first."""
 
@@ -35,7 +35,7 @@ def reading(title: str, values: Sequence[float]) -> str:
 
 def _verdict(title: str, values: Sequence[float]) -> str:
     if title == "ranked right":
-        return "Fine." if values[-1] >= 0.7 else "Low: labels are hard to tell apart."
+        return "Fine." if values[-1] >= 0.7 else "Low: unclear."
     if title not in VERDICTS or len(values) < 2:
         return ""
     change = values[-1] - values[0]

@@ -40,13 +40,21 @@ class KnownRun:
         return self.path.name
 
     @property
-    def described(self) -> str:
-        """Rounds, labels, share of good, and when it was worked on."""
+    def brief(self) -> str:
+        """Rounds, share of good, and when it was worked on, for a line of a list."""
         if self.problem:
             return "damaged"
         rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}"
         good = "" if self.good_share is None else f", {self.good_share:.0%} good"
-        return f"{rounds}, {self.labels}/{self.budget} labels{good}, {ago(self.touched)}"
+        return f"{rounds}{good}, {ago(self.touched)}"
+
+    @property
+    def details(self) -> str:
+        """Task, labels and note; or why it cannot be opened."""
+        if self.problem:
+            return self.problem
+        note = f"\n{self.note}" if self.note else ""
+        return f"{self.task}, {self.labels}/{self.budget} labels{note}"
 
 
 def known_runs() -> list[KnownRun]:

@@ -59,7 +59,7 @@ async def test_a_task_is_started_and_a_run_is_resumed(runs: Path) -> None:
         app = app_on()
         async with app.run_test(size=(80, 24)) as pilot:
             await begun(pilot)
-            assert "hands" in listed(app) and "0 rounds, 0/" in listed(app)
+            assert "hands" in listed(app) and "0 rounds, just now" in listed(app)
             run = app.home.run
             assert run is not None
             await pilot.press(*keys)
@@ -119,7 +119,7 @@ def test_a_name_that_cannot_be_is_refused(runs: Path, name: str) -> None:
 
 def test_a_damaged_run_is_listed_as_such(runs: Path) -> None:
     (runs / "one" / "run.toml").write_text("format = 'none'")
-    found = {run.name: run.described for run in known_runs()}
+    found = {run.name: run.brief for run in known_runs()}
     assert found["one"] == "damaged" and found["two"].startswith("0 rounds")
 
 

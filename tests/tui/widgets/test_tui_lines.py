@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from hero_engine.core.events import PhaseStarted, Progress, RoundFinished
 from hero_tui.screens.progress_screen import charts
+from hero_tui.session.chart_readings import MEANING, reading
 from hero_tui.session.labelling_rate import LabellingRate
 from hero_tui.session.past_rounds import rows_shown, window
 from hero_tui.session.run_state import RunState
 from hero_tui.terminal.attention import GIVE_TITLE_BACK, KEEP_TITLE, Attention
-from hero_tui.widgets.line_chart import Canvas, Series, bars, extent, number
+from hero_tui.widgets.line_chart import Canvas, Chart, Series, bars, extent, number, wrapped
 from hero_tui.widgets.status_line import status_line
 
 
@@ -166,3 +167,25 @@ def test_the_gallery_keeps_the_first_round_and_shows_no_gap(
 def test_the_gallery_shows_at_least_one_noise_and_no_more_than_there_are() -> None:
     assert [rows_shown(room, 4, 7) for room in (5, 14, 21, 100)] == [2, 2, 3, 5]
     assert rows_shown(100, 1, 7) == 2
+
+
+def test_every_reading_of_a_chart_fits_two_rows_of_a_narrow_chart() -> None:
+    """At 80 columns three charts lie side by side, 24 columns each."""
+    for title in MEANING:
+        for values in ([0.5], [0.2, 0.9], [0.9, 0.2], [0.5, 0.5]):
+            said = reading(title, values)
+            assert said and len(wrapped(said, 24)) <= 2, said
+
+
+def test_a_small_change_does_not_fill_a_chart_and_two_rounds_are_bars() -> None:
+    reward = Series(((0, 0.95), (1, 0.94), (2, 0.92)))
+    low, high = Chart("reward", [reward], least_span=0.25).range
+    assert low <= 0.92 and high >= 0.95 and high - low == pytest.approx(0.25)
+    assert extent([Series(((0, 0.01), (1, 0.02)))], 0.25)[0] == 0.0
+    few = Chart("good", [Series(((0, 0.5), (1, 0.25)))], 0.0)
+    rows = [row.plain.split() for row in few._bars(28)]
+    assert [(row[:2], row[-1]) for row in rows] == [
+        (["round", "1"], "0.50"),
+        (["round", "2"], "0.25"),
+    ]
+    assert len(rows[0][2]) == 2 * len(rows[1][2])
