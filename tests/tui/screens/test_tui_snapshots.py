@@ -28,6 +28,7 @@ SCREENS = {
     "progress": ("f2",),
     "gallery": ("f3",),
     "help": ("?",),
+    "summary": ("f6",),
 }
 SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
 
