@@ -13,13 +13,13 @@ MEANING = {
     "ranked right": "Good above bad; 0.5 is chance.",
     "diversity": "Variety of pictures.",
     "clipped": "Share of clipped terms.",
-    "ratio - 1": "New over old odds, less 1.",
+    "ratio - 1": "Probability ratio, less 1.",
     "KL estimate": "Distance from the last round.",
     "loss": "Differs from round to round.",
     "model's change": "Distance from untrained.",
 }
 VERDICTS = {
-    "good": ("Rising: fine.", "No trend yet.", "Falling: see gallery (F3)."),
+    "good": ("Rising: fine.", "No trend yet.", "Falling: see F3."),
     "reward": ("Rising: fine.", "Level: fine.", "Falling: usual late."),
     "diversity": ("Level: fine.", "Level: fine.", "Falling: alike? See F3."),
 }
