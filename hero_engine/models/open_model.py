@@ -147,6 +147,7 @@ def _model(
     arguments = PipelineArguments.for_pipeline(
         pipeline, network, opened.facts, size, sampler.guidance
     )
+    _check_channels(opened)
     components = fingerprints(pipeline)
     attach_lora(network, lora, seed)
     encoders = Encoders(pipeline, network, device)
@@ -167,6 +168,25 @@ def _model(
     if max(model.picture_size) >= HUGE_PICTURE:
         model.vae.enable_tiling()
     return model
+
+
+def _check_channels(opened: OpenPipeline) -> None:
+    """HeroError, exit code 3, for a UNet that wants more than a latent: a mask, another picture."""
+    if opened.network != "unet":
+        return
+    wanted, made = (
+        part.config.get(name)
+        for part, name in (
+            (opened.pipeline.unet, "in_channels"),
+            (opened.pipeline.vae, "latent_channels"),
+        )
+    )
+    if wanted != made:
+        raise HeroError(
+            f"its UNet takes {wanted} channels and the VAE makes {made}: an inpainting or editing "
+            "model, which hero does not train",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
 
 
 def _kind_told(opened: OpenPipeline) -> Iterator[str]:

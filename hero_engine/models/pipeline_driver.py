@@ -22,7 +22,7 @@ from functools import wraps
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hero_engine.models.latent_layout import LatentLayout
 from hero_engine.models.prompt_truncation import told_truncations
@@ -123,7 +123,15 @@ class PipelineDriver:
         self.pipeline.__class__ = hooked(type(self.pipeline))
         object.__setattr__(self.pipeline, "driver", self)
         if self.network.dtype in HALF:
-            self.network.register_forward_hook(in_float32)
+            self.network.register_forward_hook(self._in_float32)
+
+    def _in_float32(self, network: Any, inputs: Any, output: Any) -> Any:
+        """A forward hook: guidance is computed from float32 predictions.
+
+        Its scale multiplies the rounding of bf16 otherwise. The pipeline's own sampling stays as
+        it is.
+        """
+        return in_float32(output) if self.request.mode == "predict" else output
 
     def run(self, request: Request, rows: int, arguments: Mapping[str, Any]) -> Any:
         """One call of the pipeline; returns its output, None where a prediction ended it."""
@@ -333,15 +341,12 @@ def repeated(encoded: Any, rows: int) -> Any:
     return encoded
 
 
-def in_float32(network: nn.Module, inputs: Any, output: Any) -> Any:
-    """A forward hook: guidance is computed from float32 predictions.
-
-    Its scale multiplies the rounding of bf16 otherwise (docs/memory.md, "Precision").
-    """
+def in_float32(output: Any) -> Any:
+    """A network's output, whether a tensor or a nest of them, in float32."""
     if isinstance(output, Tensor):
         return output.float()
     if isinstance(output, tuple | list):
-        return type(output)(in_float32(network, inputs, each) for each in output)
+        return type(output)(in_float32(each) for each in output)
     return output
 
 

@@ -17,6 +17,7 @@ from tiny_runs import new_run, tiny_settings
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings
 from hero_engine.core.errors import HeroError
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.model_record import RECORD, check_model, fingerprints, record_model
 from hero_engine.models.noise_schedules import noise_schedule
 from hero_engine.models.open_model import load_pipeline, model_for, open_model
@@ -238,6 +239,40 @@ def test_resume_refuses_another_component(square_folder: Path, tmp_path: Path) -
     with pytest.raises(HeroError, match=r"vae of model .* changed since this run began") as error:
         check_model(run, fingerprints(pipeline))
     assert error.value.exit_code == 3
+
+
+def test_an_inpainting_unet_is_refused(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd2")
+    config = folder / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"in_channels": 9}))
+
+    def widen(state: dict[str, Any]) -> dict[str, Any]:
+        name = "conv_in.weight"
+        return state | {name: state[name].repeat(1, 3, 1, 1)[:, :9].contiguous()}
+
+    weights(folder / "unet", widen)
+    with pytest.raises(HeroError, match="its UNet takes 9 channels and the VAE makes 4") as error:
+        open_model(str(folder), LoraSettings(), "cpu")
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["sd2", "flux", "z_image"])
+def test_in_bf16_guidance_is_computed_in_float32(
+    folders: Folders, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Predictions come out in float32, LoRA gradients arrive, pictures decode."""
+    monkeypatch.setattr("hero_engine.models.open_model._pick_dtype", lambda device: torch.bfloat16)
+    sampler = SamplerSettings(height=16, width=16, guidance=4.0)
+    model = open_model(str(folders(name)), LoraSettings(), "cpu", sampler=sampler, prompt="a")
+    x = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+    times = model.process.timesteps_at(torch.tensor([0.3, 0.8]))
+    output = model.predict(x, times, Conditioning("a", "bad", 4.0))
+    rounded = torch.equal(output, output.bfloat16().float())
+    assert output.dtype == torch.float32 and rounded == model.arguments.embedded
+    output.square().mean().backward()  # type: ignore[no-untyped-call]
+    assert any(w.grad is not None and bool(w.grad.any()) for w in model.lora_parameters())
+    assert model.network.dtype == torch.bfloat16
+    assert model.decode(x).dtype == "uint8"
 
 
 def test_ddpo_without_a_noisy_step_is_refused(square_folder: Path) -> None:
