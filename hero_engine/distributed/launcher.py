@@ -30,6 +30,8 @@ NO_LIMIT = timedelta(days=365)
 """Of a collective: a person may label for days. `Watch` ends a wait that must end."""
 
 LOCALHOST = "127.0.0.1"
+STARTED_BY = "HERO_STARTED_BY"
+"""Environment variable: process id of rank 0, for the processes that it starts."""
 END_SECONDS = 2.0
 """How long a started process may take to end by itself after the run; then it is terminated."""
 CONNECT_SECONDS, CONNECT_PAUSE = 1.0, 0.2
@@ -233,6 +235,7 @@ class StartedProcesses:
             "MASTER_ADDR": LOCALHOST,
             "MASTER_PORT": str(self.store.port),
             "OMP_NUM_THREADS": str(self._threads),
+            STARTED_BY: str(os.getpid()),
         }
         return said | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
 
@@ -325,8 +328,11 @@ def own_device() -> str:
 
 
 def stop_with_parent() -> Callable[[], None]:
-    """A check that raises StopRequested once the process that started this one has ended."""
-    parent = os.getppid()
+    """A check that raises StopRequested once the process that started this one has ended.
+
+    It may have ended before this one could look: so it says itself who it is.
+    """
+    parent = int(os.environ[STARTED_BY])
 
     def check() -> None:
         if os.getppid() != parent:

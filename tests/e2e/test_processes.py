@@ -16,6 +16,9 @@ from process_groups import children, free_port, launched, wait_for_end
 from hero_engine.storage.atomic_files import read_tensors
 from hero_engine.storage.journal import Journal
 
+pytestmark = pytest.mark.timeout(600)
+"""Up to four commands a test, two processes each: on a busy machine that takes minutes."""
+
 ROUNDING = 2e-4
 """By how much a latent or a weight may differ after three rounds of float32 sums in other orders.
 
@@ -26,6 +29,12 @@ FORWARD = (
     *("--set", "forward.good_images_per_update=3", "--set", "forward.bad_images_per_update=2"),
 )
 """Five rows a step do not go evenly into two processes."""
+
+AHEAD = (
+    *("--ahead", "--set", "reward.kind=probability"),
+    *("--set", "self_training.rounds=1", "--set", "self_training.images=5"),
+)
+"""Rounds sampled by a snapshot of the policy, and updates on images that nobody labels."""
 
 MEMORY_SHORT = RuntimeError("CUDA out of memory (raised by a test)")
 SILENT = Done(0, "", "")
@@ -68,10 +77,13 @@ def labels_of(run: Path) -> list[Any]:
         return [journal.labels(round, BATCH) for round in journal.rounds()]
 
 
-def test_two_processes_make_what_one_makes(hero: Hero, tiny_model: Path, labels: Path) -> None:
-    one, two = hero.home / "forward-1", hero.home / "forward-2"
-    assert hero.warm(*small_run(tiny_model, one, labels, *FORWARD)).end().code == 0
-    main, other = pair(hero, *small_run(tiny_model, two, labels, *FORWARD))
+@pytest.mark.parametrize("more", [(), AHEAD], ids=["as labelled", "ahead, self-training"])
+def test_two_processes_make_what_one_makes(
+    hero: Hero, tiny_model: Path, labels: Path, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert hero.warm(*small_run(tiny_model, one, labels, *FORWARD, *more)).end().code == 0
+    main, other = pair(hero, *small_run(tiny_model, two, labels, *FORWARD, *more))
     assert (main.code, other) == (0, SILENT), (main, other)
     assert_alike(one, two)
 

@@ -1,9 +1,12 @@
 """What starts the processes of a run, and which images each of them samples."""
 
+import os
+import subprocess
+
 import pytest
 import torch
 
-from hero_engine.core.errors import HeroError
+from hero_engine.core.errors import HeroError, StopRequested
 from hero_engine.distributed import launcher
 from hero_engine.distributed.sharding import places, turns
 
@@ -17,6 +20,18 @@ def test_a_turn_has_a_minibatch_for_each_process() -> None:
 def test_places_are_those_of_the_images_in_the_turn() -> None:
     found = [*places([range(4, 8), range(12, 13)])]
     assert found == [(range(4, 8), slice(0, 4)), (range(12, 13), slice(4, 5))]
+
+
+def test_a_process_stops_when_the_one_that_started_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(launcher.STARTED_BY, str(os.getppid()))
+    launcher.stop_with_parent()()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    monkeypatch.setenv(launcher.STARTED_BY, str(ended.pid))
+    with pytest.raises(StopRequested):
+        launcher.stop_with_parent()()
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
