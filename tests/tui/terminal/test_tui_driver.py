@@ -104,6 +104,8 @@ def test_answers_in_pieces_become_no_labels(
     terminal.pump(lambda: terminal.shows("your turn"), 40)
     rest(terminal, 3)
     assert terminal.shows("0 good, 0/32 labelled") and marks(terminal) == 0
+    terminal.size, terminal.gap = 1000, 0.0
+    terminal.pump(lambda: not terminal._due)  # no terminal puts a key into its own answer
     terminal.type("q")
     terminal.pump(lambda: marks(terminal) == 1)
 
