@@ -327,6 +327,6 @@ def declared(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
     hints = get_type_hints(kind)
     for each in fields(cast(Any, kind)):
         if is_dataclass(hints[each.name]):
-            yield from declared(hints[each.name], f"{each.name}.")
+            yield from declared(hints[each.name], f"{prefix}{each.name}.")
         else:
             yield prefix + each.name, each

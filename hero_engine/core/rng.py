@@ -1,7 +1,7 @@
 """Random draws that do not depend on order, batch size or process.
 
 Every draw of a run comes from a generator of its own, seeded by (run seed, purpose, round, index).
-So a resumed run, another minibatch size or another number of processes repeats the same images.
+So a resumed run, another microbatch size or another number of processes repeats the same images.
 No generator outlives its draw, so a checkpoint needs the seed and the round, no generator states.
 """
 

@@ -17,13 +17,13 @@ def share(rows: Tensor, rank: int, count: int) -> Tensor:
     return rows.tensor_split(count)[rank]
 
 
-def turns(minibatches: Sequence[range], count: int) -> Iterator[Sequence[range]]:
+def turns(microbatches: Sequence[range], count: int) -> Iterator[Sequence[range]]:
     """Minibatches of images that are sampled at the same time: one for each process."""
-    return (minibatches[first : first + count] for first in range(0, len(minibatches), count))
+    return (microbatches[first : first + count] for first in range(0, len(microbatches), count))
 
 
 def places(turn: Sequence[range]) -> Iterator[tuple[range, slice]]:
-    """Each minibatch of a turn, and where its images are among those of the turn."""
+    """Each microbatch of a turn, and where its images are among those of the turn."""
     done = 0
     for images in turn:
         yield images, slice(done, done + len(images))

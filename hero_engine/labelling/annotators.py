@@ -1,4 +1,4 @@
-"""Annotators: where labels come from. A person, a simulated annotator, a file, or elsewhere.
+"""Annotators: a person, a simulated annotator (the judge), a labels file, or an external one.
 
 All of them end in the journal.
 """
@@ -60,8 +60,9 @@ class PersonAnnotator:
 
 
 class SimulatedAnnotator:
-    """The embedded judge in a person's place: good is what it takes for a success, best the
-    likeliest of those.
+    """The embedded judge in a person's place.
+
+    It labels an image good if it reads a success, and names the most probable one best.
 
     model: how its labels differ from the judge's; its mistakes follow from `seed`.
     """

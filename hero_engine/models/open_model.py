@@ -43,7 +43,7 @@ HUGE_PICTURE = 1536
 """Longer sides, in pixels, from which the VAE decodes one picture at a time, and in tiles."""
 
 AMPLE_MEMORY = 32e9
-"""Bytes of a GPU that can keep every activation of SD 1.5 at the paper's minibatch."""
+"""Bytes of a GPU that can keep every activation of SD 1.5 at the paper's microbatch."""
 
 
 @dataclass

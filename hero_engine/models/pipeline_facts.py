@@ -20,8 +20,8 @@ class PipelineFacts:
     """One pipeline.
 
     title: for a person. pipeline: its class, which `facts_of` fills in. guidance: the argument of
-    its call for classifier-free guidance; empty where it has none. off: the scale from which down
-    there is none. embedded: the argument for a network that takes its guidance as an input, where
+    its call for classifier-free guidance; empty where it has none. off: guidance is off at this
+    scale and below. embedded: the argument for a network that takes its guidance as an input, where
     the network's configuration says so (`guidance_embeds`). distilled: the pipeline's setting that
     takes guidance away. no_negative: what its call gets for an empty negative prompt. call: further
     arguments of its call. settings: what a run of it wants other than preset `paper`, which is

@@ -54,9 +54,9 @@ NO_STEPS = KeptSteps()
 class SampleRequest:
     """Images to sample: their indices in the round, in rising order, and what each starts from.
 
-    (seed, purpose, round, image) names each image's own random stream, so an image is the same in
-    every minibatch, up to float rounding of about 1e-5. kept_steps_B_S: from `pick_training_steps`;
-    None keeps no step.
+    Each image has its own random stream, seeded by (seed, purpose, round, image): it is the same in
+    every microbatch, up to float rounding of about 1e-5. kept_steps_B_S: from
+    `pick_training_steps`; None keeps no step.
     """
 
     seed: int

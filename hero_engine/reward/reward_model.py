@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -98,11 +99,14 @@ class RewardModel:
 
         None where nothing was learned yet, and where the label itself is the reward.
         """
-        if self.settings.reward.kind == "labels":
-            return None
-        if self.settings.reward.kind == "probability":
-            return self._probabilities(weights, evidence, latents_B_C_H_W)
-        return self._similarities(weights, evidence, latents_B_C_H_W)
+        match self.settings.reward.kind:
+            case "labels":
+                return None
+            case "probability":
+                return self._probabilities(weights, evidence, latents_B_C_H_W)
+            case "best" | "positives":
+                return self._similarities(weights, evidence, latents_B_C_H_W)
+        assert_never(self.settings.reward.kind)
 
     def rewards(self, weights: Weights, evidence: Evidence, round: LabelledRound) -> Tensor | None:
         """The reward of every image, (B,) on the CPU; None where nothing is known to compare."""

@@ -136,7 +136,7 @@ class EngineThread(threading.Thread):
                 self._deliver(Failed(error.message, error.exit_code))
 
     def _end(self, reporter: Reporter, last: Event) -> None:
-        """Tell the last event, and be it only to who listens."""
+        """Record the last event and deliver it; deliver it even where recording fails."""
         try:
             reporter.record(last)
         except OSError as error:

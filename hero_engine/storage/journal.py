@@ -130,7 +130,7 @@ class Journal:
     def current(self) -> tuple[int, str] | None:
         """The round that was never learned from, else the last, and its phase; None before both.
 
-        One more may have begun after it: see the setting `ahead`.
+        One more may have begun after it: see the setting `sample_ahead`.
         """
         return self._first(lambda row: row.metrics is None)
 
@@ -171,8 +171,9 @@ class Journal:
     ) -> None:
         """Store marks in one durable transaction; with `submit`, submit the round in it too.
 
-        source: who gave them ("person", "judge", a file's name). kind: "mark", "undo", "redo" or
-        "commit"; the labels do not depend on it. HeroError, exit code 2, if the round is submitted.
+        source: who gave them ("person", "judge", a file's name). kind: "mark", "skip", "commit",
+        "undo" or "redo"; the labels do not depend on it. HeroError, exit code 2, if the round is
+        submitted.
         """
         now, logged = float(time.time()), []
         with self._transaction() as db:
@@ -237,9 +238,9 @@ class Journal:
         rows = [row.metrics for row in self.rounds().values() if row.metrics]
         return [with_current_names(json.loads(row)) for row in rows]
 
-    def limit(self, step: str, minibatch: int) -> None:
+    def limit(self, step: str, microbatch: int) -> None:
         """Store how many rows the device's memory holds in this step of a round."""
-        row = (step, minibatch)
+        row = (step, microbatch)
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO limits VALUES (?, ?, ?)", (*row, _seal(row)))
 

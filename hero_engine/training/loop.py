@@ -45,7 +45,7 @@ def run_round(rounds: Rounds, steps: LearningSteps, state: State) -> State:
 
 
 def learn(steps: LearningSteps, state: State, round: LabelledRound) -> Outcome:
-    """Learn from a round's labels: all but the noise prior, which `State.next_round` moves."""
+    """Learn from a round's labels. `State.next_round` then moves the noise prior to them."""
     observed = steps.observe(state, round)
     state = state.with_labels(round)
     state, fitted = steps.fit_reward_model(state, round)

@@ -1,6 +1,6 @@
 """A round's images on their way to the disk, and back from it after a stop, a crash or damage.
 
-They come in parts, one for each minibatch. A part is first its PNGs, then its tensors, then a line
+They come in parts, one for each microbatch. A part is first its PNGs, then its tensors, then a line
 in the journal; only then is it announced and can be labelled. What is missing or damaged is sampled
 again: every draw has a generator of its own, so the images are the same.
 """
@@ -37,7 +37,7 @@ DIFFERENT = 0.1
 class Found:
     """What of a round is on the disk.
 
-    parts: minibatches by the index of their first image. missing: those that are not there.
+    parts: microbatches by the index of their first image. missing: those that are not there.
     kept: noises and latents of the whole round, once it was learned from.
     """
 
@@ -136,7 +136,7 @@ class RoundImages:
     def _sampled(
         self, round: int, policy: PolicySnapshot, missing: Sequence[range]
     ) -> dict[int, Batch]:
-        """Sample the missing minibatches; each turn is on the disk before the next begins."""
+        """Sample the missing microbatches; each turn is on the disk before the next begins."""
         parts: dict[int, Batch] = {}
         with self.progress.timed("sample"):
             for turn, batch, pixels in self.sampler.sample(round, policy, missing):
@@ -146,7 +146,7 @@ class RoundImages:
         return parts
 
     def _keep(self, round: int, rows: range, part: Batch, pictures: Pixels) -> None:
-        """Put a minibatch on the disk. Pictures that were labelled stay as they are."""
+        """Put a microbatch on the disk. Pictures that were labelled stay as they are."""
         submitted = self.journal.submitted(round)
         for image, pixels in zip(rows, pictures, strict=True):
             if not (submitted and self.folder.has_picture(round, image)):

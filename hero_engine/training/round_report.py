@@ -23,9 +23,10 @@ Metrics = dict[str, float]
 class Outcome:
     """A round that was learned from.
 
-    state: after it, the noise prior not moved yet. rewards_B: None where there was nothing to
-    compare with. observed: metrics of the images and rewards. fitted, updated: metrics of fitting
-    the reward model and of updating the weights, or why that was not done.
+    state: what was learned; `State.next_round` still adds the round's good noises to the prior.
+    rewards_B: None where there was nothing to compare with. observed: metrics of the images and
+    rewards. fitted, updated: metrics of fitting the reward model and of updating the weights, or
+    why that was not done.
     """
 
     state: State

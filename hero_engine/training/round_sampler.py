@@ -1,4 +1,4 @@
-"""Samples the missing minibatches of a round; every rank of a run does so in step."""
+"""Samples the missing microbatches of a round; every rank of a run does so in step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RoundSampler:
     ) -> Iterator[tuple[Turn, Batch, Pixels]]:
         """Each turn with its images: the batch on every rank, the pixels on rank 0.
 
-        missing: the minibatches to sample, as rank 0 knows them; other ranks are told.
+        missing: the microbatches to sample, as rank 0 knows them; other ranks are told.
         """
         told = self.processes.from_main(lambda: [[each.start, each.stop] for each in missing])
         if not told:

@@ -1,7 +1,7 @@
 """A run at work: the loop with its folder, its journal and its annotator.
 
 A round goes through the phases sampling, labelling, training, done. Each is on the disk before it
-begins, so a resumed run continues in the phase it left: sampling with the next minibatch, training
+begins, so a resumed run continues in the phase it left: sampling with the next microbatch, training
 from the last checkpoint. The rename of a checkpoint is what makes a round done.
 """
 

@@ -1,6 +1,6 @@
 """Sampling that all processes of a run share: each samples its images, and the batch is gathered.
 
-A round comes in minibatches, as many at a time as there are processes. Every rank calls the same
+A round comes in microbatches, as many at a time as there are processes. Every rank calls the same
 methods in the same order; rank 0 alone gets pixels, because it alone writes pictures.
 """
 

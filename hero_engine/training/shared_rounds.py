@@ -91,7 +91,7 @@ class KnownLimits:
         """Those that the run had."""
         return dict(self._known)
 
-    def limit(self, step: str, minibatch: int) -> None:
+    def limit(self, step: str, microbatch: int) -> None:
         """Nothing: rank 0 remembers it, and every rank finds the same."""
 
 

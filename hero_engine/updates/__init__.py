@@ -4,7 +4,7 @@ An update is one way to learn: `ddpo` (the paper's), `forward`, `d3po`, `sft`. `
 one has to provide; `PolicyOptimizer` takes the optimizer steps, which are the same for all.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from hero_engine.config.settings import Settings
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
@@ -43,4 +43,7 @@ def make_update(settings: Settings, model: "Model") -> Update[Any]:
         case "d3po":
             policy = DenoisingPolicy(model, settings.sampler, settings.prompt)
             return D3poUpdate(settings.d3po, policy)
-    return DdpoUpdate(settings.ddpo, DenoisingPolicy(model, settings.sampler, settings.prompt))
+        case "ddpo":
+            policy = DenoisingPolicy(model, settings.sampler, settings.prompt)
+            return DdpoUpdate(settings.ddpo, policy)
+    assert_never(settings.update)

@@ -1,4 +1,4 @@
-"""The only file of the app that knows the engine's thread.
+"""The app's one way to the engine thread.
 
 Commands go in, events come out as messages.
 """
