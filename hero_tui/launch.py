@@ -161,7 +161,7 @@ def require_terminal(
 def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:
     """One line: what happened, and the command that goes on."""
     state = app.state
-    resume = f"Go on with: {go_on}"
+    resume = f"Continue with: {go_on}"
     if state.failed is not None:
         return state.failed.message
     if state.finished is not None and state.finished.reason != "stopped":

@@ -75,7 +75,7 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     assert first.process is not None
     first.process.send_signal(signal.SIGTERM)
     assert await_end(first) == 75
-    assert f"Go on with: hero resume {run}" in first.heard
+    assert f"Continue with: hero resume {run}" in first.heard
     assert "Traceback" not in first.heard
 
     facts = json.loads(hero("status", run, "--json").out)
@@ -107,7 +107,7 @@ def the_commands_count_as_the_app_does(hero: Hero, run: Path, heard: str) -> Non
     branch = hero.home / "branch-of-app"
     again = hero.warm("resume", run, "--from-round", round, "--dir", branch, "--headless").end()
     assert again.code == 5, again
-    assert f"hero: round {round} begins again in {branch}\n" in again.err
+    assert f"hero: round {round} starts again in {branch}\n" in again.err
     assert f"hero: round {round} waits for labels: " in again.err
     first = hero("show", branch, "--round", int(round) - 1).out
     assert first.startswith(f"round {int(round) - 1}: 1 good of {BATCH} labelled\n")
@@ -126,7 +126,7 @@ def test_a_blind_comparison_is_left_goes_on_and_tells_its_result(
     await_text(first, "w  ● good")
     first.type("\x11")
     assert await_end(first) == 75
-    assert f"Go on with: hero eval {run} --human --images 4" in first.heard
+    assert f"Continue with: hero eval {run} --human --images 4" in first.heard
 
     sit_down(second, hero, *command)
     await_pictures(second, "w  ● good")

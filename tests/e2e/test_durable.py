@@ -32,7 +32,7 @@ def test_a_branch_with_the_same_labels_is_the_same_run(
     words = ["--from-round", 2, "--dir", new, "--headless", "--labels", labels]
     done = hero.warm("resume", finished.path, *words).end()
     assert done.code == 0, done
-    assert f"hero: round 2 begins again in {new}" in done.err
+    assert f"hero: round 2 starts again in {new}" in done.err
     assert [line["round"] for line in done.lines()[:-1]] == [1, 2]
     assert left_behind(RunDir.open(new)) == left_behind(RunDir.open(finished.path))
 

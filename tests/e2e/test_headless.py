@@ -92,7 +92,7 @@ def test_sigterm_stops_within_seconds_resumable(troubled: Troubled) -> None:
     assert troubled.terminated.code == 75
     assert troubled.seconds_to_stop < 5
     assert troubled.terminated.err.splitlines()[-1] == (
-        f"hero: stopped (SIGTERM). Go on with: hero resume {troubled.path}"
+        f"hero: stopped (SIGTERM). Continue with: hero resume {troubled.path}"
     )
     assert troubled.terminated.lines()[-1]["reason"] == "stopped"
 
@@ -153,6 +153,6 @@ def test_a_signal_while_the_model_is_opened_waits_for_nothing(
     code = run_headless(run, lambda folder: SimulatedAnnotator(folder.task), Limits(), None)
     said = capsys.readouterr()
     assert code == 75
-    assert said.err == f"hero: stopped (SIGTERM). Go on with: hero resume {run.path}\n"
+    assert said.err == f"hero: stopped (SIGTERM). Continue with: hero resume {run.path}\n"
     assert json.loads(said.out)["reason"] == "stopped"
     assert run.status()["state"] == "stopped"

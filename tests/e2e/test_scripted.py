@@ -125,7 +125,7 @@ def test_labels_from_elsewhere_teach_what_a_file_in_one_go_does(
     assert [done.code for done in elsewhere.given] == [0] * ROUNDS
     assert elsewhere.given[0].err == (
         f"hero: round 1: {BATCH} labels, {BATCH // 2} of them good."
-        f" Go on with: hero resume {elsewhere.path}\n"
+        f" Continue with: hero resume {elsewhere.path}\n"
     )
     assert [done.code for done in elsewhere.resumed] == [5, 5, 0]
     assert same_learned(elsewhere.path, finished.path)
@@ -248,7 +248,7 @@ def test_time_that_is_up_stops_resumable(hero: Hero, tiny_model: Path, labels: P
     done = hero.warm(*small_run(tiny_model, run, labels, "--max-seconds", 0.01)).end()
     assert done.code == 75
     assert done.lines()[-1]["note"] == "--max-seconds 0.01"
-    assert "stopped (--max-seconds 0.01). Go on with: hero resume" in done.err
+    assert "stopped (--max-seconds 0.01). Continue with: hero resume" in done.err
 
 
 def test_a_queue_that_stops_and_requeues_comes_to_the_same_end(

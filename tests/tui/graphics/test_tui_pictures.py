@@ -119,7 +119,7 @@ def test_what_is_sent_stays_within_its_bytes(kind: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("end", "code", "says"),
     [
-        ("quit", 75, "Go on with: hero resume"),
+        ("quit", 75, "Continue with: hero resume"),
         ("signal", 75, "hero resume"),
         ("crash", 1, "failed"),
     ],

@@ -201,7 +201,8 @@ def test_nothing_of_the_page_is_left_where_there_is_no_alternate_screen(
     rest(terminal, 0.2)
     text = [line.strip() for line in terminal.screen.display if line.strip()]
     assert (
-        "".join(text) == f"hero: stopped in round 1 (labelling). Go on with: hero resume {tmp_path}"
+        "".join(text) == f"hero: stopped in round 1 (labelling). "
+        f"Continue with: hero resume {tmp_path}"
     )
 
 
