@@ -364,5 +364,7 @@ def _touched(path: Path) -> float:
     times = [0.0]
     for name in ("run.toml", "status.json", "journal.db", "journal.db-wal"):
         with suppress(FileNotFoundError):
-            times.append((path / name).stat().st_mtime)
+            found = (path / name).stat()
+            if found.st_size:  # a reader leaves an empty log, and has not worked on the run
+                times.append(found.st_mtime)
     return max(times)

@@ -171,7 +171,7 @@ def test_a_hub_model_that_is_out_of_reach(hero: Hero, labels: Path) -> None:
     """In a new interpreter: the hub's libraries read their environment on import."""
     run = hero.home / "hub-run"
     done = hero(*small_run(Path("nobody/nothing"), run, labels))
-    assert "cannot open model nobody/nothing" in one_line(done)
+    assert "model nobody/nothing is not in the cache" in one_line(done)
     assert done.code == 3
     assert not run.exists()
 

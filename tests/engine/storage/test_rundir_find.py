@@ -56,7 +56,7 @@ def test_the_newest_run_is_the_one_that_was_worked_on_last(root: Path) -> None:
     assert newest_run() == new
     for file in ("status.json", "journal.db", "journal.db-wal"):
         for seconds, path in enumerate((new, old), start=10):
-            (path / file).touch()
+            (path / file).write_text("x")
             os.utime(path / file, (seconds, seconds))
         assert newest_run() == old
         for path in (old, new):
@@ -82,3 +82,12 @@ def test_two_runs_in_the_same_second_get_two_folders(
         assert path.parent == root
         names.append(RunDir.create(path, SETTINGS, TASK).path.name)
     assert names == [f"cup-20250102-030405{end}" for end in ("", "-2", "-3")]
+
+
+def test_looking_at_a_run_does_not_make_it_the_newest(root: Path) -> None:
+    """SQLite leaves an empty write-ahead log where a journal was read."""
+    old, new = (RunDir.create(root / name, SETTINGS, TASK).path for name in ("b", "a"))
+    for seconds, path in enumerate((old, new)):
+        os.utime(path / "run.toml", (seconds, seconds))
+    (old / "journal.db-wal").touch()
+    assert newest_run() == new
