@@ -93,8 +93,9 @@ class Model:
     def decode(self, latents_B_C_H_W: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Pictures as uint8, (B, height, width, 3). HeroError, exit code 1, for NaN in them."""
         x = self.layout.pack(latents_B_C_H_W.to(self.device, torch.float32))
-        pictures = self.driver.decode(x, self.arguments.of(self.any_prompt))
-        if not bool(pictures.isfinite().all()):
+        with all_finite(self.vae) as finite:
+            pictures = self.driver.decode(x, self.arguments.of(self.any_prompt))
+        if not all(finite):
             raise HeroError("the model's pictures have NaN in them", exit_code=ExitCode.FAILED)
         pixels = (pictures.float() * 255).round().to(torch.uint8)
         decoded: np.ndarray[Any, np.dtype[np.uint8]] = pixels.permute(0, 2, 3, 1).cpu().numpy()
@@ -208,3 +209,20 @@ class Model:
         lists = [each for each in network.children() if isinstance(each, nn.ModuleList)]
         blocks: Any = getattr(network, "transformer_blocks", None) or max(lists, key=len)
         return [blocks[len(blocks) // 2]]
+
+
+@contextmanager
+def all_finite(vae: Any) -> Iterator[list[bool]]:
+    """Whether each decoding is finite; the pipeline then cuts infinity to a colour."""
+    decode, finite = vae.decode, list[bool]()
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        made = decode(*args, **kwargs)
+        finite.append(bool(made[0].isfinite().all()))
+        return made
+
+    vae.decode = checked
+    try:
+        yield finite
+    finally:
+        vae.decode = decode

@@ -80,7 +80,7 @@ def test_the_file_says_where_it_comes_from(folder: RunDir, tmp_path: Path) -> No
             "hero_version": __version__,
             "task": "tiny",
             "prompt": "a",
-            "base_model": folder.settings.model,
+            "base_model": Path(folder.settings.model).name,
             "preset": "paper",
             "update": "forward",
             "rounds": "2",
