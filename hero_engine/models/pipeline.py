@@ -96,7 +96,10 @@ class Model:
         with all_finite(self.vae) as finite:
             pictures = self.driver.decode(x, self.arguments.of(self.any_prompt))
         if not all(finite):
-            raise HeroError("the model's pictures have NaN in them", exit_code=ExitCode.FAILED)
+            raise HeroError(
+                "the model's VAE decodes to NaN: check its files, or use another VAE",
+                exit_code=ExitCode.FAILED,
+            )
         pixels = (pictures.float() * 255).round().to(torch.uint8)
         decoded: np.ndarray[Any, np.dtype[np.uint8]] = pixels.permute(0, 2, 3, 1).cpu().numpy()
         return decoded

@@ -16,7 +16,7 @@ WHOLE = f"{HEADLESS} --labels {{labels}} --batch {BATCH}"
 WRONG = {  # exit code: command: what it says
     2: {
         "frob": "No such command 'frob'. See: hero --help",
-        "run": "no task is named: give --task NAME",
+        "run": "no task is named: hero run TASK",
         f"{RUN} --frob": "No such option: --frob",
         f"{RUN} --rounds 0": "--rounds",
         f"{RUN} --batch many": "--batch",

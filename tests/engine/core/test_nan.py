@@ -50,7 +50,7 @@ def test_pictures_that_do_not_decode_to_numbers(
 ) -> None:
     process = processes("forward")
     convolution = process.model.vae.post_quant_conv
-    with monkeypatch.context() as fault, refused(ExitCode.FAILED, "decodes to pictures that are"):
+    with monkeypatch.context() as fault, refused(ExitCode.FAILED, "VAE decodes to NaN"):
         fault.setattr(convolution, "forward", spoiled(convolution.forward, lambda: True))
         process.run("nan-decoded")
     process.run("nan-decoded")

@@ -170,9 +170,9 @@ def test_merged_into_the_weights(folders: Folders, name: str, tmp_path: Path) ->
 def test_a_single_file_with_a_configuration_on_the_disk(folders: Folders, tmp_path: Path) -> None:
     """The same pictures as the folder's, to the last bit; trained and exported as that is."""
     path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
-    settings = settings_of(path, model_config=str(folders("sd2")), sampler=PLAIN)
+    settings = settings_of(path, model_config=str(folders("sd2")), sampler=PLAIN, update="forward")
     model = model_for(settings, "cpu")
-    folders_own = model_for(settings_of(folders("sd2"), sampler=PLAIN), "cpu")
+    folders_own = model_for(settings_of(folders("sd2"), sampler=PLAIN, update="forward"), "cpu")
     latents = ours(model)
     assert torch.equal(latents, ours(folders_own))
     assert (model.decode(latents) == folders_own.decode(latents)).all()

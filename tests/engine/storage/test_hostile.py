@@ -268,7 +268,7 @@ def test_only_pngs_are_read_and_each_failure_is_one_line(tmp_path: Path) -> None
     for name, data in wrong.items():
         path = tmp_path / f"{name}.png"
         path.write_bytes(data)
-        with refused(ExitCode.RUN, start=f"cannot read the picture {path}: "):
+        with refused(ExitCode.RUN, start=f"cannot read the image {path}: "):
             read_png(path)
     Image.new("RGB", (4, 2)).save(tmp_path / "bmp.png", "BMP")
     with refused(ExitCode.RUN, "it is not a PNG"):

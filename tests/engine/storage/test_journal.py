@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -69,7 +70,7 @@ def first_good_of(changes: Sequence[Mark]) -> int | None:
 @given(st.lists(marks, min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_labels_are_what_the_marks_come_to(steps: list[list[Mark]]) -> None:
-    with Journal(Path(":memory:")) as journal:
+    with TemporaryDirectory() as folder, Journal(Path(folder) / "journal.db") as journal:
         for step in steps:
             journal.mark(0, step, source="person")
         given_marks = [mark for step in steps for mark in step]

@@ -159,7 +159,7 @@ def test_a_round_without_goods_trains_on_nothing(square_folder: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"reward": RewardSettings()}, "embedding.kind 'backbone'"),
+        ({"reward": RewardSettings()}, "reward.kind 'best' needs a trained embedding"),
         ({"update": "sft"}, "self_training.rounds needs"),
         (
             {"embedding": EmbeddingSettings(), "reward": RewardSettings()},
