@@ -112,5 +112,5 @@ def test_infinite_is_no_number_either(square: Model, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(square.vae, "decode", infinite)
     latents: Tensor = torch.zeros(1, *square.latent_shape)
-    with refused(ExitCode.FAILED, "have NaN in them"):
+    with refused(ExitCode.FAILED, "VAE decodes to NaN"):
         square.decode(latents)
