@@ -36,7 +36,7 @@ END_SECONDS = 2.0
 """How long a started process may take to end by itself after the run; then it is terminated."""
 CONNECT_SECONDS, CONNECT_PAUSE = 1.0, 0.2
 """How long an attempt to connect to rank 0's machine may take, and the pause before the next."""
-LEAVE_SECONDS = 2.0
+LEAVE_SECONDS = 10.0
 """How long rank 0 waits for processes that a launcher started to leave before it does."""
 
 
