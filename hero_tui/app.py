@@ -246,7 +246,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
 
     @on(Driver.SignalResume)
     def _resumed(self) -> None:
-        """The process was stopped and goes on: the terminal has none of its pictures."""
+        """The process was stopped and continues: the terminal has lost its pictures."""
         self.pictures.redraw()
 
     def farewell(self) -> str:

@@ -40,10 +40,10 @@ def run_on_terminal(
     noise: NoiseSettings | None = None,
     then: Callable[[NextStep | None], int] | None = None,
 ) -> int:
-    """Run the app until the person leaves; print how to go on, and return the exit code.
+    """Run the app until the person leaves; print how to continue, and return the exit code.
 
-    graphics: over the preferences. blind, noise: see `HeroApp`. go_on: the command that goes on, {}
-    for the folder. then: does what the person chose at the end of the run; with it and with
+    graphics: over the preferences. blind, noise: see `HeroApp`. go_on: the command to
+    continue, {} for the folder. then: does what the person chose at the end of the run; with it and with
     ui.guide the app explains what happens. Raises HeroError with exit code 2 when stdin or stdout
     is no terminal, or the person's preferences are wrong.
     """
@@ -159,7 +159,7 @@ def require_terminal(
 
 
 def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:
-    """One line: what happened, and the command that goes on."""
+    """One line: what happened, and the command that continues."""
     state = app.state
     resume = f"Continue with: {go_on}"
     if state.failed is not None:

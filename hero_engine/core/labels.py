@@ -72,7 +72,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class RoundMarks:
-    """What the marks of a round amount to: the last mark on an image decides.
+    """The result of a round's marks: the last mark on an image decides.
 
     good: as in `Labels`. goods: the good images in the order in which they became good. best: the
     best image, which is good; None where there is none.
@@ -112,7 +112,7 @@ class RoundMarks:
         return self.goods[0] if self.goods else None
 
     def labels(self, *, best_required: bool = False) -> Labels:
-        """The labels these marks amount to.
+        """The labels that these marks give.
 
         best_required: no best is known from earlier rounds, so where these marks name none it is
         the first good image.

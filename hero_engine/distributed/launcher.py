@@ -62,7 +62,7 @@ class Launched:
 
 
 def check_processes(count: int) -> None:
-    """HeroError, exit code 2, if this machine cannot run so many processes."""
+    """HeroError, exit code 2, if this machine cannot run this many processes."""
     if count == 1:
         return
     if Launched.from_environment():

@@ -77,7 +77,7 @@ class Trial:
         return self._times(self._updated, turns)
 
     def _times(self, work: Work, turns: int) -> Times:
-        """The fastest of so many turns, on rank 0."""
+        """The fastest of this many turns, on rank 0."""
         rows = [self._turn(work) for _ in range(turns)]
         return Times(*(min(column) for column in zip(*rows, strict=True)))
 

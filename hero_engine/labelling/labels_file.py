@@ -45,7 +45,7 @@ class LabelsFile:
     rounds: Mapping[int, list[LabelRow]]
 
     def marks(self, round: int) -> list[Mark]:
-        """The marks that a round's lines amount to."""
+        """The marks that a round's lines give."""
         rows = [row for row in self.rounds.get(round, ()) if row.good is not None]
         marks = [Mark(row.image, "good" if row.good else "bad") for row in rows]
         return marks + [Mark(row.image, "best") for row in rows if row.best]

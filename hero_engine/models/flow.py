@@ -39,7 +39,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 Schedule = Callable[[int], tuple[Tensor, Tensor]]
-"""Timesteps (T,) and noise levels (T + 1,), the last one 0, of so many steps; float32, CPU."""
+"""Timesteps (T,) and noise levels (T + 1,), the last one 0, for T steps; float32, CPU."""
 
 
 class Flow:

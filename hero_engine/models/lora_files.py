@@ -220,7 +220,7 @@ def _converted(tensors: Mapping[str, Tensor], facts: PipelineFacts) -> dict[str,
             return {}
         try:
             made = convert(dict(tensors))
-        except Exception:
+        except Exception:  # any error of a converter: it does not know these names
             return {}
     return dict(made[0] if isinstance(made, tuple) else made)
 

@@ -132,7 +132,7 @@ def _flash_attention() -> Iterator[None]:
 def unet_and_call(
     configuration: Mapping[str, Any], rows: int, lora: LoraSettings
 ) -> tuple[nn.Module, Callable[[], Tensor]]:
-    """A UNet in bf16 with float32 LoRA on the meta device, and its call on so many rows."""
+    """A UNet in bf16 with float32 LoRA on the meta device, and its call on `rows` rows."""
     with quiet(), torch.device("meta"):
         from diffusers import UNet2DConditionModel
 

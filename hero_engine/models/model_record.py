@@ -1,6 +1,6 @@
 """What a run keeps of its model: a fingerprint of each component, and what was told at opening.
 
-A run that goes on with other weights, tokenizers or schedules is no longer one run, so resume
+A run resumed with other weights, tokenizers or schedules is not the same run, so resume
 refuses them. `model.toml` in the run's folder has the record.
 """
 

@@ -52,7 +52,7 @@ class PipelineArguments:
         return scale > facts.off
 
     def of(self, conditioning: Conditioning, steps: int = 1) -> dict[str, Any]:
-        """The arguments of a call with so many steps."""
+        """The arguments of a call with this many steps."""
         made: dict[str, Any] = {"prompt": conditioning.prompt, "num_inference_steps": steps}
         if self.height:
             made |= {"height": self.height, "width": self.width}

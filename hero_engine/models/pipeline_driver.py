@@ -330,7 +330,7 @@ def _key(arguments: Mapping[str, Any], without: tuple[str, ...]) -> str:
 
 
 def repeated(encoded: Any, rows: int) -> Any:
-    """A single prompt's encodings for so many rows; what has no batch axis of 1 stays as it is.
+    """A single prompt's encodings for this many rows; what has no batch axis of 1 stays as it is.
 
     Lists are copied, since some pipelines extend them.
     """
@@ -361,9 +361,3 @@ class _SilentBar:
 
     def update(self, *_: object) -> None:
         """Say nothing."""
-
-
-@contextmanager
-def always_ready() -> Iterator[None]:
-    """For encoders that are where they are needed."""
-    yield

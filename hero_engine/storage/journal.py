@@ -212,7 +212,7 @@ class Journal:
         return found
 
     def marks(self, round: int, batch: int) -> RoundMarks:
-        """What the marks of the round amount to, on a batch of so many pictures."""
+        """The round's marks, replayed on a batch of `count` pictures."""
         rows = self.history(round)
         return RoundMarks.replayed(batch, (Mark(row.image, row.value) for row in rows))
 
@@ -308,7 +308,7 @@ class Journal:
             mark_log.keep_until(self._log, last)
 
     def _refuse_loss(self, lost: Sequence[LoggedMark]) -> Damaged:
-        """The error that names what is lost, and the command that goes on without it."""
+        """The error that names what is lost, and the command that continues without it."""
         self._db.close()
         return Damaged(
             f"{_wal(self.path)} is damaged: {mark_log.described(lost)} lost. hero resume "

@@ -21,7 +21,7 @@ PLACES: dict[Program, tuple[str, str]] = {
 
 
 def after_run(run: RunDir, step: NextStep | None, more: Callable[[int], int]) -> int:
-    """Do the step; returns the exit code. more: labels so many more rounds in the app."""
+    """Do the step; returns the exit code. more: how many further rounds to label."""
     if step is None or step.deed == "quit":
         return ExitCode.DONE
     if step.deed == "more":

@@ -1,7 +1,7 @@
 """Pictures by kitty's graphics protocol with Unicode placeholders: kitty, Ghostty; also inside
 tmux.
 
-A picture is sent once, under an id, with a virtual placement of so many cells. From then on it is
+A picture is sent once, under an id, with a virtual placement in cells. From then on it is
 text: placeholder characters whose colour names the id, which the compositor and tmux move like any
 other. https://sw.kovidgoyal.net/kitty/graphics-protocol/#unicode-placeholders
 """

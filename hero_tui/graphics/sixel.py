@@ -18,7 +18,7 @@ THRIFT = 1.8
 """A picture that is to be shorter by a factor gets this power of it fewer colours."""
 
 SAMPLE = 4
-"""One band of so many says how long the whole picture will be, within a tenth."""
+"""One band of this many says how long the whole picture will be, within a tenth."""
 
 CAUTION = 1.06
 """So much more than was foreseen is reckoned with: a picture that came out too long is encoded

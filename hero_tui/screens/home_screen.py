@@ -1,4 +1,4 @@
-"""The home screen: tasks to start, runs to go on with."""
+"""The home screen: tasks to start, runs to continue."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         for index, task in enumerate(self._tasks):
             chosen = len(lines) if index == self.at else chosen
             lines.append(self._line(index, f"{task.name:<12}", f"good: {task.success}"))
-        lines += [Content(""), Content.styled("Go on with a run", "bold $accent")]
+        lines += [Content(""), Content.styled("Continue a run", "bold $accent")]
         for index, run in enumerate(self._runs, start=len(self._tasks)):
             chosen = len(lines) if index == self.at else chosen
             lines.append(self._line(index, f"{run.name:<20}", run.brief))

@@ -200,7 +200,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         return self._notice or status.advice(self._state, self.labelling_round)
 
     def _show_message(self) -> None:
-        """A message that is too long for its row goes on in the row of keys."""
+        """A message that is too long for its row continues in the row of keys."""
         text, row = self.message, self.query_one("#notice", TextLine)
         head, rest = two_rows(text, row.size.width, self.size.width)
         row.show(Content.styled(head, "" if self._notice else "$quiet"))

@@ -33,7 +33,7 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
     """The summary of the last finished round.
 
     counts: good pictures of the last two finished rounds. pictures: reads the rounds with pictures
-    of the fixed noises; they are drawn after the round, so it is called again as the run goes on.
+    of the fixed noises; they are drawn after the round, so it is called again when they are ready.
     """
 
     place = keymap.SUMMARY

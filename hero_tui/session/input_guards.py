@@ -11,7 +11,7 @@ class Guards:
     """Limits of the guards, in seconds.
 
     page: Enter does nothing so soon after a page came up, unless a mark was made on it.
-    burst_keys in burst_seconds: so many keys are a paste or a stuck macro, not a person.
+    burst_keys in burst_seconds: that many keys are a paste or a stuck macro, not a person.
     quiet: a burst ends after so long without a key.
     focus: a click so soon after the window got the focus only raised it.
     ask_unmarked: a page without any mark is committed by a second Enter.

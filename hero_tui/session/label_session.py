@@ -181,7 +181,7 @@ class LabelSession:
         return self._history.position
 
     def undo_to(self, steps: int) -> tuple[int, ...]:
-        """Undo until only so many steps are left; returns the pictures touched."""
+        """Undo until this many steps are left; returns the pictures touched."""
         touched = set[int]()
         while self.steps > steps and (changed := self.undo()):
             touched |= set(changed)

@@ -8,7 +8,6 @@ import select
 import signal
 import time
 from codecs import getincrementaldecoder
-from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 from textual._xterm_parser import XTermParser
 from textual.app import ScreenStackError
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Key
 
 from hero_tui.graphics.detect_terminal import (
     ASK_CELL,
@@ -93,7 +91,6 @@ class HeroDriver(LinuxDriver):
         self._asked: dict[str, float] = {}
         self._ever_answered: set[str] = set()
         self._cell_due = False
-        self._reads: deque[tuple[float, float, int]] = deque(maxlen=64)
         type(self).current = self
 
     def _get_terminal_size(self) -> tuple[int, int]:
@@ -123,10 +120,6 @@ class HeroDriver(LinuxDriver):
     def _ask(self, question: str) -> None:
         self._asked[question] = time.monotonic()
         self.write(question)
-
-    def typed_together(self, event: Key) -> int:
-        """How many keys came in the same read as this one: many at once are a paste or a macro."""
-        return next((n for first, last, n in self._reads if first <= event.time <= last), 1)
 
     # -- start and end --
 
@@ -194,12 +187,8 @@ class HeroDriver(LinuxDriver):
         data, self.asked.typed = self.asked.typed, b""
         while not self.exit_event.is_set():
             text = decode(data)
-            first, keys = time.monotonic(), 0
             for message in (*(parser.feed(text) if text else ()), *parser.tick()):
-                keys += isinstance(message, Key)
                 self.process_message(message)
-            if keys:
-                self._reads.append((first, time.monotonic(), keys))
             data = self._filtered()
 
     def _filtered(self) -> bytes:

@@ -57,7 +57,7 @@ class Tty:
         self.is_cut = False
 
     def write_last(self, text: str, seconds: float) -> None:
-        """Write this ahead of whatever the terminal has not read yet, for so many seconds at most.
+        """Write this ahead of whatever the terminal has not read yet, for at most `seconds`.
 
         After `cut` only. What the kernel still holds is thrown away.
         """

@@ -17,7 +17,7 @@ TURNS, QUICK_TURNS = 2, 1
 
 
 def bench_processes(settings: Settings, processes: int, *, quick: bool, as_json: bool) -> None:
-    """Measure and print. HeroError, exit code 2, if so many processes cannot share a round."""
+    """Measure and print. HeroError, exit code 2, if this many processes cannot share a round."""
     check(settings, processes)
     talk(f"opening {settings.model} {processes} times")
     try:

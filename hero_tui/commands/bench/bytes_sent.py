@@ -83,7 +83,7 @@ def first_key(kind: str, rate: float = SLOW_LINK) -> float:
 
 
 def await_pictures(terminal: PtyTerminal, count: int) -> None:
-    """Listen until so many pictures came. HeroError, exit code 1, where they do not."""
+    """Listen until this many pictures came. HeroError, exit code 1, if they do not."""
     until = monotonic() + START
     while terminal.pictures() < count:
         if terminal.ended() or monotonic() > until:

@@ -62,7 +62,7 @@ class LatencyResult:
         return sum(self.in_app.values()) / sum(self.alone.values()) - 1
 
     def percentile(self, percent: int) -> float:
-        """Seconds that so many percent of the keys were answered within."""
+        """Seconds within which this percentage of the keys was answered."""
         return quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
 
@@ -168,7 +168,7 @@ class TypingUser:
 def measure_latency(
     folder: Path, settings: Settings, task: Task, *, keys: int, turns: int
 ) -> LatencyResult:
-    """Measure: rounds until so many keys were pressed (MOST at most), then `turns` of each run.
+    """Measure: rounds until `keys` keys were pressed (MOST at most), then `turns` of each run.
 
     HeroError, exit code 1, where a run ends or hangs.
     """
@@ -210,7 +210,7 @@ def labelling(run: RunDir, round: int) -> bool:
 
 
 def spent(run: RunDir, first: int, turns: int) -> dict[str, float]:
-    """Seconds by step of so many turns: learning from a round, and sampling the next."""
+    """Seconds by step of this many turns: learning from a round, and sampling the next."""
     rounds = [event["seconds"] for event in events(run) if event["event"] == "round"]
     total = dict.fromkeys(STEPS, 0.0)
     for turn in range(first, first + turns):

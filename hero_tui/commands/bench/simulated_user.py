@@ -137,7 +137,7 @@ class SimulatedUser:
         self.times = SessionTimes()
 
     def label_rounds(self, rounds: int, batch: int) -> SessionTimes:
-        """Label so many rounds; the last one is not handed in."""
+        """Label this many rounds; the last one is not submitted."""
         for round in range(rounds):
             if round:
                 self._hand_in()

@@ -1,7 +1,7 @@
 """A person's times at the real engine, on a clock that skips idle time.
 
 While the engine does nothing but wait for labels, it is all the same to it how that time passes:
-the clock goes on to the person's next deed. While the engine works, the clock is the machine's.
+the clock jumps to the simulated user's next key. While the engine works, it is the machine's.
 """
 
 from __future__ import annotations
