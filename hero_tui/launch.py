@@ -43,9 +43,9 @@ def run_on_terminal(
     """Run the app until the person leaves; print how to continue, and return the exit code.
 
     graphics: over the preferences. blind, noise: see `HeroApp`. go_on: the command to
-    continue, {} for the folder. then: does what the person chose at the end of the run; with it and with
-    ui.guide the app explains what happens. Raises HeroError with exit code 2 when stdin or stdout
-    is no terminal, or the person's preferences are wrong.
+    continue, {} for the folder. then: does what the person chose at the end of the run; with it
+    and with ui.guide the app explains what happens. Raises HeroError with exit code 2 when
+    stdin or stdout is no terminal, or the person's preferences are wrong.
     """
     require_terminal()
     preferences = read_preferences()
