@@ -39,7 +39,7 @@ def test_a_branch_with_the_same_labels_is_the_same_run(
 
 def test_a_branch_that_cannot_be_is_refused(hero: Hero, finished: FinishedRun) -> None:
     for words, said in (
-        (["--from-round", ROUNDS + 2], f"at rounds 1 to {ROUNDS + 1}, not at round {ROUNDS + 2}"),
+        (["--from-round", ROUNDS + 2], f"choose from rounds 1 to {ROUNDS + 1}"),
         (["--dir", hero.home / "x"], "--dir goes with --from-round"),
     ):
         done = hero.warm("resume", finished.path, *words, "--headless", "--labels", "judge").end()

@@ -18,6 +18,7 @@ from hero_tui.app import HeroApp
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.session.input_guards import NO_GUARDS
 from hero_tui.session.label_style import LabelStyle
 from hero_tui.widgets.text_line import TextLine
 
@@ -70,7 +71,9 @@ async def test_a_round_that_cannot_be_handed_in_can_be_later(
 ) -> None:
     engine = FakeEngine(tmp_path, 6)
     known, at_once = opened(tmp_path, batch=6), Preferences(UiSettings(undo_seconds=0))
-    app = HeroApp(tmp_path, engine, SymbolPainter(), opened=known, preferences=at_once)
+    app = HeroApp(
+        tmp_path, engine, SymbolPainter(), opened=known, preferences=at_once, guards=NO_GUARDS
+    )
     async with app.run_test(size=(80, 24)) as pilot:
         await sampled(engine, pilot)
         await pilot.press("e", "enter")
