@@ -17,14 +17,14 @@ def share(rows: Tensor, rank: int, count: int) -> Tensor:
     return rows.tensor_split(count)[rank]
 
 
-def turns(microbatches: Sequence[range], count: int) -> Iterator[Sequence[range]]:
-    """Minibatches of images that are sampled at the same time: one for each process."""
+def parallel_groups(microbatches: Sequence[range], count: int) -> Iterator[Sequence[range]]:
+    """Groups of microbatches that are sampled at the same time, one by each process."""
     return (microbatches[first : first + count] for first in range(0, len(microbatches), count))
 
 
-def places(turn: Sequence[range]) -> Iterator[tuple[range, slice]]:
-    """Each microbatch of a turn, and where its images are among those of the turn."""
+def slices(group: Sequence[range]) -> Iterator[tuple[range, slice]]:
+    """Each microbatch of a group, and the slice of its images among those of the group."""
     done = 0
-    for images in turn:
+    for images in group:
         yield images, slice(done, done + len(images))
         done += len(images)

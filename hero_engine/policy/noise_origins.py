@@ -15,8 +15,10 @@ Origin = Literal["fresh", "best", "good"]
 def noise_origins(
     count: int, settings: NoiseSettings, *, best: bool, goods: bool
 ) -> tuple[Origin, ...]:
-    """The origin of each picture's noise in a round of `count`, as `NoisePrior.draw` orders them.
+    """The origin of each picture's noise in a round of `count`: around the best, the goods, fresh.
 
+    The last `fresh_ratio` of the round is fresh. Of the others the first `best_image_ratio` lies
+    around the best noise, the rest around goods. A part without a recorded noise is fresh.
     best, goods: whether a noise of a best picture, and of other good ones, was recorded.
     """
     guided = count - _round_half_up(settings.fresh_ratio * count)
@@ -40,4 +42,5 @@ def origins_after(
 
 
 def _round_half_up(number: float) -> int:
+    """The nearest whole number; a half rounds up, so that half of 5 images is 3."""
     return int(number + 0.5)

@@ -18,6 +18,7 @@ from torch import Tensor
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.rng import generator
+from hero_engine.policy.noise_origins import Origin, noise_origins
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,23 @@ class NoisePrior:
     def draw(
         self, count: int, shape: Sequence[int], settings: NoiseSettings, seed: int, round: int
     ) -> Tensor:
-        """Noises (count, *shape), in this order: around the best, around the goods, fresh.
+        """Noises (count, *shape), in the order of `noise_origins`.
 
-        The last `fresh_ratio` of the batch is fresh. Of the others the first `best_image_ratio`
-        lies around the best noise, the rest around goods, one drawn uniformly for each image. A
-        part whose noise is missing is drawn fresh.
+        An image whose origin is "good" is drawn around one of the goods, drawn uniformly.
         """
-        guided = count - round_half_up(settings.fresh_ratio * count)
-        around_best = round_half_up(settings.best_image_ratio * guided)
+        best, goods = self.best_C_H_W is not None, self.goods_N_C_H_W is not None
         noises = []
-        for index in range(count):
+        for index, origin in enumerate(noise_origins(count, settings, best=best, goods=goods)):
             random = generator(seed, "noise", round, index)
             fresh = torch.randn(tuple(shape), generator=random)
-            centre = self._centre(index < around_best, random) if index < guided else None
+            centre = self._centre(origin, random)
             noises.append(fresh if centre is None else _near(centre, fresh, settings.perturbation))
         return torch.stack(noises)
 
-    def _centre(self, around_best: bool, random: torch.Generator) -> Tensor | None:
-        if around_best:
+    def _centre(self, origin: Origin, random: torch.Generator) -> Tensor | None:
+        if origin == "best":
             return self.best_C_H_W
-        if self.goods_N_C_H_W is None:
+        if origin == "fresh" or self.goods_N_C_H_W is None:
             return None
         pick = torch.randint(len(self.goods_N_C_H_W), (1,), generator=random)
         return self.goods_N_C_H_W[int(pick)]
@@ -84,11 +82,6 @@ def good_noises(round: LabelledRound) -> Tensor | None:
     """
     others = list(round.labels.others)
     return round.batch.noises_B_C_H_W[others].clone() if others else None
-
-
-def round_half_up(number: float) -> int:
-    """The nearest whole number; a half rounds up, so that half of 5 images is 3."""
-    return int(number + 0.5)
 
 
 def _near(centre: Tensor, fresh: Tensor, perturbation: float) -> Tensor:

@@ -18,7 +18,7 @@ from hero_engine.core.batch import Batch
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import ImagesReady, Notice
 from hero_engine.core.numbering import round_name
-from hero_engine.distributed.sharding import places
+from hero_engine.distributed.sharding import slices
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
@@ -136,11 +136,11 @@ class RoundImages:
     def _sampled(
         self, round: int, policy: PolicySnapshot, missing: Sequence[range]
     ) -> dict[int, Batch]:
-        """Sample the missing microbatches; each turn is on the disk before the next begins."""
+        """Sample the missing microbatches; each group is on the disk before the next begins."""
         parts: dict[int, Batch] = {}
         with self.progress.timed("sample"):
-            for turn, batch, pixels in self.sampler.sample(round, policy, missing):
-                for images, here in places(turn):
+            for group, batch, pixels in self.sampler.sample(round, policy, missing):
+                for images, here in slices(group):
                     parts[images.start] = batch.some(here)
                     self._keep(round, images, parts[images.start], pixels[here])
         return parts

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from hero_engine.core.batch import Batch
-from hero_engine.distributed.sharding import turns
+from hero_engine.distributed.sharding import parallel_groups
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.policy.sampler import SampleRequest
 from hero_engine.training.oom_backoff import OomBackoff
@@ -15,12 +15,12 @@ from hero_engine.training.progress_reports import Meter, StepProgress
 from hero_engine.training.sharded_sampling import Pixels
 from hero_engine.training.trainer import Trainer
 
-Turn = Sequence[range]
-"""Minibatches that are sampled at the same time, each as the range of its images."""
+Group = Sequence[range]
+"""Microbatches that are sampled at the same time, each as the range of its images."""
 
 
 class RoundSampler:
-    """Samples with memory backoff and progress, a turn after the other."""
+    """Samples with memory backoff and progress, a group of microbatches after the other."""
 
     def __init__(self, trainer: Trainer, backoff: OomBackoff, progress: StepProgress) -> None:
         self.trainer, self.settings = trainer, trainer.settings
@@ -29,8 +29,8 @@ class RoundSampler:
 
     def sample(
         self, round: int, policy: PolicySnapshot, missing: Sequence[range] = ()
-    ) -> Iterator[tuple[Turn, Batch, Pixels]]:
-        """Each turn with its images: the batch on every rank, the pixels on rank 0.
+    ) -> Iterator[tuple[Group, Batch, Pixels]]:
+        """Each group with its images: the batch on every rank, the pixels on rank 0.
 
         missing: the microbatches to sample, as rank 0 knows them; other ranks are told.
         """
@@ -41,8 +41,8 @@ class RoundSampler:
             self.trainer.round_request(round, policy.prior),
             self.progress.meter(round, "sampling", "sample"),
         )
-        for turn in turns([range(*each) for each in told], self.processes.count):
-            yield turn, *self._sampled(request, policy, turn, meter)
+        for group in parallel_groups([range(*each) for each in told], self.processes.count):
+            yield group, *self._sampled(request, policy, group, meter)
 
     def whole(self, batch: Batch | None, sampled: int) -> Batch:
         """The round's batch on every rank: rank 0's, if some of it came from its disk.
@@ -55,9 +55,9 @@ class RoundSampler:
         return Batch.from_tensors(self.processes.broadcast(None, tensors)[1])
 
     def _sampled(
-        self, request: SampleRequest, policy: PolicySnapshot, turn: Turn, meter: Meter
+        self, request: SampleRequest, policy: PolicySnapshot, group: Group, meter: Meter
     ) -> tuple[Batch, Pixels]:
-        images = torch.tensor([image for rows in turn for image in rows])
+        images = torch.tensor([image for rows in group for image in rows])
         return self.backoff.run(
             "sample",
             self.settings.microbatch,

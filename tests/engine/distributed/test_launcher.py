@@ -8,17 +8,17 @@ import torch
 
 from hero_engine.core.errors import HeroError, StopRequested
 from hero_engine.distributed import launcher
-from hero_engine.distributed.sharding import places, turns
+from hero_engine.distributed.sharding import parallel_groups, slices
 
 
 def test_a_turn_has_a_minibatch_for_each_process() -> None:
     minibatches = [range(0, 4), range(4, 8), range(8, 9)]
-    assert [*turns(minibatches, 2)] == [[range(0, 4), range(4, 8)], [range(8, 9)]]
-    assert [*turns(minibatches, 5)] == [minibatches] and [*turns([], 2)] == []
+    assert [*parallel_groups(minibatches, 2)] == [[range(0, 4), range(4, 8)], [range(8, 9)]]
+    assert [*parallel_groups(minibatches, 5)] == [minibatches] and [*parallel_groups([], 2)] == []
 
 
-def test_places_are_those_of_the_images_in_the_turn() -> None:
-    found = [*places([range(4, 8), range(12, 13)])]
+def test_slices_are_those_of_the_images_in_the_group() -> None:
+    found = [*slices([range(4, 8), range(12, 13)])]
     assert found == [(range(4, 8), slice(0, 4)), (range(12, 13), slice(4, 5))]
 
 
