@@ -17,8 +17,8 @@ from PIL import Image
 from hero_engine.core.events import ImagesReady
 from hero_tui.launch import run_on_terminal
 
-CALM = 1.5
-"""Seconds in which the page is drawn, before the app is brought down."""
+CRASH = "crash"
+"""A file in the run folder that brings the app down."""
 
 
 def noisy_paint(round: int, index: int) -> Image.Image:
@@ -35,12 +35,13 @@ def swapped_paint(one: int, other: int, painter: Paint) -> Paint:
 
 
 class WildEngine(PlayedEngine):
-    """Tells of a picture that no round has, once the pictures are there; the app cannot go on."""
+    """Reports a picture that no round has, once the test asks for it; the app crashes on it."""
 
     def phase(self, round: int, phase: str) -> None:
         super().phase(round, phase)
         if phase == "labelling":
-            time.sleep(CALM)
+            while not (self.run_dir / CRASH).exists():
+                time.sleep(0.05)
             self.deliver(ImagesReady(round, (1_000_000,), ("none.png",)))
 
 

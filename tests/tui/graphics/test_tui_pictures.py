@@ -36,13 +36,9 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[FakeTerminal]:
     fake.close()
 
 
-def start(fake: FakeTerminal, run_dir: Path, *more: str) -> None:
+def play(fake: FakeTerminal, run_dir: Path, *more: str) -> None:
     options = f"--batch {BATCH} --rounds 2 --pace 0".split()
     fake.run(SCRIPT, str(run_dir), *options, *more)
-
-
-def play(fake: FakeTerminal, run_dir: Path, *more: str) -> None:
-    start(fake, run_dir, *more)
     fake.pump(lambda: fake.shows("your turn") and fake.shows(" z  "))
 
 
@@ -128,13 +124,12 @@ def test_however_it_ends_no_picture_and_no_mode_is_left(
     terminal: FakeTerminal, tmp_path: Path, end: str, code: int, says: str
 ) -> None:
     before = termios.tcgetattr(terminal.slave)
-    if end == "crash":
-        start(terminal, tmp_path, "--crash")
-    else:
-        play(terminal, tmp_path)
-        terminal.pump(lambda: all_drawn(terminal))
-        assert len(terminal.screen.kitty_images) == BATCH
+    play(terminal, tmp_path, *(["--crash"] if end == "crash" else []))
+    terminal.pump(lambda: all_drawn(terminal))
+    assert len(terminal.screen.kitty_images) == BATCH
     assert terminal.process is not None
+    if end == "crash":
+        (tmp_path / play_terminal.CRASH).touch()
     if end == "quit":
         terminal.type("\x11")
     if end == "signal":
