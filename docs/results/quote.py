@@ -7,10 +7,12 @@
 
 A quoted table follows a comment with its title, the options of `hero bench learn --report` that
 print it, and optionally its columns. Options after "&&" are added to the first ones and print
-further rows. `--out` is figures.csv unless the comment says otherwise:
+further rows. `--out` is figures.csv unless the comment says otherwise. Columns after "by task" are
+written METHOD: COLUMN and give a table with one row a task:
 
     <!-- quote: By labels | --tasks hands --methods hero,hero+@128 | task; method; 64 -->
     <!-- quote: By labels | --tasks hands && --labeller judge:flip=0.1 | method; 512 -->
+    <!-- quote: By labels | --methods hero,hero+@128 | by task; hero: 512; hero+: 128 -->
 """
 
 from __future__ import annotations
@@ -52,16 +54,38 @@ def table(order: str) -> str:
     first, *more = options.split("&&")
     found = [titled(title, read_tables(shlex.split(first)))]
     found += [titled(title, read_tables(shlex.split(f"{first} {each}"))) for each in more]
-    if columns:
-        names = [name.strip() for name in columns[0].split(";")]
-        known = [name for each in found for name in each.headers]
-        if missing := [name for name in names if name not in known]:
-            raise HeroError(f"no column {missing[0]!r}; there are: {', '.join(known)}")
-        found = [only(each, names) for each in found]
-    rows = dict.fromkeys(row for each in found for row in each.rows)  # each baseline once
-    all_rows = Table(title, found[0].headers, list(rows))
-    lines = all_rows.markdown().splitlines()
+    names = [name.strip() for name in columns[0].split(";")] if columns else []
+    if names[:1] == ["by task"]:
+        one = by_task(found, names[1:])
+    else:
+        one = joined(found, names)
+    lines = one.markdown().splitlines()
     return "\n".join(line for line in lines if line.startswith("|")) + "\n"
+
+
+def joined(found: Sequence[Table], names: Sequence[str]) -> Table:
+    """The rows of all tables, each baseline once. names: the columns, in order; none: all."""
+    known = [name for each in found for name in each.headers]
+    if missing := [name for name in names if name not in known]:
+        raise HeroError(f"no column {missing[0]!r}; there are: {', '.join(known)}")
+    if names:
+        found = [only(each, names) for each in found]
+    rows = dict.fromkeys(row for each in found for row in each.rows)
+    return Table(found[0].title, found[0].headers, list(rows))
+
+
+def by_task(found: Sequence[Table], names: Sequence[str]) -> Table:
+    """One row a task. names: the columns, each METHOD: COLUMN of the tables."""
+    rows = [dict(zip(each.headers, row, strict=True)) for each in found for row in each.rows]
+    cells = {
+        (row["task"], f"{row['method']}: {name}"): text for row in rows for name, text in row.items()
+    }
+    if missing := [name for name in names if name not in {known for _, known in cells}]:
+        known_names = ", ".join(dict.fromkeys(name for _, name in cells))
+        raise HeroError(f"no column {missing[0]!r}; there are: {known_names}")
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    lines = [(task, *(cells.get((task, name), "") for name in names)) for task in tasks]
+    return Table(found[0].title, ("task", *names), lines)
 
 
 def titled(title: str, tables: Sequence[Table]) -> Table:

@@ -64,9 +64,20 @@ def test_further_options_print_further_rows(quote: ModuleType) -> None:
     ]
 
 
+def test_columns_by_task_give_one_row_a_task(quote: ModuleType) -> None:
+    order = ORDER.format("--tasks hands,safety | by task; hero: 0 labels; hero: 512")
+    assert quote.quoted(order).splitlines()[1:] == [
+        "| task | hero: 0 labels | hero: 512 |",
+        "| --- | --- | --- |",
+        "| hands | 0.41 | 0.79 |",
+        "| safety | 0.34 | 0.99 |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("order", "said"),
     [
+        ("| by task; hera: 512", "no column 'hera: 512'; there are: hero: task, "),
         ("| method; label", "no column 'label'; there are: task, method, "),
         ("--seeds 99", "has no figures"),
         ("--sseds 3", "No such option: --sseds"),
