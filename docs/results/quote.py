@@ -55,10 +55,7 @@ def table(order: str) -> str:
     found = [titled(title, read_tables(shlex.split(first)))]
     found += [titled(title, read_tables(shlex.split(f"{first} {each}"))) for each in more]
     names = [name.strip() for name in columns[0].split(";")] if columns else []
-    if names[:1] == ["by task"]:
-        one = by_task(found, names[1:])
-    else:
-        one = joined(found, names)
+    one = by_task(found, names[1:]) if names[:1] == ["by task"] else joined(found, names)
     lines = one.markdown().splitlines()
     return "\n".join(line for line in lines if line.startswith("|")) + "\n"
 
@@ -78,7 +75,9 @@ def by_task(found: Sequence[Table], names: Sequence[str]) -> Table:
     """One row a task. names: the columns, each METHOD: COLUMN of the tables."""
     rows = [dict(zip(each.headers, row, strict=True)) for each in found for row in each.rows]
     cells = {
-        (row["task"], f"{row['method']}: {name}"): text for row in rows for name, text in row.items()
+        (row["task"], f"{row['method']}: {name}"): text
+        for row in rows
+        for name, text in row.items()
     }
     if missing := [name for name in names if name not in {known for _, known in cells}]:
         known_names = ", ".join(dict.fromkeys(name for _, name in cells))

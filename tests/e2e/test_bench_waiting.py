@@ -49,6 +49,6 @@ def test_a_person_sits_without_and_with_ahead(
     for mode in (found["off"], found["on"]):
         assert mode["session"] >= 2 * 6 * 2.0 + mode["waited"]
         assert sum(mode["split"].values()) == pytest.approx(mode["waited"])
-        assert mode["first"] > 0 and mode["split"]["taking back"] >= 3.0
+        assert mode["first"] > 0 and mode["split"]["undo window"] >= 3.0
     assert found["off"]["split"]["sampling"] > 0
     assert threads == {"hero-engine"}

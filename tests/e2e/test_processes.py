@@ -252,8 +252,7 @@ def test_more_processes_than_pictures_are_not_measured(hero: Hero, tiny_model: P
     done = measured(hero, tiny_model, BATCH + 1)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        "hero: --processes 7: a round has 6 pictures, too few for so many processes. "
-        "Choose at most 6, or a larger --batch.\n"
+        "hero: --processes 7: a round has only 6 pictures. Choose at most 6, or a larger --batch.\n"
     )
 
 

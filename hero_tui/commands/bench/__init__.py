@@ -1,6 +1,6 @@
-"""`hero bench`: measures hero on this machine. Each benchmark has a file of its own here.
+"""`hero bench`: measures hero on this machine. Each benchmark has its own file here.
 
-A command goes below, with its options; what it does goes into its file, imported when called.
+Commands and their options are declared below; their files are imported when called.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import typer
 from hero_tui.commands.shared_options import Json, PresetName
 
 app = typer.Typer(
-    help="Measure hero on this machine; the README quotes these.", no_args_is_help=True
+    help="Measure hero on this machine: docs/performance.md has the figures.", no_args_is_help=True
 )
 
 
 @app.callback()
 def bench() -> None:
-    """Measure hero on this machine; the README quotes these."""
+    """Measure hero on this machine: docs/performance.md has the figures."""
 
 
 @app.command("tui")
 def tui(
     quick: Annotated[
-        bool, typer.Option("--quick", help="A minute instead of five: fewer keys and rounds.")
+        bool, typer.Option("--quick", help="One minute instead of five: fewer keys and rounds.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """How soon keys are answered, what is sent, and what the app costs the engine.
+    """Measure key latency, bytes sent to the terminal, and how much the app slows the engine.
 
-    The real app on a terminal of its own, the real engine at work on the embedded model.
+    Runs the app on a pseudo-terminal while the engine trains the embedded model.
     """
     from hero_tui.commands.bench.bench_tui import bench_tui
 
@@ -44,10 +44,10 @@ def speed(
         str, typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model.")
     ] = "embedded",
     update: Annotated[
-        str | None, typer.Option(metavar="forward|ddpo", help="The update; else the preset's.")
+        str | None, typer.Option(metavar="forward|ddpo", help="The update (default: the preset's).")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=4, metavar="N", help="Pictures a round; else the preset's.")
+        int | None, typer.Option(min=4, metavar="N", help="Pictures a round (default: preset's).")
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -58,15 +58,15 @@ def speed(
         typer.Option(
             min=1,
             metavar="N",
-            help="2 or more: time a round by one process, and by N that share it.",
+            help="2 or more: time a round in one process and in N that share it.",
         ),
     ] = 1,
     quick: Annotated[
-        bool, typer.Option("--quick", help="One turn instead of five (or two).")
+        bool, typer.Option("--quick", help="One turn instead of five (with --processes: two).")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Sampling and the update against the same network calls made bare, in turns.
+    """Time sampling and the update, relative to the same bare network calls, in turns.
 
     hero bench speed --update ddpo
 
@@ -85,49 +85,49 @@ def speed(
 @app.command("waiting")
 def waiting(
     a_picture: Annotated[
-        float, typer.Option("--seconds-a-picture", metavar="S", help="The person's pace.")
+        float, typer.Option("--seconds-a-picture", metavar="S", help="Seconds per label.")
     ] = 2.0,
     grace: Annotated[
         float | None,
         typer.Option(
             metavar="S",
-            help="From a round's last Enter until it is closed; else 3, as ui.undo_seconds. "
-            "0: a second Enter follows at once.",
+            help="Seconds from a round's last Enter until the engine learns from it "
+            "(default: ui.undo_seconds). 0: a second Enter follows at once.",
         ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Rounds of a session; else 3.")
+        int | None, typer.Option(min=1, metavar="N", help="Rounds of a session (default: 3).")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Pictures a round; else the preset's.")
+        int | None, typer.Option(min=2, metavar="N", help="Pictures a round (default: preset's).")
     ] = None,
     update: Annotated[
-        str | None, typer.Option(metavar="forward|ddpo", help="The update; else the preset's.")
+        str | None, typer.Option(metavar="forward|ddpo", help="The update (default: the preset's).")
     ] = None,
     preset: PresetName = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two rounds of 16, in which more is waited.")
+        bool, typer.Option("--quick", help="Two rounds of 16, with a larger share of waiting.")
     ] = False,
     real_time: Annotated[
         bool,
-        typer.Option("--real-time", help="Sit through what the engine only waits for, too."),
+        typer.Option("--real-time", help="Do not skip time in which the engine only waits."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """How much of a session a person waits, without and with --ahead.
+    """Measure the share of a session that a person waits, without and with --ahead.
 
-    The real engine on the embedded model; the judge labels at a person's pace. Time in which the
-    engine only waits for labels is skipped on the clock, so that it takes minutes.
+    A simulated user labels the embedded model's pictures at a fixed rate, with the judge's
+    labels. The clock skips the time in which the engine only waits, so it takes minutes.
 
     hero bench waiting --seconds-a-picture 1 --update ddpo
     """
-    from hero_tui.commands.bench.bench_waiting import Wish, bench_waiting
+    from hero_tui.commands.bench.bench_waiting import WaitingOptions, bench_waiting
     from hero_tui.commands.bench.simulated_user import UserTiming
     from hero_tui.preferences.settings_sources import UiSettings
 
     timing = UserTiming(a_picture, UiSettings().undo_seconds if grace is None else grace)
-    wish = Wish(timing, rounds, batch, update, preset, quick, real_time)
-    bench_waiting(wish, as_json=as_json)
+    options = WaitingOptions(timing, rounds, batch, update, preset, quick, real_time)
+    bench_waiting(options, as_json=as_json)
 
 
 @app.command()
@@ -152,7 +152,7 @@ def learn(
         str | None, typer.Option(metavar="N,...", help="Seeds, such as 0,1,2. Default: 3-7.")
     ] = None,
     labeller: Annotated[
-        str, typer.Option(metavar="JUDGE", help="judge, judge:flip=0.1, judge:picky=green.")
+        str, typer.Option(metavar="JUDGE", help="Labels: judge, judge:flip=0.1, judge:picky=green.")
     ] = "judge",
     labels: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Labels of each run. Default: 512.")

@@ -1,8 +1,8 @@
-"""The engine without the app, a round at a time.
+"""The engine without the app, one round per line on stdin.
 
 `python -m hero_tui.commands.bench.bare_engine RUN`.
 
-It labels and learns from a round, and samples the next, whenever a line comes on stdin.
+For each line it labels a round, learns from it and samples the next one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hero_engine.storage.run_folder import RunDir
 
 
 class ImmediateAnnotator:
-    """Labels every other picture good, the first best, when it is told to."""
+    """Labels every other picture good and the first one best, for each line on stdin."""
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Wait for a line; StopRequested at the end of stdin."""

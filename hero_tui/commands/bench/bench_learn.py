@@ -1,4 +1,4 @@
-"""`hero bench learn`: compare how many labels methods need."""
+"""`hero bench learn`: compare the success of methods by number of labels."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
 
 
 def bench_learn(choice: Choice, *, only_report: bool, as_json: bool) -> None:
-    """Run what is missing of the study and print its report; methods "list" prints the methods."""
+    """Run what the study lacks and print its report; `methods` "list" prints the methods."""
     if choice.methods == "list":
         say(described(METHODS))
         return

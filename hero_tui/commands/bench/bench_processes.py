@@ -1,4 +1,4 @@
-"""`hero bench speed --processes N`: a round by one process, and by N."""
+"""`hero bench speed --processes N`: time a round in one process and in N."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def check(settings: Settings, processes: int) -> None:
     check_processes(processes)
     if processes > settings.batch:
         raise HeroError(
-            f"--processes {processes}: a round has {settings.batch} pictures, too few for so many "
-            f"processes. Choose at most {settings.batch}, or a larger --batch."
+            f"--processes {processes}: a round has only {settings.batch} pictures. "
+            f"Choose at most {settings.batch} processes, or a larger --batch."
         )
 
 

@@ -1,4 +1,4 @@
-"""`hero bench tui`: what the app costs the person, the link and the engine."""
+"""`hero bench tui`: key latency, bytes sent, and how much the app slows the engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hero_tui.output_streams import data_json, say, talk
 KEYS, TURNS = 500, 5
 QUICK_KEYS, QUICK_TURNS = 60, 1
 KINDS = {"kitty": 400_000, "sixel": 500_000}
-"""Kinds of terminal, and the bytes a first paint may take."""
+"""Kind of terminal -> target for the bytes of a first paint."""
 
 CHANGES: dict[str, Any] = {
     "seed": 0,
@@ -25,14 +25,14 @@ CHANGES: dict[str, Any] = {
     "fixed_noise_samples": 0,
     "forward": {"steps": 8},
 }
-"""The preset with shorter rounds of the same work, and without the gallery's pictures,
-which one run would make in the other's turn."""
+"""Changes to the preset: shorter rounds, and no fixed-noise samples, which one run would draw
+during the other's turn."""
 
 MARK, FIRST_KEY = 250, 0.1
 P50, P99, SLOWDOWN = 0.020, 0.050, 0.05
 
 Row = tuple[str, str, str, bool]
-"""What, measured, wanted, and whether it is so."""
+"""What was measured, the value, the target, and whether the target is met."""
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
 
 
 def facts(work: LatencyResult, wires: dict[str, Sent], waits: dict[str, float]) -> dict[str, Any]:
-    """The measured as JSON values."""
+    """The measurements as JSON values."""
     return {
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
@@ -75,15 +75,15 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
         value = found[name]
         yield f"key to first byte, {name}", ms(value), f"≤ {ms(limit)}", value <= limit
     slower = found["slowdown"]
-    yield "engine's slowdown by the app", f"{slower:.1%}", f"≤ {SLOWDOWN:.0%}", slower <= SLOWDOWN
+    yield "engine slowdown, app open", f"{slower:.1%}", f"≤ {SLOWDOWN:.0%}", slower <= SLOWDOWN
     for kind, limit in KINDS.items():
         wire, wait = found["sent"][kind], found["first_key"][kind]
         paint, mark, replace = wire["first_paint"], wire["mark"], wire["replace"]
         yield f"first paint, {kind}", kb(paint), f"≤ {kb(limit)}", paint <= limit
         few = mark <= MARK and not wire["mark_pictures"]
-        yield f"a mark, {kind}", f"{mark} B", f"≤ {MARK} B, no picture", few
+        yield f"one mark, {kind}", f"{mark} B", f"≤ {MARK} B, no picture", few
         one = wire["replace_pictures"] == 1
-        yield f"another picture, {kind}", kb(replace), "one picture sent", one
+        yield f"one replaced picture, {kind}", kb(replace), "one picture sent", one
         link = f"≤ {ms(FIRST_KEY)}"
         yield f"first key at {kb(SLOW_LINK)}/s, {kind}", ms(wait), link, wait <= FIRST_KEY
 

@@ -19,18 +19,18 @@ from hero_tui.output_streams import data_json, say, talk
 
 ROUNDS, QUICK_ROUNDS, QUICK_BATCH = 3, 2, 16
 MODES = {"off": False, "on": True}
-"""Values of the setting `ahead`."""
+"""Values of the setting `sample_ahead`."""
 
 CAUSES = ("sampling", "representation", "update", TAKING_BACK)
-"""What is waited for, as the table tells it; the rest is milliseconds."""
+"""Causes of waiting in the table; all others take milliseconds."""
 
 WAITING = 0.05
-"""Share of a session that may be waited, with `ahead`."""
+"""Target for the share of a session spent waiting, with `sample_ahead`."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The options as they were typed."""
+class WaitingOptions:
+    """The options of the command."""
 
     timing: UserTiming
     rounds: int | None
@@ -41,7 +41,7 @@ class Wish:
     real_time: bool
 
     def settings(self) -> Settings:
-        """Of the runs. HeroError for what cannot be."""
+        """Settings of the runs. HeroError for invalid options."""
         rounds = self.rounds or (QUICK_ROUNDS if self.quick else ROUNDS)
         batch = self.batch or (QUICK_BATCH if self.quick else None)
         wanted = {"update": self.update, "batch": batch, "rounds": rounds}
@@ -49,23 +49,23 @@ class Wish:
         return settings_for(load_task("hands"), "embedded", self.preset, changes)
 
 
-def bench_waiting(wish: Wish, *, as_json: bool) -> None:
+def bench_waiting(options: WaitingOptions, *, as_json: bool) -> None:
     """Measure and print."""
-    settings = wish.settings()
-    found = measure(settings, wish.timing, real_time=wish.real_time)
+    settings = options.settings()
+    found = measure(settings, options.timing, real_time=options.real_time)
     if as_json:
         data_json(found)
         return
     say(
         f"{settings.model}, update {settings.update}, {settings.rounds} rounds of "
-        f"{settings.batch} at {wish.timing.a_picture:g} s a picture; {found['cores']} cores, "
+        f"{settings.batch} at {options.timing.a_picture:g} s a picture; {found['cores']} cores, "
         f"load {found['load']:.1f}"
     )
-    show_tables([Table("Waiting", ("", "without", "--ahead", "wanted"), list(rows(found)))])
+    show_tables([Table("Waiting", ("", "without", "--ahead", "target"), list(rows(found)))])
 
 
 def measure(settings: Settings, timing: UserTiming, *, real_time: bool = False) -> dict[str, Any]:
-    """A session without and one with `ahead`, each in a process of its own; as JSON values."""
+    """A session without and one with `sample_ahead`, each in a new process, as JSON values."""
     found: dict[str, Any] = {
         "rounds": settings.rounds,
         "batch": settings.batch,
@@ -85,7 +85,7 @@ def measure(settings: Settings, timing: UserTiming, *, real_time: bool = False) 
 
 
 def fresh_process() -> Executor:
-    """One in which nothing is loaded yet, as when a person starts hero."""
+    """A process in which nothing is loaded yet, as when a person starts hero."""
     return ProcessPoolExecutor(1, get_context("spawn"))
 
 
@@ -108,12 +108,12 @@ def rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     share, first = (
         [f"{mode[name]:.1%}" for mode in modes] for name in ("share", "share_with_first")
     )
-    yield "waited, of the session", *share, f"≤ {WAITING:.0%}: {holds}"
+    yield "waiting, share of the session", *share, f"≤ {WAITING:.0%}: {holds}"
     for cause in CAUSES:
         yield f"... {cause}", *(seconds(mode["split"].get(cause, 0.0)) for mode in modes), ""
     yield "the session", *(seconds(mode["session"]) for mode in modes), ""
     yield "before the first picture", *(seconds(mode["first"]) for mode in modes), ""
-    yield "waited, with that", *first, ""
+    yield "waiting, first picture included", *first, ""
 
 
 def seconds(value: float) -> str:

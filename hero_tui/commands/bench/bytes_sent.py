@@ -1,4 +1,4 @@
-"""What the app sends: bytes for a first paint, a mark, a replaced picture; and a slow link."""
+"""Bytes the app sends for a first paint, a mark and a replaced picture; keys on a slow link."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hero_tui.commands.bench.fake_engine_app import PICTURES, prepare
 from hero_tui.commands.bench.pty_terminal import PtyTerminal
 
 START = 60.0
-"""Seconds an app may take to paint its first page."""
+"""Time limit in seconds for the first page."""
 
 SLOW_LINK = 300_000.0
-"""Bytes a second."""
+"""Bytes per second."""
 
 TOUCHED = rb" w  "
-"""How a caption of the tile w that is painted again can be told from everything else."""
+"""Matches a repainted caption of tile w, and nothing else."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Bytes and pictures that a kind of terminal was sent, 32 pictures of 128 pixels at 150x48."""
+    """Bytes and pictures sent to a kind of terminal: 32 pictures of 128 pixels at 150x48 cells."""
 
     first_paint: int
     pictures: int
@@ -38,7 +38,7 @@ class Sent:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What a process on a measuring terminal finds: true colour, and nothing of another terminal.
+    """Environment of a process on a measuring terminal: true colour, no other terminal's variables.
 
     COLUMNS and LINES would have a page painted in their size before it is in the terminal's own.
     """
@@ -83,7 +83,7 @@ def first_key(kind: str, rate: float = SLOW_LINK) -> float:
 
 
 def await_pictures(terminal: PtyTerminal, count: int) -> None:
-    """Listen until this many pictures came. HeroError, exit code 1, if they do not."""
+    """Read until this many pictures came. HeroError, exit code 1, if they do not."""
     until = monotonic() + START
     while terminal.pictures() < count:
         if terminal.ended() or monotonic() > until:
@@ -95,7 +95,7 @@ def await_pictures(terminal: PtyTerminal, count: int) -> None:
 
 
 def seen(terminal: PtyTerminal, pattern: bytes, since: int) -> float:
-    """When a key's answer came. HeroError, exit code 1, where it did not."""
+    """Arrival time of a key's answer. HeroError, exit code 1, if none came."""
     at = terminal.answer(pattern, since)
     if at is None:
         raise HeroError(f"the app did not answer a key with {pattern!r}", exit_code=ExitCode.FAILED)

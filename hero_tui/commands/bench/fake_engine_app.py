@@ -1,7 +1,7 @@
-"""The app with an engine that only shows pictures: what the wire's figures are measured on.
+"""The app with a fake engine that only shows pictures, to measure the bytes sent.
 
 `python -m hero_tui.commands.bench.fake_engine_app RUN` runs it on this terminal. The pictures are
-those in RUN; when a file `RUN/replace` appears, another one takes the place of the first.
+those in RUN; when a file `RUN/replace` appears, another picture replaces the first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POLL = 0.05
 
 
 def prepare(folder: Path, pixels: int = 128) -> None:
-    """Draw hands into a folder, one more than are shown at first."""
+    """Draw PICTURES + 1 hands into a folder; the last one replaces the first later."""
     import numpy as np
     from PIL import Image
 
@@ -56,7 +56,7 @@ class FakeEngine(threading.Thread):
         self._inbox.put(command)
 
     def run(self) -> None:
-        """Show, replace once when told, stop when told."""
+        """Show the pictures, replace one once RUN/replace exists, end on Stop."""
         with Journal(self._folder / "journal.db") as journal:
             journal.add_round(0)
             self._deliver(PhaseStarted(0, "sampling"))

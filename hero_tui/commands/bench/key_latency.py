@@ -1,8 +1,8 @@
-"""How soon a key is answered while the engine works, and what the open app costs the engine.
+"""Key latency while the engine works, and how much the open app slows the engine.
 
 Keys are pressed in the first rounds. Then two runs with the same settings take turns, one in the
-app with nobody at the keys, and one without a terminal: each learns from a round and samples the
-next while the other waits for labels.
+app without key presses and one without a terminal: each learns from a round and samples the next
+while the other waits for labels.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from hero_tui.commands.bench.bytes_sent import environment
 from hero_tui.commands.bench.pty_terminal import PtyTerminal
 
 START = 180.0
-"""Seconds a run may take until its first round waits for labels."""
+"""Time limit in seconds until a run's first round waits for labels."""
 
 MARKING, TURNING = (0.06, 0.20), (0.25, 0.60)
-"""Seconds from an answer to the next key, the shortest and the longest: of marks, of pages."""
+"""Shortest and longest pause in seconds before the next key, after a mark and after a page."""
 
 MOST = 24
-"""Rounds with keys, at most."""
+"""Maximum number of rounds with keys."""
 
 LETTERS = "qwertyui"
 """Tiles of the page's second row, pressed when they are there."""
@@ -95,13 +95,13 @@ class EngineAlone:
         self.wait(round + 1)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.kill()
         self._process.wait()
 
 
 class TypingUser:
-    """Somebody at the app: presses keys while the engine works, and hands rounds in."""
+    """Presses keys in the app while the engine works, and submits rounds."""
 
     def __init__(self, run: RunDir, keys: int) -> None:
         self.run, self.keys = run, keys
@@ -113,7 +113,7 @@ class TypingUser:
         self._terminal.start(command, environment(HERO_UI_GUIDE="false"))
 
     def wait(self, round: int, *, pressing: bool) -> None:
-        """Until this round waits for labels; with keys pressed meanwhile, or only looking on."""
+        """Wait until this round waits for labels; press keys meanwhile if `pressing`."""
         until = time.monotonic() + START
         while not labelling(self.run, round):
             alive(not self._terminal.ended() and time.monotonic() < until, self.run)
@@ -122,27 +122,27 @@ class TypingUser:
                 key, answer = self._key()
                 self._press(key, answer)
                 pause = TURNING if key == RIGHT else MARKING
-            self._look(self._random.uniform(*pause))
+            self._listen(self._random.uniform(*pause))
         self._terminal.settle(0.3)
 
     def take_turn(self, round: int, *, pressing: bool = False) -> None:
-        """Hand this round in, then look on, or press keys, until the next one waits for labels."""
+        """Submit this round, then wait for the next one; press keys meanwhile if `pressing`."""
         until = time.monotonic() + START
         for letter in LIKED:
             self._terminal.type(letter)
-            self._look(0.1)
+            self._listen(0.1)
         while labelling(self.run, round):
             alive(not self._terminal.ended() and time.monotonic() < until, self.run)
             self._terminal.type("\r")
-            self._look(0.3)
+            self._listen(0.3)
         self.wait(round + 1, pressing=pressing)
 
     def close(self) -> None:
-        """End it."""
+        """End the app."""
         self._terminal.close()
 
     def _key(self) -> tuple[str, bytes]:
-        """A key that changes something now, and what of its answer can come from nothing else."""
+        """A key that changes the screen now, and bytes that only its answer has."""
         status = self.run.status()
         pages = PAGE.findall(self._terminal.heard)
         page, count = (int(part) for part in pages[-1]) if pages else (1, 1)
@@ -159,7 +159,7 @@ class TypingUser:
         else:
             self.seconds.append(at - pressed)
 
-    def _look(self, seconds: float) -> None:
+    def _listen(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._terminal.listen(left)
@@ -170,7 +170,7 @@ def measure_latency(
 ) -> LatencyResult:
     """Measure: rounds until `keys` keys were pressed (MOST at most), then `turns` of each run.
 
-    HeroError, exit code 1, where a run ends or hangs.
+    HeroError, exit code 1, if a run ends or hangs.
     """
     with at_work(folder, settings, task, keys) as (person, alone_engine):
         pressed = 0
@@ -188,7 +188,7 @@ def measure_latency(
 def at_work(
     folder: Path, settings: Settings, task: Task, keys: int
 ) -> Iterator[tuple[TypingUser, EngineAlone]]:
-    """Both runs, their first rounds waiting for labels; started one after the other."""
+    """Both runs, started one after the other, once their first rounds wait for labels."""
     app, alone = (RunDir.create(folder / name, settings, task) for name in ("app", "alone"))
     person = TypingUser(app, keys)
     try:
@@ -210,13 +210,13 @@ def labelling(run: RunDir, round: int) -> bool:
 
 
 def spent(run: RunDir, first: int, turns: int) -> dict[str, float]:
-    """Seconds by step of this many turns: learning from a round, and sampling the next."""
+    """Seconds by step over `turns` turns: learning from a round and sampling the next."""
     rounds = [event["seconds"] for event in events(run) if event["event"] == "round"]
     total = dict.fromkeys(STEPS, 0.0)
     for turn in range(first, first + turns):
         for step in STEPS[1:]:
             total[step] += rounds[turn][step]
-        if turn > first:  # what the last turn samples is told with a round that never ends
+        if turn > first:  # the last turn's sampling belongs to a round that never ends
             total["sample"] += rounds[turn]["sample"]
     return total
 
@@ -228,7 +228,7 @@ def events(run: RunDir) -> list[dict[str, Any]]:
 
 
 def alive(so: bool, run: RunDir) -> None:
-    """HeroError, exit code 1, where a run has ended or hangs."""
+    """HeroError, exit code 1, if a run has ended or hangs."""
     if not so:
         state = run.status().get("error") or run.status().get("state", "never began")
         raise HeroError(f"the run {run.path.name} ended: {state}", exit_code=ExitCode.FAILED)

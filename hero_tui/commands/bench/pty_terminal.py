@@ -1,6 +1,6 @@
-"""A terminal to measure with: a pty that answers as kitty or xterm does, over a link of some speed.
+"""A pseudo-terminal that answers as kitty or xterm does, over a link of limited speed.
 
-It draws nothing. It keeps what was written to it, and when that came over the link.
+It draws nothing. It records the bytes written to it and their arrival times.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ PICTURE = re.compile(rb"\x1b_Ga=T|\x1bP[\d;]*q")
 """How a picture begins, in either protocol."""
 
 PACKET = 512
-"""Bytes that come over the link together."""
+"""Bytes that arrive together."""
 
 
 class PtyTerminal:
-    """One pty with a process on it.
+    """A pty with a process on it.
 
-    kind: "kitty" or "sixel". rate: bytes a second of the link, or None for one without delay; what
-    the process writes waits in the link however much it is, as it does in ssh.
+    kind: "kitty" or "sixel". rate: bytes per second of the link; None: no delay. The link buffers
+    everything the process writes, as ssh does.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class PtyTerminal:
         )
 
     def type(self, keys: str) -> int:
-        """Press keys; returns the place in `heard` from which an answer to them can stand."""
+        """Press keys; returns the index in `heard` from which their answer can begin."""
         os.write(self._master, keys.encode())
         return len(self.heard)
 
     def listen(self, seconds: float) -> bool:
-        """Take in what comes for so long, or until something came; False when nothing did."""
+        """Read until bytes arrive, at most `seconds`; False if none did."""
         before, until = len(self.heard), time.monotonic() + seconds
         while len(self.heard) == before and (now := time.monotonic()) < until:
             due = self._link[0][0] if self._link else until
@@ -99,14 +99,14 @@ class PtyTerminal:
         return len(self.heard) > before
 
     def settle(self, quiet: float = 0.5) -> None:
-        """Listen until nothing has come for so long."""
+        """Read until nothing has arrived for `quiet` seconds."""
         while self.listen(quiet):
             continue
 
     def answer(self, pattern: bytes, since: int, seconds: float = 10.0) -> float | None:
-        """When the bytes that a pattern first matches from `since` on began to come; None if never.
+        """Arrival time (time.monotonic) of the first match of `pattern` from `since` on.
 
-        Times are those of time.monotonic.
+        None if there is no match within `seconds`.
         """
         wanted, until = re.compile(pattern), time.monotonic() + seconds
         while (found := wanted.search(self.heard, since)) is None:
@@ -116,7 +116,7 @@ class PtyTerminal:
         return self._times[bisect_left(self._ends, found.start() + 1)]
 
     def pictures(self, since: int = 0) -> int:
-        """Pictures that began to come from `since` on."""
+        """Number of pictures that began from `since` on."""
         return len(PICTURE.findall(self.heard, since))
 
     def ended(self) -> bool:
@@ -124,7 +124,7 @@ class PtyTerminal:
         return self._process is not None and self._process.poll() is not None
 
     def close(self) -> None:
-        """End the process (it may be left at any time) and let go of the pty."""
+        """End the process and close the pty."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
-"""Somebody who labels at a steady pace, and what became of their time.
+"""A simulated user who labels at a fixed rate, and how their time was spent.
 
-Nothing here knows an engine: an `EngineInterface` says when pictures come and how time passes.
+It knows no engine: an `EngineInterface` says when pictures arrive and how time passes.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from hero_tui.session.labelling_round import LabellingRound
 
 SHORTEST_LOOK, LONGEST = 0.05, 600
 
-TAKING_BACK = "taking back"
-"""What is waited for between a round's last Enter and its closing."""
+TAKING_BACK = "undo window"
+"""Cause of waiting between a round's last Enter and its submission."""
 
 Span = tuple[float, float]
-"""From when to when, in seconds since the engine was started."""
+"""Begin and end in seconds since the engine was started."""
 
 Verdict = tuple[bool, float]
-"""Whether a picture is good, and how likely that is, in [0, 1]."""
+"""Whether a picture is good, and the probability of that, in 0..1."""
 
 
 class EngineInterface(Protocol):
-    """Where a person and an engine meet."""
+    """What a simulated user needs of an engine."""
 
     def now(self) -> float:
         """Seconds since the engine was started."""
 
     def picture(self, round: int, image: int) -> Path:
-        """The picture, as soon as it is there."""
+        """Wait for the picture; returns its path."""
 
     def spend(self, until: float) -> None:
-        """Let time pass until then."""
+        """Let time pass until `until` (seconds, as `now`)."""
 
     def hand_in(self, round: int) -> None:
-        """Tell the engine that the round's labels are in the journal, complete."""
+        """Tell the engine that the round's labels are complete in the journal."""
 
 
 @dataclass(frozen=True)
 class UserTiming:
-    """Seconds: of each picture, and from a round's last Enter until it is closed.
+    """Seconds per picture, and from a round's last Enter until its submission.
 
-    HeroError where nobody works so.
+    HeroError if a value is out of range.
     """
 
     a_picture: float
@@ -63,11 +63,11 @@ class UserTiming:
 
 @dataclass
 class SessionTimes:
-    """What a person's time went into.
+    """How a simulated user's time was spent.
 
-    `waits` are spans without a picture to label, the one before the very first picture first, and
-    `graces` those in which a round that was handed in could be taken back. `activities`: when the
-    engine began what. `end`: when the last picture had its label.
+    waits: spans without a picture to label, the one before the first picture included. graces:
+    spans in which a submitted round could be taken back. activities: when the engine began which
+    step. end: time of the last label.
     """
 
     waits: list[Span] = field(default_factory=list)
@@ -77,12 +77,12 @@ class SessionTimes:
 
     @property
     def first(self) -> float:
-        """Seconds until the first picture was there."""
+        """Seconds until the first picture."""
         return self.waits[0][1]
 
     @property
     def session(self) -> float:
-        """Seconds from the first picture to the last label."""
+        """Seconds from the first picture to the last label: the session."""
         return self.end - self.first
 
     @property
@@ -92,16 +92,16 @@ class SessionTimes:
 
     @property
     def share(self) -> float:
-        """Share of the session that is waited."""
+        """Share of the session spent waiting."""
         return self.waited / self.session
 
     @property
     def share_with_first(self) -> float:
-        """The same of all the time since the engine was started."""
+        """Share of the time since the engine was started that was spent waiting."""
         return (self.first + self.waited) / self.end
 
     def split(self) -> dict[str, float]:
-        """Seconds waited in the session by what the engine did meanwhile; sums up to `waited`."""
+        """Seconds waited by the engine's step at that time; the sum is `waited`."""
         spent = {TAKING_BACK: total(self.graces)}
         ends = [begun for begun, _ in self.activities[1:]] + [self.end]
         for (begun, activity), ended in zip(self.activities, ends, strict=True):
@@ -111,14 +111,14 @@ class SessionTimes:
 
 
 def total(spans: Sequence[Span]) -> float:
-    """Seconds of all of them; one that ends before it begins has none."""
+    """Total seconds; a span that ends before it begins counts 0."""
     return sum(max(0.0, ended - begun) for begun, ended in spans)
 
 
 class SimulatedUser:
-    """Labels pictures in order as they come, and commits pages and rounds as at the app.
+    """Labels pictures in order as they arrive, and commits pages and rounds as in the app.
 
-    verdict: what they make of a picture.
+    verdict: the label of a picture and its probability.
     """
 
     def __init__(
@@ -147,20 +147,20 @@ class SimulatedUser:
         return self.times
 
     def _label(self) -> None:
-        """Every picture of the round, page by page, and its best."""
+        """Label every picture of the round, page by page, and name the best."""
         session, likely = self.labelling_round.session, dict[int, float]()
         for image in range(self.labelling_round.count):
-            good, chance = self._look(image)
+            good, probability = self._verdict(image)
             if good:
-                likely[image] = chance
+                likely[image] = probability
                 session.toggle_good(image)
             if image + 1 == self.labelling_round.count and likely:
                 session.name_best(max(likely, key=likely.__getitem__))
             if (image + 1) % PAGE == 0 or image + 1 == self.labelling_round.count:
                 session.commit(range(image - image % PAGE, image + 1))
 
-    def _look(self, image: int) -> Verdict:
-        """Wait until the picture is there, and look at it for as long as that takes."""
+    def _verdict(self, image: int) -> Verdict:
+        """Wait for the picture, then spend the seconds of one label."""
         begun = self.engine.now()
         path = self.engine.picture(self.labelling_round.round, image)
         there = self.engine.now()

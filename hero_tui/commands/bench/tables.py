@@ -1,4 +1,4 @@
-"""A benchmark's tables: rich's on a terminal, Markdown elsewhere."""
+"""Print a benchmark's tables: by rich on a terminal, as Markdown elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_tables(tables: Sequence[Table]) -> None:
-    """Print them on stdout."""
+    """Print tables on stdout."""
     if not sys.stdout.isatty():
         say("\n\n".join(table.markdown() for table in tables))
         return
@@ -25,7 +25,7 @@ def show_tables(tables: Sequence[Table]) -> None:
 
 
 def rich_table(table: Table) -> Any:
-    """For a terminal, without Markdown's emphasis; brackets in a method's name are no markup."""
+    """A table for a terminal: no Markdown emphasis, and brackets in names are not markup."""
     from rich.table import Table as RichTable
     from rich.text import Text
 

@@ -1,7 +1,7 @@
-"""A person's times at the real engine, on a clock that skips idle time.
+"""Times of a simulated user at the real engine, on a clock that skips idle time.
 
-While the engine does nothing but wait for labels, it is all the same to it how that time passes:
-the clock jumps to the simulated user's next key. While the engine works, it is the machine's.
+While the engine only waits for labels, the clock jumps to the user's next key. While the engine
+works, it is the machine's clock.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from hero_engine.embedded.judge import Judge
 
 PHASES = {"training": "representation"}
-"""What the engine does first in a phase, where it is not called as the phase is."""
+"""The first step of a phase, if its name differs from the phase's."""
 
 
 class TimedEngine:
-    """What an engine's thread and a person tell each other, and the clock that both go by.
+    """Connects the engine thread and a simulated user, and keeps the clock of both.
 
-    To the engine it is a labeller, whose labels come from the person. on_pictures: called with new
-    pictures, in the engine's thread. real_time: nothing is skipped.
+    It is the engine's annotator. on_pictures: called with new pictures, in the engine thread.
+    real_time: skip nothing.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TimedEngine:
     ) -> None:
         self._on_pictures = on_pictures
         self.activities: list[tuple[float, str]] = [(0.0, "opening")]
-        self._told = threading.Condition()
+        self._changed = threading.Condition()
         self._pictures: dict[tuple[int, int], Path] = {}
         self._handed_in: set[int] = set()
         self._last: Failed | Finished | None = None
@@ -66,11 +66,11 @@ class TimedEngine:
     # -- the engine's side --
 
     def hear(self, event: Event) -> None:
-        """Take an event in."""
+        """Handle an event of the engine."""
         paths = [Path(path) for path in event.paths] if isinstance(event, ImagesReady) else []
         if paths:
             self._on_pictures(paths)
-        with self._told:
+        with self._changed:
             match event:
                 case ImagesReady(round=round, indices=indices):
                     places = [(round, image) for image in indices]
@@ -79,51 +79,51 @@ class TimedEngine:
                     self._last = event
             if (activity := begins(event)) not in (None, self.activities[-1][1]):
                 self.activities.append((self.now(), str(activity)))
-            self._told.notify_all()
+            self._changed.notify_all()
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Wait until the person hands the round in; StopRequested when they leave."""
-        with self._told:
+        """Wait until the user submits the round. StopRequested if they leave."""
+        with self._changed:
             self._idle = True
-            self._told.notify_all()
-            self._told.wait_for(lambda: round in self._handed_in or self._leaving)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: round in self._handed_in or self._leaving)
             self._idle = False
             if self._leaving:
                 raise StopRequested
 
-    # -- the person's side --
+    # -- the user's side --
 
     def now(self) -> float:
-        """Seconds since the engine was opened, with those that were skipped."""
+        """Seconds since the engine was started, skipped ones included."""
         return time.monotonic() - self._begun
 
     def picture(self, round: int, image: int) -> Path:
-        """The picture, as soon as it is there. HeroError where the engine ends before."""
-        with self._told:
-            self._told.wait_for(lambda: (round, image) in self._pictures or self._last)
+        """Wait for the picture; returns its path. HeroError if the engine ends before."""
+        with self._changed:
+            self._changed.wait_for(lambda: (round, image) in self._pictures or self._last)
             if (round, image) in self._pictures:
                 return self._pictures[round, image]
         raise ended_early(self._last)
 
     def spend(self, until: float) -> None:
-        """Let time pass until then; skip what is left of it once the engine only waits."""
-        with self._told:
-            self._told.wait_for(self._skips, timeout=max(0.0, until - self.now()))
+        """Let time pass until `until`; skip the rest once the engine only waits."""
+        with self._changed:
+            self._changed.wait_for(self._skips, timeout=max(0.0, until - self.now()))
             if self._skips():
                 self._begun -= max(0.0, until - self.now())
 
     def hand_in(self, round: int) -> None:
-        """Tell the engine that the round's labels are in the journal, complete."""
-        with self._told:
+        """Tell the engine that the round's labels are complete in the journal."""
+        with self._changed:
             self._handed_in.add(round)
             self._idle = False
-            self._told.notify_all()
+            self._changed.notify_all()
 
     def leave(self) -> None:
-        """Nothing more will be handed in."""
-        with self._told:
+        """End the session: no further round is submitted."""
+        with self._changed:
             self._leaving = True
-            self._told.notify_all()
+            self._changed.notify_all()
 
     def _skips(self) -> bool:
         return self._idle and not self._real_time
@@ -137,10 +137,10 @@ def ended_early(last: Failed | Finished | None) -> HeroError:
 
 
 class JudgeVerdicts:
-    """What the labelling judge makes of pictures; it is opened for the first of them.
+    """The labelling judge's verdict on each picture; the judge is opened for the first one.
 
-    It reads them in the engine's thread, as they come: a second thread that calls torch would
-    halve the engine's speed, since OpenMP then puts its threads to sleep between any two loops.
+    It runs in the engine thread: a second thread that calls torch would halve the engine's speed,
+    since OpenMP then puts its threads to sleep between loops.
     """
 
     def __init__(self, task: Task) -> None:
@@ -148,15 +148,15 @@ class JudgeVerdicts:
         self._verdicts: dict[Path, Verdict] = {}
 
     def read(self, paths: Sequence[Path]) -> None:
-        """See these pictures."""
+        """Judge these pictures."""
         images, wanted = read_pictures(dict(enumerate(paths))), criterion(self._task)
-        goods = self._judge.success(self._name, images, wanted)
-        chances = self._judge.success_probability(self._name, images, wanted)
-        seen = zip(paths, goods, chances, strict=True)
-        self._verdicts |= {path: (bool(good), float(chance)) for path, good, chance in seen}
+        good = self._judge.success(self._name, images, wanted)
+        probabilities = self._judge.success_probability(self._name, images, wanted)
+        seen = zip(paths, good, probabilities, strict=True)
+        self._verdicts |= {path: (bool(label), float(p)) for path, label, p in seen}
 
     def verdict(self, path: Path) -> Verdict:
-        """What was made of a picture."""
+        """The verdict on a picture that was read."""
         return self._verdicts[path]
 
     @cached_property
@@ -167,7 +167,7 @@ class JudgeVerdicts:
 
 
 def begins(event: Event) -> str | None:
-    """What the engine begins to do, where an event says so."""
+    """The step that begins with this event, if any."""
     match event:
         case PhaseStarted(phase=phase):
             return PHASES.get(phase, phase)
@@ -181,9 +181,9 @@ def begins(event: Event) -> str | None:
 def run_session(
     settings: Settings, task: Task, timing: UserTiming, *, real_time: bool = False
 ) -> SessionTimes:
-    """A run of `settings.rounds` rounds that a person labels as the judge sees them.
+    """Run `settings.rounds` rounds, labelled by a simulated user with the judge's labels.
 
-    HeroError where the engine fails.
+    HeroError if the engine fails.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         run = RunDir.create(Path(folder) / "run", settings, task)

@@ -91,7 +91,7 @@ def test_waiting_is_the_time_without_a_picture_to_label(journal: Journal) -> Non
     assert times.share == 12 / 28 and times.share_with_first == 17 / 33
     assert {activity: spent for activity, spent in times.split().items() if spent} == {
         "sampling": 1 + 2,
-        "taking back": 3,
+        "undo window": 3,
         "representation": 2,
         "update": 4,
     }
@@ -218,11 +218,11 @@ def found(share: float) -> dict[str, Any]:
 @pytest.mark.parametrize(("share", "verdict"), [(0.05, "yes"), (0.051, "NO")])
 def test_the_table_says_whether_the_wish_holds(share: float, verdict: str) -> None:
     table = {what: cells for what, *cells in rows(found(share))}
-    assert table["waited, of the session"] == ["20.0%", f"{share:.1%}", f"≤ 5%: {verdict}"]
+    assert table["waiting, share of the session"] == ["20.0%", f"{share:.1%}", f"≤ 5%: {verdict}"]
     assert table["... sampling"] == ["20.0 s", f"{100 * share:.1f} s", ""]
     assert table["... update"] == ["0.0 s", "0.0 s", ""]
     assert table["before the first picture"] == ["5.0 s", "5.0 s", ""]
-    assert table["waited, with that"][0] == f"{25 / 105:.1%}"
+    assert table["waiting, first picture included"][0] == f"{25 / 105:.1%}"
 
 
 @pytest.mark.parametrize(
