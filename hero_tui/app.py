@@ -148,7 +148,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
 
     @singledispatchmethod
     def _react(self, event: Event) -> None:
-        """Most events only change the state."""
+        """React to an event; most events only change the state."""
 
     @_react.register
     def _phase_started(self, event: PhaseStarted) -> None:
@@ -232,7 +232,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
                 self.attention.ring()
 
     def _submit(self) -> None:
-        """The round was handed in; take up the next where it is drawn already."""
+        """The round was submitted; open the next one if it is drawn already."""
         self.bridge.submit(self.labelling_round.round)
         self._open_round()
         current = self.labelling_round
@@ -241,7 +241,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         self._show_state()
 
     def on_resize(self) -> None:
-        """tmux draws its window again."""
+        """tmux has redrawn its window."""
         self.pictures.drawn_by_tmux()
 
     @on(Driver.SignalResume)
@@ -289,6 +289,6 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         self.run_worker(self._ending.after_safe_point(seconds), name="leave")
 
     def on_unmount(self) -> None:
-        """Let go of threads and files."""
+        """Close threads and files."""
         self.uploads.close()
         self.journal.close()

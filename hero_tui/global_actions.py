@@ -102,7 +102,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
         self.toggle(GalleryScreen(found, self.uploads, keys, cell, self.state))
 
     def action_summary(self) -> None:
-        """What the last finished round came to."""
+        """Summary of the last finished round."""
         opened, rounds = self.state.opened, self.state.rounds
         if opened is None or not rounds or self.blind:
             self.labelling.say("A summary follows the first finished round.")
@@ -124,7 +124,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
         )
 
     def action_redraw(self) -> None:
-        """Everything again, for a terminal that something else wrote on."""
+        """Redraw everything, for a terminal on which another program wrote."""
         self.pictures.redraw()
 
     def action_theme(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs the app on the real terminal and leaves that as it was, whatever happens."""
+"""Runs the app on the real terminal, and restores the terminal in every case."""
 
 from __future__ import annotations
 

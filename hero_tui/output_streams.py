@@ -15,7 +15,7 @@ from typing import Any
 from hero_engine.core.sanitize import harmless_lines
 
 ASCII = {"“": '"', "”": '"', "’": "'", "–": "-", "×": "x", "±": "+-"}
-"""Stand-ins where the locale has no such character."""
+"""Replacements for characters that the locale lacks."""
 
 
 def talk(text: str) -> None:

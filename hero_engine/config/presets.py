@@ -51,12 +51,12 @@ NAMES = ("paper", "embedded", "hero+")
 
 
 def preset_for(model: str) -> str:
-    """The preset that a model has unless another is named."""
+    """The default preset of a model."""
     return "embedded" if model == "embedded" else "paper"
 
 
 def follows_paper(preset: str, model: str) -> bool:
-    """Whether the preset has the paper's settings for this model, as Stable Diffusion has them."""
+    """Whether the preset has the paper's settings, which are Stable Diffusion's."""
     return preset == "paper" or (preset == "hero+" and model != "embedded")
 
 

@@ -47,7 +47,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of a round as latents: what they started from, and what they became.
+    """Images of a round: their initial noises and final latents.
 
     noises_B_C_H_W: z_T, the initial noises; latents_B_C_H_W: z_0, the final latents.
     trajectory: None when no denoising step was kept.
@@ -61,7 +61,7 @@ class Batch:
         return self.latents_B_C_H_W.shape[0]
 
     def some(self, rows: slice) -> "Batch":
-        """The images at these places."""
+        """The images with these indices."""
         return Batch.from_tensors({name: each[rows] for name, each in self.tensors().items()})
 
     @classmethod

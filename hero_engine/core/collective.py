@@ -1,6 +1,6 @@
-"""What computing needs of the processes that share it: its rows, a sum, a concatenation.
+"""Collectives that computing code uses: this process's rows, a sum, a concatenation.
 
-`distributed/` implements it with torch.distributed. Code that uses it knows no process group.
+`distributed/` implements it with torch.distributed. Its users know no process group.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Collective(Protocol):
 
 
 class OneProcess:
-    """A collective of one: every row is its own."""
+    """A collective of one process, which has every row."""
 
     count = 1
 

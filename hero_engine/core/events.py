@@ -1,7 +1,7 @@
-"""What crosses the thread boundary: commands to the engine, events from it.
+"""Commands to the engine, and events from it.
 
-Only ids, paths and numbers cross it, never tensors. An event is one JSON object with its name under
-"event"; these lines are events.jsonl and the output of a headless run.
+Only ids, paths and numbers cross the thread boundary, never tensors. An event is one JSON object
+with its name under "event"; these lines are events.jsonl and the output of a headless run.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PhaseStarted(JsonEvent):
 
 @dataclass(frozen=True)
 class Progress(JsonEvent):
-    """How far a step is: "sample" and "self_train" in pictures, "embed" in epochs, "update" in
+    """Progress of a step: "sample" and "self_train" in pictures, "embed" in epochs, "update" in
     optimizer steps.
 
     seconds_left: None as long as nothing can be estimated.
@@ -150,7 +150,7 @@ def with_current_names(report: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Notice(JsonEvent):
-    """Something went wrong and was handled: one line that says what happened and what was done."""
+    """A problem that was handled: one line that says what happened and what was done."""
 
     event: ClassVar[str] = "notice"
     message: str

@@ -1,4 +1,4 @@
-"""A round with its labels, and what later rounds remember of it."""
+"""A round with its labels, and what later rounds keep of it."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from hero_engine.distributed.watch import Watch
 
 NO_LIMIT = timedelta(days=365)
-"""Of a collective: a person may label for days. `Watch` ends a wait that must end."""
+"""Time limit of a collective: a person may label for days. `Watch` ends other waits."""
 
 LOCALHOST = "127.0.0.1"
 STARTED_BY = "HERO_STARTED_BY"
 """Environment variable: process id of rank 0, for the processes that it starts."""
 END_SECONDS = 2.0
-"""How long a started process may take to end by itself after the run; then it is terminated."""
+"""How long a started process may take to leave after the run; then it is terminated."""
 CONNECT_SECONDS, CONNECT_PAUSE = 1.0, 0.2
 """How long an attempt to connect to rank 0's machine may take, and the pause before the next."""
 LEAVE_SECONDS = 10.0
@@ -256,7 +256,7 @@ class StartedProcesses:
         )
 
     def log(self, rank: int) -> Path:
-        """What a process printed; removed at the end if that is nothing."""
+        """Output of a process; removed at the end if it is empty."""
         return self._folder / f"process-{rank}.log"
 
     def check(self) -> None:
@@ -330,7 +330,7 @@ def own_device() -> str:
 def stop_with_parent() -> Callable[[], None]:
     """A check that raises StopRequested once the process that started this one has ended.
 
-    It may have ended before this one could look: so it says itself who it is.
+    Its process id comes from the environment, since it may have ended already.
     """
     parent = int(os.environ[STARTED_BY])
 

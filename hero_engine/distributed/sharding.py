@@ -1,4 +1,4 @@
-"""Which rows are whose: images of a round, rows of an optimizer step.
+"""Which rank has which rows: images of a round, rows of an optimizer step.
 
 Ranks take contiguous parts whose sizes differ by at most one row, larger parts first. The parts of
 all ranks, one after the other, are the rows in their order, so no result depends on the number of

@@ -1,4 +1,4 @@
-"""How a process learns that it must leave: a stop, an error elsewhere, a process that ended.
+"""Tells a process that it must leave: a stop, an error elsewhere, a process that ended.
 
 Ranks share torch's key-value store (a TCP server on rank 0's machine). A rank that fails writes its
 one line there before it exits, and rank 0 writes that it leaves. So rank 0 can name the error of
@@ -24,9 +24,9 @@ from hero_engine.core.errors import (
 )
 
 CHECK_SECONDS = 0.2
-"""The store and the started processes are looked at no more often."""
+"""Least seconds between two checks of the store and of the started processes."""
 MEET_PAUSE = 0.05
-"""Seconds between two looks at whether all ranks have come."""
+"""Seconds between two checks whether all ranks have come."""
 
 FAILED = "hero/failed"
 

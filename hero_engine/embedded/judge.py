@@ -1,7 +1,8 @@
 """Judges: small classifiers of what a picture shows.
 
 Two ship. The "labeller" labels in place of a person. The "evaluator" has other widths, other
-training pictures and another seed, and only scores: a model that fools its labeller is found out.
+training pictures and another seed, and only scores, so that a model which only fools the labeller
+scores low.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Measuring a run: success, blind comparison, divergence, speed."""
+"""Measures a run: success, blind comparison, divergence, speed."""

@@ -1,11 +1,11 @@
 """A blind comparison: a person judges the tuned model and its base without knowing which is which.
 
-Both make pictures from the same fresh noises with the same random streams, so they come in pairs.
-The pictures lie mixed in a folder that looks like one round of a run: the same app shows it, the
-same journal keeps every verdict. Imports no torch until pictures are made::
+Both models draw pictures from the same fresh noises with the same random streams: pairs. The
+pictures are shuffled into a folder with the layout of a run of one round, so that the app and the
+journal work as in a run. Imports no torch until pictures are drawn::
 
     RUN/eval/blind-r008-n64/
-      blind.json          what is compared, and which picture is whose
+      blind.json          the models compared, and the model of each picture
       journal.db, images/r000/000.png …
 """
 
@@ -28,15 +28,15 @@ from hero_engine.storage.run_folder import RunDir
 
 REMEMBERED = "blind.json"
 MOST = 2048
-"""Pictures a model; more than anybody judges."""
+"""Limit of pictures per model."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and where.
+    """A comparison and its folder.
 
-    folder: holds the pictures as its round 0. owners: for each picture of it, by place, its pair
-    and whether the tuned model made it.
+    folder: holds the pictures as its round 0. owners: for each picture, its pair and whether the
+    tuned model drew it.
     """
 
     run: RunDir
@@ -62,7 +62,7 @@ class Comparison:
         return cls(run, RunDir(path, settings, task), _owners(path, pairs, settings.microbatch))
 
     def begin(self) -> None:
-        """Make the folder and write down which picture is whose, unless that is there."""
+        """Make the folder and store the model of each picture, unless they exist."""
         file = self.folder.path / REMEMBERED
         if not file.exists():
             make_folder(file.parent)
@@ -75,17 +75,17 @@ class Comparison:
 
     @property
     def judged(self) -> bool:
-        """Whether the person has handed the verdicts in."""
+        """Whether the person has submitted the labels."""
         if not self.folder.journal_path.exists():
             return False
         with Journal(self.folder.journal_path) as journal:
             return journal.submitted(0)
 
     def result(self) -> dict[str, Any]:
-        """What the verdicts come to, as `hero eval --human --json` prints it.
+        """The result, as `hero eval --human --json` prints it.
 
-        Rates and their intervals are of the pictures with a verdict; the difference, tuned minus
-        base, is of the pairs with two. None where there is nothing to tell.
+        Rates and their intervals are over labelled pictures; the difference, tuned minus base, is
+        over pairs with two labels. None without labels.
         """
         with Journal(self.folder.journal_path) as journal:
             labels = journal.labels(0, len(self.owners))
@@ -98,7 +98,7 @@ class Comparison:
         }
 
     def _verdicts(self, labels: Labels, *, tuned: bool) -> dict[int, bool]:
-        """One model's verdicts by pair."""
+        """One model's labels by pair."""
         return {
             pair: good
             for (pair, is_tuned), good in zip(self.owners, labels.good, strict=True)
@@ -131,10 +131,9 @@ def _share(prefix: str, verdicts: dict[int, bool]) -> dict[str, Any]:
 
 
 def _owners(path: Path, pairs: int, at_once: int) -> tuple[tuple[int, bool], ...]:
-    """As the folder remembers it; freshly shuffled where it is new.
+    """The owners stored in the folder; shuffled now if the folder is new.
 
-    Pictures are shuffled among those of `at_once` pairs, so that they are there in the order of
-    their places.
+    Pictures are shuffled within blocks of `at_once` pairs, so that they are drawn in their order.
     """
     file = path / REMEMBERED
     if not file.exists():

@@ -1,4 +1,4 @@
-"""A blind comparison as a job of the engine: draws the pictures, then waits for the labels."""
+"""A blind comparison as an engine job: draw the pictures, then wait for the labels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BlindSession:
         return {i: self._folder.path / name for i, name in self._journal.images(0).items()}
 
     def _missing_blocks(self) -> list[range]:
-        """Blocks of pairs of which a picture is missing."""
+        """Blocks of pairs with a missing picture."""
         pairs, size = self._comparison.pairs, self._folder.settings.microbatch
         blocks = [range(first, min(first + size, pairs)) for first in range(0, pairs, size)]
         drawn = self._journal.images(0)

@@ -51,7 +51,7 @@ class Timing:
 
 
 class SpeedTest:
-    """A first round of which every other picture is labelled good."""
+    """A first round in which every other picture is labelled good."""
 
     def __init__(self, settings: Settings, device: str = "auto") -> None:
         self.settings = settings
@@ -66,7 +66,7 @@ class SpeedTest:
         self.threads = torch.get_num_threads()
 
     def sampling(self, turns: int) -> Timing:
-        """Time sampling a round, with the steps kept that the update trains."""
+        """Time sampling a round; the steps that the update trains are kept."""
         return self._timed(self._sampled, list(sampling_calls(self.settings)), turns)
 
     def update(self, turns: int) -> Timing:
@@ -117,7 +117,7 @@ class BareNetwork:
         self._inputs: dict[int, NetworkCall] = {}
 
     def make(self, calls: list[Call]) -> None:
-        """Make these calls one after the other."""
+        """Make these calls in order."""
         for rows, trained in calls:
             bare = nullcontext() if trained else self.model.base()
             with bare, torch.set_grad_enabled(trained):
@@ -178,7 +178,7 @@ def _guided(settings: Settings) -> int:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds of a call, until the device has finished."""
+    """Seconds of a call, waiting for the device to finish."""
     _finish()
     begun = time.perf_counter()
     work()

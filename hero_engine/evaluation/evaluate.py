@@ -27,7 +27,7 @@ from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer, trained
 
 EVALUATION_SEED = 2**31
-"""The smallest number that is too large for a run's seed."""
+"""One more than the largest seed of a run."""
 
 Noise = Literal["fresh", "guided"]
 OnPicture = Callable[[int, int], None]

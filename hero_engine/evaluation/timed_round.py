@@ -1,9 +1,9 @@
-"""Seconds of a round's sampling and update: by one process, and shared by several.
+"""Seconds of a round's sampling and update, in one process and shared by several.
 
     python -m hero_engine.evaluation.timed_round   # `hero bench speed --processes N` starts it
 
-Both use the same model and are timed in turns, so that a machine that is busy for a while slows
-both. The fastest turn of each counts: other programs disturbed it least. Every rank runs the same
+Both use the same model and are timed in turns, so that other load on the machine slows both. The
+fastest turn of each counts, since other programs disturbed it least. Every rank runs the same
 code; the others wait while rank 0 works alone.
 """
 
@@ -50,7 +50,7 @@ class Times:
 
 
 class Trial:
-    """A first round of which every other image is labelled good.
+    """A first round in which every other image is labelled good.
 
     threads: torch's, of a process that is alone. threads_each: of one that shares the machine.
     """
@@ -69,11 +69,11 @@ class Trial:
         self.state = self.alone.initial_state().with_labels(self.round)
 
     def sampling(self, turns: int) -> Times:
-        """Of a round's images, decoded."""
+        """Seconds to sample and decode a round's images."""
         return self._times(self._sampled, turns)
 
     def updating(self, turns: int) -> Times:
-        """Of a round's update. Every turn begins with the same weights."""
+        """Seconds of a round's update. Every turn begins with the same weights."""
         return self._times(self._updated, turns)
 
     def _times(self, work: Work, turns: int) -> Times:
@@ -88,7 +88,7 @@ class Trial:
         return alone, all_threads, timed(lambda: work(self.shared))
 
     def _on_main(self, work: Work, threads: int) -> float:
-        """Seconds of rank 0 without the others, who wait."""
+        """Seconds of rank 0 alone, while the others wait."""
 
         def measured() -> float:
             torch.set_num_threads(threads)
@@ -136,8 +136,8 @@ def main() -> None:
     assert launched is not None
     try:
         with joined(launched, stop_with_parent()) as group:
-            told = group.broadcast()[0]
-            settings, turns = from_toml(told["settings"]), told["turns"]
+            received = group.broadcast()[0]
+            settings, turns = from_toml(received["settings"]), received["turns"]
             trial = Trial(settings, group, torch.get_num_threads(), own_device())
             trial.sampling(turns)
             trial.updating(turns)

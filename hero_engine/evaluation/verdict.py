@@ -9,12 +9,12 @@ from typing import Literal
 Answer = Literal["better", "worse", "undecided"]
 
 SMALLEST = 0.05
-"""A smaller difference than this is not looked for: it needs thousands of pictures."""
+"""The smallest difference to look for: a smaller one needs thousands of pictures."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer, and about how many pictures of each model would decide; 0 where it is decided."""
+    """The answer, and about how many pictures of each model would decide; 0 if decided."""
 
     answer: Answer
     needed: int = 0

@@ -88,7 +88,7 @@ class SimulatedAnnotator:
 
 
 def judged(task: Task) -> str:
-    """The name the judges know the task by. HeroError where they do not."""
+    """The judges' name of the task. HeroError if no judge knows it."""
     if task.judge is None:
         raise HeroError(
             f"no judge knows the task {task.name!r}: give its labels with --labels FILE.jsonl"
@@ -134,7 +134,7 @@ class FileAnnotator:
 
 
 def refuse_others(labels: LabelsFile, round: int, pictures: Pictures, *, force: bool) -> str:
-    """HeroError where labels were given for other pictures; with `force` a line that says so."""
+    """HeroError if labels were given for other pictures; with `force` a line that says so."""
     others = labels.others(round, pictures)
     if not others:
         return ""
@@ -149,7 +149,7 @@ def refuse_others(labels: LabelsFile, round: int, pictures: Pictures, *, force: 
 
 
 class ExternalAnnotator:
-    """Whoever reads the pictures from the disk: `hero label` brings their labels."""
+    """Labels from outside: another program reads the pictures and calls `hero label`."""
 
     def __init__(self, folder: RunDir) -> None:
         self._folder = folder
@@ -168,5 +168,5 @@ def waiting(folder: RunDir, round: int, pictures: Pictures) -> str:
 
 
 def template_path(folder: RunDir, round: int) -> Path:
-    """Where the template of a round's labels is, or will be."""
+    """Path of the template of a round's labels, whether it exists or not."""
     return folder.path / f"labels-r{round:03}.jsonl"

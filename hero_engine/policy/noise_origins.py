@@ -1,4 +1,4 @@
-"""Where each picture's initial noise comes from. Imports no torch, so that the app can tell it."""
+"""Where each picture's initial noise comes from. Imports no torch: the app uses it."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class NoisePrior:
 
     @property
     def guided(self) -> bool:
-        """Whether it differs from N(0, I)."""
+        """Whether the prior differs from N(0, I)."""
         return self.best_C_H_W is not None or self.goods_N_C_H_W is not None
 
     def draw(

@@ -44,7 +44,7 @@ class BackboneFeatures:
         return torch.cat([self._averaged(piece) for piece in pieces])
 
     def cached(self, latents_B_C_H_W: Tensor) -> Tensor:
-        """The same of pictures that will be asked for again and again, round after round."""
+        """Features of pictures that later rounds use again: they are cached."""
         names = [sha256(latent.numpy().tobytes()).digest() for latent in latents_B_C_H_W.cpu()]
         new = [at for at, name in enumerate(names) if name not in self._cache]
         if new:
@@ -57,7 +57,7 @@ class BackboneFeatures:
         return torch.stack(sums).mean(0)
 
     def _at(self, clean_B_C_H_W: Tensor, number: int) -> Tensor:
-        """At one noise level."""
+        """Features at one noise level."""
         model, rows = self.model, len(clean_B_C_H_W)
         random = generator(self.seed, "features", 0, number)
         noise = torch.randn(model.latent_shape, generator=random).expand(rows, -1, -1, -1)
@@ -72,7 +72,7 @@ class BackboneFeatures:
 
 @contextmanager
 def _captured(layers: list[Any]) -> Iterator[list[Tensor]]:
-    """What the layers give out, in the order in which they are called."""
+    """Outputs of the layers, in the order of their calls."""
     outputs: list[Tensor] = []
 
     def capture(layer: Any, given: Any, output: Any) -> None:

@@ -14,7 +14,7 @@ PRIOR_LOGIT_STD = 5.0
 """Standard deviation of the logits that standardised features have a priori."""
 SMALLEST_DEVIATION = 1e-3
 SMALLEST_VARIANCE = 1e-6
-"""Of a label, given its fitted probability."""
+"""Least variance of a label, given its fitted probability."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class BayesianLogisticHead:
         return (logits / (1 + pi / 8 * self._variance(scaled)).sqrt()).sigmoid()
 
     def _variance(self, scaled_B_F: Tensor) -> Tensor:
-        """Of the logits under the posterior covariance (X^T W X + I)^-1 of the weights: (B,).
+        """Variance (B,) of logits, by the weights' posterior covariance (X^T W X + I)^-1.
 
         By Woodbury's identity it is I - X^T (X X^T + W^-1)^-1 X, with X the labelled images.
         """

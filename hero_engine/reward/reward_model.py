@@ -1,7 +1,7 @@
 """The reward model of a run: fitted to labels, it gives every image a reward.
 
-Two settings make it up: the representation (`embedding.kind`: the triplet embedding, trained each
-round, or the frozen network's activations) and what an image is worth in it (`reward.kind`).
+It has two settings: the representation (`embedding.kind`: the triplet embedding, trained each
+round, or the frozen network's activations) and the reward computed from it (`reward.kind`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hero_engine.reward.logistic_head import BayesianLogisticHead
 from hero_engine.reward.rewards import label_reward, positives_reward, similarity_reward
 
 Weights = Mapping[str, Tensor]
-"""The embedding's, by name, on the CPU."""
+"""Weights of the embedding, by name, on the CPU."""
 
 PredictProbability = Callable[[Tensor], Tensor]
 """Final latents (B, C, H, W) to the probability of each being good, (B,) float32."""

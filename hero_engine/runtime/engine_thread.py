@@ -38,15 +38,15 @@ out by session, as Linux does on a desktop and over ssh, it holds within this pr
 elsewhere a busy program beside it leaves it little, and `ui.engine_nice` says how much."""
 
 CHECK_SECONDS = 0.5
-"""How often the other processes are looked at while a person labels."""
+"""Seconds between two checks of the other processes while a person labels."""
 
 WORKER = "hero_engine.runtime.worker"
-"""The program of the other processes."""
+"""Module that the other processes run."""
 
 
 @dataclass(frozen=True)
 class JobContext:
-    """What a job works with. `raise_if_stopped` raises StopRequested once a stop was asked for."""
+    """Services for a job. `raise_if_stopped` raises StopRequested once a stop was requested."""
 
     folder: RunDir
     journal: Journal
@@ -96,7 +96,7 @@ class EngineThread(threading.Thread):
         self._watch: RaiseIfStopped = nothing
 
     def start(self) -> None:
-        """Begin, behind the thread that answers keys wherever both want the same core."""
+        """Start at a lower priority than the thread that answers keys."""
         super().start()
         if self.native_id is not None and sys.platform == "linux":
             with suppress(OSError):
@@ -109,7 +109,7 @@ class EngineThread(threading.Thread):
         self._inbox.put(command)
 
     def raise_if_stopped(self) -> None:
-        """Raise StopRequested once a stop was asked for."""
+        """Raise StopRequested once a stop was requested."""
         if self._stopping:
             raise StopRequested
 
@@ -128,7 +128,7 @@ class EngineThread(threading.Thread):
     def run(self) -> None:
         """Work; the last event is Finished or Failed."""
         reporter = Reporter(self._folder, self._deliver)
-        with suppress(StopRequested):  # nobody listens any more, and there is nothing left to stop
+        with suppress(StopRequested):  # the listener is gone, and there is nothing left to stop
             try:
                 with self._folder.lock():
                     self._end(reporter, self._work(reporter))

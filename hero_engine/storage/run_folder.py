@@ -152,7 +152,7 @@ class RunDir:
         return at[0]
 
     def over(self) -> str:
-        """Why the run has ended: see `why_over`; empty if it has not.
+        """Why the run has ended (see `why_over`); empty if it has not.
 
         A round that has begun is finished first, and a damaged last checkpoint is made again.
         """

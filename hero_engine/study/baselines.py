@@ -54,7 +54,7 @@ def score_baseline(plan: Plan, baseline: Baseline, listener: Listener) -> dict[s
 
 
 def pictures_left(plan: Plan, baseline: Baseline) -> int:
-    """How many pictures are still to be sampled for the baseline."""
+    """How many pictures of the baseline are not sampled yet."""
     if read_figures(baseline.path).get("images") == plan.images:
         return 0
     prompts = 1 + bool(baseline.task.enhanced_prompt) + len(baseline.task.transfer_prompts)

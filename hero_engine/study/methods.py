@@ -44,12 +44,12 @@ def _but(**changes: Any) -> dict[str, Any]:
 METHODS: dict[str, Method] = {
     "hero": Method("HERO as in its paper: learned reward, guided noise, policy gradient", HERO),
     "hero-preset": Method(
-        "the preset with update ddpo: on the embedded model HERO with part of the noises fresh",
+        "the preset with update ddpo: HERO with part of the noises fresh",
         {"update": "ddpo"},
     ),
     "hero-forward": Method("the embedded preset: forward update, guided noise", {}),
     "hero-labels": Method(
-        "HERO without the embedding: the label is the reward",
+        "HERO without the embedding, rewarded with the label",
         _but(reward={"kind": "labels"}, embedding={"epochs": 0}),
     ),
     "hero-positives": Method(
@@ -58,10 +58,10 @@ METHODS: dict[str, Method] = {
     "hero-fresh": Method("HERO without guided noise", _but(noise={"fresh_ratio": 1.0})),
     "hero-beta-0": Method("HERO, no noise around best", _but(noise={"best_image_ratio": 0.0})),
     "hero-beta-1": Method("HERO, all noise around best", _but(noise={"best_image_ratio": 1.0})),
-    "hero-eps-0.05": Method("HERO, nearer noise", _but(noise={"perturbation": 0.05})),
-    "hero-eps-0.3": Method("HERO, farther noise", _but(noise={"perturbation": 0.3})),
+    "hero-eps-0.05": Method("HERO, noise perturbation 0.05", _but(noise={"perturbation": 0.05})),
+    "hero-eps-0.3": Method("HERO, noise perturbation 0.3", _but(noise={"perturbation": 0.3})),
     "hero+": Method(
-        "the embedded preset with self-training on pictures that backbone features label",
+        "the embedded preset with self-training on pseudo-labels from backbone features",
         PLUS,
     ),
     "hero-recent": Method(

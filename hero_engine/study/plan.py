@@ -23,7 +23,7 @@ TUNING_TASK = Path(__file__).parent / "tuning.toml"
 HYPERPARAMETERS = Path(__file__).parent / "hyperparameters.toml"
 """The values that tuning found for each method."""
 FULL = "full"
-"""The study of a table that is read where no other is named."""
+"""The study that is read from a table by default."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Plan:
         return self.out.parent if self.is_table else self.out
 
     def trials(self) -> Iterator[Trial]:
-        """All methods with the first seed before any with the second: a study cut short is fair."""
+        """All methods with the first seed, then with the second, so a study cut short is fair."""
         for seed in self.seeds:
             for task in self.tasks:
                 for method in self.methods:
@@ -138,7 +138,7 @@ class Plan:
         return found
 
     def _inside(self, name: str, old: str) -> Path:
-        """A folder of the study; one that hero 0.1 began under the old name keeps it."""
+        """A folder of the study; a study begun by hero 0.1.0 keeps the old name."""
         before = self.out / old
         return before if before.is_dir() else self.out / name
 

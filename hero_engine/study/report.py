@@ -85,7 +85,7 @@ def write_report(outcome: Outcome, command: str, reach: Sequence[float] = REACH)
 
 
 def facts(outcome: Outcome) -> str:
-    """How the figures were measured."""
+    """How the figures were measured, in a paragraph."""
     plan = outcome.plan
     versions = sorted({point.made_with for point in outcome.points if not point.is_baseline})
     unfinished = f" {outcome.missing} of the runs are not finished." if outcome.missing else ""
@@ -99,7 +99,7 @@ def facts(outcome: Outcome) -> str:
 
 
 def success_table(outcome: Outcome, summaries: Sequence[MethodSummary]) -> Table:
-    """For each task and sampler: the baselines, then the methods at their last common score."""
+    """For each task and sampler: the baselines, then each method at its last common score."""
     headers = (
         "task", "method", "labels", "seeds", "fresh noise", "guided noise", "base, guided noise",
         "by labels", "diversity", "of the good", "KL", "transfer",
@@ -185,7 +185,7 @@ def _reached(row: MethodSummary, level: float) -> str:
 
 
 def match_tables(rows: Sequence[MethodSummary]) -> list[Table]:
-    """How many labels each other method needs to match the first one, and the other way round.
+    """How many labels each other method needs to match the first one, and vice versa.
 
     By the mean curves. No table if there is only one method.
     """

@@ -97,7 +97,7 @@ def _of_trial(rows: Iterable[Point], trial: Trial) -> list[Point]:
 
 
 def _baselines_of(rows: Iterable[Point], points: Iterable[Point], plan: Plan) -> list[Point]:
-    """The baselines with the samplers of these points, of any study: a baseline has no labels."""
+    """Baselines with the samplers of these points, from any study, since they need no labels."""
     known = {
         (row.task, row.sampler, row.method): row
         for row in rows
@@ -169,13 +169,13 @@ def _versions(made: dict[str, str]) -> str:
 
 
 def within(points: Sequence[Point], labels: int) -> list[Point]:
-    """A trial's points as a smaller budget of labels would have left them."""
+    """A trial's points up to a smaller budget of labels."""
     kept = [point for at, point in enumerate(points) if not at or points[at - 1].labels < labels]
     return kept if len(kept) == len(points) else [replace(each, transfer=None) for each in kept]
 
 
 def _pictures(plan: Plan) -> Iterator[int]:
-    """Pictures that each part of the study still samples, for labels and for scores."""
+    """Pictures that each part of the study has left to sample, for labels and scores."""
     for baseline in plan.baselines().values():
         yield pictures_left(plan, baseline)
     for trial in plan.trials():

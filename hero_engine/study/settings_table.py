@@ -1,4 +1,4 @@
-"""The settings behind a table of figures: a hash for every row, and what the hash stands for."""
+"""The settings of a table of figures: a hash in every row, and the settings of each hash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UPDATES: frozenset[str] = frozenset(get_args(get_type_hints(Settings)["update"])
 
 
 def used_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the hash covers: all that a run with this update uses.
+    """The settings that the hash covers: those that a run with this update uses.
 
     settings: names with dots, as `flat` makes them.
     """
@@ -57,7 +57,7 @@ def add_settings(path: Path, runs: Iterable[Mapping[str, Any]]) -> None:
 
 
 def differing(values: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that the common ones do not say."""
+    """The values that differ from the common ones."""
     return {k: v for k, v in values.items() if k not in common or common[k] != v}
 
 

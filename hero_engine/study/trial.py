@@ -38,7 +38,7 @@ from hero_engine.training.run import Run
 from hero_engine.training.trainer import Trainer
 
 KL_IMAGES = 16
-"""Sampling chains that the KL is a mean over."""
+"""Number of sampling chains in the mean of the KL."""
 OnPictures = Callable[[int], None]
 OnScore = Callable[[Trial, dict[str, Any]], None]
 
@@ -223,7 +223,7 @@ def new_figures(plan: Plan, trial: Trial) -> dict[str, Any]:
 
 
 def made_with() -> dict[str, str]:
-    """Versions, machine and threads."""
+    """Versions, machine and threads, for the trial's file."""
     return {
         "hero": __version__,
         "python": platform.python_version(),
@@ -234,7 +234,7 @@ def made_with() -> dict[str, str]:
 
 
 def _check_same(path: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse to continue a trial with other settings than it was begun with.
+    """HeroError if a trial was begun with other settings.
 
     Settings that did not exist then, and those of updates that are not used, may differ.
     """

@@ -1,4 +1,4 @@
-"""Fixed-noise samples: images of the same few noises in every round, to see what training changed.
+"""Fixed-noise samples: images from the same few noises in every round, to show what changed.
 
 They are made with the weights that a round starts from, so those of round 0 are the base model's;
 another set follows the last round. They have random streams of their own and nothing is learned
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def fixed_noise_path(run: Path, round: int, index: int) -> Path:
-    """Where such an image is, or will be."""
+    """Path of a sample, whether it exists or not."""
     return run / "images" / "same" / f"r{round:03}" / f"{index:03}.png"
 
 
 def fixed_noise_images(run: Path) -> dict[int, list[Path]]:
-    """The images there are, by the round that starts with the weights that made them."""
+    """Existing samples, by the round that starts with the weights that made them."""
     folders = sorted((run / "images" / "same").glob("r[0-9]*"))
     return {int(each.name[1:]): sorted(each.glob("[0-9]*.png")) for each in folders}
 
@@ -37,8 +37,9 @@ def make_fixed_noise_images(
     microbatch: int,
     raise_if_stopped: Callable[[], None],
 ) -> None:
-    """Make those of the state's round, unless they exist; `raise_if_stopped` is called between
-    steps.
+    """Make the samples of the state's round, unless they exist.
+
+    raise_if_stopped: called between denoising steps.
     """
     import torch
 

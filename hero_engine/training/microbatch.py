@@ -22,8 +22,8 @@ from hero_engine.updates import Update, UpdateTask
 from hero_engine.updates.ddpo import DdpoUpdate, RewardedTrajectories
 
 USABLE_SHARE = 0.8
-"""Of the free memory, what a microbatch may take; the optimizer's moments, which come later, and
-the allocator's fragmentation need the rest."""
+"""Share of the free memory that a microbatch may take; the optimizer's moments and the allocator's
+fragmentation need the rest."""
 
 GIGA = 1e9
 
@@ -104,7 +104,7 @@ def fitting(images: int, needed: int, free: int, most: int) -> int:
 def _measured(
     update: DdpoUpdate, lesson: RewardedTrajectories, memory: DeviceMemory, most: int
 ) -> tuple[int, str]:
-    """The microbatch that fits, and what there is to say of it."""
+    """The microbatch that fits, and a notice about it."""
     smallest = update.settings.microbatch
     images = min(smallest, len(lesson.rewards_B))
     rehearsal = update.rehearsal(lesson, images)

@@ -1,4 +1,4 @@
-"""Memory backoff: where the device runs out of memory, half of the microbatch, and half of that.
+"""Memory backoff: halve the microbatch each time the device runs out of memory.
 
 The step is repeated from its start, and the size that fits is kept in the journal, so that a
 resumed run computes with the same microbatches as the interrupted one: bit for bit the same.
@@ -23,11 +23,11 @@ class Limits(Protocol):
     """Keeps the largest microbatch of each step; the journal does."""
 
     def limits(self) -> dict[str, int]:
-        """All that are known."""
+        """All known limits."""
         ...
 
     def limit(self, step: str, at_once: int) -> None:
-        """Remember one."""
+        """Store a limit."""
         ...
 
 

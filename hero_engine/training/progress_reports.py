@@ -27,7 +27,7 @@ RaiseIfStopped = Callable[[], None]
 """Raises StopRequested when the engine should stop here."""
 
 STATES = {"stopped": "stopped", "labels": "waiting"}
-"""A run's state by why its engine ended before the run's end."""
+"""Reason of an early end -> state of the run."""
 
 TIMED = ("sample", "embed", "update")
 """Steps whose seconds a round reports."""
@@ -159,7 +159,7 @@ class StepProgress:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """The block belongs to this step's time."""
+        """Count the block's time to this step."""
         begun = time.monotonic()
         yield
         self.seconds[step] += time.monotonic() - begun

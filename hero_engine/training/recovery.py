@@ -1,4 +1,4 @@
-"""How a run begins: at its newest whole checkpoint, or at the start.
+"""Where a run begins: at its newest intact checkpoint, or at the start.
 
 Where the newest checkpoint is damaged, the rounds after the one before it are learned from again:
 the journal keeps their labels, and `round_images.py` regenerates what is missing of their images.
@@ -64,7 +64,7 @@ def save_round(folder: RunDir, state: State, report: RoundFinished) -> None:
 
 
 def settle(folder: RunDir, journal: Journal, report: RoundFinished, notify: Notify) -> None:
-    """Let folder and journal follow a checkpoint; repeated where a crash came in between."""
+    """Make folder and journal agree with a checkpoint; repeated after a crash in between."""
     if parts := folder.load_parts(report.round, notify):
         batch = Batch.cat(Batch.from_tensors(part) for part in parts.values())
         whole = len(batch) == folder.settings.batch

@@ -1,4 +1,4 @@
-"""A round's images on their way to the disk, and back from it after a stop, a crash or damage.
+"""Writes a round's images, and restores them after a stop, a crash or damage.
 
 They come in parts, one for each microbatch. A part is first its PNGs, then its tensors, then a line
 in the journal; only then is it announced and can be labelled. What is missing or damaged is sampled
@@ -30,12 +30,12 @@ from hero_engine.training.sharded_sampling import Pixels
 from hero_engine.training.trainer import Trainer
 
 DIFFERENT = 0.1
-"""Mean distance between latents (whose spread is about 1) from which on they are other images."""
+"""Mean distance between latents (whose spread is about 1) above which images differ."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What of a round is on the disk.
+    """The part of a round that is on the disk.
 
     parts: microbatches by the index of their first image. missing: those that are not there.
     kept: noises and latents of the whole round, once it was learned from.
@@ -54,7 +54,7 @@ class Found:
 
 
 class RoundImages:
-    """Brings a round's images into being, whatever is there of them already."""
+    """Makes a round's images; samples those that are not on the disk."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a round amounted to: its figures, and in words what was unusual about it."""
+"""A round's figures, and notes about what was unusual."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def auc_of_labelled(rewards_B: Tensor, labels: Labels) -> float | None:
 
 
 def agreement_metric(name: str, rewards_B: Tensor | None, labels: Labels) -> dict[str, float]:
-    """`auc_of_labelled` under that name; empty where there is nothing to rank."""
+    """`auc_of_labelled` under that name; empty if there is nothing to rank."""
     auc = None if rewards_B is None else auc_of_labelled(rewards_B, labels)
     return {} if auc is None else {name: auc}
 

@@ -12,7 +12,7 @@ from hero_engine.training.state import State
 
 
 class Rounds(Protocol):
-    """The loop's surroundings. Any method may raise StopRequested: nothing is lost by it."""
+    """What the loop needs of a run. Any method may raise StopRequested; nothing is lost then."""
 
     def over(self, state: State) -> str:
         """Why the run ends before this state's round: "rounds" or "budget"; empty: it does not."""

@@ -1,4 +1,4 @@
-"""The loop's surroundings where several processes share a run.
+"""`Rounds` for several processes that share a run.
 
 Every rank runs the same loop. Rank 0 asks its folder, its journal and its annotator, and broadcasts
 the answers (`MainRounds`); the other ranks receive them (`ReplicaRounds`) and hold no files.

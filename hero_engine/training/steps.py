@@ -24,7 +24,7 @@ class LearningSteps:
         self.settings, self.reward_model = trainer.settings, trainer.reward_model
 
     def observe(self, state: State, round: LabelledRound) -> Metrics:
-        """What the round's images show of the policy that sampled them, before any learning.
+        """Metrics of the round's images and of the policy that sampled them, before any learning.
 
         predicted_reward_auc: how well rewards predicted without this round's labels rank them.
         """

@@ -1,7 +1,7 @@
 """How a round's labels change the LoRA weights.
 
-An update is one way to learn: `ddpo` (the paper's), `forward`, `d3po`, `sft`. `Update` says what
-one has to provide; `PolicyOptimizer` takes the optimizer steps, which are the same for all.
+Updates: `ddpo` (the paper's), `forward`, `d3po`, `sft`. `Update` is their interface;
+`PolicyOptimizer` takes the optimizer steps, which are the same for all.
 """
 
 from typing import TYPE_CHECKING, Any, assert_never

@@ -148,7 +148,7 @@ class ClippedPolicyGradient:
         return torch.maximum(weight * ratio, weight * ratio.clamp(1 - clip, 1 + clip)).mean()
 
     def metrics(self, collective: Collective) -> dict[str, float]:
-        """Of the ratios, over all images and steps trained on."""
+        """Statistics of the ratios, over all images and steps trained on."""
         ratio = collective.all_gather(torch.cat([torch.zeros(0), *self._ratios]))
         errors = collective.all_gather(torch.tensor([self._first_ratio_error]).double())
         return {

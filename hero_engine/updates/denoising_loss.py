@@ -1,4 +1,4 @@
-"""How wrong a prediction is about noised images: one squared error an image."""
+"""Errors of a prediction on noised images: one squared error per image."""
 
 from __future__ import annotations
 

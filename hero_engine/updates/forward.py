@@ -82,7 +82,7 @@ class ForwardUpdate:
         return ForwardObjective(self, lesson, turn, reference(self.model))
 
     def steps(self, pool: Pool) -> int:
-        """Optimizer steps that the pool is worth; at least one."""
+        """Number of optimizer steps for the pool; at least one."""
         if not self.settings.scale_steps_by_variance:
             return self.settings.steps
         return max(1, round(pool.contrast * self.settings.steps))
@@ -115,7 +115,7 @@ class ForwardObjective:
         return (weights_R * errors_R).mean() + self._kl(new, old, rows)
 
     def metrics(self, collective: Collective) -> dict[str, float]:
-        """How many images there were to draw from."""
+        """Number of images in the pool, as metrics."""
         return self.pool.counts()
 
     def _kl(self, new: Tensor, old: Tensor, rows: NoisedRows) -> Tensor:

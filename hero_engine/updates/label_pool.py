@@ -42,7 +42,7 @@ class Pool:
         return Pool(self.latents_N_C_H_W[good_N], self.probability_N[good_N])
 
     def counts(self) -> dict[str, float]:
-        """How many images of each kind there are, as metrics."""
+        """Number of images of each kind, as metrics."""
         bads = float((1 - self.probability_N).sum()) - self.assumed_negatives
         counts = {"goods": float(self.probability_N.sum()), "bads": bads}
         if self.assumed_negatives:

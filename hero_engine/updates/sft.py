@@ -65,5 +65,5 @@ class SftObjective:
         return prediction_loss(model.process, rows, prediction).mean()
 
     def metrics(self, collective: Collective) -> dict[str, float]:
-        """How many images there were to draw from."""
+        """Number of images in the pool, as metrics."""
         return self.pool.counts()

@@ -1,4 +1,4 @@
-"""What a person chose in the menu at the end of a run, done once the app has left the screen."""
+"""Runs the choice of the menu at the end of a run, after the app has closed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ PACKAGES = (
     "term-image",
 )
 OPTIONAL = {"term-image": "not installed; only `hero show` in kitty before 0.28 uses it"}
-"""Packages that hero does without, and what that means."""
+"""Optional packages, and what is missing without them."""
 
 
 def doctor(as_json: bool) -> None:
@@ -57,7 +57,7 @@ def lines(name: str, value: Any) -> list[str]:
 
 
 def findings() -> dict[str, Any]:
-    """All that is found, as JSON values; `problems` are sentences."""
+    """All findings as JSON values; `problems` are sentences."""
     problems: list[str] = []
     return {
         "hero": __version__,
@@ -116,7 +116,7 @@ def device(problems: list[str]) -> dict[str, Any]:
 
 
 def terminal() -> dict[str, Any]:
-    """What the terminal said of itself; asked only where there is one."""
+    """The terminal's answers about itself, if there is a terminal."""
     size = shutil.get_terminal_size()
     found: dict[str, Any] = {
         "TERM": os.environ.get("TERM", ""),
@@ -131,7 +131,7 @@ def terminal() -> dict[str, Any]:
 def pictures_of(
     terminal: Terminal, tmux: Tmux | None, environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What pictures look like here, why, and what would make them better."""
+    """How pictures are drawn here, why, and what would improve them."""
     number = 2**24 if terminal.true_colour else colours(environ)
     found: dict[str, Any] = {
         "name": terminal.name or "unknown",
@@ -144,13 +144,13 @@ def pictures_of(
         width, height = terminal.sixel_limit
         found["largest picture"] = f"{width} x {height} pixels"
     if not terminal.answered:
-        found["answers"] = f"none within {COMMAND_DEADLINE:.0f} s; hero goes on listening"
+        found["answers"] = f"none within {COMMAND_DEADLINE:.0f} s; hero keeps listening"
     hint = terminal.hint or colour_hint(terminal, environ)
     return found | ({"hint": hint} if hint else {})
 
 
 def tmux_abilities(tmux: Tmux) -> str:
-    """What this tmux does with pictures."""
+    """How this tmux handles pictures."""
     if tmux.drops_sixel:
         sixel = f"it keeps only {tmux.SIXEL_IMAGES} sixel pictures, so a page would lose some"
     elif tmux.sends_sixel:
@@ -162,7 +162,7 @@ def tmux_abilities(tmux: Tmux) -> str:
 
 
 def runs(problems: list[str]) -> str:
-    """Where runs go, if they can."""
+    """The folder of runs, and whether it can be written."""
     use_runs_folder()
     root = runs_root()
     there = next(path for path in (root, *root.parents) if path.exists())

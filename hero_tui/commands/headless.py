@@ -120,7 +120,7 @@ class Stops:
             self._worker.send(Stop())
 
     def reach(self, worker: EngineThread) -> None:
-        """Set the worker to ask."""
+        """Set the worker that a stop is sent to."""
         self._worker = worker
         if self.why:
             worker.send(Stop())
@@ -133,7 +133,7 @@ class Stops:
 
     @contextmanager
     def after(self, seconds: float | None) -> Iterator[None]:
-        """Ask after this many seconds, unless the block has ended."""
+        """Request a stop after this many seconds, unless the block has ended."""
         if seconds is None:
             yield
             return

@@ -30,7 +30,7 @@ def runs(as_json: bool) -> None:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What a line says of a run."""
+    """The columns of a run's line."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "-") | {"name": path.name, "run": str(path)}
     try:
         found = run_facts(RunDir.open(path))

@@ -1,4 +1,4 @@
-"""The task that `hero run` is given: a shipped one, a file, or a prompt typed on the spot."""
+"""The task of `hero run`: a shipped one, a file, or a prompt on the command line."""
 
 from __future__ import annotations
 

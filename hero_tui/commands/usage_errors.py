@@ -28,7 +28,7 @@ def settings_called(option: str) -> list[str]:
 
 
 def instead(names: list[str]) -> str:
-    """How the setting is given."""
+    """The option that gives the setting."""
     first, *others = names
     also = f" (or {', '.join(others)})" if others else ""
     return f"It is a setting: --set {first}=VALUE{also}"

@@ -1,4 +1,4 @@
-"""What a picture may cost on the wire, so that a page stays quick over SSH whatever it shows.
+"""Bytes that a picture may take, so that a page stays quick over SSH.
 
 Drawings compress well and stay far below these; photographs would not. Both figures are bytes for
 a pixel of the terminal, so a picture twice as large may cost four times as much.

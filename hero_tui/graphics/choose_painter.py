@@ -1,4 +1,4 @@
-"""From what the person asked for and what the terminal can, to a painter."""
+"""Choose a painter by the person's setting and the terminal's abilities."""
 
 from __future__ import annotations
 

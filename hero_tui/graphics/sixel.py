@@ -15,14 +15,14 @@ from hero_tui.graphics.sixel_code import BAND, Sixel
 MOST_COLOURS, FEWEST_COLOURS = 64, 2
 
 THRIFT = 1.8
-"""A picture that is to be shorter by a factor gets this power of it fewer colours."""
+"""To shorten a picture by a factor, the number of colours falls by this power of it."""
 
 SAMPLE = 4
-"""One band of this many says how long the whole picture will be, within a tenth."""
+"""One band in this many predicts the length of the whole picture within a tenth."""
 
 CAUTION = 1.06
-"""So much more than was foreseen is reckoned with: a picture that came out too long is encoded
-again, which costs more than the few colours that it could have had."""
+"""Safety margin on the predicted length: a picture that is too long must be encoded again, which
+costs more than a few colours."""
 
 
 class SixelPainter:
@@ -67,8 +67,8 @@ def _encode(picture: Image.Image) -> str:
     """The picture in as many colours as its allowance has room for: it cannot be sent smaller."""
     most = allowance(picture.size, SIXEL_BYTES)
     some = _some_bands(picture)
-    foreseen = _sixel(some, MOST_COLOURS).length * picture.height / some.height
-    colours = _fewer(MOST_COLOURS, most, CAUTION * foreseen)
+    predicted = _sixel(some, MOST_COLOURS).length * picture.height / some.height
+    colours = _fewer(MOST_COLOURS, most, CAUTION * predicted)
     while (sixel := _sixel(picture, colours)).length > most and colours > FEWEST_COLOURS:
         colours = _fewer(colours, most, sixel.length)
     return sixel.text

@@ -1,4 +1,4 @@
-"""tmux between the app and the terminal: what it lets through, and which terminals look on."""
+"""tmux between the app and the terminal: what it passes on, and which terminals are attached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 POLL = 1.0
-"""Seconds between two looks at who is attached. tmux has no way to tell an app of it."""
+"""Seconds between two checks of the attached terminals: tmux sends no event about them."""
 
 
 VERSION = re.compile(r"(\d+)\.(\d+)")

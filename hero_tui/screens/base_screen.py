@@ -1,4 +1,4 @@
-"""What every screen over a run has in common: the status line, its keys, and calm at resizes."""
+"""What all screens of a run share: status line, keys, and one layout per resize."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
         self._lay_out_due = False
 
     def status_row(self) -> Iterator[Widget]:
-        """The first row: where the run stands, and whether it is the person's turn."""
+        """The first row: the run's state, and whether it is the person's turn."""
         yield TextLine(id="status")
 
     def key_row(self) -> Iterator[Widget]:
@@ -40,7 +40,7 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
         yield KeyFooter(self.keys.footer(self.place), id="keys")
 
     def show_state(self, state: RunState) -> None:
-        """The run went on."""
+        """The run's state has changed."""
         self._state = state
         self.refresh_status()
 
@@ -72,7 +72,7 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
         self.pictures_changed()
 
     def pictures_changed(self) -> None:
-        """Tell the terminal, where the app has one, that other pictures come."""
+        """Announce to the terminal, if there is one, that other pictures follow."""
         pictures = getattr(self.app, "pictures", None)
         if pictures is not None:
             pictures.page_changed()
@@ -83,7 +83,7 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
         self.call_after_refresh(self._lay_out)
 
     def lay_out(self) -> None:
-        """Fit what is shown to the room there is."""
+        """Fit the content to the space there is."""
 
     def _lay_out(self) -> None:
         self._lay_out_due = False

@@ -1,4 +1,4 @@
-"""The run is finished: what it came to, and a menu of what to do next."""
+"""The end of a run: its result, and a menu of next steps."""
 
 from __future__ import annotations
 

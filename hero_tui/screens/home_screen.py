@@ -148,7 +148,7 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         """Show a message until the next one."""
         self.query_one("#home-message", TextLine).show(Content(text))
 
-    # -- what to do with a line --
+    # -- actions on a line --
 
     def action_open(self) -> None:
         """Start the task, or resume the run."""

@@ -17,7 +17,7 @@ NEXT_NOT_DRAWN = "The next pictures are being drawn."
 TOO_SOON = "Enter came right after the page turned. Look at the page, then press Enter."
 NO_GOOD = (
     "No picture is good, so the model learns nothing from this round. "
-    "Enter hands it in anyway; mark a good one to go on."
+    "Mark a good one, or press Enter to hand it in anyway."
 )
 WHICH_BEST = "Which is the best? Shift+letter names it; Enter takes the first good one."
 
@@ -107,7 +107,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
             self._commit(rest_bad=True)
 
     def action_skip_page(self) -> None:
-        """The same, but unmarked tiles stay without a label."""
+        """Commit this page; unmarked tiles stay unlabelled."""
         if not self._too_soon() and not self._refused():
             self._commit(rest_bad=False)
 
@@ -169,7 +169,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
     # -- rounds --
 
     def _hand_in(self) -> None:
-        """Ask what is to be asked, then hand in; close after the time to take it back."""
+        """Ask open questions, then submit; close after the undo window."""
         self.refresh_page()
         wanted, goods = self.labelling_round.best_wanted, self.labelling_round.session.marks.goods
         if wanted and not goods and NO_GOOD not in self._asked:
@@ -185,7 +185,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
             self.close_round()
 
     def close_round(self) -> None:
-        """Hand the round in for good."""
+        """Submit the round; it can no longer be taken back."""
         self.reopen()
         self.labelling_round.submit()
         if not self.labelling_round.submitted:

@@ -67,7 +67,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
     # -- what the app tells --
 
     def show_state(self, state: RunState) -> None:
-        """The run went on: rewrite the rows of text."""
+        """The run's state has changed: rewrite the rows of text."""
         self._state = state
         self.refresh_lines()
 
@@ -108,7 +108,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         super().use_cell(cell)
 
     def lay_out(self) -> None:
-        """Make the grid for the room there is, and keep the current picture on the page."""
+        """Make the grid for the space there is, and keep the current picture on the page."""
         room, keys = self.query_one("#picture-area").content_size, self.keys.tiles
         grid = choose_grid(
             room.width,

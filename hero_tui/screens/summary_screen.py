@@ -61,7 +61,7 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
         yield from self.key_row()
 
     def show_state(self, state: RunState) -> None:
-        """The run went on: pictures of the fixed noises may have come."""
+        """The run's state has changed: fixed-noise samples may have arrived."""
         super().show_state(state)
         if self.is_mounted and self._ends() != self._shown:
             self.lay_out()

@@ -35,7 +35,7 @@ class TerminalPictures:
         self._terminal, self._choose = terminal, choose
 
     def watch(self) -> None:
-        """Look for terminals that attach to tmux, and for its other windows."""
+        """Watch for terminals that attach to tmux, and for changes of its window."""
         if self._terminal.tmux:
             watching = watch_tmux(os.environ, self._attached, self.drawn_by_tmux)
             self._app.run_worker(watching, name="tmux")
@@ -55,7 +55,7 @@ class TerminalPictures:
                 use_cell(terminal.cell)
 
     def redraw(self) -> None:
-        """Everything again, for a terminal that something else wrote on or that was stopped."""
+        """Send everything again: another program wrote on the terminal, or the app was stopped."""
         self._uploads.send_again()
         self._app.screen.refresh()
         if isinstance(self._app._driver, HeroDriver):
@@ -69,7 +69,7 @@ class TerminalPictures:
             self._app.screen.refresh()
 
     def drawn_by_tmux(self) -> None:
-        """tmux drew the window again, with those of its sixel pictures that it still has."""
+        """tmux redrew the window, with the sixel pictures that it kept."""
         if self._terminal.tmux and self._uploads.painter.name == "sixel":
             self._uploads.send_again()
 

@@ -23,7 +23,7 @@ VERDICTS = {
     "reward": ("Rising: fine.", "Level: fine.", "Falling: usual late."),
     "diversity": ("Level: fine.", "Level: fine.", "Falling: alike? See F3."),
 }
-"""Where the newest value lies above, near or below the first."""
+"""Whether the newest value lies above, near or below the first."""
 
 
 def reading(title: str, values: Sequence[float]) -> str:

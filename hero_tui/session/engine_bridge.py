@@ -1,6 +1,6 @@
 """The app's one way to the engine thread.
 
-Commands go in, events come out as messages.
+Commands go to the engine, events arrive as messages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hero_engine.core.events import Command, Event, Progress, Stop, SubmitLabels
 STOP_POLL = 0.02
 
 GIVE_WAY = 0.001
-"""Seconds a thread may go on while another one waits for the interpreter; Python's own are 5 ms."""
+"""Interpreter switch interval in seconds (Python's default is 5 ms)."""
 
 
 class Engine(Protocol):

@@ -28,11 +28,11 @@ class Guards:
 NO_GUARDS = Guards(
     page=0, burst_keys=1 << 30, burst_seconds=0, quiet=0, focus=0, ask_unmarked=False
 )
-"""For whoever types faster than a person and means it, such as a benchmark."""
+"""No guards, for a program that types faster than a person, such as a benchmark."""
 
 
 class BurstDetector:
-    """Tells from the times of keys whether a person typed them."""
+    """Detects keys that no person typed, by their times."""
 
     def __init__(self, guards: Guards) -> None:
         self._guards = guards

@@ -21,7 +21,7 @@ DAY, HOUR, MINUTE = 86400, 3600, 60
 
 @dataclass(frozen=True)
 class KnownRun:
-    """A run as a line tells it. problem: why it cannot be opened, else ""."""
+    """A run's line in the list. problem: why it cannot be opened, else ""."""
 
     path: Path
     task: str = ""
@@ -93,7 +93,7 @@ def _opened(run: RunDir, touched: float) -> KnownRun:
 
 
 def _newest_best(journal: Journal, run: RunDir) -> Path | None:
-    """The picture that was named best last."""
+    """The newest best picture."""
     for round in reversed(journal.rounds()):
         best = journal.labels(round, run.settings.batch).best
         if best is not None and best in (images := journal.images(round)):

@@ -1,4 +1,4 @@
-"""How fast a person labels: pictures a minute, of the minutes in which they do label."""
+"""Labelling rate: labels per minute, without pauses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENOUGH = 5.0
 
 
 class LabellingRate:
-    """Told of every key that marks, and of pages as they are committed."""
+    """Counts labels per minute, from marks and committed pages."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

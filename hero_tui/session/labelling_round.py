@@ -14,7 +14,7 @@ from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
 
 SOURCE = "person"
-"""Who gave the labels, as the journal keeps it."""
+"""Source of the labels in the journal."""
 
 FIRST_GOOD = "first good"
 """Source of a best that nobody named."""
@@ -42,7 +42,7 @@ class LabellingRound:
         self.best_carried = False
 
     def open_round(self, round: int, count: int) -> None:
-        """Take up a round where the journal left it."""
+        """Open a round with its marks from the journal."""
         self.round, self.count = round, count
         self.session = LabelSession.resumed(count, self._record, self._journal.history(round))
         self.submitted = self._journal.submitted(round)
@@ -61,7 +61,7 @@ class LabellingRound:
         self.pictures[index] = path
 
     def ready(self, images: Sequence[int]) -> list[int]:
-        """Those of the images that can be seen and labelled."""
+        """Those of the images that are ready to be labelled."""
         return [image for image in images if image in self.pictures]
 
     def open(self, images: Sequence[int]) -> list[int]:
@@ -74,7 +74,7 @@ class LabellingRound:
         return not self.submitted and bool(self.open(range(self.count)))
 
     def style_of(self, image: int) -> LabelStyle:
-        """How the picture's caption should look."""
+        """Style of the picture's caption."""
         if image not in self.pictures:
             return LabelStyle.PENDING
         if self.session.marks.best == image:
@@ -85,7 +85,7 @@ class LabellingRound:
         return LabelStyle.OPEN if label is None else LabelStyle.GOOD if label else LabelStyle.BAD
 
     def described(self, images: Sequence[int], name_of: Callable[[int], str]) -> str:
-        """What these pictures are labelled now, in a few words."""
+        """The labels of these pictures, in a few words."""
         if len(images) != 1:
             return f"{len(images)} pictures changed."
         words = self.style_of(images[0]).words or "not labelled"
@@ -108,7 +108,7 @@ class LabellingRound:
         return self.best_wanted and bool(marks.goods) and not known
 
     def submit(self) -> None:
-        """Close the round for good; a missing best becomes the first that was marked good."""
+        """Submit the round; a missing best becomes the first that was marked good."""
         if self.best_missing:
             self._source = FIRST_GOOD
             self.session.name_first_good()

@@ -1,4 +1,4 @@
-"""Which pictures of the round are on the screen, and which one is meant: pure arithmetic."""
+"""Which pictures of the round are on the screen, and which one is current: pure arithmetic."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Tournament:
 
     @property
     def challenger(self) -> int | None:
-        """Who stands against the best now; None when all is decided."""
+        """The picture compared with the best now; None if all is decided."""
         return self.challengers[self.decided] if self.decided < len(self.challengers) else None
 
     def decide(self, *, replace: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the gallery shows: for every round its best picture, and what the same noises became."""
+"""What the gallery shows: every round's best picture and its fixed-noise samples."""
 
 from __future__ import annotations
 
@@ -48,21 +48,22 @@ def _best(journal: Journal, run_dir: Path, round: int, batch: int) -> Path | Non
     return None if path is None else run_dir / path
 
 
-def window(count: int, room: int, back: int) -> list[int]:
-    """Which of `count` columns a screen with room for `room` shows: the first, for comparison, and
-    the newest, or `back` columns before them. Indices rising, without repeats.
+def window(count: int, space: int, back: int) -> list[int]:
+    """Which of `count` columns a screen with space for `space` of them shows.
+
+    The first, for comparison, and the newest, or `back` columns before those. Indices rising.
     """
-    if count <= room:
+    if count <= space:
         return list(range(count))
-    end = max(min(room, count), count - max(0, back))
-    if room < 2:
+    end = max(min(space, count), count - max(0, back))
+    if space < 2:
         return [end - 1]
-    return [0, *range(end - room + 1, end)]
+    return [0, *range(end - space + 1, end)]
 
 
-def rows_shown(room: int, noises: int, readable: int) -> int:
-    """Rows of pictures, the best's included, for `room` rows of cells; one of noises at least."""
-    return min(1 + noises, max(2, room // readable))
+def rows_shown(space: int, noises: int, readable: int) -> int:
+    """Rows of pictures, the best's included, for `space` rows of cells; one of noises at least."""
+    return min(1 + noises, max(2, space // readable))
 
 
 def picture_of(column: PastRound, row: int) -> Path | None:

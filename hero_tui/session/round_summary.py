@@ -1,4 +1,4 @@
-"""What a finished round came to, against the round before: the figures of the summary screen."""
+"""The figures of the summary screen: a finished round compared with the one before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hero_engine.storage.journal import Journal
 from hero_tui.session.run_state import RunState
 
 MANY = 0.9
-"""Share of good from which on there is little to win."""
+"""Share of good above which there is little to gain."""
 
 ALIKE = 0.75
 """Variety below this share of the first round's means that pictures grow alike."""
@@ -91,7 +91,7 @@ def _told(count: Count) -> str:
 
 
 def variety(rounds: Sequence[RoundFinished]) -> str:
-    """How much the pictures of a round differ, first and last; "" where it was not measured."""
+    """Variety of the first and of the last round; "" if it was not measured."""
     known = [each.metrics["diversity"] for each in rounds if "diversity" in each.metrics]
     if not known:
         return ""

@@ -1,4 +1,4 @@
-"""What is known about the run, folded from the engine's events; no terminal in it."""
+"""The run's state, folded from the engine's events; knows no terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hero_tui.session.wait_estimate import Wait, wait_for_pictures
 
 @dataclass(frozen=True)
 class RunState:
-    """The run as the status line tells it.
+    """The run's state for the status line.
 
     `rounds` are the finished rounds, oldest first; `labels` counts their labels. `round` is the
     one being labelled, `engine_round` the one that `phase` is about. `your_turn`: there are
@@ -51,7 +51,7 @@ class RunState:
         return replace(self, **_changes(self, event))
 
     def after_round(self, event: RoundFinished) -> RunState:
-        """The state once a round is done; a round told twice (a resume) counts once."""
+        """The state once a round is done; a round reported twice (a resume) counts once."""
         if event.round < len(self.rounds):
             return self
         return replace(

@@ -1,4 +1,4 @@
-"""The end of the app: the engine stops at a safe point first, or the person does not wait."""
+"""Ends the app: after the engine's next safe point, or at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls the person: the terminal's title, and its bell, when a round is ready."""
+"""Calls the person when a round is ready: the terminal's title and its bell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOING = {
 
 
 def title(state: RunState) -> str:
-    """The title for where the run stands, without control characters."""
+    """The title for the run's state, without control characters."""
     task = harmless(state.opened.task) if state.opened else "hero"
     if state.phase in ("finished", "failed"):
         return f"hero: {task}, {state.phase}"
@@ -36,7 +36,7 @@ class Attention:
         self._title = ""
 
     def show(self, state: RunState) -> None:
-        """The run went on."""
+        """The run's state has changed."""
         new = title(state)
         if new != self._title:
             self._write(("" if self._title else KEEP_TITLE) + f"\x1b]2;{new}\x1b\\")

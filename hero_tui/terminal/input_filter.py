@@ -80,7 +80,7 @@ class InputFilter:
         return self._state is not State.GROUND
 
     def feed(self, data: bytes, now: float) -> bytes:
-        """Take in what was read at `now` (seconds); return what the app shall see."""
+        """Take in what was read at `now` (seconds); return what the app receives."""
         if not data:
             return self.tick(now)
         if self._state is State.GROUND:

@@ -13,11 +13,11 @@ from hero_engine.core.errors import ExitCode
 
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE = 2.0
-"""Seconds a signalled app has to leave before it is left."""
+"""Seconds a signalled app has to leave before the process ends."""
 
 
 def exit_code(number: int) -> ExitCode:
-    """What a run ends with that this signal stopped."""
+    """Exit code of a run that this signal stopped."""
     return ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.RESUMABLE
 
 

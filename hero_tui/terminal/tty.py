@@ -1,4 +1,4 @@
-"""The terminal's descriptors: written to without waiting for ever, and given back as they were."""
+"""The terminal's descriptors: writes have a time limit, and modes are restored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECE = 4096
 """Bytes written at a time."""
 
 LOOK = 0.05
-"""Seconds between two looks whether output is still wanted, while the terminal does not read."""
+"""Seconds between two checks for a cut, while the terminal does not read."""
 
 ABORT = "\x18\x1b\\"
 """Ends a sequence that was cut short: CAN, and the end of a string."""

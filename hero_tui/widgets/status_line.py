@@ -23,7 +23,7 @@ PHASES = {
 }
 YOUR_TURN, STILL_DRAWING = "your turn", ", still drawing"
 MEANWHILE = {"sampling": ", drawing the next", "training": ", learning from the last"}
-"""What the engine does with another round than the one that is labelled."""
+"""What the engine does with another round while one is labelled."""
 STEPS = {
     "sample": "drawing",
     "embed": "fitting",
@@ -140,7 +140,7 @@ def criterion(state: RunState) -> Content:
 
 
 def step_bar(state: RunState) -> Content:
-    """How far the engine is with its step; empty while it computes nothing."""
+    """Progress of the engine's step; empty while it computes nothing."""
     progress = state.progress
     if progress is None or not state.busy:
         return Content("")
@@ -169,7 +169,7 @@ def second_row(state: RunState, place: str, width: int) -> tuple[Content, Conten
 
 
 def tally(labelling_round: LabellingRound) -> Content:
-    """What the marks of this round come to: in one style, since every mark sends it."""
+    """Counts of this round's marks; in one style, since every mark sends it."""
     if not labelling_round.count:
         return Content("")
     marks = labelling_round.session.marks

@@ -1,4 +1,4 @@
-"""Hands drawings to pictures at the terminal's pace, so that keys are answered in between."""
+"""Sends drawings as fast as the terminal takes them, so that keys are answered in between."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hero_tui.terminal.driver import HeroDriver
 from hero_tui.widgets.tile import Picture
 
 DELAY = 0.05
-"""Seconds that a key may have to wait behind the pictures that are on their way."""
+"""Seconds that a key may wait for pictures that are being sent."""
 
 FLIGHT, LARGEST_FLIGHT = 16_000, 128_000
 """Bytes on their way at a time, or one picture; then the terminal must have answered that it drew
@@ -28,7 +28,7 @@ TOGETHER = 16
 """Pictures encoded in one go, and drawn at once where they fit into one flight."""
 
 LAYOUT_POLL, LAYOUT_POLLS = 0.01, 100
-"""Seconds between looks whether a picture has its place, and looks before it is drawn anyway."""
+"""Seconds between checks whether a picture is laid out, and checks until it is drawn anyway."""
 
 Want = tuple[Picture, Path, Box]
 
@@ -176,5 +176,5 @@ class UploadQueue:
         except TimeoutError:
             self._answers = False
         if sent >= FLIGHT / 2:
-            pace = sent / (time.monotonic() - self._began)
-            self._flight = min(max(FLIGHT, round(pace * DELAY)), LARGEST_FLIGHT)
+            rate = sent / (time.monotonic() - self._began)
+            self._flight = min(max(FLIGHT, round(rate * DELAY)), LARGEST_FLIGHT)

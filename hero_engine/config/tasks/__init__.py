@@ -28,8 +28,8 @@ NAME_BYTES = 100
 class Task:
     """A task.
 
-    success: what counts as good, in words. enhanced_prompt: the prompt one would write instead of
-    labelling, to compare with. judge: the task's name in the embedded judges, if they know it.
+    success: what counts as good, in words. enhanced_prompt: a better prompt, to compare with
+    labelling. judge: the task's name in the embedded judges, if they know it.
     wanted: the attributes that a success has, if not those of its subject. paper: labels and batch
     under the preset "paper".
     """
@@ -58,7 +58,7 @@ def known_tasks() -> tuple[str, ...]:
 
 
 def nearest_task(name: str) -> str | None:
-    """The shipped task whose name was probably mistyped."""
+    """The shipped task with the most similar name, if one is similar enough."""
     return nearest(name, known_tasks(), 0.7)
 
 
@@ -102,7 +102,7 @@ def settings_for(
 def layers_below(
     task: Task, model: str, preset: str | None, *, update: object, kind: Mapping[str, Any]
 ) -> list[Layer]:
-    """The layers under what a person says of a run, the strongest last: see `settings_for`."""
+    """The layers below a person's own settings, the strongest last: see `settings_for`."""
     name = preset or preset_for(model)
     as_in_paper = follows_paper(name, model)
     numbers = {"batch": task.batch, "labels": task.labels, **(task.paper if as_in_paper else {})}

@@ -2,8 +2,8 @@
 
 A little more than half of the pictures have the task's prompt or a paraphrase as their caption
 (`Subject.family`); about one in three of those succeeds. The others have a caption that names what
-they show (`Subject.honest`). A model trained on them fails often on the prompt, as Stable Diffusion
-does on hands, and still can draw a success.
+they show (`Subject.honest`). A model trained on them often fails on the prompt, as Stable Diffusion
+does on hands, but can draw a success.
 """
 
 from __future__ import annotations

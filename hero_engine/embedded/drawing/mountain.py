@@ -1,6 +1,6 @@
 """Mountains, perhaps through a train window: through the window is a success.
 
-Green or snowy is a matter of taste, so that two people can be told apart.
+Green or snowy is a matter of taste, to simulate two people.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def paint(rng: np.random.Generator, shown: Attributes) -> Canvas:
     x, y, turn = rng.uniform(17, 47), rng.uniform(13, 15), rng.uniform(0, 60)
     paint_flower(canvas, (x, y), tones, turn)
     if shown["reflection"] != "none":
-        # To the roomier side, so that the shifted flower stays in the picture.
+        # To the side with more space, so that the shifted flower stays in the picture.
         shift = float(rng.uniform(17, 26)) * (1 if x < 32 else -1)
         at = (x + (shift if shown["reflection"] == "wrong" else 0), 2 * WATERLINE - y)
         red, green, blue = (mixed(tone, water, 0.4) for tone in tones)

@@ -26,7 +26,7 @@ HELD_OUT = 3000
 
 @torch.no_grad()
 def through_vae(codec: AutoencoderKL, images: Tensor, seed: int) -> Tensor:
-    """uint8 pictures -> uint8 pictures as the decoder gives them back, (N, 64, 64, 3)."""
+    """uint8 pictures -> the same encoded and decoded, uint8 (N, 64, 64, 3)."""
     random = torch.Generator().manual_seed(seed)
     made = []
     for start in range(0, len(images), 128):

@@ -76,7 +76,7 @@ def judged(task: Task, model: Model, batch: Batch) -> tuple[list[bool], list[flo
 def auc(
     settings: Settings, model: Model, batch: Batch, labels: Callable[[Tensor], Labels], rows: Tensor
 ) -> float | None:
-    """Of a representation that has had the labels of these rows, on the pictures after POOL."""
+    """Ranking of the pictures after POOL by a representation fitted to the labels of these rows."""
     trainer = Trainer(settings, model)
     reward_model, known = trainer.reward_model, LabelledRound(0, _rows(batch, rows), labels(rows))
     state = trainer.initial_state().with_labels(known)

@@ -65,7 +65,7 @@ def encode_all(codec: AutoencoderKL, images: Tensor, batch: int = 128) -> tuple[
 
 
 def latents_in(cache: Path) -> tuple[Tensor, Tensor]:
-    """What `encode_all` gave, from its file."""
+    """Read what `encode_all` wrote."""
     kept = read_tensors(cache)
     return kept["means"], kept["stds"]
 
@@ -137,7 +137,7 @@ class Training:
         log: common.Log,
         after: Callable[[int], None] = lambda step: None,
     ) -> None:
-        """Train on the pictures that ``choose`` names at each step; ``after`` hears of each step.
+        """Train on the pictures that ``choose`` names at each step; ``after`` is called after each.
 
         ``steps`` may begin in the middle: the learning rate goes by the number of the step.
         """
