@@ -1,4 +1,4 @@
-"""No text says a round or a picture by its index: `hero_engine.core.numbering` has the number."""
+"""No text shows the index of a round or picture: `hero_engine.core.numbering` has the number."""
 
 import ast
 import re

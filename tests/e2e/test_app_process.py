@@ -22,7 +22,7 @@ CLI = PROJECT / "hero_tui" / "cli.py"
 
 @pytest.fixture
 def terminals() -> Iterator[list[FakeTerminal]]:
-    """Two terminals, one for each sitting."""
+    """Two terminals, one for each session."""
     made = [FakeTerminal("plain", 100, 40) for _ in range(2)]
     yield made
     for terminal in made:
@@ -113,7 +113,7 @@ def the_commands_count_as_the_app_does(hero: Hero, run: Path, heard: str) -> Non
     assert first.startswith(f"round {int(round) - 1}: 1 good of {BATCH} labelled\n")
 
 
-def test_a_blind_comparison_is_left_goes_on_and_tells_its_result(
+def test_a_blind_comparison_is_interrupted_continued_and_prints_its_result(
     terminals: list[FakeTerminal], hero: Hero, finished: FinishedRun
 ) -> None:
     first, second = terminals

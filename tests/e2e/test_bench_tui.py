@@ -41,7 +41,7 @@ def found(**changes: object) -> dict[str, object]:
     return facts(work, {"kitty": wire, "sixel": wire}, {"kitty": 0.05, "sixel": 0.04}) | changes
 
 
-def test_the_table_holds_what_was_measured_against_what_is_wanted() -> None:
+def test_the_table_compares_measurements_with_targets() -> None:
     table = {what: (measured, holds) for what, measured, _, holds in rows(found())}
     assert table["key to first byte, p50"] == ("10 ms", True)
     assert table["engine slowdown, app open"] == ("2.0%", True)
@@ -58,5 +58,5 @@ def test_the_table_holds_what_was_measured_against_what_is_wanted() -> None:
         ({"first_key": {"kitty": 0.2, "sixel": 0.0}}, "first key at 300 KB/s, kitty"),
     ],
 )
-def test_what_does_not_hold_is_said(change: dict[str, object], fails: str) -> None:
+def test_a_missed_target_is_marked(change: dict[str, object], fails: str) -> None:
     assert [what for what, _, _, holds in rows(found(**change)) if not holds] == [fails]

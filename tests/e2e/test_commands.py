@@ -1,4 +1,4 @@
-"""What looks at a run, or takes something out of it."""
+"""Commands that inspect or export a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hero_engine import __version__
 from hero_engine.core.errors import ExitCode
 
 
-def test_status_tells_the_share_of_good_by_round(hero: Hero, finished: FinishedRun) -> None:
+def test_status_shows_the_share_of_good_by_round(hero: Hero, finished: FinishedRun) -> None:
     done = hero("status", finished.path)
     place, model, state, empty, head, *rounds = done.out.splitlines()
     assert (done.code, done.err, empty) == (0, "", "")
@@ -49,7 +49,7 @@ def test_tasks_are_listed_in_words_and_in_json(hero: Hero) -> None:
 
 
 @pytest.mark.parametrize("command", ["tasks", "status"])
-def test_looking_imports_neither_torch_nor_textual(
+def test_inspection_imports_neither_torch_nor_textual(
     command: str, hero: Hero, finished: FinishedRun
 ) -> None:
     arguments = [command] if command == "tasks" else [command, str(finished.path), "--json"]
@@ -88,7 +88,7 @@ def test_show_into_a_file_is_text_with_every_label(hero: Hero, finished: Finishe
     assert "\x1b" not in done.out or "▀" in done.out  # in letters, or by term-image
 
 
-def test_nobody_reading_is_no_error(hero: Hero, finished: FinishedRun) -> None:
+def test_a_closed_stdout_is_not_an_error(hero: Hero, finished: FinishedRun) -> None:
     pipeline = f"{sys.executable} -m hero_tui.cli status {finished.path} | head -c 1 >/dev/null"
     done = subprocess.run(
         ["bash", "-c", pipeline + "; echo ${PIPESTATUS[0]}"],

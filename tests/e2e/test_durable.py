@@ -1,4 +1,4 @@
-"""What a run outlives, as its user meets it: branches, disks that take nothing, damage."""
+"""Durability of the commands: branches, full and read-only disks, damage."""
 
 from __future__ import annotations
 
@@ -60,16 +60,14 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_mends_itself(
     assert left_behind(RunDir.open(damaged)) == left_behind(RunDir.open(finished.path))
 
 
-def test_a_damaged_status_is_no_reason_not_to_go_on(hero: Hero, damaged: Path) -> None:
+def test_a_run_with_a_damaged_status_continues(hero: Hero, damaged: Path) -> None:
     (damaged / "status.json").write_text("{")
     assert hero.warm("status", damaged).end().code == 4
     done = hero.warm("resume", damaged, "--headless", "--labels", "judge").end()
     assert done.code == 0 and "finished already" in done.err
 
 
-def test_a_run_that_may_not_be_written_can_be_looked_at(
-    hero: Hero, finished: FinishedRun, damaged: Path
-) -> None:
+def test_a_read_only_run_can_be_inspected(hero: Hero, finished: FinishedRun, damaged: Path) -> None:
     """As root a true read-only file system; as another user a folder without permission."""
     with read_only(damaged):
         done = hero.warm("resume", damaged, "--rounds", 1, "--headless", "--labels", "judge").end()

@@ -70,7 +70,7 @@ def test_it_is_read(hero: Hero, run: Path, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("release", "name"), RUNS)
-def test_it_is_resumed_to_what_its_own_release_came_to(
+def test_a_resume_gives_the_result_of_its_own_release(
     hero: Hero, run: Path, release: Path, expected: dict[str, Any], maker: ModuleType
 ) -> None:
     """The same bits on the machine and the version of torch that made it; near on another."""
@@ -91,7 +91,7 @@ def test_it_is_resumed_to_what_its_own_release_came_to(
 
 
 @pytest.mark.parametrize(("release", "name"), RUNS)
-def test_its_settings_stay_as_they_were_written(run: Path, hero: Hero) -> None:
+def test_its_settings_are_not_rewritten(run: Path, hero: Hero) -> None:
     """run.toml is frozen: a resume does not rewrite it under the present names."""
     before = (run / "run.toml").read_bytes()
     stopped = hero.warm("resume", run, "--headless", "--labels", "none").end()

@@ -225,7 +225,7 @@ def test_one_process_resumes_what_two_began(chain: Chain, finished: FinishedRun)
     assert_alike(finished.path, chain.path)
 
 
-def test_no_process_is_left_behind(chain: Chain) -> None:
+def test_no_process_outlives_the_run(chain: Chain) -> None:
     assert len(chain.others) == 3
     wait_for_end(chain.others)
 

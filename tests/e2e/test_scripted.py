@@ -1,4 +1,4 @@
-"""Runs from a script: labels from elsewhere, limits, signals, a queue that stops and goes on."""
+"""Runs from a script: external labels, limits, signals, a queue that stops and requeues."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_without_labels_a_round_is_drawn_and_the_run_waits(elsewhere: Elsewhere)
     assert (elsewhere.status["state"], elsewhere.status["phase"]) == ("waiting", "labelling")
 
 
-def test_waiting_goes_on_without_opening_a_model(elsewhere: Elsewhere) -> None:
+def test_waiting_continues_without_opening_a_model(elsewhere: Elsewhere) -> None:
     assert elsewhere.again.code == 5
     assert elsewhere.again.lines() == elsewhere.first.lines()
     assert len(elsewhere.again.err.splitlines()) == 1
@@ -251,7 +251,7 @@ def test_time_that_is_up_stops_resumable(hero: Hero, tiny_model: Path, labels: P
     assert "stopped (--max-seconds 0.01). Continue with: hero resume" in done.err
 
 
-def test_a_queue_that_stops_and_requeues_comes_to_the_same_end(
+def test_a_queue_that_stops_and_requeues_gives_the_same_result(
     hero: Hero, tiny_model: Path, labels: Path, finished: FinishedRun
 ) -> None:
     """docs/slurm.md: SLURM sends USR1 before the time is up, and a job that ends with 75 again."""
@@ -272,7 +272,7 @@ def test_a_queue_that_stops_and_requeues_comes_to_the_same_end(
     assert same_learned(run, finished.path)
 
 
-def test_what_a_run_leaves_is_its_owners_alone(elsewhere: Elsewhere, hero: Hero) -> None:
+def test_the_files_of_a_run_are_private(elsewhere: Elsewhere, hero: Hero) -> None:
     for path in elsewhere.path.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert elsewhere.path.stat().st_mode & 0o077 == 0

@@ -51,7 +51,9 @@ def test_a_run_by_the_start_of_its_name(hero: Hero, runs: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["tasks", "status", "config show --task hands", "--help"])
-def test_a_locale_without_the_characters_is_no_crash(hero: Hero, runs: Path, command: str) -> None:
+def test_a_locale_without_the_characters_does_not_crash(
+    hero: Hero, runs: Path, command: str
+) -> None:
     shutil.rmtree(runs / "ddpo-broken")
     environment = {"PYTHONIOENCODING": "latin-1", "HERO_RUNS": str(runs)}
     done = hero(*command.split(), **environment)
@@ -100,7 +102,7 @@ def test_help_opens_with_examples(command: str, capsys: pytest.CaptureFixture[st
     assert "<bool>" not in text
 
 
-def test_lost_marks_are_named_by_every_command_and_left_behind_by_resume(
+def test_lost_marks_are_named_by_every_command_and_dropped_by_resume(
     hero: Hero, tmp_path: Path
 ) -> None:
     """As after damage to journal.db-wal: marks.log has a mark that the journal has not."""

@@ -1,7 +1,7 @@
-"""Faults by the hundred: `python -m tests.faults` from the project's folder, some minutes a row.
+"""Inject hundreds of faults: `python -m tests.faults` from the project's folder.
 
-Prints one row of docs/durability.md's table after the other; the exit code is 1 where a label was
-lost or a run came out differently.
+Prints the rows of docs/durability.md's table, some minutes each. The exit code is 1 if a label was
+lost or a run differs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Row = tuple[str, Tally]
 
 
 def rows(root: Path, given: argparse.Namespace) -> Iterator[Row]:
-    """What happened, and what became of it."""
+    """A fault and its result."""
     for update in ("ddpo", "forward"):
         if given.only in (None, update):
             yield from engine_rows(Subject(root, update), update, given)
@@ -65,8 +65,8 @@ def main() -> int:
     """Run all rows."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", choices=("ddpo", "forward", "hero"), help="a part of the rows")
-    parser.add_argument("--every", type=int, default=1, help="only every so many instants")
-    parser.add_argument("--thin", type=int, default=4, help="read-only: only every so many files")
+    parser.add_argument("--every", type=int, default=1, help="only every Nth instant")
+    parser.add_argument("--thin", type=int, default=4, help="read-only: only every Nth file")
     parser.add_argument("--kills", type=int, default=150, help="kills at random, for each update")
     parser.add_argument("--hero", type=int, default=60, help="kills of the hero command")
     parser.add_argument("--seed", type=int, default=0, help="of the times drawn")

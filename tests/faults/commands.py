@@ -1,4 +1,4 @@
-"""`hero` itself, killed at times drawn by chance and resumed, until its run has ended."""
+"""The `hero` command, killed at random times and resumed until its run has ended."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Command:
         return small_run(self.model, path, self.labels)
 
     def killed(self, times: int, seed: int) -> Tally:
-        """So many kills, of as many runs as that takes."""
+        """Kill runs `kills` times in all."""
         tally, draws = Tally(), random.Random(seed)
         while tally.faults < times:
             path = self.hero.home / f"chance-{tally.faults}"

@@ -13,12 +13,12 @@ from trials import Subject, Tally, count
 
 
 def full(name: str) -> None:
-    """No room for a file from now on; an `Act`."""
+    """The disk is full from now on; an `Act`."""
     _refuse(name, errno.ENOSPC)
 
 
 def read_only(name: str) -> None:
-    """As a file system becomes on which the system found a fault; an `Act`."""
+    """The file system turns read-only, as after a fault; an `Act`."""
     _refuse(name, errno.EROFS)
 
 
@@ -42,13 +42,13 @@ def small_disk(path: Path, kilobytes: int) -> Iterator[bool]:
 
 
 def enlarge(path: Path, kilobytes: int) -> None:
-    """Make room."""
+    """Free the space."""
     options = f"remount,size={kilobytes}k"
     subprocess.run(["mount", "-o", options, str(path)], check=True)
 
 
 def on_small_disks(subject: Subject, sizes: list[int]) -> Tally:
-    """Runs on disks that are too small by more or less; then there is room."""
+    """Runs on disks that are too small, and later large enough."""
     tally = Tally()
     for size in sizes:
         disk = subject.root / f"disk-{size}"

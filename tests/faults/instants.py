@@ -1,4 +1,4 @@
-"""The instants at which a process changes the disk, in order; something may happen at any of them.
+"""The instants at which a process changes the disk, in order; an act can run at any of them.
 
 Just before every file is opened for writing, flushed, renamed or removed, every folder made, and
 every SQL statement, and whenever the engine asks whether it should stop. Between two instants the
@@ -22,7 +22,7 @@ Act = Callable[[str], None]
 
 
 def die(_: str) -> None:
-    """As by the system when memory is short, or when the power goes."""
+    """End the process at once, as the kernel does when memory is short."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -9,7 +9,7 @@ from trials import Subject, failing_at, killed_again_and_again, killed_at
 
 
 @pytest.mark.parametrize("update", ["ddpo", "forward"])
-def test_killed_at_an_instant_a_run_goes_on_as_if_nothing_had_happened(
+def test_a_run_killed_at_any_instant_ends_the_same(
     subjects: Callable[[str], Subject], update: str
 ) -> None:
     """Every 37th here, beginning elsewhere for each update; the command takes each."""

@@ -1,4 +1,4 @@
-"""Runs in processes of their own, to which faults happen; each then has to be the same run."""
+"""Runs in child processes with injected faults; each must end as an undisturbed run does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MEMORY_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 @dataclass
 class Tally:
-    """What became of the faults of one kind."""
+    """Results of the faults of one kind."""
 
     faults: int = 0
     labels: int = 0
@@ -77,7 +77,7 @@ class Person:
 
 
 class Subject:
-    """A tiny run under test: `straight` is what it is when nothing happens."""
+    """A tiny run under test; `straight` is its undisturbed result."""
 
     def __init__(self, root: Path, update: str) -> None:
         torch.set_num_threads(1)
@@ -98,7 +98,7 @@ class Subject:
     def process(
         self, path: Path, nth: int | None = None, act: Act = die, kill_after: float | None = None
     ) -> Ended:
-        """Begin a run or go on with it, in a child; what the child came to."""
+        """Begin or resume a run in a child process; returns how the child ended."""
         show, shown = os.pipe()
         say, said = os.pipe()
         pid = os.fork()
@@ -115,7 +115,7 @@ class Subject:
         return Ended(code, given, text)
 
     def _child(self, path: Path, shown: int, said: int, instants: Instants) -> None:
-        """Never returns."""
+        """Run in the child; never returns."""
         code = 70
         try:
             code = self._work(path, shown, said, instants)
@@ -169,7 +169,7 @@ class Subject:
         return sum((r, i, VALUES[MARKS[at]]) not in kept for r, i, at in given)
 
     def check(self, path: Path, tally: Tally) -> None:
-        """Go on to the end; what differs from the run in which nothing happened?"""
+        """Resume to the end; returns what differs from an undisturbed run."""
         end = self.process(path)
         if end.code:
             tally.different.append(f"{path.name}: exit code {end.code}: {end.said}")
@@ -199,13 +199,13 @@ class Ended:
 
 
 def read_all(descriptor: int) -> bytes:
-    """What comes out of a pipe until nobody holds its other end."""
+    """Everything read from a pipe until its other end is closed."""
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
 
 
 def killed_at(subject: Subject, instants: list[int]) -> Tally:
-    """Killed at each of these instants, and gone on with."""
+    """Kill the run at each of these instants, and resume it."""
     tally = Tally()
     for nth in instants:
         with subject.trial(f"at-{nth}") as path:
@@ -217,7 +217,7 @@ def killed_at(subject: Subject, instants: list[int]) -> Tally:
 
 
 def killed_again_and_again(subject: Subject, times: int, seed: int) -> Tally:
-    """Killed after times drawn by chance, the same run as often as it takes; so many kills."""
+    """Kill runs at random times, `kills` times in all."""
     tally, draws, number = Tally(), random.Random(seed), 0
     while tally.faults < times:
         number += 1
@@ -233,7 +233,7 @@ def killed_again_and_again(subject: Subject, times: int, seed: int) -> Tally:
 
 
 def failing_at(subject: Subject, instants: list[int], act: Act) -> Tally:
-    """Every change of the disk fails from the nth on; then there is room again."""
+    """Let every change of the disk fail from the nth on; then let them succeed again."""
     tally = Tally()
     for nth in instants:
         with subject.trial(f"fails-{nth}") as path:

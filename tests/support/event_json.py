@@ -10,7 +10,7 @@ EVENTS: tuple[type[JsonEvent], ...] = get_args(Event)
 
 
 def from_json(line: str) -> Event:
-    """The event that `to_json` wrote. ValueError for a line that is none."""
+    """The event that `to_json` wrote. ValueError for any other line."""
     values: Any = json.loads(line)
     if not isinstance(values, Mapping):
         raise ValueError("an event is a JSON object")

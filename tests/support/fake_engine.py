@@ -70,7 +70,7 @@ def opened(run_dir: Path, *, batch: int, round: int = 0, budget: int = 512) -> R
 
 
 class FakeEngine:
-    """Does nothing by itself: the test says what happens, by the methods below."""
+    """Does nothing until the test calls the methods below."""
 
     def __init__(self, run_dir: Path, batch: int, picture: Paint = paint) -> None:
         self.run_dir = run_dir

@@ -41,7 +41,7 @@ class Process:
         self.model, self.folder = model, folder
         self.start = model.lora_state()
         self.questions = 0
-        """How often the run in which nothing happens asks whether it should stop."""
+        """How often the undisturbed run asks whether it should stop."""
 
     def run(self, name: str, stop_at: int | None = None, emit: Emit = forget) -> int:
         """Go on with a run; the `stop_at`-th question whether to stop is answered yes.

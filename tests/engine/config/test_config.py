@@ -92,7 +92,7 @@ def test_settings_survive_toml(settings: Settings) -> None:
     assert from_toml(to_toml(settings)) == settings
 
 
-def test_what_toml_leaves_out_takes_its_default() -> None:
+def test_missing_toml_keys_take_their_defaults() -> None:
     assert from_toml("") == Settings()
     got = from_toml("batch = 8\n[ddpo]\nclip_range = 0.5")
     assert got == Settings(batch=8, ddpo=DdpoSettings(clip_range=0.5))

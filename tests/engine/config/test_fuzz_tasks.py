@@ -1,4 +1,4 @@
-"""Whatever a task file holds, it is a task or refused in one line."""
+"""Any task file is a task or refused in one line."""
 
 from pathlib import Path
 from typing import Any

@@ -77,7 +77,7 @@ def test_each_old_name_changes_the_setting_of_its_new_name(old: str) -> None:
 OTHER = {bool: False, str: "mid_block", float: 0.75}
 
 
-def test_what_was_renamed_is_told() -> None:
+def test_renamed_settings_are_reported() -> None:
     table, notes = renamed({"unlabelled": {"rounds": 1}, "embedding": {"kind": "network"}})
     assert table == {"self_training": {"rounds": 1}, "embedding": {"kind": "backbone"}}
     assert notes == (

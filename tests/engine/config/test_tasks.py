@@ -1,4 +1,4 @@
-"""The tasks that ship, one's own, and every mistake in a task file told in one line."""
+"""The shipped tasks, a user's own, and every mistake in a task file as one line."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -129,14 +129,14 @@ def test_a_file_here_does_not_hide_a_shipped_task(
         ),
     ],
 )
-def test_a_mistake_in_a_task_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_mistake_in_a_task_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "cup.toml"
     path.write_text(text)
     with refused(ExitCode.USAGE, said, start=path):
         load_task(str(path))
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cup.toml"
     path.write_bytes(b"prompt = '\xff\xfe'")
     with pytest.raises(HeroError, match=r"cup.toml is not valid TOML: "):
@@ -153,6 +153,6 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         ("", "no task is called ''"),
     ],
 )
-def test_a_task_that_is_not_there_is_told(name: str, said: str) -> None:
+def test_a_missing_task_is_reported(name: str, said: str) -> None:
     with refused(ExitCode.USAGE, start=said):
         load_task(name)

@@ -89,7 +89,7 @@ def test_losses_that_are_no_numbers(
     assert_same(process, "nan-loss")
 
 
-def test_an_embedding_that_is_no_numbers(
+def test_an_embedding_with_nan(
     processes: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, real = processes("ddpo"), reward_model.train_embedding
@@ -106,7 +106,7 @@ def test_an_embedding_that_is_no_numbers(
     assert_same(process, "nan-embedding")
 
 
-def test_infinite_is_no_number_either(square: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_infinity_is_not_a_number(square: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def infinite(*_: Any, **__: Any) -> Any:
         return (torch.full((1, 3, 2, 2), float("inf")),)
 

@@ -40,7 +40,7 @@ def test_every_event_is_known_by_one_name() -> None:
     assert len({kind.event for kind in EVENTS}) == len(EVENTS)
 
 
-def test_what_has_a_default_may_be_left_out() -> None:
+def test_fields_with_a_default_may_be_left_out() -> None:
     line = '{"event": "progress", "round": 1, "phase": "sampling", "step": "sample",'
     assert from_json(line + ' "done": 2, "total": 4}') == Progress(1, "sampling", "sample", 2, 4)
     line = '{"event": "finished", "run": "/r", "rounds": 1, "labels": 2, "reason": "budget"}'
@@ -70,6 +70,6 @@ def test_metrics_of_older_runs_have_the_current_names() -> None:
         '{"event": "phase", "round": 0, "phase": "sampling", "colour": "red"}',
     ],
 )
-def test_what_is_no_event_is_refused(line: str) -> None:
+def test_a_line_that_is_not_an_event_is_refused(line: str) -> None:
     with pytest.raises(ValueError):
         from_json(line)

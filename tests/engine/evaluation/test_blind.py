@@ -135,7 +135,7 @@ def test_a_stop_leaves_the_verdicts_and_only_missing_pictures_are_made(run: RunD
     assert again.result()["difference"] == 0
 
 
-def test_nothing_judged_is_no_result(run: RunDir) -> None:
+def test_no_labels_give_no_result(run: RunDir) -> None:
     comparison = Comparison.open(run, 2)
     Person(comparison, lambda pair, tuned: None).work()
     result = comparison.result()
@@ -150,7 +150,7 @@ def test_a_run_is_left_alone_and_another_prompt_is_another_comparison(run: RunDi
     assert {path for path in run.path.rglob("*") if "eval" not in path.parts} == before
 
 
-def test_what_cannot_be_compared_is_refused(make_run: Callable[..., RunDir], run: RunDir) -> None:
+def test_an_impossible_comparison_is_refused(make_run: Callable[..., RunDir], run: RunDir) -> None:
     with pytest.raises(HeroError, match="not finished a round") as early:
         Comparison.open(make_run("new"), 4)
     assert early.value.exit_code == 4

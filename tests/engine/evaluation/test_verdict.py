@@ -26,7 +26,7 @@ def test_newcombes_published_example() -> None:
 
 
 @given(st.integers(2, 200), st.data())
-def test_what_is_needed_would_decide(n: int, data: st.DataObject) -> None:
+def test_the_needed_number_of_pictures_would_decide(n: int, data: st.DataObject) -> None:
     """The same shares with as many pairs as needed exclude 0, or are too near each other."""
     only_tuned = data.draw(st.integers(0, n))
     only_base = data.draw(st.integers(0, n - only_tuned))

@@ -1,4 +1,4 @@
-"""Labels from a judge and a person end in the journal; what is wrong is told."""
+"""Labels from a judge and a person end in the journal; mistakes are reported."""
 
 import queue
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_a_judge_that_sees_nothing_good_names_no_best(
     assert journal.submitted(0)
 
 
-def test_a_good_that_the_judge_finds_impossible_can_still_be_best(
+def test_a_good_picture_with_probability_0_can_be_best(
     tmp_path: Path, journal: Journal, judge: SimulatedAnnotator
 ) -> None:
     """What is read and how likely it is are two views, and a likelihood can vanish."""
@@ -214,6 +214,6 @@ def test_a_model_is_a_folder_or_a_hub_id(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", ["", "mine", "a/b/c", "/gone", "./gone", "../gone", "a b/c"])
-def test_what_can_be_no_model_is_told_at_once(name: str, tmp_path: Path) -> None:
+def test_an_impossible_model_is_reported_at_once(name: str, tmp_path: Path) -> None:
     with refused(ExitCode.ENVIRONMENT):
         find_model(name or str(tmp_path))

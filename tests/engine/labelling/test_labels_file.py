@@ -1,4 +1,4 @@
-"""Labels as JSON lines: read and checked, put into the journal, waited for; every mistake told."""
+"""Labels as JSON lines: read, checked, stored and waited for; every mistake is reported."""
 
 import json
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_a_round_without_a_label_waits_and_leaves_a_template(
     assert journal.history(0) == [] and not journal.submitted(0)
 
 
-def test_a_template_has_a_line_a_picture_and_is_never_overwritten(
+def test_a_template_has_a_line_per_picture_and_is_never_overwritten(
     run: RunDir, journal: Journal
 ) -> None:
     shown = pictures(run, 3)
@@ -169,7 +169,9 @@ WRONG: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("line", "said"), WRONG)
-def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, line: object, said: str) -> None:
+def test_a_mistake_in_a_file_is_reported_with_its_line(
+    tmp_path: Path, line: object, said: str
+) -> None:
     path = lines(tmp_path / "mine.jsonl", row(0, 0, best=True), "", row(1, 0, best=True), line)
     with refused(ExitCode.USAGE, said, start=f"{path}, line 4: "):
         read_labels(path, batch=4)
@@ -184,7 +186,7 @@ def test_lines_end_where_lines_end(tmp_path: Path) -> None:
         read_labels(path, 1)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "picture.jsonl").write_bytes(b"\x89PNG\xff")
     for name in ("gone.jsonl", "picture.jsonl", ".", "a\0b"):
         with refused(ExitCode.USAGE, "cannot read the labels file"):
@@ -213,7 +215,7 @@ def test_paths_in_a_file_are_never_followed(run: RunDir, journal: Journal) -> No
         assert [mark.image for mark in found.marks(0)] == [1]
 
 
-def test_a_picture_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_picture_is_reported(tmp_path: Path) -> None:
     with refused(ExitCode.RUN, "No such file", start=f"cannot read the picture {tmp_path}/gone"):
         checksum(tmp_path / "gone.png")
 

@@ -78,13 +78,13 @@ GOODS = (1, 4, 30, 31, 33, 66, 67, 68)
 """Of 70 pictures, on pages of 32, 32 and 6: four, one and three."""
 
 
-def test_a_lazy_one_marks_the_first_goods_of_each_page() -> None:
+def test_a_lazy_annotator_marks_the_first_goods_of_each_page() -> None:
     labels = AnnotatorModel(lazy=2).labels([place in GOODS for place in range(70)], range(70), 0, 0)
     assert [place for place in range(70) if labels[place]] == [1, 4, 33, 66, 67]
     assert None not in labels
 
 
-def test_a_hurried_one_leaves_the_rest_of_a_page_where_it_left_goods_without_a_label() -> None:
+def test_a_hurried_annotator_leaves_pages_with_more_goods_unlabelled() -> None:
     good = [place in GOODS for place in range(70)]
     labels = AnnotatorModel(hurried=2).labels(good, range(70), 0, 0)
     assert [place for place in range(70) if labels[place]] == [1, 4, 33, 66, 67]
@@ -140,7 +140,7 @@ def test_the_journal_names_the_judge_and_keeps_its_mistakes(run: RunDir, tmp_pat
     assert 0 < len(labels[1].bads) < 12 and labels[1].best in labels[1].goods
 
 
-def test_what_a_hurried_one_leaves_out_has_no_label_in_the_journal(
+def test_pictures_a_hurried_annotator_leaves_out_have_no_label_in_the_journal(
     run: RunDir, tmp_path: Path
 ) -> None:
     """Six drawn hands, all good, of which it marks two."""

@@ -90,7 +90,7 @@ def test_the_file_says_where_it_comes_from(folder: RunDir, tmp_path: Path) -> No
     assert names and all(name.startswith("unet.") for name in names)
 
 
-def test_what_cannot_be_exported(folder: RunDir, tmp_path: Path) -> None:
+def test_an_impossible_export_is_refused(folder: RunDir, tmp_path: Path) -> None:
     with pytest.raises(HeroError, match="not finished a round") as error:
         export_lora(folder, tmp_path / "lora.safetensors")
     assert error.value.exit_code == 4

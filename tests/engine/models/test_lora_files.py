@@ -127,7 +127,7 @@ def test_it_comes_back_in(folders: Folders, kind: str, layout: str, tmp_path: Pa
     assert torch.allclose(outputs(again), outputs(model), atol=1e-5)
 
 
-def test_what_diffusers_itself_saves(folders: Folders, tmp_path: Path) -> None:
+def test_files_that_diffusers_saves(folders: Folders, tmp_path: Path) -> None:
     """Its metadata tells alpha, which the weights do not have in them."""
     from diffusers import StableDiffusionPipeline
     from peft.utils import get_peft_model_state_dict

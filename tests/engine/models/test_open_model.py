@@ -99,7 +99,7 @@ def test_guidance_is_an_input_of_distilled_flux(folders: Folders) -> None:
     assert calls["schnell"] == [None] * 5
 
 
-def test_text_encoders_work_once_and_then_make_room(folders: Folders) -> None:
+def test_text_encoders_run_once_and_leave_the_device(folders: Folders) -> None:
     """All of them, so the largest too: T5."""
     model = open_model(str(folders("flux")), LoraSettings(), "cpu", prompt="a")
     worked = list[int]()
@@ -145,7 +145,7 @@ def test_a_kind_that_is_not_known(tmp_path: Path) -> None:
     assert all(kind in error.value.message for kind in FACTS)
 
 
-def test_what_a_kind_wants_other_than_the_paper(folders: Folders) -> None:
+def test_settings_of_a_kind_that_differ_from_the_paper(folders: Folders) -> None:
     assert model_settings(str(folders("sd3")))["sampler"]["eta"] == 0.5
     assert model_settings(str(folders("sd2"))) == {}
     assert model_settings("nowhere/nothing at all") == {}
@@ -181,7 +181,7 @@ def test_a_single_file_with_a_configuration_on_the_disk(folders: Folders, tmp_pa
     assert layers < set(layer_names(network))
 
 
-def test_a_single_file_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_single_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a guess is made, the line says how to do without the hub."""
 
     def offline(hub_id: str) -> Path:

@@ -218,7 +218,7 @@ def test_scaled_fp8_is_refused(folders: Folders, tmp_path: Path) -> None:
     assert error.value.exit_code == 3
 
 
-def test_words_that_a_text_encoder_does_not_see_are_told(square_folder: Path) -> None:
+def test_words_cut_off_by_a_text_encoder_are_reported(square_folder: Path) -> None:
     prompt = " ".join("abcdefghijklmnopqrstuvwxyz")
     model = open_model(str(square_folder), LoraSettings(), "cpu", prompt=prompt)
     told = [each for each in model.told if "too long for tokenizer" in each]

@@ -59,7 +59,7 @@ def test_features_by_hand(square: Model) -> None:
     assert got == pytest.approx(torch.stack(by_level).mean(0).numpy(), abs=1e-5)
 
 
-def test_pieces_and_what_is_remembered_change_nothing(square: Model) -> None:
+def test_batching_and_caching_change_nothing(square: Model) -> None:
     some = latents(7, square)
     whole = BackboneFeatures(square, "a", 7, 0)(some)
     features = BackboneFeatures(square, "a", 2, 0)
@@ -72,7 +72,7 @@ def test_pieces_and_what_is_remembered_change_nothing(square: Model) -> None:
     assert sum(asked) == 3 * len(LEVELS)
 
 
-def test_a_head_on_them_tells_pictures_apart(square: Model) -> None:
+def test_a_head_on_them_separates_pictures(square: Model) -> None:
     """Even of random weights: brighter latents against darker ones, from 60 labels."""
     some = latents(200, square)
     good = torch.arange(200) % 2 == 0

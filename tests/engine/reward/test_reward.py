@@ -134,7 +134,7 @@ def test_chances_are_means_over_the_weights_that_are_left(count: int, width: int
     assert float((got - mean).abs().max()) < 0.03
 
 
-def test_what_is_like_no_labelled_picture_is_nearer_to_one_half() -> None:
+def test_pictures_unlike_any_labelled_one_are_nearer_to_one_half() -> None:
     """Goods and bads lie on one axis; the farther a picture lies off it, the less is known."""
     along = torch.linspace(-3, 3, 40, dtype=torch.float64)
     features = torch.stack([along, torch.zeros(40, dtype=torch.float64)], 1)

@@ -1,4 +1,4 @@
-"""The clock may jump, back too: what a run is does not depend on it."""
+"""The clock may jump, also backwards: the result of a run does not depend on it."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hero_engine.storage.journal import Journal
 def test_a_clock_that_jumps_changes_nothing(
     processes: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch, update: str, step: float
 ) -> None:
-    """Every look at it shows another hour; in between the run is stopped, and gone on with."""
+    """Every reading shows another hour; in between the run is stopped and resumed."""
     process, name = processes(update), f"clock-{step}"
     looks = count()
     with monkeypatch.context() as clock:

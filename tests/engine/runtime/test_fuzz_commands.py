@@ -1,4 +1,4 @@
-"""Any sequence of marks, submits and stops leaves the run that a plain model of it foresees."""
+"""Any sequence of marks, submits and stops leaves the run that a plain model predicts."""
 
 import queue
 import tempfile
@@ -40,7 +40,7 @@ commands = st.lists(marks | submits | st.just(("stop",)) | st.just(("start",)), 
 
 
 class Sitting:
-    """A person before the engine's thread, and what her labels should be."""
+    """A person at the engine's thread, and the labels to expect."""
 
     def __init__(self, folder: RunDir) -> None:
         self.folder, self.round = folder, 0
@@ -88,7 +88,7 @@ class Sitting:
                 self.wanted[self.round][image] = value
 
     def submit(self, which: int) -> None:
-        """Hand in the round that waits, or one that does not: that is no one's concern."""
+        """Submit the waiting round, or another one, which has no effect."""
         if self.worker is None:
             return
         if which == 0:
@@ -99,7 +99,7 @@ class Sitting:
             self.listen()
 
     def stop(self) -> None:
-        """Ask for a stop, and wait for it."""
+        """Request a stop, and wait for it."""
         if self.worker is not None:
             self.worker.send(Stop())
             self.listen()

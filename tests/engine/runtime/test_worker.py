@@ -204,7 +204,7 @@ def test_known_errors_need_no_log(
     assert not (folder.path / "hero.log").exists()
 
 
-def test_memory_that_is_short_where_nothing_can_be_halved_is_the_machines_fault(
+def test_memory_short_with_nothing_to_halve_exits_with_3(
     folder: RunDir,
 ) -> None:
     end = end_of(folder, RuntimeError("CUDA out of memory. Tried to allocate 9 GiB\nand more"))
@@ -212,7 +212,7 @@ def test_memory_that_is_short_where_nothing_can_be_halved_is_the_machines_fault(
     assert end.message.startswith("RuntimeError: CUDA out of memory. Tried to allocate 9 GiB (")
 
 
-def test_a_model_that_has_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     folder = new_run(tmp_path / "run", tiny_settings(tmp_path / "nowhere"))
     end = Person(folder).play()
     assert isinstance(end, Failed) and end.exit_code == 3
@@ -229,7 +229,7 @@ def test_a_run_has_one_worker(folder: RunDir) -> None:
 
 
 @pytest.mark.parametrize("file", ["events.jsonl", "status.json.tmp"])
-def test_the_end_is_told_even_where_it_cannot_be_written(folder: RunDir, file: str) -> None:
+def test_the_end_is_reported_even_if_it_cannot_be_written(folder: RunDir, file: str) -> None:
     """A full disk, say: here a folder lies in the file's place."""
     (folder.path / file).mkdir()
     end = Person(folder).play()
@@ -244,7 +244,7 @@ def test_a_log_that_cannot_be_written_hides_no_fault(folder: RunDir) -> None:
     assert end.message.startswith("RuntimeError: seven")
 
 
-def test_who_stops_listening_stops_the_run(folder: RunDir) -> None:
+def test_a_run_stops_if_nobody_reads_its_output(folder: RunDir) -> None:
     """As when stdout is closed: raised where a round is told, or at the very end."""
     for last in (RoundFinished, Finished):
         heard: list[Event] = []

@@ -86,7 +86,7 @@ def test_where_there_are_no_links_files_are_copied(
     assert_same(process, "copied")
 
 
-def test_what_cannot_be_branched_is_refused_and_leaves_nothing(
+def test_an_impossible_branch_is_refused_and_leaves_nothing(
     processes: Callable[[str], Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = processes("forward").folder("straight")

@@ -1,4 +1,4 @@
-"""What comes from somebody else: models, runs, pictures, tasks. None of it runs code or escapes."""
+"""Untrusted models, runs, pictures and tasks: none runs code or leads out of its folder."""
 
 import json
 import os
@@ -191,7 +191,7 @@ def test_a_journal_cannot_lead_out_of_its_run(path: str, run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("path", ["a", "images/r000/000.png", "..a", "a..b/c", "~"])
-def test_what_stays_inside_is_left_alone(path: str, tmp_path: Path) -> None:
+def test_paths_inside_the_run_are_accepted(path: str, tmp_path: Path) -> None:
     assert inside(tmp_path, path) == tmp_path / path
 
 
@@ -223,7 +223,7 @@ def test_a_run_may_itself_be_reached_by_a_link(run: RunDir, tmp_path: Path) -> N
     assert RunDir.open(tmp_path / "newest").settings == run.settings
 
 
-def test_a_run_is_its_owners_alone_even_in_a_folder_that_was_not(tmp_path: Path) -> None:
+def test_a_run_is_private_even_in_a_shared_folder(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     RunDir.create(tmp_path / "open", SETTINGS, load_task("hands"))
     assert (tmp_path / "open").stat().st_mode & 0o777 == 0o700

@@ -1,4 +1,4 @@
-"""Labels are durable the moment they are given, and are what the marks come to."""
+"""Labels are durable at once, and are the result of the marks."""
 
 import signal
 import sqlite3
@@ -69,7 +69,7 @@ def first_good_of(changes: Sequence[Mark]) -> int | None:
 
 @given(st.lists(marks, min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
-def test_labels_are_what_the_marks_come_to(steps: list[list[Mark]]) -> None:
+def test_labels_are_the_result_of_the_marks(steps: list[list[Mark]]) -> None:
     with TemporaryDirectory() as folder, Journal(Path(folder) / "journal.db") as journal:
         for step in steps:
             journal.mark(0, step, source="person")
@@ -92,7 +92,7 @@ def test_marks_of_pictures_that_the_round_has_not_are_left_out(journal: Journal)
     assert journal.labels(0, 4) == Labels((True, None, None, None))
 
 
-def test_an_undo_is_a_mark_like_any_other_and_history_tells_it(journal: Journal) -> None:
+def test_an_undo_is_a_mark_and_appears_in_the_history(journal: Journal) -> None:
     journal.mark(0, [Mark(1, "good"), Mark(2, "good")], source="person")
     journal.mark(0, [Mark(1, "clear")], source="person", kind="undo")
     rows = [(row.step, row.image, row.value, row.kind) for row in journal.history(0)]
@@ -232,7 +232,7 @@ def test_engine_and_app_write_at_once(path: Path, journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no journal" * 500, b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_file_that_is_no_journal_is_refused(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(HeroError, match=r"journal.db cannot be read: ") as error:
         Journal(path)

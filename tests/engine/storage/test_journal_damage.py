@@ -47,7 +47,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_marks_that_are_not_as_they_were_given_are_told(path: Path, change: str) -> None:
+def test_changed_marks_are_reported(path: Path, change: str) -> None:
     with sqlite3.connect(path) as db:
         db.execute(change)
     with Journal.reading(path) as journal:
@@ -68,7 +68,7 @@ def test_marks_that_are_not_as_they_were_given_are_told(path: Path, change: str)
         "UPDATE limits SET minibatch = 400",
     ],
 )
-def test_other_rows_that_are_not_what_was_written_are_told(path: Path, change: str) -> None:
+def test_changed_rows_are_reported(path: Path, change: str) -> None:
     with sqlite3.connect(path) as db:
         db.execute(change)
     with Journal(path) as journal, refused(ExitCode.RUN, "differs from what was written"):
@@ -76,7 +76,7 @@ def test_other_rows_that_are_not_what_was_written_are_told(path: Path, change: s
 
 
 @pytest.mark.parametrize("at", range(100, 45_000, 3001))
-def test_a_flipped_byte_is_told_or_changes_no_label(path: Path, at: int) -> None:
+def test_a_flipped_byte_is_reported_or_changes_no_label(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at % len(data)] ^= 0x41
     path.write_bytes(data)
@@ -95,7 +95,7 @@ def test_a_round_that_was_handed_in_takes_no_mark(journal: Journal) -> None:
     assert journal.labels(1, 2) == Labels((False, True))
 
 
-def test_a_full_disk_is_the_machines_fault_and_takes_nothing_half(journal: Journal) -> None:
+def test_a_full_disk_exits_with_3_and_stores_no_half_step(journal: Journal) -> None:
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
     journal._db.execute(f"PRAGMA max_page_count = {pages}")
     given = 0
@@ -109,7 +109,7 @@ def test_a_full_disk_is_the_machines_fault_and_takes_nothing_half(journal: Journ
     assert len(journal.history(1)) == 4 + 2 * given
 
 
-def test_who_only_looks_changes_nothing(path: Path) -> None:
+def test_a_reader_changes_nothing(path: Path) -> None:
     before = path.read_bytes()
     with Journal.reading(path) as journal:
         assert journal.labels(0, 2) == Labels((True, True))

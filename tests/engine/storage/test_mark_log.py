@@ -35,12 +35,12 @@ def marks(folder: Path) -> list[tuple[int, MarkValue]]:
         return [(row.image, row.value) for row in journal.history(0)]
 
 
-def test_what_a_kill_leaves_is_whole(killed: Path) -> None:
+def test_steps_are_whole_after_a_kill(killed: Path) -> None:
     assert marks(killed) == MARKS
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.8, 0.9, 0.99])
-def test_a_damaged_log_is_named_kept_and_left_behind(killed: Path, share: float) -> None:
+def test_a_damaged_log_is_named_and_kept(killed: Path, share: float) -> None:
     """Refused once with what is lost; the next opening continues with the marks before it."""
     log = killed / "journal.db-wal"
     data = bytearray(log.read_bytes())
@@ -81,7 +81,7 @@ def test_a_lost_log_is_a_loss_too(killed: Path) -> None:
     assert not (killed / "journal.db-wal.damaged").exists()
 
 
-def test_looking_changes_nothing(killed: Path) -> None:
+def test_inspection_changes_nothing(killed: Path) -> None:
     """`hero status` says what is lost, and leaves the files to `hero resume`."""
     log = killed / "journal.db-wal"
     log.write_bytes(log.read_bytes()[:-4000])

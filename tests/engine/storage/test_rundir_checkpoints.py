@@ -56,7 +56,7 @@ def test_a_crash_in_a_checkpoint_leaves_the_old_one_or_the_new(
         assert checkpoints(run) == ["r001", "r002"]
 
 
-def test_what_a_crash_left_half_made_is_no_checkpoint(run: RunDir) -> None:
+def test_a_partial_checkpoint_after_a_crash_is_ignored(run: RunDir) -> None:
     half = run.path / "checkpoints" / ".r005.tmp"
     half.mkdir(parents=True)
     (half / "lora.safetensors").write_bytes(b"half")

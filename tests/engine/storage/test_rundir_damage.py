@@ -23,19 +23,19 @@ from hero_engine.storage.run_folder import RunDir
         "[settings]\nbatches = 8\n[task]\nname = 'a'\nprompt = 'b'",
     ],
 )
-def test_damaged_settings_are_told(run: RunDir, text: str) -> None:
+def test_damaged_settings_are_reported(run: RunDir, text: str) -> None:
     (run.path / "run.toml").write_text(text)
     with refused(ExitCode.RUN, run.path / "run.toml", "is damaged: "):
         RunDir.open(run.path)
 
 
-def test_settings_that_are_no_text_are_told(run: RunDir) -> None:
+def test_settings_that_are_not_text_are_reported(run: RunDir) -> None:
     (run.path / "run.toml").write_bytes(b"\xff\xfe\x00")
     with refused(ExitCode.RUN, run.path / "run.toml", "is damaged: "):
         RunDir.open(run.path)
 
 
-def test_settings_that_were_changed_later_are_told(run: RunDir) -> None:
+def test_settings_changed_later_are_reported(run: RunDir) -> None:
     """By a hand or by the disk: a single digit would make another run of it."""
     text = (run.path / "run.toml").read_text()
     (run.path / "run.toml").write_text(text.replace("seed = 0", "seed = 1"))
@@ -53,7 +53,7 @@ def test_settings_that_were_changed_later_are_told(run: RunDir) -> None:
         ),
     ],
 )
-def test_a_run_of_another_version_is_told(run: RunDir, line: str, said: str) -> None:
+def test_a_run_of_another_version_is_refused(run: RunDir, line: str, said: str) -> None:
     text = (run.path / "run.toml").read_text()
     (run.path / "run.toml").write_text(text.replace("format = 3", line))
     with refused(ExitCode.RUN, said, "this one opens formats 2 to 3", start=run.path):
@@ -61,13 +61,13 @@ def test_a_run_of_another_version_is_told(run: RunDir, line: str, said: str) -> 
 
 
 @pytest.mark.parametrize("text", ["", "{", "5", "[1]", "null"])
-def test_a_damaged_status_is_told(run: RunDir, text: str) -> None:
+def test_a_damaged_status_is_reported(run: RunDir, text: str) -> None:
     (run.path / "status.json").write_text(text)
     with refused(ExitCode.RUN, run.path / "status.json"):
         run.status()
 
 
-def test_a_damaged_journal_is_told(run: RunDir) -> None:
+def test_a_damaged_journal_is_reported(run: RunDir) -> None:
     run.journal_path.write_text("no journal" * 1000)
     with refused(ExitCode.RUN, run.journal_path):
         run.opened()
@@ -83,7 +83,7 @@ def test_a_crash_in_the_middle_of_an_event_spoils_no_other(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "5", "[1]"])
-def test_a_damaged_state_of_a_checkpoint_is_told(run: RunDir, text: str) -> None:
+def test_a_damaged_checkpoint_state_is_reported(run: RunDir, text: str) -> None:
     run.save_checkpoint(1, {}, {})
     (run.path / "checkpoints" / "r001" / "state.json").write_text(text)
     with refused(ExitCode.RUN, run.path / "checkpoints" / "r001", "is damaged: "):
@@ -91,7 +91,7 @@ def test_a_damaged_state_of_a_checkpoint_is_told(run: RunDir, text: str) -> None
 
 
 @pytest.mark.parametrize("keep", [0, 7, 60, -1])
-def test_damaged_tensors_are_told(run: RunDir, keep: int) -> None:
+def test_damaged_tensors_are_reported(run: RunDir, keep: int) -> None:
     run.save_checkpoint(1, {"lora": {"w": torch.ones(8)}}, {})
     run.save_part(0, 0, {"x": torch.ones(8)})
     lora = run.path / "checkpoints" / "r001" / "lora.safetensors"

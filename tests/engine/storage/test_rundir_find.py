@@ -63,7 +63,7 @@ def test_the_newest_run_is_the_one_that_was_worked_on_last(root: Path) -> None:
             (path / file).unlink()
 
 
-def test_no_run_at_all_is_told_with_the_way_to_one(root: Path) -> None:
+def test_no_run_at_all_names_the_command_that_starts_one(root: Path) -> None:
     with refused(ExitCode.RUN, f"there is no run in {root}", "hero run hands"):
         newest_run()
     (root / "photos").mkdir(parents=True)
@@ -84,7 +84,7 @@ def test_two_runs_in_the_same_second_get_two_folders(
     assert names == [f"cup-20250102-030405{end}" for end in ("", "-2", "-3")]
 
 
-def test_looking_at_a_run_does_not_make_it_the_newest(root: Path) -> None:
+def test_inspecting_a_run_does_not_make_it_the_newest(root: Path) -> None:
     """SQLite leaves an empty write-ahead log where a journal was read."""
     old, new = (RunDir.create(root / name, SETTINGS, TASK).path for name in ("b", "a"))
     for seconds, path in enumerate((old, new)):

@@ -37,7 +37,7 @@ def test_another_process_is_kept_out_until_the_holder_dies(run: RunDir) -> None:
         assert (run.path / "lock").read_text() == str(os.getpid())
 
 
-def test_the_lock_is_free_again_after_its_block_whatever_happened(run: RunDir) -> None:
+def test_the_lock_is_released_after_its_block(run: RunDir) -> None:
     assert not run.in_use()
     with pytest.raises(ZeroDivisionError), run.lock():
         assert run.in_use()
@@ -48,7 +48,7 @@ def test_the_lock_is_free_again_after_its_block_whatever_happened(run: RunDir) -
 
 
 @pytest.mark.parametrize("left", [b"-1 of them", b"\xff\xfe\x00", b"4194303", b""])
-def test_what_a_dead_process_left_in_the_lock_keeps_nobody_out(run: RunDir, left: bytes) -> None:
+def test_a_lock_of_a_dead_process_blocks_nobody(run: RunDir, left: bytes) -> None:
     (run.path / "lock").write_bytes(left)
     assert not run.in_use()
     with run.lock(), refused(ExitCode.RUN, f"(process {os.getpid()})"):
@@ -61,7 +61,7 @@ def test_a_run_that_has_gone_cannot_be_locked(run: RunDir, tmp_path: Path) -> No
         pytest.fail("there is no run")
 
 
-def test_who_only_looks_keeps_nobody_out(run: RunDir) -> None:
+def test_a_reader_locks_nobody_out(run: RunDir) -> None:
     with run.lock():
         pass  # there is a lock file now, with something to look at
     over = threading.Event()

@@ -1,4 +1,4 @@
-"""Rounds drawn ahead: in which order, by which weights, how many, and after what befalls."""
+"""Rounds sampled ahead: their order, weights and number, also after interruptions."""
 
 import shutil
 from collections.abc import Callable
@@ -198,7 +198,7 @@ def test_a_crash_after_any_write_changes_nothing(
 
 
 def copied(process: Process, name: str) -> RunDir:
-    """A copy of the run in which nothing happened."""
+    """A copy of the undisturbed run."""
     straight = process.folder("straight").path
     shutil.copytree(straight, straight.with_name(name))
     return process.folder(name)
@@ -217,7 +217,7 @@ def test_lost_checkpoints_are_made_again(
     assert_same(process, name)
 
 
-def test_what_is_damaged_of_a_round_that_was_drawn_ahead_is_made_again(
+def test_damaged_parts_of_a_round_drawn_ahead_are_made_again(
     processes: Callable[[str], Process], update: str
 ) -> None:
     """By the weights of then, although the model has learned since."""

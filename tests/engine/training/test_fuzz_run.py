@@ -1,4 +1,4 @@
-"""Whatever happens to the files of a run: it is told in one line, or everything is right."""
+"""Damage to any files of a run is reported in one line, or the result is right."""
 
 import shutil
 import tempfile
@@ -49,7 +49,7 @@ def spoil(path: Path, kind: str, at: float) -> None:
 
 
 def spoiled(source: Path, target: Path, damage: list[Damage]) -> set[str]:
-    """A copy of a run, spoiled; the names of its files that were."""
+    """A damaged copy of a run, and the names of its damaged files."""
     shutil.copytree(source, target)
     files = sorted(path for path in target.rglob("*") if path.is_file())
     names = set()
@@ -89,7 +89,7 @@ def looked_at(path: Path) -> list[Labels]:
 
 @given(damages)
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_a_spoiled_run_is_refused_or_seen_as_it_is(
+def test_a_damaged_run_is_refused_or_shown_correctly(
     processes: Callable[[str], Process], damage: list[Damage]
 ) -> None:
     straight = processes("forward").folder("straight")
@@ -107,7 +107,7 @@ def test_a_spoiled_run_is_refused_or_seen_as_it_is(
 @pytest.mark.parametrize("name", ["waiting", "straight"])
 @given(damage=damages)
 @settings(max_examples=12, deadline=None, derandomize=True)
-def test_a_spoiled_run_is_refused_or_goes_on_to_the_same_end(
+def test_a_damaged_run_is_refused_or_ends_the_same(
     processes: Callable[[str], Process], waiting: RunDir, name: str, damage: list[Damage]
 ) -> None:
     """Old pictures that nothing is learned from any more may stay spoiled; nothing else may."""

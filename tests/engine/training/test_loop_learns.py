@@ -73,7 +73,7 @@ class LikesOne:
 def test_the_loop_finds_a_known_optimum(
     tmp_path: Path, update: Literal["ddpo", "forward"], rounds: int
 ) -> None:
-    """Pictures are a bell around m = 0 at first; the wish is 1. All noises are fresh.
+    """Pictures are normal around m = 0 at first; the target is 1. All noises are fresh.
 
     The policy gradient makes one step a round: a second one would be many bells off its policy.
     """

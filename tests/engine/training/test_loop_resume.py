@@ -91,7 +91,7 @@ def test_a_crash_after_any_write_changes_nothing(
     assert_same(process, process.crash_after(owner, write, nth))
 
 
-def test_a_crash_while_a_round_is_told_changes_nothing(
+def test_a_crash_while_a_round_is_reported_changes_nothing(
     processes: Callable[[str], Process], update: str
 ) -> None:
     def tell(event: Event) -> None:
@@ -151,7 +151,7 @@ def test_pictures_are_durable_before_they_can_be_labelled(
     assert told == list(range(6))
 
 
-def test_a_round_that_was_begun_is_finished_whatever_the_budget(
+def test_a_round_that_has_begun_is_finished_regardless_of_the_budget(
     make_run: Callable[..., RunDir],
 ) -> None:
     folder = make_run(update="forward", labels=5)
@@ -166,9 +166,7 @@ def test_a_round_that_was_begun_is_finished_whatever_the_budget(
     assert (finished.rounds, finished.labels, finished.reason) == (2, 11, "budget")
 
 
-def test_what_is_on_the_disk_is_what_was_learned(
-    make_run: Callable[..., RunDir], update: str
-) -> None:
+def test_the_disk_has_what_was_learned(make_run: Callable[..., RunDir], update: str) -> None:
     folder = make_run(update=update)
     state, _ = go(folder, Script(*LINES))
     trainer, again = trained(folder, "cpu")

@@ -73,7 +73,7 @@ def test_a_run_on_a_small_device_learns_the_same(
 
 @pytest.mark.usefixtures("no_probe")
 @pytest.mark.parametrize("phase", ["labelling", "training"])
-def test_a_resumed_run_goes_on_with_the_smaller_pieces(
+def test_a_resumed_run_keeps_the_smaller_microbatch(
     make_run: Callable[..., RunDir], phase: str
 ) -> None:
     """Bit for bit: what was computed in pieces is computed in the same ones."""
@@ -93,7 +93,9 @@ def test_a_resumed_run_goes_on_with_the_smaller_pieces(
 
 
 @pytest.mark.parametrize("words", SHORT)
-def test_every_way_of_saying_it_is_understood(make_run: Callable[..., RunDir], words: str) -> None:
+def test_every_out_of_memory_message_is_recognised(
+    make_run: Callable[..., RunDir], words: str
+) -> None:
     events: list[Event] = []
     with Journal(make_run().journal_path) as journal:
         backoff = OomBackoff(journal, events.append)
@@ -121,7 +123,7 @@ def test_other_errors_are_no_shortage(make_run: Callable[..., RunDir]) -> None:
                 OomBackoff(journal, pytest.fail).run("sample", 12, attempt)
 
 
-def test_a_device_without_room_for_one_picture_is_refused(
+def test_a_device_without_memory_for_one_picture_is_refused(
     make_run: Callable[..., RunDir],
 ) -> None:
     folder = make_run(update="forward")

@@ -113,7 +113,7 @@ def test_a_run_with_free_memory_learns_the_same_in_fewer_calls(
     assert all(torch.allclose(two[name], each, atol=1e-4) for name, each in one.items())
 
 
-def test_a_resumed_run_goes_on_with_the_larger_pieces(
+def test_a_resumed_run_keeps_the_larger_microbatch(
     make_run: Callable[..., RunDir], device: Callable[..., Fake]
 ) -> None:
     """Bit for bit, also where less is free by then."""
@@ -146,7 +146,7 @@ def test_without_free_memory_the_microbatch_stays(
 
 
 @pytest.mark.parametrize("update", ["forward", "whole", "fixed"])
-def test_who_is_not_asked(
+def test_devices_without_a_memory_limit_keep_the_microbatch(
     make_run: Callable[..., RunDir], device: Callable[..., Fake], update: str
 ) -> None:
     """What begins with all of a step's rows; and who does not want to grow."""
@@ -197,7 +197,7 @@ def test_a_limit_that_was_too_high_is_halved(make_run: Callable[..., RunDir]) ->
     assert len(events) == 3
 
 
-def test_what_torch_has_cached_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_cached_by_torch_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"memory_reserved": 7, "memory_allocated": 5, "max_memory_allocated": 9}
     for name, each in said.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, each=each: each)

@@ -22,13 +22,13 @@ def cut(path: Path) -> None:
 
 
 def finished(process: Process, name: str) -> RunDir:
-    """A copy of the run in which nothing happened."""
+    """A copy of the undisturbed run."""
     shutil.copytree(process.folder("straight").path, process.folder("straight").path.parent / name)
     return process.folder(name)
 
 
 def told_on_resume(process: Process, name: str) -> list[str]:
-    """Go on with it; the notices."""
+    """Resume the run; returns the notices."""
     events: list[Event] = []
     process.run(name, emit=events.append)
     return [event.message for event in events if isinstance(event, Notice)]

@@ -1,4 +1,4 @@
-"""What is told, when, and what is written of it."""
+"""Which events are emitted, when, and which are stored."""
 
 import json
 import os
@@ -62,10 +62,10 @@ def folder(tmp_path: Path) -> RunDir:
     return new_run(tmp_path / "run", tiny_settings(tmp_path, labels=30))
 
 
-def test_progress_is_paced_and_its_last_always_told(
+def test_progress_is_throttled_and_its_last_event_always_emitted(
     clock: Clock, meter: Meter, told: list[Any]
 ) -> None:
-    """1000 steps of a hundredth of a second: told as often as the pace lets them be."""
+    """1000 steps of a hundredth of a second: emitted as often as the throttle allows."""
     for done in range(1, 1001):
         meter(done, 1000)
         clock.now += 0.01
@@ -109,7 +109,7 @@ def test_parts_of_a_picture_are_rounded_down(clock: Clock, meter: Meter, told: l
     assert [event.done for event in told] == [0, 1, 2]
 
 
-def test_a_stop_comes_before_anything_is_told(clock: Clock, told: list[Any]) -> None:
+def test_a_stop_comes_before_any_report(clock: Clock, told: list[Any]) -> None:
     def stop() -> None:
         raise StopRequested
 
@@ -145,7 +145,7 @@ def finished(**changes: Any) -> RoundFinished:
         (0, 0, 64, None),
     ],
 )
-def test_a_share_of_good_is_told_where_labels_say_it(
+def test_a_share_of_good_is_reported_if_labels_determine_it(
     labels: int, good: int, unlabelled: int, share: float | None
 ) -> None:
     assert finished(labels=labels, good=good, unlabelled=unlabelled).good_share == share
@@ -213,7 +213,7 @@ def test_of_a_round_drawn_ahead_the_status_says_only_how_much_is_there(folder: R
     ]
 
 
-def test_events_are_on_the_disk_before_they_are_told_and_read_back(folder: RunDir) -> None:
+def test_events_are_on_the_disk_before_they_are_delivered(folder: RunDir) -> None:
     """Progress is not kept."""
     told: list[Event] = []
 

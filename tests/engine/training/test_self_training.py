@@ -167,6 +167,6 @@ def test_a_round_without_goods_trains_on_nothing(square_folder: Path, tmp_path: 
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(changes: dict[str, Any], says: str) -> None:
+def test_conflicting_settings_are_refused(changes: dict[str, Any], says: str) -> None:
     with refused(ExitCode.USAGE, start=says):
         plus(Path("x"), **{"update": "forward"} | changes)

@@ -74,7 +74,7 @@ def wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sys.modules.pop("wandb", None)
 
 
-def test_wandb_is_told_every_round(make_run: Callable[..., RunDir], wandb: Path) -> None:
+def test_wandb_gets_every_round(make_run: Callable[..., RunDir], wandb: Path) -> None:
     folder = make_run(tracker="wandb", update="forward", rounds=1)
     [report] = rounds(work(folder))
     told: list[Any] = [json.loads(line) for line in wandb.read_text().splitlines()]

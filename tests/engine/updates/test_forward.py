@@ -204,7 +204,7 @@ def test_history(line_model: Callable[..., Any]) -> None:
     assert this_round.learn(both)["assumed_negatives"] == 1
 
 
-def test_where_nothing_is_labelled_bad_the_unlabelled_count_as_bad(bell_model: Any) -> None:
+def test_unlabelled_pictures_count_as_bad_if_none_is_labelled_bad(bell_model: Any) -> None:
     """Goods of mean 0.8, the others as the policy makes them, of mean 0.2: it goes half of the way
     to where goods come from. Exactly what it does when they are labelled bad, but for the count."""
     own: dict[str, Any] = {"old_policy": "round", "history": "round"}
@@ -295,7 +295,7 @@ def test_a_pull_bounds_all_rounds_together(bell_model: Any, pull: float, ends_at
 
 
 @pytest.mark.parametrize(("space", "times"), [("x0", 100), ("x0_normalised", 10)])
-def test_what_is_far_out_weighs_no_more_where_errors_are_normalised(
+def test_outliers_weigh_no_more_if_errors_are_normalised(
     line_model: Callable[..., Any], space: Any, times: float
 ) -> None:
     """A bad picture ten times as far out: the plain error's gradient by the slope grows as x^2, the

@@ -97,7 +97,7 @@ def test_waiting_is_the_time_without_a_picture_to_label(journal: Journal) -> Non
     }
 
 
-def test_what_is_drawn_ahead_is_not_waited_for(journal: Journal) -> None:
+def test_a_round_drawn_ahead_causes_no_wait(journal: Journal) -> None:
     times = labelled_session(journal, ScriptedEngine(AHEAD))
     assert (times.end, times.waited) == (25.0, 1 + 3)
     assert sum(times.split().values()) == times.waited
@@ -216,7 +216,7 @@ def found(share: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.05, "yes"), (0.051, "NO")])
-def test_the_table_says_whether_the_wish_holds(share: float, verdict: str) -> None:
+def test_the_table_says_whether_the_target_is_met(share: float, verdict: str) -> None:
     table = {what: cells for what, *cells in rows(found(share))}
     assert table["waiting, share of the session"] == ["20.0%", f"{share:.1%}", f"≤ 5%: {verdict}"]
     assert table["... sampling"] == ["20.0 s", f"{100 * share:.1f} s", ""]
@@ -235,7 +235,7 @@ def test_the_table_says_whether_the_wish_holds(share: float, verdict: str) -> No
         (["--rounds", "0"], "--rounds"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_invalid_values_are_refused(
     options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(["bench", "waiting", *options]) == 2

@@ -44,7 +44,7 @@ def test_the_largest_sixel_is_said() -> None:
         ("", "of an unknown version"),
     ],
 )
-def test_what_this_tmux_can_do_is_said(version: str, said: str) -> None:
+def test_doctor_says_what_this_tmux_can_do(version: str, said: str) -> None:
     tmux = Tmux(passthrough=False, outer="xterm", version=version)
     found = pictures_of(Terminal(tmux=True, answered=True), tmux, COLOURFUL)
     assert said in found["tmux"] and "allow-passthrough is off" in found["tmux"]

@@ -23,7 +23,7 @@ from hero_tui.keyboard.tile_keys import tile_keys
     st.integers(1, 256),
     st.booleans(),
 )
-def test_a_grid_fits_its_room_and_every_picture_has_one_place(
+def test_a_grid_fits_its_space_and_every_picture_has_one_place(
     width: int, height: int, cell: tuple[int, int], count: int, symbols: bool
 ) -> None:
     grid = choose_grid(width, height, cell, count, symbols=symbols)

@@ -99,7 +99,7 @@ def test_a_screen_that_was_wiped_is_sent_again(terminal: FakeTerminal, tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["kitty", "sixel"])
-def test_what_is_sent_stays_within_its_bytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_stays_within_its_byte_budget(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the environment speaks of another terminal's size."""
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("LINES", "60")

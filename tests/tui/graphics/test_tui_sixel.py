@@ -22,7 +22,7 @@ def picture(width: int, height: int, colours: int) -> Image.Image:
 
 @pytest.mark.parametrize("colours", [2, 13, 64])
 @pytest.mark.parametrize("size", [(132, 132), (7, BAND), (2 * LONGEST + 9, 2 * BAND)])
-def test_what_is_sent_is_the_picture_and_as_long_as_was_said(
+def test_the_sent_bytes_are_the_picture_with_the_stated_length(
     size: tuple[int, int], colours: int
 ) -> None:
     sent = picture(*size, colours)

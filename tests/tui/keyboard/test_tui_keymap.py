@@ -99,7 +99,7 @@ def test_any_action_takes_any_free_key_and_loses_its_own(action: str, data: st.D
     assert keys.conflicts() == []
 
 
-def test_a_default_gives_way_to_a_chosen_key_where_its_action_has_another() -> None:
+def test_a_chosen_key_replaces_a_default_whose_action_has_another() -> None:
     keys = keymap.keymap({"skip": ["backspace"]})
     assert {a.id: a.keys for a in keys.actions if a.id in ("skip", "undo")} == {
         "skip": ("backspace",),
@@ -118,7 +118,7 @@ def test_a_default_gives_way_to_a_chosen_key_where_its_action_has_another() -> N
         ({"commit": ["contrl+x"]}, "keys.commit: there is no key 'contrl+x'"),
     ],
 )
-def test_what_cannot_be_is_refused_with_one_line(chosen: dict[str, list[str]], said: str) -> None:
+def test_invalid_values_are_refused_in_one_line(chosen: dict[str, list[str]], said: str) -> None:
     with pytest.raises(HeroError) as refused:
         keymap.keymap(chosen)
     assert refused.value.message.startswith(said)
@@ -131,7 +131,7 @@ def test_tile_keys_that_cannot_be_are_refused(text: str) -> None:
         tile_keys(text)
 
 
-def test_what_shift_makes_of_a_key_can_be_told() -> None:
+def test_the_shifted_character_of_a_key_can_be_set() -> None:
     assert tile_keys("qwe, asdf", {",": ";"}).shifted(",") == ";"
     with pytest.raises(HeroError, match="§ stands for two things"):
         TileKeys(("q§",), {})

@@ -125,7 +125,7 @@ async def test_a_cursor_moves_over_pages_and_marks(tmp_path: Path) -> None:
         assert label_styles(app)[0] is GOOD
 
 
-async def test_the_cursors_tile_is_told_by_its_caption(tmp_path: Path) -> None:
+async def test_the_caption_shows_the_cursors_tile(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, _, pilot):
         await pilot.press("tab", "l")
         assert app.labelling.tiles is not None
@@ -210,7 +210,7 @@ async def test_after_its_time_a_round_goes_to_the_engine_by_itself(tmp_path: Pat
         assert engine.commands == [SubmitLabels(0)]
 
 
-async def test_a_person_who_leaves_after_handing_in_has_handed_in(tmp_path: Path) -> None:
+async def test_quitting_after_handing_in_submits_the_round(tmp_path: Path) -> None:
     async with labelling(tmp_path, Preferences(UiSettings(undo_seconds=60))) as (_, _, pilot):
         await pilot.press("Q", "enter", "enter", "ctrl+q")
     with open_journal(tmp_path) as book:
@@ -274,7 +274,7 @@ async def test_once_nine_of_ten_were_good_it_says_what_more_rounds_cost(
         assert (said in notice(app)) == enough  # it stands there the whole round
 
 
-async def test_what_was_unusual_about_a_round_is_said_over_the_next(tmp_path: Path) -> None:
+async def test_a_rounds_note_is_shown_over_the_next_round(tmp_path: Path) -> None:
     """Few good ones, the rest left out: a note, and no share of good, which nobody knows."""
     async with labelling(tmp_path) as (app, engine, pilot):
         note = "none called bad: 12 without a label stand in"

@@ -77,7 +77,7 @@ def test_the_strongest_place_wins_and_is_named(
     assert told.keys() >= {*setting_types(), "runs", "ui.graphics"}
 
 
-def test_what_config_show_tells_is_what_a_run_gets(capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_show_prints_what_a_run_gets(capsys: pytest.CaptureFixture[str]) -> None:
     project('task = "mountain"\npreset = "paper"\nupdate = "forward"\nddpo.betas = [0.5, 0.6]')
     task, settings = choose(layers(), {})
     assert (task.name, settings.prompt) == ("mountain", task.prompt)
@@ -88,7 +88,7 @@ def test_what_config_show_tells_is_what_a_run_gets(capsys: pytest.CaptureFixture
     assert told["preset"] == {"value": "paper", "from": "hero.toml"}
 
 
-def test_a_kind_of_model_has_wishes_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_kind_of_model_has_its_own_settings(capsys: pytest.CaptureFixture[str]) -> None:
     """Over the preset "paper", and under whatever else is said; found without the weights."""
     Path("sd3").mkdir()
     Path("sd3/model_index.json").write_text('{"_class_name": "StableDiffusion3Pipeline"}')
@@ -260,7 +260,7 @@ def test_a_later_layer_is_merged_into_tables_not_over_them() -> None:
     assert sources([low, high])["sampler.steps"] == "high"
 
 
-def test_an_old_name_is_read_and_its_new_name_told(
+def test_an_old_name_is_read_and_its_new_name_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     talk_once.cache_clear()

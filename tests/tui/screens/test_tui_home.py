@@ -1,4 +1,4 @@
-"""The home screen: start a task, go on with a run, rename, note, delete with a question."""
+"""The home screen: start a task, continue a run, rename, note, delete after a question."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_run_is_deleted_only_after_a_yes(runs: Path) -> None:
         assert not (runs / "one").exists() and (runs / "two").is_dir()
 
 
-async def test_what_needs_a_round_or_a_run_is_said(runs: Path) -> None:
+async def test_actions_that_need_a_round_or_a_run_say_so(runs: Path) -> None:
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await begun(pilot)

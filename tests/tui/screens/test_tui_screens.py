@@ -121,7 +121,7 @@ async def test_the_zoom_shows_the_criterion_and_the_pictures_name(tmp_path: Path
 
 
 @given(st.text("ab ", max_size=200), st.integers(1, 60), st.integers(10, 90))
-def test_a_message_is_whole_wherever_two_rows_have_room(text: str, first: int, second: int) -> None:
+def test_a_message_is_whole_if_two_rows_hold_it(text: str, first: int, second: int) -> None:
     head, rest = two_rows(text, first, second)
     assert len(head) <= first and len(rest) <= second
     if "…" not in rest:
@@ -154,7 +154,7 @@ async def test_every_message_of_the_page_is_shown_whole(
             assert app.labelling.message in whole or app.labelling.message == shown
 
 
-async def test_the_summary_tells_fresh_and_guided_noise_apart(tmp_path: Path) -> None:
+async def test_the_summary_separates_fresh_and_guided_noise(tmp_path: Path) -> None:
     """Round 2 of 16: four fresh pictures at the end, eight near the best, four near good ones."""
     engine = FakeEngine(tmp_path, BATCH)
     noise = NoiseSettings(fresh_ratio=0.25)

@@ -71,8 +71,8 @@ async def test_it_is_there_at_once_and_labelled_while_the_model_learns(tmp_path:
             assert not book.submitted(1)
 
 
-async def test_what_is_missing_of_it_comes_as_it_is_made(tmp_path: Path) -> None:
-    """She was faster than the machine."""
+async def test_missing_pictures_appear_as_they_are_drawn(tmp_path: Path) -> None:
+    """The person was faster than the machine."""
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot, pictures=4)
@@ -103,8 +103,8 @@ async def test_a_round_can_be_taken_back_before_the_next_one_comes(tmp_path: Pat
         assert "Nothing to undo" in line(app, "notice")
 
 
-async def test_who_comes_back_finds_the_round_that_is_not_handed_in(tmp_path: Path) -> None:
-    """The other one is learned from still."""
+async def test_a_resumed_app_opens_the_round_that_is_not_handed_in(tmp_path: Path) -> None:
+    """The engine learns from the other round."""
     async with labelling(tmp_path) as (_, engine, pilot):
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot)

@@ -1,4 +1,4 @@
-"""Input that no person meant changes no label: double Enters, pastes, clicks on windows."""
+"""Accidental input changes no label: double Enters, pastes, clicks that raise a window."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_an_enter_right_after_a_page_turn_does_nothing(tmp_path: Path) -> 
         assert journalled(tmp_path).labelled == 8
 
 
-async def test_a_mark_on_the_new_page_shows_that_the_enter_is_meant(tmp_path: Path) -> None:
+async def test_enter_works_at_once_after_a_mark_on_the_new_page(tmp_path: Path) -> None:
     async with labelling(tmp_path, guards=SLOW_PAGE) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("w", "enter", "w", "enter", "enter")
@@ -70,7 +70,7 @@ async def test_a_page_without_a_mark_asks_once(tmp_path: Path) -> None:
         assert engine.commands == [SubmitLabels(0)]
 
 
-async def test_a_round_without_a_good_picture_is_told_before_it_is_handed_in(
+async def test_a_round_without_a_good_picture_is_questioned_before_it_is_handed_in(
     tmp_path: Path,
 ) -> None:
     async with labelling(tmp_path, batch=8) as (app, engine, pilot):
@@ -107,7 +107,7 @@ async def test_an_unbracketed_paste_changes_no_label(tmp_path: Path, text: str) 
     assert journalled(tmp_path).good == tuple(good)
 
 
-async def test_a_quick_person_is_no_paste(tmp_path: Path) -> None:
+async def test_quick_typing_is_not_a_paste(tmp_path: Path) -> None:
     """Twenty keys a second, or five in one read of a slow line."""
     async with labelling(tmp_path, guards=PASTES) as (app, engine, pilot):
         await sampled(engine, pilot)

@@ -134,7 +134,7 @@ async def test_undo_and_redo_go_across_pages_and_turn_to_them(tmp_path: Path) ->
         assert label_styles(app) == [LabelStyle.GOOD] + [LabelStyle.BAD] * 7
 
 
-async def test_pictures_can_be_labelled_while_others_are_still_drawn(tmp_path: Path) -> None:
+async def test_pictures_can_be_labelled_while_others_are_drawn(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         engine.open()
         engine.phase(0, "sampling")
@@ -305,7 +305,7 @@ async def test_a_finished_run_says_so_and_waits_for_a_key(tmp_path: Path, reason
     assert (app.return_value, app.next_step) == (0, NextStep("quit"))
 
 
-async def test_a_finished_run_opened_again_still_shows_its_last_round(tmp_path: Path) -> None:
+async def test_a_finished_run_opened_again_shows_its_last_round(tmp_path: Path) -> None:
     async with labelling(tmp_path, batch=8) as (_, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("Q", "enter")

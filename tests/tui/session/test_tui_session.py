@@ -116,7 +116,7 @@ def test_a_commit_makes_the_unmarked_of_its_page_bad_and_nothing_else(
 
 @settings(max_examples=30)
 @given(st.lists(keys, max_size=25), st.lists(keys, max_size=10))
-def test_the_journal_tells_the_same_and_a_resumed_session_goes_on_as_if_never_left(
+def test_the_journal_agrees_and_a_resumed_session_continues_where_it_was(
     before: list[Key], after: list[Key]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +229,7 @@ def test_a_skipped_picture_stays_without_a_label_when_its_page_is_committed() ->
     assert not session.complete
 
 
-def test_what_changes_nothing_is_no_step() -> None:
+def test_a_change_without_effect_is_not_a_step() -> None:
     recorded: list[str] = []
     session = LabelSession(COUNT, lambda marks, kind: recorded.append(kind))
     session.say_bad(3)

@@ -85,7 +85,7 @@ async def test_a_round_that_cannot_be_handed_in_can_be_later(
         assert app.labelling_round.submitted and engine.commands == [SubmitLabels(0)]
 
 
-async def test_what_the_engine_mended_is_said_and_stays_when_the_round_opens(
+async def test_engine_notices_are_shown_and_stay_when_the_round_opens(
     tmp_path: Path,
 ) -> None:
     engine = FakeEngine(tmp_path, 6)

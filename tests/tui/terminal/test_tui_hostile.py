@@ -63,7 +63,7 @@ async def test_no_text_of_a_run_changes_the_apps_terminal(tmp_path: Path) -> Non
 
 
 def test_no_tasks_name_ends_the_terminals_title_early(tmp_path: Path) -> None:
-    """The title is an escape sequence itself: a name could end it, and go on with another."""
+    """The title is an escape sequence itself: a name could end it and begin another."""
     written: list[str] = []
     first = replace(opened(tmp_path, batch=4), task=EVIL)
     Attention(written.append, bell=False).show(RunState(opened=first, phase="labelling"))
@@ -85,7 +85,7 @@ async def test_markup_in_a_text_is_text(tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters()))
-def test_what_is_left_of_a_text_prints_as_itself(text: str) -> None:
+def test_sanitized_text_prints_as_itself(text: str) -> None:
     assert not CHANGES_THE_TERMINAL.search(harmless(text))
     assert len(harmless(text)) == len(text)
     harmless(text).encode()  # no half of a character is left
@@ -94,11 +94,11 @@ def test_what_is_left_of_a_text_prints_as_itself(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1 hand", "café 手 🤚🏽 עברית", "“x” – [red]", "👩‍🎨"])
-def test_honest_texts_stay_as_they_are(text: str) -> None:
+def test_plain_texts_are_unchanged(text: str) -> None:
     assert harmless(text) == text
 
 
-def test_an_events_texts_are_made_harmless_and_its_paths_are_kept() -> None:
+def test_an_events_texts_are_sanitized_and_its_paths_kept() -> None:
     assert shown(Failed(EVIL, 4)) == Failed(SEEN, 4)
     pictures = ImagesReady(0, (0,), (EVIL,))
     assert shown(pictures) == pictures
@@ -167,7 +167,7 @@ def test_json_is_escaped(run: RunDir, capsys: pytest.CaptureFixture[str]) -> Non
         ["export", "x", "--out", "x", EVIL],
     ],
 )
-def test_a_mistake_is_told_in_one_harmless_line(
+def test_a_mistake_is_one_sanitized_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(arguments) in (2, 3, 4)
@@ -176,7 +176,7 @@ def test_a_mistake_is_told_in_one_harmless_line(
     assert said.out == "" and not CHANGES_THE_TERMINAL.search(line)
 
 
-def test_a_path_that_is_no_text_is_told_too(
+def test_a_path_that_is_not_utf8_is_reported(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Bytes of a file name that are no UTF-8 come as halves of characters."""

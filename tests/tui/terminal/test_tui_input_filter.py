@@ -136,7 +136,7 @@ def cut(data: bytes, sizes: Iterator[int]) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("reply", REPLIES)
 @pytest.mark.parametrize("gap", [0.0, 0.06, 0.15, 0.7, PATIENCE - 1])
-def test_a_reply_cut_anywhere_is_no_key(reply: bytes, gap: float) -> None:
+def test_a_reply_cut_anywhere_is_not_a_key(reply: bytes, gap: float) -> None:
     for at in range(1, len(reply)):
         app = App()
         app.read(reply[:at])
@@ -162,7 +162,7 @@ def test_a_reply_inside_another_breaks_neither(reply: bytes) -> None:
 
 
 @pytest.mark.parametrize("reply", [r for r in REPLIES if r[-2:] == b"\x1b\\" or r[-1] == 7])
-def test_the_end_of_a_long_delayed_string_is_no_key(reply: bytes) -> None:
+def test_the_end_of_a_long_delayed_string_is_not_a_key(reply: bytes) -> None:
     for at in range(2, len(reply) - 2):
         app = App()
         app.read(reply[:at])
@@ -222,7 +222,7 @@ def test_no_bytes_stop_the_filter_or_the_parser(said: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("reply", REPLIES)
-def test_replies_are_told_whole_and_once(reply: bytes) -> None:
+def test_replies_are_delivered_whole_and_once(reply: bytes) -> None:
     handed_on = reply.startswith((b"\x1b[I", b"\x1b[O", b"\x1b[48;", b"\x1b[<"))
     app = App()
     for byte in reply:
@@ -269,7 +269,7 @@ def test_with_kittys_keys_an_escape_byte_waits_for_its_sequence() -> None:
 
 
 @pytest.mark.parametrize("end", [b"\x11", b"\x03"])
-def test_a_reply_that_never_ends_does_not_lock_a_person_in(end: bytes) -> None:
+def test_ctrl_c_works_inside_a_reply_that_never_ends(end: bytes) -> None:
     app = App()
     app.read(b"\x1b]11;rgb:1e1e")
     app.read(b"qwe")

@@ -139,7 +139,7 @@ def test_a_closed_terminal_ends_the_app(tmp_path: Path) -> None:
         assert book.labels(0, BATCH).good[1] is True
 
 
-def test_what_libraries_print_goes_to_the_log(terminal: FakeTerminal, tmp_path: Path) -> None:
+def test_library_output_goes_to_the_log(terminal: FakeTerminal, tmp_path: Path) -> None:
     play(terminal, tmp_path, "--noisy")
     terminal.pump(lambda: terminal.shows("your turn"))
     press(terminal, "\x11")

@@ -45,7 +45,7 @@ def running() -> RunState:
     return replace(state, per_minute=34.4)
 
 
-def test_the_status_line_tells_all_of_it_where_there_is_room() -> None:
+def test_the_status_line_shows_everything_that_fits() -> None:
     line = status_line(running(), 130).plain
     assert line == (
         "hands  round 3  128/512  good ▂▃ 31%  reward 0.50  "

@@ -1,4 +1,4 @@
-"""Pictures are encoded off the event loop, cost so many bytes, and go at the terminal's pace."""
+"""Pictures are encoded off the event loop, within a byte budget, as fast as the terminal reads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_no_picture_is_encoded_on_the_event_loop(tmp_path: Path) -> None:
 
 
 class SlowDriver(HeroDriver):
-    """Counts what is on its way over a link of so many bytes a second."""
+    """Counts bytes in flight over a link of `pace` bytes per second."""
 
     def __init__(self, uploads: UploadQueue, pace: float) -> None:
         self.uploads, self.pace = uploads, pace
@@ -116,7 +116,7 @@ class Placed(Picture):
     [(300_000, UPLOAD + 1, FLIGHT), (5_000_000, 2 * FLIGHT, LARGEST_FLIGHT)],
     ids=["300 KB/s", "5 MB/s"],
 )
-async def test_only_so_many_bytes_are_on_their_way(
+async def test_the_bytes_in_flight_are_limited(
     tmp_path: Path, pace: float, least: int, most: int
 ) -> None:
     app = StandIn()
@@ -135,7 +135,7 @@ async def test_only_so_many_bytes_are_on_their_way(
     assert all(picture.drawing is not None for picture in pictures)
 
 
-async def test_a_file_that_is_no_picture_does_not_hold_up_the_others(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_picture_does_not_delay_the_others(tmp_path: Path) -> None:
     app = StandIn()
     uploads = UploadQueue(app, HeavyPainter())  # type: ignore[arg-type]
     pictures = [Placed(), Placed()]
@@ -167,7 +167,7 @@ def test_even_noise_costs_no_more_than_its_allowance(
     assert painter.paint(noise(side), BOX).size <= allowance((136, 136), rate) + text
 
 
-def test_a_busy_picture_is_sent_smaller_and_a_plain_one_as_it_is() -> None:
+def test_a_detailed_picture_is_sent_smaller_and_a_plain_one_unchanged() -> None:
     plain, busy = Image.new("RGB", (128, 128), "navy"), noise(128)
     sizes = []
     for picture in (plain, busy):
