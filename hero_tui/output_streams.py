@@ -12,7 +12,7 @@ from functools import cache
 from io import TextIOWrapper
 from typing import Any
 
-from hero_engine.core.sanitize import harmless_lines
+from hero_engine.core.sanitize import sanitized_lines
 
 ASCII = {"“": '"', "”": '"', "’": "'", "–": "-", "×": "x", "±": "+-"}
 """Replacements for characters that the locale lacks."""
@@ -21,7 +21,7 @@ ASCII = {"“": '"', "”": '"', "’": "'", "–": "-", "×": "x", "±": "+-"}
 def talk(text: str) -> None:
     """One line on stderr."""
     with suppress(OSError):
-        line = " ".join(harmless_lines(text).split())
+        line = " ".join(sanitized_lines(text).split())
         print(f"hero: {line}", file=sys.stderr, flush=True)
 
 
@@ -45,7 +45,7 @@ def data(text: str) -> None:
 
 def say(text: str) -> None:
     """Text for a person, on stdout."""
-    data(harmless_lines(text))
+    data(sanitized_lines(text))
 
 
 def data_json(value: Any) -> None:

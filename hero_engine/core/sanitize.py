@@ -26,12 +26,12 @@ HARMFUL = re.compile(f"[\t\n{CONTROL}{DIRECTION}{OTHER}]")
 AnEvent = TypeVar("AnEvent", bound="Event")
 
 
-def harmless(text: str) -> str:
+def sanitized(text: str) -> str:
     """One line; each character that would not print as itself becomes "?"."""
     return HARMFUL.sub("?", text)
 
 
-def harmless_lines(text: str) -> str:
+def sanitized_lines(text: str) -> str:
     """The same for several lines, and tabs."""
     return HARMFUL_IN_LINES.sub("?", text)
 
@@ -39,5 +39,5 @@ def harmless_lines(text: str) -> str:
 def shown(event: AnEvent) -> AnEvent:
     """An event with sanitized texts; paths of images, which are never printed, stay."""
     values = {each.name: getattr(event, each.name) for each in fields(event)}
-    texts = {name: harmless(value) for name, value in values.items() if isinstance(value, str)}
+    texts = {name: sanitized(value) for name, value in values.items() if isinstance(value, str)}
     return cast(AnEvent, replace(cast(Any, event), **texts))

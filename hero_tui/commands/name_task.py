@@ -13,7 +13,7 @@ from hero_engine.config.tasks import (
     nearest_task,
 )
 from hero_engine.core.errors import HeroError, short
-from hero_engine.core.sanitize import harmless
+from hero_engine.core.sanitize import sanitized
 
 LONGEST_NAME = 40
 """Characters of a prompt that become the task's name, and so a part of the run's folder."""
@@ -40,14 +40,14 @@ def _named(text: str) -> Task:
     meant = f"did you mean {near!r}?" if near else f"known are: {', '.join(known_tasks())}."
     raise HeroError(
         f"no task is called {short(text)}; {meant} For a prompt of your own: "
-        f'hero run "{harmless(text)}" --good "what counts as good"'
+        f'hero run "{sanitized(text)}" --good "what counts as good"'
     )
 
 
 def of_prompt(prompt: str, good: str | None) -> Task:
     """A task of a prompt alone. HeroError if a text is empty or would change the terminal."""
     for name, text in (("the prompt", prompt), ("--good", good or "-")):
-        if not text.strip() or harmless(text) != text:
+        if not text.strip() or sanitized(text) != text:
             raise HeroError(f"{name} is {short(text)}; write one line of text")
     words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_NAME].strip("-") or "prompt"
     while len(words.encode()) > NAME_BYTES:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hero_engine.core.errors import ExitCode, HeroError, short
 from hero_engine.core.events import RoundFinished
-from hero_engine.core.sanitize import harmless
+from hero_engine.core.sanitize import sanitized
 from hero_engine.storage.atomic_files import write_atomically
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, is_run, runs_root
@@ -81,7 +81,7 @@ def _opened(run: RunDir, touched: float) -> KnownRun:
     seen = run.opened()
     return KnownRun(
         run.path,
-        task=harmless(run.task.name),
+        task=sanitized(run.task.name),
         rounds=len(rounds),
         labels=seen.labels_used,
         budget=seen.budget,
@@ -103,7 +103,7 @@ def _newest_best(journal: Journal, run: RunDir) -> Path | None:
 
 def _note(path: Path) -> str:
     with suppress(OSError, UnicodeDecodeError):
-        return harmless((path / NOTE).read_text("utf-8").strip())[:LONGEST_NOTE]
+        return sanitized((path / NOTE).read_text("utf-8").strip())[:LONGEST_NOTE]
     return ""
 
 
@@ -125,7 +125,7 @@ def ago(moment: float, now: float | None = None) -> str:
 def rename(run: KnownRun, name: str) -> Path:
     """Give the run's folder another name; returns its path. HeroError where that cannot be."""
     name = name.strip()
-    if not name or name.startswith(".") or "/" in name or name != harmless(name):
+    if not name or name.startswith(".") or "/" in name or name != sanitized(name):
         raise HeroError(f"{short(name)} is no name for a run: use letters, digits, - and _")
     target = run.path.with_name(name)
     if target.exists():
@@ -138,7 +138,7 @@ def rename(run: KnownRun, name: str) -> Path:
 def write_note(run: KnownRun, text: str) -> None:
     """Keep a line about the run in its folder; "" removes it."""
     if text.strip():
-        write_atomically(run.path / NOTE, harmless(text.strip())[:LONGEST_NOTE] + "\n")
+        write_atomically(run.path / NOTE, sanitized(text.strip())[:LONGEST_NOTE] + "\n")
     else:
         (run.path / NOTE).unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hero_engine.core.numbering import round_name
-from hero_engine.core.sanitize import harmless
+from hero_engine.core.sanitize import sanitized
 from hero_tui.session.run_state import RunState
 
 KEEP_TITLE, GIVE_TITLE_BACK = "\x1b[22;2t", "\x1b[23;2t"
@@ -21,7 +21,7 @@ DOING = {
 
 def title(state: RunState) -> str:
     """The title for the run's state, without control characters."""
-    task = harmless(state.opened.task) if state.opened else "hero"
+    task = sanitized(state.opened.task) if state.opened else "hero"
     if state.phase in ("finished", "failed"):
         return f"hero: {task}, {state.phase}"
     doing = DOING.get("labelling" if state.elsewhere else state.phase)

@@ -1,4 +1,4 @@
-"""What learns knows a collective operation, and no process."""
+"""Learning code uses collectives, and knows no process."""
 
 import ast
 from pathlib import Path
@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-ROOMS = ("core", "policy", "reward", "updates")
+PACKAGES = ("core", "policy", "reward", "updates")
 PROCESSES = ("hero_engine.distributed", "torch.distributed", "multiprocessing", "accelerate")
 
 
 def modules() -> list[Path]:
     found = [
-        path for room in ROOMS for path in sorted((PROJECT / "hero_engine" / room).glob("*.py"))
+        path
+        for package in PACKAGES
+        for path in sorted((PROJECT / "hero_engine" / package).glob("*.py"))
     ]
     assert len(found) > 20
     return found

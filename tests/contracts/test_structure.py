@@ -1,4 +1,4 @@
-"""How the packages lie on each other: each imports only packages below it, and names are unique."""
+"""Each package imports only packages of lower layers, and module names are unique."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 
-ENGINE_FLOORS = (
+ENGINE_LAYERS = (
     "core",
     "config",
     "storage",
@@ -28,9 +28,9 @@ ENGINE_FLOORS = (
     "study",
     "embedded.training_scripts",
 )
-"""From the ground up. A package may import itself and those before it."""
+"""The lowest layer first. A package may import itself and those before it."""
 
-APP_FLOORS = (
+APP_LAYERS = (
     "output_streams",
     "theme",
     "keyboard",
@@ -57,11 +57,11 @@ def files(package: str) -> list[Path]:
     return found
 
 
-def room(module: str, floors: tuple[str, ...]) -> str:
-    """The floor a module lies on: the longest that its dotted name begins with; "" for none."""
+def layer_of(module: str, layers: tuple[str, ...]) -> str:
+    """The layer of a module: the longest that its dotted name begins with; "" for none."""
     inner = module.partition(".")[2]
-    homes = [each for each in floors if inner == each or inner.startswith(f"{each}.")]
-    return max(homes, key=len, default="")
+    found = [each for each in layers if inner == each or inner.startswith(f"{each}.")]
+    return max(found, key=len, default="")
 
 
 def module_name(path: Path) -> str:
@@ -80,18 +80,18 @@ def imports(source: str) -> Iterator[tuple[str, list[str]]]:
                 yield name.name, []
 
 
-def upward(package: str, floors: tuple[str, ...], module: str, source: str) -> list[str]:
-    """The imports of a module that lead to a floor above its own."""
-    home = room(module, floors)
-    if not home:
+def upward(package: str, layers: tuple[str, ...], module: str, source: str) -> list[str]:
+    """The imports of a module that lead to a layer above its own."""
+    own = layer_of(module, layers)
+    if not own:
         return []
     found = []
     for target, names in imports(source):
         if target.split(".")[0] != package:
             continue
         for full in (target, *(f"{target}.{name}" for name in names)):
-            there = room(full, floors)
-            if there and floors.index(there) > floors.index(home):
+            there = layer_of(full, layers)
+            if there and layers.index(there) > layers.index(own):
                 found.append(f"{module} imports {full}")
                 break
     return found
@@ -99,23 +99,23 @@ def upward(package: str, floors: tuple[str, ...], module: str, source: str) -> l
 
 @pytest.mark.parametrize("path", files("hero_engine"), ids=module_name)
 def test_the_engine_imports_downwards(path: Path) -> None:
-    assert not upward("hero_engine", ENGINE_FLOORS, module_name(path), path.read_text("utf-8"))
+    assert not upward("hero_engine", ENGINE_LAYERS, module_name(path), path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("path", files("hero_tui"), ids=module_name)
 def test_the_app_imports_downwards(path: Path) -> None:
-    assert not upward("hero_tui", APP_FLOORS, module_name(path), path.read_text("utf-8"))
+    assert not upward("hero_tui", APP_LAYERS, module_name(path), path.read_text("utf-8"))
 
 
 def test_an_upward_import_would_be_seen() -> None:
     source = "from hero_engine.training import loop\n"
-    assert upward("hero_engine", ENGINE_FLOORS, "hero_engine.core.labels", source)
-    assert not upward("hero_engine", ENGINE_FLOORS, "hero_engine.study.cell", source)
+    assert upward("hero_engine", ENGINE_LAYERS, "hero_engine.core.labels", source)
+    assert not upward("hero_engine", ENGINE_LAYERS, "hero_engine.study.cell", source)
 
 
-def test_every_engine_module_has_a_floor() -> None:
-    homeless = {module_name(path) for path in files("hero_engine")} - {"hero_engine"}
-    assert not [module for module in homeless if not room(module, ENGINE_FLOORS)]
+def test_every_engine_module_has_a_layer() -> None:
+    modules = {module_name(path) for path in files("hero_engine")} - {"hero_engine"}
+    assert not [module for module in modules if not layer_of(module, ENGINE_LAYERS)]
 
 
 def test_no_module_name_occurs_twice() -> None:

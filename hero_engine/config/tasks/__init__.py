@@ -17,7 +17,7 @@ from hero_engine.config.settings import Settings, with_changes
 from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import nearest
 from hero_engine.core.errors import HeroError, short
-from hero_engine.core.sanitize import harmless
+from hero_engine.core.sanitize import sanitized
 
 FOLDER = Path(__file__).parent
 NAME_BYTES = 100
@@ -160,7 +160,7 @@ def _fits(name: str, value: object) -> bool:
 
 def _is_line(value: object) -> TypeGuard[str]:
     """Whether a value is one line of text without escape sequences."""
-    return isinstance(value, str) and bool(value.strip()) and harmless(value) == value
+    return isinstance(value, str) and bool(value.strip()) and sanitized(value) == value
 
 
 def _wanted(name: str) -> str:

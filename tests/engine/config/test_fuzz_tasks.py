@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task, load_task, settings_for
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.core.sanitize import harmless
+from hero_engine.core.sanitize import sanitized
 
 KEYS = [
     "name",
@@ -90,6 +90,6 @@ def assert_sound(task: Task) -> None:
     """Its texts are lines that change no terminal; its name names a folder."""
     texts: list[Any] = [task.name, task.prompt, task.title or "x", task.success]
     for text in (*texts, *task.transfer_prompts, task.judge or "x"):
-        assert text.strip() and harmless(text) == text
+        assert text.strip() and sanitized(text) == text
     assert Path(task.name).name == task.name and task.name not in (".", "..")
     assert task.batch > 0 and task.labels > 0

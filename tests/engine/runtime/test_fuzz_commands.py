@@ -39,7 +39,7 @@ submits = st.tuples(st.just("submit"), st.integers(-1, ROUNDS))
 commands = st.lists(marks | submits | st.just(("stop",)) | st.just(("start",)), max_size=10)
 
 
-class Sitting:
+class Session:
     """A person at the engine's thread, and the labels to expect."""
 
     def __init__(self, folder: RunDir) -> None:
@@ -140,13 +140,13 @@ def test_any_sequence_of_commands(
     model = Path(process.folder("straight").settings.model)
     with tempfile.TemporaryDirectory() as folder, one_model(process):
         run = new_run(Path(folder) / "run", tiny_settings(model, update="forward", **SMALL))
-        sitting = Sitting(run)
-        sitting.start()
+        session = Session(run)
+        session.start()
         for name, *arguments in given:
-            getattr(sitting, name)(*arguments)
-        sitting.check()
-        sitting.start()
-        while sitting.worker is not None:
-            sitting.submit(0)
-        assert sitting.end == Finished(str(run.path), ROUNDS, sitting.end.labels, "rounds")
-        sitting.check()
+            getattr(session, name)(*arguments)
+        session.check()
+        session.start()
+        while session.worker is not None:
+            session.submit(0)
+        assert session.end == Finished(str(run.path), ROUNDS, session.end.labels, "rounds")
+        session.check()

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 from hero_engine.config.presets import embedded
 from hero_engine.config.tasks import Task
 from hero_engine.core.events import Failed, ImagesReady, Notice
-from hero_engine.core.sanitize import harmless, harmless_lines, shown
+from hero_engine.core.sanitize import sanitized, sanitized_lines, shown
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.app import HeroApp
@@ -86,16 +86,16 @@ async def test_markup_in_a_text_is_text(tmp_path: Path) -> None:
 
 @given(st.text(st.characters()))
 def test_sanitized_text_prints_as_itself(text: str) -> None:
-    assert not CHANGES_THE_TERMINAL.search(harmless(text))
-    assert len(harmless(text)) == len(text)
-    harmless(text).encode()  # no half of a character is left
-    assert harmless(harmless(text)) == harmless(text)
-    assert harmless_lines(text).replace("\n", "?").replace("\t", "?") == harmless(text)
+    assert not CHANGES_THE_TERMINAL.search(sanitized(text))
+    assert len(sanitized(text)) == len(text)
+    sanitized(text).encode()  # no half of a character is left
+    assert sanitized(sanitized(text)) == sanitized(text)
+    assert sanitized_lines(text).replace("\n", "?").replace("\t", "?") == sanitized(text)
 
 
 @pytest.mark.parametrize("text", ["1 hand", "café 手 🤚🏽 עברית", "“x” – [red]", "👩‍🎨"])
 def test_plain_texts_are_unchanged(text: str) -> None:
-    assert harmless(text) == text
+    assert sanitized(text) == text
 
 
 def test_an_events_texts_are_sanitized_and_its_paths_kept() -> None:
