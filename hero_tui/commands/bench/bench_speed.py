@@ -103,5 +103,5 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
 
 def seconds_of_round(found: dict[str, Any]) -> float:
     """What a round's computing takes."""
-    paces = sum(min(found[name]["ours"]) for name in ("sampling", "update"))
+    paces = sum(min(found[name]["engine"]) for name in ("sampling", "update"))
     return float(paces + found["embedding"] + found["decoding"])
