@@ -185,7 +185,7 @@ def resume(
 
 @app.command()
 def worker() -> None:
-    """Share the computing of a run on another machine. accelerate launch starts it.
+    """Share a run's work; accelerate launch starts it.
 
     accelerate launch --multi_gpu ... --no_python hero worker (full commands: docs/processes.md)
     """
@@ -202,7 +202,9 @@ def label(
     ],
     force: Force = False,
 ) -> None:
-    """Give a waiting round the labels of a file: all of them or, if one is wrong, none.
+    """Store a file's labels for the waiting round.
+
+    If a line is wrong, no label is stored.
 
     \b
     hero label runs/one --from labels.jsonl
@@ -218,7 +220,7 @@ def labels_of(
     name: RunName = None,
     round: ThisRound = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Every mark and undo, not only the labels.")
+        bool, typer.Option("--history", help="Print every mark and undo, not only labels.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per line, with image, latent and time.")

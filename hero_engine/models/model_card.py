@@ -1,4 +1,4 @@
-"""The README.md of an exported model: what it is, how it was taught, what is not known of it."""
+"""The README.md of an exported model: what it is, how it was trained, and its limits."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[
         f"{task.success}.\n"
     )
     yield f"- base model: `{facts['base_model']}`"
-    told = f"labels: {facts['labels']}, rounds: {facts['rounds']}"
-    yield f"- {told}, of {settings.batch} pictures each"
+    counts = f"labels: {facts['labels']}, rounds: {facts['rounds']}"
+    yield f"- {counts}, of {settings.batch} pictures each"
     yield f"- update: `{settings.update}`, preset `{settings.preset}`, seed {settings.seed}"
     lora = settings.lora
     yield f"- LoRA: rank {lora.rank}, alpha {lora.alpha}, on {', '.join(lora.targets)}"
@@ -54,9 +54,9 @@ def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[
     yield from _rounds(folder)
     yield from _use(settings, model.pipeline, facts, exported)
     yield (
-        "\n## What is not known\n\nThe share of good above is of the pictures that were labelled, "
-        "later rounds from noises near liked ones. It is no test on fresh noise (`hero eval`), and "
-        "nothing was tested but this prompt."
+        "\n## Limits\n\nThe table counts labelled pictures. Later rounds were sampled near the "
+        "noises of good ones, so their share of good is higher than with fresh noise (`hero eval` "
+        "measures that). Only this prompt was used."
     )
 
 

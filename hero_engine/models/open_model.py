@@ -305,7 +305,7 @@ def _from_file(
     name = network_name(index)
     if file.network_only and config:
         network = open_network(file, index[name][1], name, str(folder), dtype)
-        told.append(f"{file.path.name} holds the {name} alone; all else is of {source}")
+        told.append(f"{file.path.name} has only the {name}; everything else comes from {source}")
         return _from_folder(folder, facts, dtype, told, **{name: network})
     given: dict[str, Any] = {each: None for each in UNUSED if each in index}
     if "safety_checker" in index:

@@ -24,8 +24,8 @@ A_ROUND = (
     "and Ctrl+Z undoes it until the model learns from the round.",
 )
 BLIND_ROUND = (
-    "A blind comparison: the pictures of two models are mixed. Mark the good ones; which model "
-    "made a picture is told at the end, as two shares of good pictures.",
+    "A blind comparison: the pictures of two models are mixed. Mark the good ones. The end shows "
+    "the share of good pictures of each model.",
     "Press the letter of every good picture. Enter makes the rest of the page bad and shows the "
     "next page; after the last page the comparison ends.",
 )

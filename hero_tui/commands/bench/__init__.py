@@ -29,7 +29,7 @@ def tui(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure key latency, bytes sent to the terminal, and how much the app slows the engine.
+    """Measure key latency, bytes sent and engine slowdown.
 
     Runs the app on a pseudo-terminal while the engine trains the embedded model.
     """
@@ -66,7 +66,7 @@ def speed(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Time sampling and the update, relative to the same bare network calls, in turns.
+    """Time sampling and the update against bare network calls.
 
     hero bench speed --update ddpo
 
@@ -114,7 +114,7 @@ def waiting(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure the share of a session that a person waits, without and with --ahead.
+    """Measure how long a person waits, without and with --ahead.
 
     A simulated user labels the embedded model's pictures at a fixed rate, with the judge's
     labels. The clock skips the time in which the engine only waits, so it takes minutes.
@@ -179,7 +179,7 @@ def learn(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Compare methods by success and labels, over tasks and seeds.
+    """Compare methods by success and number of labels.
 
     An interrupted study continues. Two processes on one folder share the runs.
 
