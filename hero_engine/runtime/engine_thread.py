@@ -193,7 +193,7 @@ class EngineThread(threading.Thread):
             self.opening = False
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
         reporter.emit(self._folder.opened())
-        for sentence in told:
+        for sentence in (*told, *self._folder.shortcomings()):
             reporter.emit(Notice(sentence))
         return Run(
             self._folder,

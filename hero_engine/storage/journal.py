@@ -1,8 +1,9 @@
 """The journal of a run: every mark, undo and commit, durable as soon as it is given.
 
-SQLite with a write-ahead log and `synchronous = FULL`: when a method returns, what it wrote
-survives a crash of the process and of the machine. Marks are only added; the last one on an image
-is its label. A `Journal` belongs to one thread; open another for another thread.
+SQLite with `synchronous = FULL` and a write-ahead log (on a network file system, where that is
+unsafe, a rollback journal): when a method returns, what it wrote survives a crash of the process
+and of the machine. Marks are only added; the last one on an image is its label. A `Journal`
+belongs to one thread; open another for another thread.
 
 SQLite detects damage to the structure of its file, not to its values. So every row has a seal, a
 digest of its values; the seal of a mark also covers the mark before it. `mark_log` detects a
@@ -30,6 +31,7 @@ from hero_engine.core.labels import Labels, Mark, MarkValue, RoundMarks
 from hero_engine.core.numbering import round_name
 from hero_engine.storage import mark_log
 from hero_engine.storage.atomic_files import flush_folder, write_atomically
+from hero_engine.storage.file_system import file_system
 from hero_engine.storage.mark_log import LoggedMark
 from hero_engine.storage.path_safety import inside
 
@@ -50,6 +52,8 @@ CREATE INDEX IF NOT EXISTS marks_of_round ON marks (round, id);
 """
 UNWRITABLE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+WAL_VERSION = slice(18, 19)
+"""Byte of a database's header that is 2 with a write-ahead log: sqlite.org/fileformat2.html."""
 
 
 @dataclass(frozen=True)
@@ -360,12 +364,26 @@ def _seal(row: Sequence[Any], before: str = "") -> str:
 def _open(path: Path) -> sqlite3.Connection:
     new = not path.exists()
     db = sqlite3.connect(path, timeout=10)
-    db.execute("PRAGMA journal_mode = WAL")
+    if file_system(path.parent).network:
+        _roll_back_by_journal(db, path)
+    else:
+        db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.executescript(SCHEMA)
     if new:
         flush_folder(path.parent)
     return db
+
+
+def _roll_back_by_journal(db: sqlite3.Connection, path: Path) -> None:
+    """Use a rollback journal, which needs no shared memory. With synchronous = FULL its truncation,
+    which completes a transaction, is flushed.
+    """
+    if _bytes_of(path)[WAL_VERSION] == b"\2":  # from a local disk: read its log alone, once
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute("PRAGMA journal_mode = TRUNCATE")
+    db.execute("PRAGMA locking_mode = NORMAL")
+    db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()  # releases an exclusive lock
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:

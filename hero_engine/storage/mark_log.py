@@ -12,6 +12,7 @@ A line whose digest differs is ignored: damage to this file claims nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hero_engine.core.numbering import number, round_name
-from hero_engine.storage.atomic_files import write_atomically
+from hero_engine.storage.atomic_files import flush_folder, write_atomically
 
 NAME = "marks.log"
 MOST_NAMED = 20
@@ -36,9 +37,13 @@ class LoggedMark(NamedTuple):
 
 
 def append(path: Path, marks: Sequence[LoggedMark]) -> None:
-    """Add marks that are durable in the journal. A disk that is full leaves them out."""
+    """Add marks that are durable in the journal, durably. A disk that is full leaves them out."""
+    new = not path.exists()
     with suppress(OSError), path.open("ab", buffering=0) as file:
         file.write("".join(map(_line, marks)).encode())
+        os.fsync(file.fileno())
+    if new:
+        flush_folder(path.parent)
 
 
 def read(path: Path) -> list[LoggedMark]:

@@ -41,6 +41,7 @@ from hero_engine.storage.atomic_files import (
     write_tensors,
 )
 from hero_engine.storage.checkpoints import Checkpoint, Checkpoints, Parts, Tell
+from hero_engine.storage.file_system import file_system
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.lock import is_locked, locked
 from hero_engine.storage.path_safety import refuse_links
@@ -111,6 +112,17 @@ class RunDir:
     def in_use(self) -> bool:
         """Whether a process holds the run now."""
         return is_locked(self.path)
+
+    def shortcomings(self) -> list[str]:
+        """What the run's file system lacks, a sentence each."""
+        found = file_system(self.path)
+        if not found.network:
+            return []
+        lock = "" if found.locks_shared else "; its locks do not reach other machines"
+        return [
+            f"{self.path} is on {found.type}: labels go into a rollback journal, which is slower "
+            f"and safe there{lock}"
+        ]
 
     @property
     def journal_path(self) -> Path:

@@ -17,6 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from commands import Command  # noqa: E402
 from disks import full, on_small_disks, read_only  # noqa: E402
+from power_cuts import on, play, power_cuts  # noqa: E402
 from trials import (  # noqa: E402
     MEMORY_DISK,
     Subject,
@@ -25,6 +26,7 @@ from trials import (  # noqa: E402
     killed_again_and_again,
     killed_at,
 )
+from write_log import WriteLog  # noqa: E402
 
 Row = tuple[str, Tally]
 
@@ -34,9 +36,21 @@ def rows(root: Path, given: argparse.Namespace) -> Iterator[Row]:
     for update in ("ddpo", "forward"):
         if given.only in (None, update):
             yield from engine_rows(Subject(root, update), update, given)
+    if given.only in (None, "power"):
+        yield from power_rows(given)
     if given.only in (None, "hero"):
         tally = Command(root).killed(given.hero, given.seed)
         yield "`hero run` and `hero resume` killed at random times", tally
+
+
+def power_rows(given: argparse.Namespace) -> Iterator[Row]:
+    """The journal alone, with a write-ahead log and with a rollback journal."""
+    for file_system, name in (("ext4", "write-ahead log"), ("nfs", "rollback journal")):
+        log = WriteLog()
+        if log.possible:
+            with on(file_system):
+                tally = power_cuts(play(log), given.cuts, given.seed)
+            yield f"the power is cut: torn and unordered writes, {name}", tally
 
 
 def engine_rows(subject: Subject, update: str, given: argparse.Namespace) -> Iterator[Row]:
@@ -64,11 +78,14 @@ def engine_rows(subject: Subject, update: str, given: argparse.Namespace) -> Ite
 def main() -> int:
     """Run all rows."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--only", choices=("ddpo", "forward", "hero"), help="a part of the rows")
+    parser.add_argument(
+        "--only", choices=("ddpo", "forward", "power", "hero"), help="a part of the rows"
+    )
     parser.add_argument("--every", type=int, default=1, help="only every Nth instant")
     parser.add_argument("--thin", type=int, default=4, help="read-only: only every Nth file")
     parser.add_argument("--kills", type=int, default=150, help="kills at random, for each update")
     parser.add_argument("--hero", type=int, default=60, help="kills of the hero command")
+    parser.add_argument("--cuts", type=int, default=5000, help="power cuts, for each journal mode")
     parser.add_argument("--seed", type=int, default=0, help="of the times drawn")
     given, failed = parser.parse_args(), 0
     print("| fault | how often | labels given before it | labels lost | runs that differ |")

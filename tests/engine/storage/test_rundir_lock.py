@@ -1,6 +1,7 @@
 """A run belongs to one process at a time, for as long as that lives."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -34,7 +35,8 @@ def test_another_process_is_kept_out_until_the_holder_dies(run: RunDir) -> None:
         holder.kill()
     assert not run.in_use()
     with run.lock():
-        assert (run.path / "lock").read_text() == str(os.getpid())
+        assert (run.path / "lock").read_text() == f"{os.getpid()} {socket.gethostname()}"
+    assert (run.path / "lock").read_text() == ""
 
 
 def test_the_lock_is_released_after_its_block(run: RunDir) -> None:
