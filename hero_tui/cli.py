@@ -1,7 +1,5 @@
 """The command line: every option, every exit code, and the one place that prints errors."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ import typer
 from hero_engine import __version__
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_tui.commands import bench, config_commands, home
-from hero_tui.commands.help_text import EPILOG, HELP, CommandsFirst
+from hero_tui.commands.help_text import EPILOG, HELP, CommandsFirst, QuickCommand
 from hero_tui.commands.shared_options import (
     Force,
     FromRound,
@@ -260,9 +258,9 @@ def runs(as_json: Json = False) -> None:
 @app.command()
 def tasks(as_json: Json = False) -> None:
     """List the tasks that ship, and what counts as good in each."""
-    from hero_tui.commands import inspect_runs as inspect
+    from hero_tui.commands import list_tasks
 
-    inspect.tasks(as_json)
+    list_tasks.tasks(as_json)
 
 
 @app.command()
@@ -346,6 +344,10 @@ def doctor(as_json: Json = False) -> None:
     from hero_tui.commands.doctor import doctor as examine
 
     examine(as_json)
+
+
+for command in app.registered_commands:
+    command.cls = QuickCommand
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

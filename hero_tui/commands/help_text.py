@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from hero_engine.core.errors import ExitCode
 
@@ -54,7 +54,28 @@ EPILOG = (
 )
 
 
-class CommandsFirst(TyperGroup):
+class Quick:
+    """A command whose flags of click's own (--help, completion) are False when they are not given.
+
+    To convert None typer imports pydantic, which takes longer than most commands.
+    """
+
+    FLAGS = frozenset({"help", "install_completion", "show_completion"})
+
+    def get_params(self, ctx: Any) -> Any:
+        """Every parameter of the command."""
+        found = super().get_params(ctx)  # type: ignore[misc]
+        for each in found:
+            if each.name in self.FLAGS and each.default is None:
+                each.default = False
+        return found
+
+
+class QuickCommand(Quick, TyperCommand):
+    """A command of `hero`."""
+
+
+class CommandsFirst(Quick, TyperGroup):
     """A group whose help has the commands before the options."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

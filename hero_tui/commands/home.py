@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hero_engine.config.tasks import list_tasks
 from hero_engine.core.errors import ExitCode
-from hero_engine.core.xdg import data_folder
-from hero_tui.preferences.settings_sources import use_runs_folder
 
 if TYPE_CHECKING:
     from hero_tui.screens.home_screen import HomeChoice
@@ -22,9 +19,12 @@ def wanted(arguments: list[str]) -> bool:
 
 def home() -> int:
     """Show the home screen, and do what was chosen; returns the exit code."""
+    from hero_engine.config.tasks import list_tasks
+    from hero_engine.core.xdg import data_folder
     from hero_tui.graphics.choose_painter import choose_painter
     from hero_tui.home_app import HomeApp
     from hero_tui.launch import held_terminal
+    from hero_tui.preferences.settings_sources import use_runs_folder
     from hero_tui.preferences.ui_preferences import read_preferences
 
     use_runs_folder()

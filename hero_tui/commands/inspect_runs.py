@@ -1,4 +1,4 @@
-"""`hero tasks`, `hero status`, `hero show`. Imports no torch."""
+"""`hero status`, `hero show`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import os
 import shutil
 import sys
 import warnings
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hero_engine.config.tasks import list_tasks
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.labels import Labels
@@ -33,17 +31,6 @@ TILE_COLUMNS = 18
 
 SHEET_TILE = 128
 GAP = 4
-
-
-def tasks(as_json: bool) -> None:
-    """Print the tasks that ship."""
-    found = list_tasks()
-    if as_json:
-        data_json([asdict(task) for task in found])
-        return
-    width = max(len(task.name) for task in found)
-    for task in found:
-        say(f"{task.name:<{width}}  “{task.prompt}”\n{'':<{width}}  good: {task.success}")
 
 
 def status(name: str | None, as_json: bool) -> None:

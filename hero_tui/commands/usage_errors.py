@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hero_engine.config.settings import setting_types
-
 
 def usage_message(error: Any) -> str:
     """One line for an error of click; empty where it only asks for the help that it printed."""
@@ -21,6 +19,8 @@ def usage_message(error: Any) -> str:
 
 def settings_called(option: str) -> list[str]:
     """Settings whose last name is the option's: --steps is sampler.steps, forward.steps, ..."""
+    from hero_engine.config.settings import setting_types  # only an error needs it
+
     name = option.lstrip("-").partition("=")[0].replace("-", "_")
     return [each for each in setting_types() if each in (name, name.replace("_", ".", 1))] or [
         each for each in setting_types() if each.rpartition(".")[2] == name

@@ -91,8 +91,8 @@ def test_nothing_that_is_read_can_run_code(module: str) -> None:
     assert not set(options) & {"trust_remote_code", "allow_pickle", "custom_pipeline"}
 
 
-def loaded_after(code: str, runs: Path) -> set[str]:
-    """Model libraries in a new process after some code."""
+def loaded_after(code: str, runs: Path, watched: set[str] = HEAVY) -> set[str]:
+    """Which of these modules, by default model libraries, a new process has after some code."""
     script = f"{code}\nimport sys, json\nprint()\nprint(json.dumps(list(sys.modules)))"
     env = {**os.environ, "HERO_RUNS": str(runs), "TERM": "dumb"}
     done = subprocess.run(
@@ -104,7 +104,7 @@ def loaded_after(code: str, runs: Path) -> set[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
+    return watched & set(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,14 @@ def test_a_command_without_a_model_answers_at_once(
     RunDir.create(tmp_path / "one", Settings(), Task("cup", "a cup"))
     script = f"from hero_tui.cli import run_command\nassert run_command({arguments}) == {code}"
     assert loaded_after(script, tmp_path) == set()
+
+
+@pytest.mark.parametrize("command", ["--help", "tasks"])
+def test_a_short_command_loads_little_besides_typer(tmp_path: Path, command: str) -> None:
+    """Each of these takes longer to import than the command takes."""
+    script = f"from hero_tui.cli import run_command\nassert run_command([{command!r}]) == 0"
+    slow = {"pydantic", "textual", "sqlite3", "hero_engine.config.settings"}
+    assert loaded_after(script, tmp_path, slow) == set()
 
 
 def test_the_app_itself_loads_no_model_library(tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hero_engine.config.layers import Layer, merged
 from hero_engine.config.old_names import with_new_names
-from hero_engine.config.presets import follows_paper, preset_for, preset_values
-from hero_engine.config.settings import Settings, with_changes
 from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import nearest
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.sanitize import sanitized
+
+if TYPE_CHECKING:
+    from hero_engine.config.settings import Settings
 
 FOLDER = Path(__file__).parent
 NAME_BYTES = 100
@@ -94,6 +95,8 @@ def settings_for(
     the kind of model sets over the preset "paper", which is Stable Diffusion's.
     HeroError for an unknown preset or setting, or a value out of range.
     """
+    from hero_engine.config.settings import Settings, with_changes  # `hero tasks` needs none
+
     said = Layer("changes", with_new_names(changes or {}))
     below = layers_below(task, model, preset, update=said.values.get("update"), kind=kind or {})
     return with_changes(Settings(), merged([*below, said]))
@@ -103,6 +106,8 @@ def layers_below(
     task: Task, model: str, preset: str | None, *, update: object, kind: Mapping[str, Any]
 ) -> list[Layer]:
     """The layers below a person's own settings, the strongest last: see `settings_for`."""
+    from hero_engine.config.presets import follows_paper, preset_for, preset_values
+
     name = preset or preset_for(model)
     as_in_paper = follows_paper(name, model)
     numbers = {"batch": task.batch, "labels": task.labels, **(task.paper if as_in_paper else {})}
