@@ -58,7 +58,7 @@ def is_locked(run: Path) -> bool:
     if not (run / "lock").exists():
         return False
     with _open(run, "r") as file:
-        return not _try(file) or _maybe_held_elsewhere(run, file)
+        return _maybe_held_elsewhere(run, file) or not _try(file)  # holds the lock for an instant
 
 
 def _open(run: Path, mode: str) -> TextIO:
