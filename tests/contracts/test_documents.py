@@ -45,6 +45,13 @@ def test_the_readme_is_one_page() -> None:
     assert len((PROJECT / "README.md").read_text("utf-8").split()) < README_WORDS
 
 
+def test_two_commands_of_the_readme_do_the_whole_set_up() -> None:
+    """One ends in the first run, one in passed tests; `.ci/run` uses the second."""
+    lines = (PROJECT / "README.md").read_text("utf-8").splitlines()
+    commands = {line.partition(" # ")[0].strip() for line in lines}
+    assert commands > {"pip install . && hero run --task hands", "pip install '.[test]' && pytest"}
+
+
 def test_named_files_exist() -> None:
     """Paths of the code in the pages exist."""
     named = re.compile(r"`((?:hero_engine|hero_tui|tests|docs)/[\w/.+-]+\.\w+)`")
