@@ -48,7 +48,7 @@ def new_name(name: str) -> str:
 def renamed(table: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Nested settings under their present names, and what was renamed ("a is now b").
 
-    HeroError where the table has both the old and the new name of a setting.
+    HeroError if the table has both the old and the new name of a setting.
     """
     found, notes = _copied(table), []
     for old, new in NEW_NAMES.items():

@@ -120,7 +120,7 @@ def read_annotator_model(source: str) -> AnnotatorModel:
 def criterion(task: Task) -> Mapping[str, str]:
     """The attributes that success in a judged task requires: its own, or its subject's.
 
-    HeroError where no picture can have them.
+    HeroError if no picture can have them.
     """
     from hero_engine.embedded.drawing import ATTRIBUTES, SUBJECTS
 

@@ -29,5 +29,5 @@ class Conditioning:
 
     @property
     def guided(self) -> bool:
-        """True where the scale asks for classifier-free guidance: it is above 1."""
+        """True if the scale asks for classifier-free guidance: it is above 1."""
         return self.guidance is not None and self.guidance > 1

@@ -19,7 +19,7 @@ class Phases:
         return "sampling" if row is None else row.phase
 
     def enter(self, round: int, phase: str) -> None:
-        """The round enters a phase. StopRequested where the engine should stop instead."""
+        """The round enters a phase. StopRequested if the engine should stop instead."""
         self._progress.raise_if_stopped()
         self._journal.add_round(round)
         self._journal.set_phase(round, phase)

@@ -26,7 +26,7 @@ def newest_state(
 ) -> tuple[State, RoundFinished | None]:
     """The state of the newest whole checkpoint, and the report of the round before it.
 
-    notify: called with a line for every damaged checkpoint. HeroError, exit code 4, where a
+    notify: called with a line for every damaged checkpoint. HeroError, exit code 4, if a
     checkpoint does not fit the run.
     """
     found = folder.load_checkpoint(notify)
@@ -38,7 +38,7 @@ def newest_state(
 
 
 def check_journal(journal: Journal, path: str, state: State) -> None:
-    """Damaged where the journal does not know a round that was learned from."""
+    """Damaged if the journal does not know a round that was learned from."""
     if lost := sorted({*range(state.round)} - journal.rounds().keys()):
         raise Damaged(
             f"{path} knows nothing of {round_name(lost[0])}, which was learned from: "

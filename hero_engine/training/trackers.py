@@ -43,7 +43,7 @@ class Tracker:
 
 
 def open_tracker(folder: RunDir) -> Tracker | None:
-    """The tracker of the run's settings. HeroError, exit code 3, where it cannot be opened."""
+    """The tracker of the run's settings. HeroError, exit code 3, if it cannot be opened."""
     kind = folder.settings.tracker
     if kind == "none":
         return None

@@ -26,7 +26,7 @@ CHARACTERS = {
 def key_name(key: str) -> str:
     """A key as Textual names it: "?" becomes "question_mark", "ctrl+k" stays.
 
-    ValueError where no keyboard has it.
+    ValueError if no keyboard has it.
     """
     *modifiers, last = [key] if len(key) == 1 else key.strip().lower().split("+")
     known = len(last) == 1 or last in NAMES or last in CHARACTERS

@@ -31,7 +31,7 @@ class TileKeys:
     """`rows`: keyboard rows, top to bottom, all equally long. `shift`: what Shift makes of a key
     that is no letter.
 
-    HeroError where rows differ in length, a key stands twice, or what Shift makes is not known.
+    HeroError if rows differ in length, a key stands twice, or what Shift makes is not known.
     """
 
     rows: tuple[str, ...]
@@ -70,7 +70,7 @@ class TileKeys:
 def tile_keys(text: str, shift: Mapping[str, str] | None = None) -> TileKeys:
     """A keyboard's name, or rows of keys with spaces between: "qwer asdf zxcv".
 
-    shift: replaces or adds to what Shift makes of keys. HeroError where it cannot be used.
+    shift: replaces or adds to what Shift makes of keys. HeroError if it cannot be used.
     """
     name = text.strip().lower().removesuffix("-wide")
     if name in ROWS:

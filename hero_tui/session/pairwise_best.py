@@ -39,7 +39,7 @@ class Tournament:
             self._bests.append(challenger if replace else self.best)
 
     def back(self) -> bool:
-        """Take the last decision back; False where there is none."""
+        """Take the last decision back; False if there is none."""
         if not self.decided:
             return False
         self._bests.pop()

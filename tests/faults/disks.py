@@ -29,7 +29,7 @@ def _refuse(name: str, number: int) -> None:
 
 @contextmanager
 def small_disk(path: Path, kilobytes: int) -> Iterator[bool]:
-    """A file system of this size in memory; False where only root may have one."""
+    """A file system of this size in memory; False if only root may have one."""
     path.mkdir(exist_ok=True)
     options = f"size={kilobytes}k"
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
