@@ -278,7 +278,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self.exit(ExitCode.DONE)
 
     def leave_for_signal(self) -> None:
-        """The process was told to end. Called from a signal handler, at any moment."""
+        """A signal asked the process to end. Called from its handler, at any moment."""
         threading.Thread(target=self.bridge.stop, daemon=True).start()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._leave_within, SIGNAL_PATIENCE)

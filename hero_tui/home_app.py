@@ -43,7 +43,7 @@ class HomeApp(BaseApp, inherit_bindings=False):
         self.exit(ExitCode.DONE)
 
     def leave(self) -> None:
-        """The process was told to end. Called from a signal handler."""
+        """A signal asked the process to end. Called from its handler."""
         self.call_later(self.exit, ExitCode.DONE)
 
     def on_unmount(self) -> None:

@@ -121,8 +121,8 @@ class RoundFinished(JsonEvent):
     def good_share(self) -> float | None:
         """Share of goods among the labelled pictures, in 0..1.
 
-        None where nothing is labelled, and where most pictures are unlabelled and all labels are
-        alike: it would then show which pictures were labelled, not how many are good.
+        None if nothing is labelled, or if most pictures are unlabelled and all labels are the same:
+        it would then show which pictures were labelled, not how many are good.
         """
         alike = self.good in (0, self.labels)
         if not self.labels or (alike and self.labels < self.unlabelled):

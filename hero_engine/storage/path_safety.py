@@ -1,4 +1,4 @@
-"""Path safety: a run's folder leads only to itself, whoever made it."""
+"""Path safety: no path in a run's folder leads out of it."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def agreement_metric(name: str, rewards_B: Tensor | None, labels: Labels) -> dic
 
 
 def diversity_metric(batch: Batch) -> dict[str, float]:
-    """How far apart a round's images lie: the root mean square difference of an element of their
+    """Spread of a round's images: the root mean square difference of an element of their
     final latents, averaged over all pairs. Empty for a single image.
     """
     if len(batch) < 2:

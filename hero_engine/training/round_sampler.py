@@ -32,7 +32,7 @@ class RoundSampler:
     ) -> Iterator[tuple[Group, Batch, Pixels]]:
         """Each group with its images: the batch on every rank, the pixels on rank 0.
 
-        missing: the microbatches to sample, as rank 0 knows them; other ranks are told.
+        missing: the microbatches to sample, as rank 0 knows them; other ranks receive them.
         """
         told = self.processes.from_main(lambda: [[each.start, each.stop] for each in missing])
         if not told:

@@ -24,7 +24,7 @@ from hero_engine.training.trainer import Trainer
 
 
 class MainRounds:
-    """`Rounds` on rank 0: another `Rounds` decides, and the other ranks are told."""
+    """`Rounds` on rank 0: another `Rounds` decides, and the other ranks receive its decisions."""
 
     def __init__(self, rounds: Rounds, processes: Processes) -> None:
         self._rounds, self._processes = rounds, processes
@@ -38,7 +38,7 @@ class MainRounds:
         return bool(self._processes.from_main(lambda: self._rounds.is_next_sampled_ahead(state)))
 
     def sample(self, round: int, policy: PolicySnapshot) -> Batch:
-        """As the rounds do it; their sampler tells the others what is missing."""
+        """As the rounds do it; their sampler broadcasts what is missing."""
         return self._rounds.sample(round, policy)
 
     def label(self, state: State) -> Labels:

@@ -135,7 +135,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[Layer]:
 
 
 def _renamed(layer: Layer) -> Layer:
-    """The layer under present names; an old name is told once on stderr."""
+    """The layer under present names; an old name is printed once on stderr."""
     try:
         values, notes = renamed(layer.values)
     except HeroError as error:

@@ -93,7 +93,7 @@ class GalleryScreen(BaseScreen[None], inherit_bindings=False):
         return [self._columns[i] for i in window(len(self._columns), room, self.back)]
 
     def lay_out(self) -> None:
-        """Titles and pictures anew."""
+        """Rebuild titles and pictures."""
         title = "The best picture of each round, and below it the same noises in every round"
         if not self._columns:
             title = "The gallery fills after the first round."

@@ -231,7 +231,7 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         self._bindings = self._keys.bindings(keymap.HOME)
 
     def _change(self, change: Callable[[], object], done: str) -> None:
-        """Make a change on the disk, and show the list anew."""
+        """Make a change on the disk, and rebuild the list."""
         try:
             change()
         except (HeroError, OSError) as error:

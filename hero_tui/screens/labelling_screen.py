@@ -57,7 +57,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
         self._asked = set[str]()
         self._waiting: Timer | None = None
 
-    # -- what the app tells --
+    # -- called by the app --
 
     def show_round(self) -> None:
         """Another round is open: turn to its first page with something to label."""

@@ -64,7 +64,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
             yield TextLine(id="tally")
         yield from self.key_row()
 
-    # -- what the app tells --
+    # -- called by the app --
 
     def show_state(self, state: RunState) -> None:
         """The run's state has changed: rewrite the rows of text."""
@@ -97,7 +97,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         return self.pages.page
 
     def take_size(self, event: Resize) -> None:
-        """Keep the size of a cell, where the terminal tells it."""
+        """Store the size of a cell, if the terminal reports it."""
         pixels, cells = event.pixel_size, event.size
         if pixels is not None and cells and pixels.width >= cells.width:
             self.cell = pixels.width // cells.width, pixels.height // cells.height

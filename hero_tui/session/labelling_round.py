@@ -17,7 +17,7 @@ SOURCE = "person"
 """Source of the labels in the journal."""
 
 FIRST_GOOD = "first good"
-"""Source of a best that nobody named."""
+"""Source of a best that was chosen by default."""
 
 
 class LabellingRound:

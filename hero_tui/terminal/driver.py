@@ -141,7 +141,7 @@ class HeroDriver(LinuxDriver):
         signal.signal(signal.SIGWINCH, resized)
 
     def stop_application_mode(self) -> None:
-        """Free the terminal's pictures and turn every mode off, also where nobody reads."""
+        """Free the terminal's pictures and turn every mode off, even if it does not read."""
         if self._started:
             self._wait(self._all_written, LAST_PATIENCE)
             self._wait(self._all_answered, LAST_PATIENCE)

@@ -347,7 +347,7 @@ class InputFilter:
         self._interrupt(byte)
 
     def _interrupt(self, byte: int) -> None:
-        """A sequence that is cut short by another byte is dropped; the byte is taken anew."""
+        """A sequence that is cut short by another byte is dropped; the byte is read again."""
         self._rest()
         if byte not in CANCEL:
             self._step(byte)

@@ -46,7 +46,7 @@ class StaticWidget(Widget):
     def repaint(self) -> None:
         """Paint all of it again, where it has another style and no other size.
 
-        A `RepaintGroup` around it is told instead: one message for a whole page.
+        A `RepaintGroup` around it is notified instead: one message for a whole page.
         """
         group = self.repaint_group
         if group is None or not self.region:
