@@ -201,6 +201,13 @@ class D3poSettings(AdamWSettings):
         "Likelihood ratios to the base are clipped to 1 plus or minus this.",
         above=True,
     )
+    images_per_noise: int = number(
+        7,
+        1,
+        4096,
+        "Images that start from the same initial noise; pairs are made among them. 1: every image "
+        "has its own noise, and pairs are made among all.",
+    )
     pairs: int = number(64, 1, 100_000, "Pairs of a good and a bad image per round.")
     pairs_per_update: int = number(1, 1, 4096, "Pairs per optimizer step.")
     microbatch: int = number(

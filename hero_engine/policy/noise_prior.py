@@ -84,5 +84,11 @@ def good_noises(round: LabelledRound) -> Tensor | None:
     return round.batch.noises_B_C_H_W[others].clone() if others else None
 
 
+def shared_noises(noises_B_C_H_W: Tensor, images: int) -> Tensor:
+    """Each noise for this many images in turn: the first of every group, in the same order."""
+    first = torch.arange(len(noises_B_C_H_W)) // images * images
+    return noises_B_C_H_W[first]
+
+
 def _near(centre: Tensor, fresh: Tensor, perturbation: float) -> Tensor:
     return sqrt(1 - perturbation**2) * centre + perturbation * fresh

@@ -73,7 +73,10 @@ METHODS: dict[str, Method] = {
         _but(reward={"kind": "probability"}),
     ),
     "ddpo": Method("policy gradient on the labels", {"update": "ddpo", **PLAIN}),
-    "d3po": Method("preferences between pairs of pictures", {"update": "d3po", **PLAIN}),
+    "d3po": Method(
+        "preferences between pairs of pictures",
+        {"update": "d3po", **PLAIN, "d3po": {"images_per_noise": 1}},
+    ),
     "sft": Method("supervised fine-tuning on the good pictures", {"update": "sft", **PLAIN}),
 }
 ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}

@@ -21,7 +21,7 @@ from hero_engine.distributed.collectives import SINGLE, Processes
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.noise_prior import NoisePrior
+from hero_engine.policy.noise_prior import NoisePrior, shared_noises
 from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps
 from hero_engine.reward.embedding import OnEpoch, Triplets
 from hero_engine.reward.reward_model import RewardModel
@@ -110,6 +110,8 @@ class Trainer:
         noises = prior.draw(
             settings.batch, self.model.latent_shape, settings.noise, settings.seed, round
         )
+        if settings.update == "d3po":
+            noises = shared_noises(noises, settings.d3po.images_per_noise)
         kept = self.kept_steps(round, images)
         return SampleRequest(settings.seed, round, images, noises, kept)
 

@@ -7,9 +7,8 @@ the frozen base's, and clip(r) = min(max(r, 1 - c), 1 + c), each pair of steps h
 What differs from yk7333/d3po (config/base.py, scripts/train.py, scripts/rm/train_d3po.py):
 - they gather a person's choices among groups of 7 images first and train on them for many epochs;
   here every round's labels make pairs, and the next round samples from the updated policy;
-- they use all pairs of a group that are not equally good, and the images of a group share their
-  initial noise; here `pairs` pairs of the round's good and bad images are drawn uniformly, with
-  repeats, and their initial noises differ;
+- they use all pairs of a group that are not equally good; here `pairs` of them are drawn uniformly,
+  with repeats. The images of a group share their initial noise, as theirs: `images_per_noise`;
 - they compare the images of a pair at the same timestep; here the kept steps are compared in order,
   which is the same where all steps with noise are kept, as by default;
 - ratios are clipped to 1 plus or minus `clip_range`, 0.1 as in their configuration; their first
@@ -40,6 +39,7 @@ from hero_engine.config.settings import D3poSettings
 from hero_engine.core.batch import Trajectory
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.core.errors import HeroError
+from hero_engine.core.labels import Labels
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
@@ -47,11 +47,10 @@ from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
 
 @dataclass(frozen=True)
 class PreferenceData:
-    """The kept steps of images, and which of the images are good and which bad."""
+    """The kept steps of images, and all pairs (N, 2) of a good image and a bad one to compare."""
 
     trajectory: Trajectory
-    goods: tuple[int, ...]
-    bads: tuple[int, ...]
+    candidates: Tensor
 
 
 class D3poUpdate:
@@ -77,7 +76,24 @@ class D3poUpdate:
         if not labels.goods or not labels.bads:
             missing = "bad" if labels.goods else "good"
             return NoSignal(f"no picture is {missing}, so there are no pairs")
-        return PreferenceData(trajectory, labels.goods, labels.bads)
+        candidates = self._candidates(labels)
+        if not len(candidates):
+            return NoSignal(
+                "no noise has both a good and a bad picture, so there are no pairs: lower "
+                "d3po.images_per_noise to 1 to compare all"
+            )
+        return PreferenceData(trajectory, candidates)
+
+    def _candidates(self, labels: Labels) -> Tensor:
+        """All pairs whose images start from the same noise; of all images where none do."""
+        size = self.settings.images_per_noise
+        pairs = [
+            (good, bad)
+            for good in labels.goods
+            for bad in labels.bads
+            if size == 1 or good // size == bad // size
+        ]
+        return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
 
     def pseudo_lesson(self, images: PseudoLabelled) -> NoSignal:
         """Nothing: this baseline trusts labels alone."""
@@ -130,12 +146,8 @@ class PreferenceObjective:
 
 def draw_pairs(data: PreferenceData, count: int, turn: Turn) -> Tensor:
     """(count, 2) indices of images: a good one, then a bad one, with repeats."""
-    random = turn.generator("update", 0)
-    goods, bads = (
-        torch.tensor(side)[torch.randint(len(side), (count,), generator=random)]
-        for side in (data.goods, data.bads)
-    )
-    return torch.stack([goods, bads], dim=1)
+    picks = torch.randint(len(data.candidates), (count,), generator=turn.generator("update", 0))
+    return data.candidates[picks]
 
 
 def preference_loss(better: Tensor, worse: Tensor, settings: D3poSettings) -> Tensor:

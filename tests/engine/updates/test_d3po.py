@@ -15,12 +15,13 @@ from hero_engine.config.settings import D3poSettings, SamplerSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import HeroError, StopRequested
 from hero_engine.models.pipeline import Model
+from hero_engine.policy.noise_prior import shared_noises
 from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
 from hero_engine.updates import Feedback, Turn
 from hero_engine.updates.d3po import draw_pairs, preference_loss
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
-SETTINGS = D3poSettings(pairs=6, pairs_per_update=6, microbatch=6)
+SETTINGS = D3poSettings(pairs=6, pairs_per_update=6, microbatch=6, images_per_noise=1)
 GOOD = (True, False, None, True, False, False)
 
 
@@ -139,6 +140,18 @@ def test_pairs_are_a_good_and_a_bad_one(line_model: Callable[..., Any]) -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_pairs_share_their_initial_noise(line_model: Callable[..., Any]) -> None:
+    """As the official code's groups of 7 do; a group of one kind makes no pair."""
+    assert D3poSettings().images_per_noise == 7
+    update = d3po(replace(SETTINGS, pairs=200, images_per_noise=2), SAMPLER, line_model(0.0, 0.0))
+    pairs = {tuple(pair) for pair in pairs_of(update, play(update.model)).tolist()}
+    assert pairs == {(0, 1)}
+    apart = play(update.model, (True, True, False, False))
+    assert "no noise has both a good and a bad picture" in update.why_not(apart)
+    noises = torch.arange(5.0)[:, None]
+    assert shared_noises(noises, 2).flatten().tolist() == [0, 0, 2, 2, 4]
+
+
 @pytest.mark.parametrize(("good", "said"), [((True, None), "bad"), ((False, None), "good")])
 def test_one_kind_of_label_makes_no_pair(
     line_model: Callable[..., Any], good: tuple[bool | None, ...], said: str
@@ -157,7 +170,12 @@ def test_eta_zero_is_refused(line_model: Callable[..., Any]) -> None:
 def test_moves_towards_what_is_preferred(bell_model: Any) -> None:
     """Pictures are a bell around 0; those above the median are good. The clip keeps it near."""
     settings = D3poSettings(
-        pairs=64, pairs_per_update=16, microbatch=16, learning_rate=0.02, beta=5.0
+        pairs=64,
+        pairs_per_update=16,
+        microbatch=16,
+        learning_rate=0.02,
+        beta=5.0,
+        images_per_noise=1,
     )
     update = d3po(settings, SAMPLER, bell_model)
     batch = play(bell_model, (True,) * 32, (1, 1, 1)).round.batch
