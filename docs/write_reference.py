@@ -1,4 +1,4 @@
-"""Write docs/configuration.md and docs/cli.md from the settings and the commands themselves.
+"""Write docs/configuration.md, docs/cli.md and docs/models.md from what they describe.
 
     python docs/write_reference.py
 
@@ -19,6 +19,7 @@ from hero_engine.config.old_names import NEW_NAMES, NEW_VALUES
 from hero_engine.config.presets import EMBEDDED, EMBEDDED_ON_TRAJECTORIES, PLUS
 from hero_engine.config.settings import Settings, declared
 from hero_engine.config.validation import flat
+from hero_engine.models.pipeline_facts import FACTS
 from hero_tui.cli import app
 from hero_tui.commands.help_text import EXIT_CODES, SUMMARY, VARIABLES
 from hero_tui.preferences.settings_sources import RUNS_SENTENCE, UiSettings
@@ -63,6 +64,67 @@ commit = "ctrl+g"
 An unknown name or a value out of range ends the command with exit code 2 and a line that names the
 file, the setting and what is allowed. The keys of `[keys]` are in [keys.md](keys.md).
 """
+
+
+MODELS = f"""\
+# Models and LoRA files
+
+{MADE}
+
+## What opens
+
+A folder in diffusers' layout, a hub id, a hub cache's folder of a model, a checkpoint
+(`.safetensors`), or a network alone (`.safetensors`, `.gguf`) beside a base: `--set
+model_config=FOLDER`. Fewer files are enough where diffusers can do without: fp16 weights alone,
+Stable Diffusion 3 without T5, no feature extractor, no safety checker.
+
+- Every weight comes from a file, or the model is refused with the file and the key. `model.toml`
+  in the run keeps a fingerprint of each component, and `hero resume` refuses another.
+- A single file says what it is by markers: `v_pred` and `ztsnr`, `modelspec.prediction_type`.
+  Scaled fp8 weights are multiplied by their scales. EDM's markers (`edm_mean`,
+  `edm_vpred.sigma_max`) are refused.
+- The scheduler's noise levels and prediction type are taken over exactly, or the model is
+  refused. DDIM or a flow's step samples in place of its solver, and `hero` says so.
+- `hero` tries each model when it opens it: its own steps without noise must end in the pipeline's
+  latents.
+
+## What a LoRA is written for
+
+`hero export RUN --out FILE.safetensors --for PROGRAM`. The names are those of ComfyUI
+(comfy/lora.py), A1111 and Forge (extensions-builtin) and kohya-ss/sd-scripts. A file's metadata
+has modelspec's architecture and, where sd-scripts has one, `ss_base_model_version`: A1111, Forge
+and LoRA managers sort by them.
+
+"""
+LORA_IN = """
+Any other text-to-image pipeline of diffusers opens with default settings; `hero` says so, and
+writes `--for diffusers`.
+
+## What a run can start from
+
+`--init-lora FILE`, or the folder that peft or diffusers wrote: files of `hero`, diffusers, peft
+(alphas from `adapter_config.json`), attention processors (ddpo-pytorch, d3po),
+kohya-ss/sd-scripts (for every row with kohya names above), OneTrainer (`lora_transformer_…`),
+SimpleTuner (`lycoris_…`), ComfyUI (`diffusion_model.…`), and what diffusers' own converters know.
+Ranks and alphas may differ by layer. Text encoders' weights are left out, and told. NaN is
+refused; so are DoRA, LoHa, LoKr, LoCon with a middle convolution, OFT, IA3, GLoRA and full-weight
+differences, by name.
+"""
+
+
+def models() -> str:
+    """docs/models.md: each row of the table of pipelines, and the files that programs read."""
+    rows = [
+        f"| {each.title} | {_reads('comfyui', each.comfyui)} | {_reads('a1111', each.a1111)} "
+        f"| {'yes' if each.kohya else 'no'} |"
+        for each in FACTS.values()
+    ]
+    head = ["| model | ComfyUI | A1111, Forge | kohya names |", "| --- | --- | --- | --- |"]
+    return MODELS + "\n".join([*head, *rows, LORA_IN])
+
+
+def _reads(program: str, reads: object) -> str:
+    return f"`--for {program}`" if reads else "no"
 
 
 def configuration() -> str:
@@ -204,7 +266,7 @@ def _options(command: Any, context: Any) -> Iterator[str]:
             yield f"| `{_cell(name)}` | {_cell(text)}{default} |"
 
 
-PAGES = {"configuration.md": configuration, "cli.md": cli}
+PAGES = {"configuration.md": configuration, "cli.md": cli, "models.md": models}
 
 
 if __name__ == "__main__":

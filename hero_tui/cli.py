@@ -107,7 +107,9 @@ def run(
     ] = None,
     init_lora: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="LoRA to start from, in diffusers' or kohya's layout."),
+        typer.Option(
+            metavar="FILE", help="LoRA to start from: a file of any trainer, or its folder."
+        ),
     ] = None,
     settings: SetAny = None,
     graphics: Graphics = None,
@@ -309,14 +311,22 @@ def export(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="LoRA file to write (.safetensors).")
     ] = None,
+    program: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="diffusers|comfyui|a1111",
+            help="Program that reads the file; a1111 is Forge too.",
+        ),
+    ] = None,
     layout: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             metavar="diffusers|kohya",
-            help="Layout of the file; A1111 and ComfyUI read kohya.",
+            help="Layout of the file, in place of --for.",
         ),
-    ] = "diffusers",
+    ] = None,
     merge: Annotated[
         Path | None,
         typer.Option(
@@ -330,12 +340,12 @@ def export(
 
     \b
     hero export RUN --out hands.safetensors --card
-    hero export RUN --out hands.safetensors --format kohya
+    hero export RUN --out hands.safetensors --for comfyui
     hero export RUN --merge hands-model
     """
     from hero_tui.commands.export_lora import export as write
 
-    write(name, out=out, layout=layout, merge=merge, card=card, force=force)
+    write(name, out=out, program=program, layout=layout, merge=merge, card=card, force=force)
 
 
 @app.command()

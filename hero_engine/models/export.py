@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self, get_args
 
 from torch import Tensor
 
@@ -15,20 +15,16 @@ from hero_engine import __version__
 from hero_engine.config.settings import Settings
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.lora_files import diffusers_lora, kohya_lora
+from hero_engine.models.lora_programs import Program, base_metadata, layout_for
 from hero_engine.models.model_card import model_card
-from hero_engine.models.model_sources import (
-    HUB_ID,
-    find_model,
-    model_facts,
-    model_index,
-    network_name,
-)
+from hero_engine.models.model_sources import public_name
+from hero_engine.models.pipeline_facts import Layout
 from hero_engine.storage.atomic_files import write_atomically, write_tensors
 from hero_engine.storage.run_folder import RunDir
 
-Layout = Literal["diffusers", "kohya"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 CARD = "README.md"
+CHECKPOINTS = (".safetensors", ".ckpt", ".bin", ".pt", ".gguf")
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,12 @@ class Learned:
         parts, state = found
         return cls(folder, parts["lora"], state["round"], state["finished"]["labels_total"])
 
+    @property
+    def layers(self) -> list[str]:
+        """The layers that have LoRA weights."""
+        end = ".lora_A.weight"
+        return [name.removesuffix(end) for name in self.lora if name.endswith(end)]
+
     def metadata(self) -> dict[str, str]:
         """Where the weights come from, as every file of them says."""
         settings = self.folder.settings
@@ -64,24 +66,28 @@ class Learned:
         }
 
 
-def public_name(model: str) -> str:
-    """A model's name without the path it has on its owner's disk."""
-    return model if HUB_ID.fullmatch(model) or model == "embedded" else Path(model).name
-
-
-def export_lora(folder: RunDir, out: Path, layout: Layout = "diffusers") -> None:
+def export_lora(
+    folder: RunDir, out: Path, layout: Layout = "diffusers", program: Program | None = None
+) -> None:
     """Write the newest checkpoint's LoRA to `out`, with where it comes from as metadata.
 
-    HeroError where no round is finished yet (exit code 4), the layout is not one for this kind of
-    model (2), or the base model is not known any more or `out` cannot be written (3).
+    program: what reads the file, and decides on its layout. HeroError where no round is finished
+    yet (exit code 4), the layout or the program has none for this kind of model (2), or the base
+    model is not known any more or `out` cannot be written (3).
     """
+    from hero_engine.models.pipeline_loading import bare_network, prediction_type
+
     learned, settings = Learned.of(folder), folder.settings
-    facts, metadata = model_facts(settings.model, settings.model_config), learned.metadata()
+    facts, part, network = bare_network(settings.model, settings.model_config)
+    if program is not None:
+        layout = layout_for(program, facts, learned.layers)
+    prediction = prediction_type(settings.model, settings.model_config)
+    metadata = learned.metadata() | base_metadata(facts, network, prediction)
+    metadata |= {"modelspec.title": settings.task} if "modelspec.architecture" in metadata else {}
     if layout == "kohya":
-        tensors = kohya_lora(learned.lora, settings.lora, facts)
+        tensors = kohya_lora(learned.lora, settings.lora, facts, network)
         metadata |= kohya_metadata(settings)
     else:
-        part = network_name(model_index(find_model(settings.model), settings.model_config))
         tensors = diffusers_lora(learned.lora, settings.lora, part)
     with _written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -89,20 +95,11 @@ def export_lora(folder: RunDir, out: Path, layout: Layout = "diffusers") -> None
 
 
 def kohya_metadata(settings: Settings) -> dict[str, str]:
-    """What A1111 sorts its list of LoRAs by: ss_base_model_version and ss_v2, as kohya's scripts
-    write them (library/sai_model_spec.py, train_network.py)."""
-    from hero_engine.models.open_model import bare_network
-
-    facts, _, network = bare_network(settings.model, settings.model_config)
-    is_sdxl = facts.kohya == "stability"
-    is_v2 = facts.kohya == "diffusers" and bool(network.config.get("use_linear_projection"))
-    version = "sdxl_base_v1-0" if is_sdxl else "sd_v2" if is_v2 else "sd_v1"
+    """What A1111 shows of a file (kohya-ss/sd-scripts, train_network.py)."""
     return {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(settings.lora.rank),
         "ss_network_alpha": str(settings.lora.alpha),
-        "ss_base_model_version": version,
-        "ss_v2": str(is_v2),
         "ss_output_name": settings.task,
         "ss_sd_model_name": public_name(settings.model),
     }
@@ -116,8 +113,8 @@ def export_merged(folder: RunDir, out: Path) -> None:
     import torch
 
     from hero_engine.models.lora import merge_lora
-    from hero_engine.models.open_model import load_pipeline
-    from hero_engine.models.published_layout import write_published_layout
+    from hero_engine.models.pipeline_loading import load_pipeline
+    from hero_engine.models.published_layout import make_loadable, write_published_layout
     from hero_engine.models.quiet_libraries import quiet
 
     learned, settings = Learned.of(folder), folder.settings
@@ -132,13 +129,28 @@ def export_merged(folder: RunDir, out: Path) -> None:
             pipeline.save_pretrained(out)
             write_published_layout(out)
         else:
-            shutil.copytree(opened.folder, out, dirs_exist_ok=True, ignore=_all_but(part))
+            ignore = _all_but(opened.folder, part)
+            shutil.copytree(opened.folder, out, dirs_exist_ok=True, ignore=ignore)
             network.save_pretrained(out / part)
+            if Path(settings.model).is_file():  # its markers may have changed the noise process
+                pipeline.scheduler.save_pretrained(out / "scheduler")
+            make_loadable(out)
 
 
-def _all_but(part: str) -> Callable[[str, list[str]], list[str]]:
-    """For `copytree`: leave out the network, which is written anew, and the base's own card."""
-    return lambda folder, names: [name for name in names if name in (part, CARD, ".git", ".cache")]
+def _all_but(root: Path, part: str) -> Callable[[str, list[str]], list[str]]:
+    """For `copytree`: leave out the network, which is written anew, the base's own card, and
+    whole checkpoints beside the folders, which have the base's weights."""
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        at_root = Path(folder) == root
+        return [
+            name
+            for name in names
+            if name in (part, CARD, ".git", ".cache")
+            or (at_root and Path(name).suffix in CHECKPOINTS)
+        ]
+
+    return left_out
 
 
 def export_card(folder: RunDir, beside: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Self
 
 from hero_engine.config.settings import Settings
 from hero_engine.models.lora_files import FoundLora, read_lora
-from hero_engine.models.open_model import bare_network
+from hero_engine.models.pipeline_loading import bare_network
 from hero_engine.storage.run_folder import RunDir
 
 

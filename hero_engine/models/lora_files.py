@@ -2,14 +2,14 @@
 
 A pair's effect is (alpha / rank) B A. diffusers' file: `unet.LAYER.lora_A.weight`, the scale in B.
 kohya's: `lora_unet_LAYER.lora_down.weight`, `.lora_up.weight` and `.alpha`, with names as
-`lora_names` gives them (after kohya-ss/sd-scripts, networks/lora.py and lora_diffusers.py).
+`lora_names` gives them for a UNet (after kohya-ss/sd-scripts, networks/lora.py and
+lora_diffusers.py) and `original_names` for a transformer.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,16 @@ from torch import Tensor
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError, one_line
 from hero_engine.models.lora import layer_names, targets_of
-from hero_engine.models.lora_names import kohya_name
+from hero_engine.models.lora_names import KOHYA, kohya_name
+from hero_engine.models.lora_scales import Scales
+from hero_engine.models.original_names import (
+    TABLES,
+    OriginalLayer,
+    Pair,
+    original_layers,
+    stack,
+    unstack,
+)
 from hero_engine.models.pipeline_facts import PipelineFacts
 from hero_engine.models.quiet_libraries import quiet
 
@@ -29,20 +38,39 @@ PAIRS = (
     ("lora.down.weight", "lora.up.weight"),
     ("down.weight", "up.weight"),
     ("lora_A.default.weight", "lora_B.default.weight"),
+    ("lora_linear_layer.down.weight", "lora_linear_layer.up.weight"),
+    ("lora_A", "lora_B"),
 )
-TEXT_ENCODERS = ("text_encoder", "lora_te")
+FOLDER_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+"""What diffusers and peft call the file in a LoRA's folder."""
+
+TEXT_ENCODERS = ("text_encoder", "lora_te", "te1.", "te2.", "text_model.", "bundle_emb.")
 OTHER_KINDS = {
     "dora_scale": "DoRA",
     "lora_magnitude_vector": "DoRA",
     "hada_w1_a": "LoHa",
+    "hada_w2_a": "LoHa",
     "lokr_w1": "LoKr",
+    "lokr_w2": "LoKr",
     "lokr_w1_a": "LoKr",
-    "lora_mid.weight": "LoCon with a middle convolution",
+    "lokr_w2_a": "LoKr",
+    "lora_mid": "LoCon with a middle convolution",
     "oft_blocks": "OFT",
     "oft_diag": "OFT",
+    "oft_R": "OFT",
+    "boft_R": "BOFT",
     "on_input": "IA3",
+    "ia3_l": "IA3",
+    "vera_lambda_b": "VeRA",
+    "a1": "GLoRA",
+    "diff": "full-weight difference",
+    "diff_b": "full-weight difference",
+    "w_norm": "LyCORIS norm",
+    "b_norm": "LyCORIS norm",
+    "set_weight": "replaced-weight",
+    "modules_to_save": "full-weight",
 }
-"""Ends of keys that tell files of other methods, which hero does not train."""
+"""Words of keys that tell files of other methods, which hero does not train."""
 
 
 def diffusers_lora(
@@ -61,25 +89,60 @@ def diffusers_lora(
 
 
 def kohya_lora(
-    state: Mapping[str, Tensor], lora: LoraSettings, facts: PipelineFacts
+    state: Mapping[str, Tensor], lora: LoraSettings, facts: PipelineFacts, network: Any
 ) -> dict[str, Tensor]:
     """What `Model.lora_state` gave, as A1111 and ComfyUI read it.
 
-    HeroError where no names are documented for this kind of model.
+    network: its layers tell the heights of stacked ones; its weights are not looked at. HeroError
+    where no names are documented for this kind of model, or for a layer.
     """
     made: dict[str, Tensor] = {}
-    for name, weight in state.items():
-        layer, part = name.rsplit(".lora_", 1)
-        kohya = kohya_name(layer, facts.kohya)
-        if not kohya:
-            raise HeroError(
-                f"--format kohya: no such layout is documented for {facts.title}; "
-                "ComfyUI reads --format diffusers"
-            )
-        side = "down" if part.startswith("A.") else "up"
-        made[f"{kohya}.lora_{side}.weight"] = weight
-        made[f"{kohya}.alpha"] = torch.tensor(float(lora.alpha))
+    for name, pair, alpha in _kohya_layers(_pairs_of(state), lora, facts, network):
+        made[f"{name}.lora_down.weight"], made[f"{name}.lora_up.weight"] = pair
+        made[f"{name}.alpha"] = torch.tensor(float(alpha))
     return made
+
+
+def _pairs_of(state: Mapping[str, Tensor]) -> dict[str, Pair]:
+    ends = ".lora_A.weight"
+    layers = [name.removesuffix(ends) for name in state if name.endswith(ends)]
+    return {each: (state[each + ends], state[f"{each}.lora_B.weight"]) for each in layers}
+
+
+def _kohya_layers(
+    pairs: dict[str, Pair], lora: LoraSettings, facts: PipelineFacts, network: Any
+) -> Iterator[tuple[str, Pair, float]]:
+    """Name, weights and alpha of each layer of the file."""
+    if facts.kohya not in TABLES:
+        for layer, pair in pairs.items():
+            name = kohya_name(layer, facts.kohya)
+            if not name:
+                raise _undocumented(facts)
+            yield name, pair, lora.alpha
+        return
+    rows, left = _rows(network), dict(pairs)
+    for original in original_layers(facts.kohya, list(rows)):
+        given = [left.pop(part, None) for part in original.parts]
+        count = sum(pair is not None for pair in given)
+        if count:
+            pair = stack(given, [rows[part] for part in original.parts])
+            yield KOHYA + original.name.replace(".", "_"), pair, lora.alpha * count
+    if left:
+        raise HeroError(
+            f"--format kohya: no name is documented for {min(left)} of {facts.title}; train "
+            "without this layer (lora.targets), or write --format diffusers"
+        )
+
+
+def _undocumented(facts: PipelineFacts) -> HeroError:
+    return HeroError(
+        f"--format kohya: no such layout is documented for {facts.title}; write --format diffusers"
+    )
+
+
+def _rows(network: Any) -> dict[str, int]:
+    """The outputs of each layer that can have LoRA weights."""
+    return {name: len(network.get_submodule(name).weight) for name in layer_names(network)}
 
 
 @dataclass(frozen=True)
@@ -98,102 +161,142 @@ class FoundLora:
 def read_lora(path: Path, facts: PipelineFacts, part: str, network: Any) -> FoundLora:
     """A LoRA file in any layout, for this network (its weights are not looked at).
 
-    part: what the pipeline calls the network. HeroError, exit code 2, where it cannot be read, does
-    not fit, has NaN, or is of another method.
+    path: also a folder that diffusers or peft wrote. part: what the pipeline calls the network.
+    HeroError, exit code 2, where it cannot be read, does not fit, has NaN, or is of another method.
     """
+    path = _file_of(path)
     tensors, scales = _contents(path, part)
     text = {name for name in tensors if name.startswith(TEXT_ENCODERS)}
     rest = {name: tensor.float() for name, tensor in tensors.items() if name not in text}
     _check_kind(path, rest)
-    state = _matched(path, dict(rest), scales, facts, part, network)
+    file, left = _LoraFile(path, facts, part, network), dict(rest)
+    state = file.matched(left, scales)
     if state is None:
         converted = _converted(rest, facts)
-        state = _matched(path, converted, Scales(), facts, part, network) if converted else None
+        state = file.matched(converted, Scales()) if converted else None
     if state is None:
-        odd = _odd(rest, facts, part, network)
+        odd = f"it has {min(left)}" if len(left) < len(rest) else "it has none of its layers"
         raise HeroError(f"{path} is no LoRA for this model ({facts.title}): {odd}")
     return FoundLora(_one_rank(state), _settings(state, network), len(text))
 
 
-@dataclass(frozen=True)
-class Scales:
-    """The alphas that diffusers' metadata declares: for all layers, and for some by name."""
-
-    alpha: float | None = None
-    pattern: Mapping[str, float] = field(default_factory=dict)
-    rslora: bool = False
-
-    def factor(self, layer: str, rank: int) -> float:
-        """What a layer's product is multiplied by."""
-        ends = (alpha for end, alpha in self.pattern.items() if f".{layer}".endswith(f".{end}"))
-        alpha = next(ends, self.alpha)
-        if alpha is None:
-            return 1.0
-        return alpha / (rank**0.5 if self.rslora else rank)
+def _file_of(path: Path) -> Path:
+    """The file of a LoRA's folder; any other path is itself."""
+    if not path.is_dir():
+        return path
+    for name in FOLDER_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise HeroError(
+        f"{path} is a folder without {' or '.join(FOLDER_FILES)}: give the LoRA file itself "
+        "(of a run: hero export RUN --out FILE.safetensors)"
+    )
 
 
 def _contents(path: Path, part: str) -> tuple[dict[str, Tensor], Scales]:
-    """The tensors, and the scales that the metadata declares for the network."""
+    """The tensors, and the scales that are declared for the network."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            declared = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
+            return tensors, Scales.declared(path, file.metadata() or {}, part)
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
         reason = one_line(error) if path.exists() else "there is no such file"
         raise HeroError(f"cannot read the LoRA {path}: {reason}") from error
-    alpha = declared.get(f"{part}.lora_alpha")
-    pattern = declared.get(f"{part}.alpha_pattern") or {}
-    return tensors, Scales(
-        None if alpha is None else float(alpha),
-        {str(name): float(each) for name, each in pattern.items()},
-        bool(declared.get(f"{part}.use_rslora")),
-    )
 
 
 def _check_kind(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        for end, kind in OTHER_KINDS.items():
-            if name.endswith(end):
+        for word in name.split("."):
+            if kind := OTHER_KINDS.get(word):
                 raise HeroError(f"{path} is a {kind} file ({name}); hero trains plain LoRA")
         if not bool(tensor.isfinite().all()):
             raise HeroError(f"{path} has NaN or infinity in {name}")
 
 
-def _matched(
-    path: Path,
-    rest: dict[str, Tensor],
-    scales: Scales,
-    facts: PipelineFacts,
-    part: str,
-    network: Any,
-) -> dict[str, Tensor] | None:
-    """Every tensor under the network's own names, scales in B; None where one is left over."""
-    layers, state = dict(network.named_modules()), dict[str, Tensor]()
-    for layer in layer_names(network):
-        for base in _bases(layer, facts, part):
-            if pair := _taken(rest, base, layer, scales):
-                _check_shapes(path, layer, layers[layer].weight, *pair)
-                state[f"{layer}.lora_A.weight"], state[f"{layer}.lora_B.weight"] = pair
-    return state if state and not rest else None
+@dataclass(frozen=True)
+class _LoraFile:
+    """A file that is matched with a network. part: what the pipeline calls the network."""
+
+    path: Path
+    facts: PipelineFacts
+    part: str
+    network: Any
+
+    def matched(self, rest: dict[str, Tensor], scales: Scales) -> dict[str, Tensor] | None:
+        """Every tensor under the network's own names, scales in B; None where one is left over.
+
+        rest: the file's tensors; those that are matched are taken out.
+        """
+        names, state = layer_names(self.network), dict[str, Tensor]()
+        for layer in names:
+            for base in self._bases(layer):
+                if pair := _taken(rest, base, layer, scales):
+                    self._keep(state, layer, pair)
+        for original in original_layers(self.facts.kohya, names):
+            for base in _original_bases(original.name):
+                if pair := _taken(rest, base, original.parts[0], scales):
+                    self._keep_parts(state, original, pair)
+        return state if state and not rest else None
+
+    def _keep(self, state: dict[str, Tensor], layer: str, pair: Pair) -> None:
+        A, B = pair
+        weight = self.network.get_submodule(layer).weight
+        if A.dim() != weight.dim():
+            A, B = (_like_weight(each, weight.dim()) for each in pair)
+        fits = A.shape[1:] == weight.shape[1:] and B.shape[0] == weight.shape[0]
+        if not fits or A.dim() != B.dim() or len(A) != B.shape[1]:
+            raise self._other_model(layer, pair, tuple(weight.shape))
+        state[f"{layer}.lora_A.weight"], state[f"{layer}.lora_B.weight"] = A, B
+
+    def _keep_parts(self, state: dict[str, Tensor], original: OriginalLayer, pair: Pair) -> None:
+        rows = [len(self.network.get_submodule(part).weight) for part in original.parts]
+        if len(pair[1]) != sum(rows):
+            raise self._other_model(original.name, pair, (sum(rows),))
+        for part, each in zip(original.parts, unstack(pair, rows), strict=True):
+            if each is not None:
+                self._keep(state, part, each)
+
+    def _other_model(self, layer: str, pair: Pair, shape: tuple[int, ...]) -> HeroError:
+        A, B = (tuple(each.shape) for each in pair)
+        return HeroError(
+            f"{self.path} is a LoRA for another model: its {layer} is {B} times {A}, this model's "
+            f"{shape}"
+        )
+
+    def _bases(self, layer: str) -> Iterator[str]:
+        """What a layer's tensors may be called, without their ends.
+
+        diffusers' names, peft's, kohya's, OneTrainer's, SimpleTuner's, and those of attention
+        processors: "attn1.to_out.0" is "attn1.processor.to_out_lora" there.
+        """
+        part = self.part
+        for name in (layer, f"base_model.model.{layer}"):
+            yield from (f"{part}.{name}", name, f"diffusion_model.{name}")
+        yield from (f"base_model.model.{start}.{layer}" for start in (part, "diffusion_model"))
+        if kohya := kohya_name(layer, self.facts.kohya):
+            yield kohya
+        starts = (f"lora_{part}_", "lora_unet_", "lora_transformer_", "lycoris_")
+        for start in dict.fromkeys(starts):
+            yield start + layer.replace(".", "_")
+        block, _, last = layer.removesuffix(".0").rpartition(".")
+        for start in ("", f"{part}."):
+            yield f"{start}{block}.processor.{last}_lora"
+            yield f"{start}{block}.{last}_lora"
 
 
-def _bases(layer: str, facts: PipelineFacts, part: str) -> Iterator[str]:
-    """What a layer's tensors may be called, without their ends.
+def _original_bases(name: str) -> Iterator[str]:
+    """What an original layer's tensors may be called, without their ends."""
+    yield KOHYA + name.replace(".", "_")
+    yield from (f"{start}{name}" for start in ("diffusion_model.", "base_model.model.", ""))
 
-    diffusers' names, peft's, kohya's, and those of attention processors: "attn1.to_out.0" is
-    "attn1.processor.to_out_lora" there.
-    """
-    own = (layer, f"base_model.model.{layer}")
-    yield from (f"{part}.{layer}", *own, *(f"{part}.{each}" for each in own[1:]))
-    if kohya := kohya_name(layer, facts.kohya):
-        yield kohya
-    for start in dict.fromkeys((f"lora_{part}_", "lora_unet_", "lora_transformer_")):
-        yield start + layer.replace(".", "_")
-    block, _, last = layer.removesuffix(".0").rpartition(".")
-    for start in ("", f"{part}."):
-        yield f"{start}{block}.processor.{last}_lora"
+
+def _like_weight(matrix: Tensor, axes: int) -> Tensor:
+    """A matrix as a 1 x 1 convolution, or the other way round; any other stays as it is."""
+    if matrix.dim() == 4 and axes == 2 and matrix.shape[2:] == (1, 1):
+        return matrix[:, :, 0, 0].contiguous()
+    return matrix[:, :, None, None].contiguous() if matrix.dim() == 2 and axes == 4 else matrix
 
 
 def _taken(
@@ -220,25 +323,11 @@ def _converted(tensors: Mapping[str, Tensor], facts: PipelineFacts) -> dict[str,
             return {}
         try:
             made = convert(dict(tensors))
-        except Exception:  # any error of a converter: it does not know these names
+        except Exception:
+            # The converters assert, index and split whatever they expect: names that they do not
+            # know end in an error of any type, and the file is then refused by its keys.
             return {}
     return dict(made[0] if isinstance(made, tuple) else made)
-
-
-def _odd(rest: Mapping[str, Tensor], facts: PipelineFacts, part: str, network: Any) -> str:
-    """A key that no layer has, for a message."""
-    bases = {base for layer in layer_names(network) for base in _bases(layer, facts, part)}
-    odd = sorted(name for name in rest if not any(name.startswith(f"{b}.") for b in bases))
-    return f"it has {odd[0]}" if odd and len(odd) < len(rest) else "it has none of its layers"
-
-
-def _check_shapes(path: Path, layer: str, weight: Tensor, A: Tensor, B: Tensor) -> None:
-    fits = A.shape[1:] == weight.shape[1:] and B.shape[0] == weight.shape[0]
-    if not fits or A.dim() != B.dim() or len(A) != B.shape[1]:
-        raise HeroError(
-            f"{path} is a LoRA for another model: its {layer} is {tuple(B.shape)} times "
-            f"{tuple(A.shape)}, this model's {tuple(weight.shape)}"
-        )
 
 
 def _one_rank(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

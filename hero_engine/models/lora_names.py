@@ -24,12 +24,22 @@ INSIDE = {
 }
 """Of a residual block."""
 
+OUTSIDE = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
+"""Layers that are in no block."""
+
 
 def kohya_name(layer: str, naming: Naming) -> str:
     """The layer's name in a file of kohya's layout; empty where none is documented for it.
 
-    After kohya-ss/sd-scripts, networks/lora.py: SD 1.x and 2.x by diffusers' names of the UNet,
-    SDXL by Stability's.
+    After kohya-ss/sd-scripts, networks/lora.py and library/sdxl_model_util.py: SD 1.x and 2.x by
+    diffusers' names of the UNet, SDXL by Stability's.
     """
     if naming == "diffusers":
         return KOHYA + layer.replace(".", "_")
@@ -43,11 +53,11 @@ def stability_name(layer: str) -> str:
 
     There all residual, attention and sampling blocks of a side are counted through, three places
     for each of diffusers' blocks on the way down and up: "down_blocks.1.attentions.0.proj_in" is
-    "input_blocks.4.1.proj_in". Names without such a block stay as they are.
+    "input_blocks.4.1.proj_in".
     """
     block = BLOCK.match(layer)
     if block is None:
-        return layer
+        return OUTSIDE.get(layer, layer)
     side, index, kind, place = block.group("side", "index", "kind", "place")
     rest, at = layer[block.end() :], int(place)
     if kind == "resnets":

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from hero_engine.config.settings import Settings
 from hero_engine.core.numbering import number
-from hero_engine.models.model_sources import HUB_ID, model_facts
+from hero_engine.models.model_sources import (
+    HUB_ID,
+    configuration,
+    model_facts,
+    model_index,
+    network_name,
+    public_name,
+)
+from hero_engine.models.single_files import SUFFIXES, SingleFile
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 
@@ -71,13 +79,44 @@ def _rounds(folder: RunDir) -> Iterator[str]:
 def _use(
     settings: Settings, pipeline: str, facts: Mapping[str, str], exported: Path
 ) -> Iterator[str]:
-    base, merged = facts["base_model"], exported.suffix != ".safetensors"
-    is_file = not merged and Path(settings.model).suffix in (".safetensors", ".gguf")
-    yield f"\n## Use\n\n```python\nfrom diffusers import {pipeline}\n"
-    if is_file:
-        yield f'pipeline = {pipeline}.from_single_file("{base}")  # a folder: from_pretrained'
+    """Code that loads what the card names, from where it runs or from a hub."""
+    yield "\n## Use\n\n```python\nimport diffusers\n"
+    if exported.suffix != ".safetensors":
+        yield f'pipeline = diffusers.{pipeline}.from_pretrained(".")'
     else:
-        yield f'pipeline = {pipeline}.from_pretrained("{"." if merged else base}")'
-    if not merged:
-        yield f'pipeline.load_lora_weights(".", weight_name="{exported.name}")'
+        yield from _open_base(settings, pipeline, facts["base_model"])
+        yield from _load_lora(pipeline, exported.name)
     yield f"pipeline({json.dumps(facts['prompt'])}).images[0]\n```"
+
+
+def _open_base(settings: Settings, pipeline: str, base: str) -> Iterator[str]:
+    path, config = Path(settings.model), public_name(settings.model_config)
+    if path.suffix not in SUFFIXES:
+        yield f'pipeline = diffusers.{pipeline}.from_pretrained("{base}")'
+        return
+    if not config or not SingleFile.read(path).network_only:
+        said = f', config="{config}"' if config else ""
+        yield "# from_pretrained, where the base is a folder"
+        yield f'pipeline = diffusers.{pipeline}.from_single_file("{base}"{said})'
+        return
+    index = model_index(configuration(str(path), settings.model_config))
+    part = network_name(index)
+    gguf = (
+        ", quantization_config=diffusers.GGUFQuantizationConfig()" if path.suffix == ".gguf" else ""
+    )
+    yield (
+        f"{part} = diffusers.{index[part][1]}.from_single_file(\n"
+        f'    "{base}", config="{config}", subfolder="{part}"{gguf}\n)'
+    )
+    yield f'pipeline = diffusers.{pipeline}.from_pretrained("{config}", {part}={part})'
+
+
+def _load_lora(pipeline: str, name: str) -> Iterator[str]:
+    """By the pipeline's loader; by its network's, where diffusers has none."""
+    import diffusers
+
+    if hasattr(getattr(diffusers, pipeline), "load_lora_weights"):
+        yield f'pipeline.load_lora_weights(".", weight_name="{name}")'
+        return
+    yield "from safetensors.torch import load_file"
+    yield f'pipeline.transformer.load_lora_adapter(load_file("{name}"), prefix="transformer")'

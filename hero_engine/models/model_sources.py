@@ -49,12 +49,23 @@ def find_model(name: str) -> str:
     return name
 
 
+def public_name(model: str) -> str:
+    """A model's name without the path it has on its owner's disk."""
+    return model if HUB_ID.fullmatch(model) or model == "embedded" else Path(model).name
+
+
 def _snapshot(path: Path) -> Path:
-    """A hub cache's folder of a model leads to its newest snapshot; any other is itself."""
-    reference = path / "refs" / "main"
-    if (path / INDEX).is_file() or not reference.is_file():
+    """A hub cache's folder of a model leads to a snapshot; any other is itself.
+
+    The one of its main branch, or the newest where only other revisions were fetched.
+    """
+    snapshots = path / "snapshots"
+    if (path / INDEX).is_file() or not snapshots.is_dir():
         return path
-    return path / "snapshots" / reference.read_text("utf-8").strip()
+    reference = path / "refs" / "main"
+    if reference.is_file():
+        return snapshots / reference.read_text("utf-8").strip()
+    return max(snapshots.iterdir(), key=lambda each: each.stat().st_mtime, default=path)
 
 
 def model_facts(name: str, config: str = "") -> PipelineFacts:
@@ -85,11 +96,16 @@ def _draws_from_text(kind: str) -> bool:
     call: Any = getattr(vars(pipeline).get("__call__"), "__wrapped__", None) if pipeline else None
     if call is None or not all(hasattr(pipeline, each) for each in DRIVEN):
         return False
+    if OTHER_TASKS.search(kind):
+        return False
     arguments = inspect.signature(call).parameters
     image = arguments.get("image")
     needs_image = image is not None and image.default is inspect.Parameter.empty
     return "prompt" in arguments and "num_images_per_prompt" in arguments and not needs_image
 
+
+OTHER_TASKS = re.compile("Img2Img|Inpaint|ControlNet|Control|Adapter|Upscale|Edit|Fill|Kontext")
+"""Words in the names of pipelines that start from a picture, though their calls do not insist."""
 
 DRIVEN = ("encode_prompt", "prepare_latents")
 """What the driver replaces in a pipeline."""
@@ -143,7 +159,7 @@ def model_index(source: str, config: str = "") -> dict[str, Any]:
         return index
     except HeroError:
         raise
-    except Exception as error:
+    except Exception as error:  # the hub's library and its HTTP library raise types of their own
         guessed = found != source and not config
         hint = (
             f" (for {found}'s configuration; or say --set model_config=FOLDER)" if guessed else ""
@@ -211,7 +227,9 @@ def _offline(hub_id: str) -> bool:
     except HfHubHTTPError:
         raise
     except Exception:
-        return True  # the download says what is wrong, if anything is
+        # Which type says that nobody answers depends on the hub's HTTP library and on proxies. The
+        # download from the cache then says what is wrong, if anything is.
+        return True
     return False
 
 
@@ -237,7 +255,7 @@ def _guessed(file: str) -> str:
     fetch: Any = fetch_diffusers_config
     try:
         return str(fetch(load_single_file_checkpoint(file))["pretrained_model_name_or_path"])
-    except Exception as error:
+    except Exception as error:  # diffusers indexes and compares what a checkpoint should have
         raise _missing(f"cannot read {file}: {one_line(error)}") from error
 
 

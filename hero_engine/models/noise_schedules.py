@@ -38,6 +38,10 @@ SOLVER_CHOICES = {
     "clip_sample": False,
     "thresholding": False,
 }
+"""Cuts of predicted pictures, which have no density to train. They are off here, and told."""
+
+OWN_LEVELS = ("sigma_min", "sigma_max")
+"""Settings of a scheduler that has noise levels of its own in place of the betas'."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,9 @@ def _diffusion(scheduler: Any) -> NoiseSchedule:
     from diffusers import DDIMScheduler
 
     kind, config = type(scheduler).__name__, scheduler.config
+    own = [name for name in OWN_LEVELS if config.get(name) is not None]
+    if config.get("timestep_type") == "continuous" or own:
+        raise _refused(kind, f"it has noise levels of its own ({', '.join(own) or 'continuous'})")
     predicts = config.get("prediction_type", "epsilon")
     if predicts not in PREDICTIONS:
         raise _refused(kind, f"prediction_type {predicts!r} is none of {', '.join(PREDICTIONS)}")
@@ -98,7 +105,13 @@ def _diffusion(scheduler: Any) -> NoiseSchedule:
     zero = bool(made.alphas_cumprod.min() < ZERO_SIGMA)
     if zero and predicts == "epsilon":
         raise _refused(kind, "it predicts noise on a schedule that ends in pure noise (zero SNR)")
-    return NoiseSchedule(made, False, _told(kind, "DDIMScheduler"))
+    cuts = [
+        f"{name} of the model's scheduler is not applied"
+        for name in SOLVER_CHOICES
+        if config.get(name)
+    ]
+    told = [_told(kind, "DDIMScheduler"), *cuts]
+    return NoiseSchedule(made, False, "; ".join(filter(None, told)))
 
 
 KNOWN_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")

@@ -4,39 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings
-from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.lora import attach_lora
 from hero_engine.models.model_record import fingerprints
-from hero_engine.models.model_sources import (
-    configuration,
-    find_model,
-    hub_folder,
-    model_facts,
-    model_index,
-    network_name,
-)
 from hero_engine.models.noise_schedules import NoiseSchedule, noise_schedule
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_arguments import PipelineArguments
-from hero_engine.models.pipeline_components import (
-    UNUSED,
-    load_components,
-    refuse_unloaded,
-)
 from hero_engine.models.pipeline_driver import PipelineDriver, Rows
-from hero_engine.models.pipeline_facts import PipelineFacts
+from hero_engine.models.pipeline_loading import OpenPipeline, in_one_line, load_pipeline
 from hero_engine.models.quiet_libraries import quiet
 from hero_engine.models.self_test import self_test
-from hero_engine.models.single_files import SUFFIXES, SingleFile, open_network, open_single_file
 
 LARGE_PICTURE = 256
 HUGE_PICTURE = 1536
@@ -44,20 +29,6 @@ HUGE_PICTURE = 1536
 
 AMPLE_MEMORY = 32e9
 """Bytes of a GPU that can keep every activation of SD 1.5 at the paper's microbatch."""
-
-
-@dataclass
-class OpenPipeline:
-    """A diffusers pipeline on the CPU. network: the name of the component that denoises.
-
-    folder: where all of it was loaded from; None for a pipeline with parts from a single file.
-    """
-
-    pipeline: Any
-    facts: PipelineFacts
-    network: str
-    told: list[str] = field(default_factory=list)
-    folder: Path | None = None
 
 
 def model_for(settings: Settings, device: str = "auto") -> Model:
@@ -152,7 +123,7 @@ def _model(
     attach_lora(network, lora, seed)
     encoders = Encoders(pipeline, network, device)
     conditionings = (Conditioning(prompt), Conditioning.of_sampler(prompt, sampler))
-    with _in_one_line(name):
+    with in_one_line(name):
         driver = PipelineDriver(pipeline, network, device, encoders.at_work)
         with encoders.at_work():
             model = Model(driver, arguments, noise, dtype=dtype, lora=lora, prompt=prompt)
@@ -253,99 +224,6 @@ class Encoders:
 
 def _modules(pipeline: Any) -> list[nn.Module]:
     return [each for each in pipeline.components.values() if isinstance(each, nn.Module)]
-
-
-def load_pipeline(name: str, dtype: torch.dtype, config: str = "") -> OpenPipeline:
-    """A diffusers pipeline on the CPU, every weight of it loaded; the VAE in float32 always.
-
-    Any failure of the libraries, whatever its type, becomes one line for the user.
-    """
-    with quiet():
-        facts = model_facts(name, config)
-        with _in_one_line(name):
-            opened = _opened(find_model(name), facts, dtype, config)
-            refuse_unloaded(opened.pipeline, name)
-            opened.pipeline.vae.to(torch.float32)
-            return opened
-
-
-def _opened(source: str, facts: PipelineFacts, dtype: torch.dtype, config: str) -> OpenPipeline:
-    path = Path(source)
-    if path.suffix in SUFFIXES and path.is_file():
-        return _from_file(SingleFile.read(path), facts, dtype, config)
-    folder = path if path.is_dir() else hub_folder(source)
-    return _from_folder(folder, facts, dtype, [])
-
-
-def _from_folder(
-    folder: Path, facts: PipelineFacts, dtype: torch.dtype, told: list[str], **given: Any
-) -> OpenPipeline:
-    import diffusers
-
-    index = model_index(str(folder))
-    parts = load_components(folder, index, dtype, given)
-    more = {"requires_safety_checker": False} if "safety_checker" in index else {}
-    kind = getattr(diffusers, index["_class_name"])
-    pipeline = kind.from_pretrained(
-        folder, local_files_only=True, torch_dtype=dtype, **parts.given, **given, **more
-    )
-    where = None if given else folder
-    return OpenPipeline(pipeline, facts, network_name(index), [*told, *parts.told], where)
-
-
-def _from_file(
-    file: SingleFile, facts: PipelineFacts, dtype: torch.dtype, config: str
-) -> OpenPipeline:
-    source = configuration(str(file.path), config)
-    folder = Path(source) if Path(source).is_dir() else hub_folder(source)
-    index = model_index(str(folder))
-    told = [*file.told()]
-    if not config:
-        told.append(f"{file.path.name}: configuration guessed from its keys: {source}")
-    name = network_name(index)
-    if file.network_only and config:
-        network = open_network(file, index[name][1], name, str(folder), dtype)
-        told.append(f"{file.path.name} has only the {name}; everything else comes from {source}")
-        return _from_folder(folder, facts, dtype, told, **{name: network})
-    given: dict[str, Any] = {each: None for each in UNUSED if each in index}
-    if "safety_checker" in index:
-        given["requires_safety_checker"] = False
-    pipeline = open_single_file(file, index["_class_name"], str(folder), dtype, **given)
-    return OpenPipeline(pipeline, facts, name, told)
-
-
-def bare_network(name: str, config: str = "") -> tuple[PipelineFacts, str, Any]:
-    """The model's facts, and its network's name in the pipeline and layers, without weights.
-
-    HeroError, exit code 3, where its configuration cannot be read.
-    """
-    with quiet():
-        facts = model_facts(name, config)
-        source = configuration(find_model(name), config)
-        with _in_one_line(name):
-            import diffusers
-
-            folder = Path(source) if Path(source).is_dir() else hub_folder(source)
-            index = model_index(str(folder))
-            part = network_name(index)
-            kind = getattr(diffusers, index[part][1])
-            with torch.device("meta"):
-                return facts, part, kind.from_config(kind.load_config(folder, subfolder=part))
-
-
-@contextmanager
-def _in_one_line(name: str) -> Iterator[None]:
-    """Any failure of the libraries as one line, exit code 3."""
-    try:
-        yield
-    except HeroError as error:
-        raise HeroError(
-            f"cannot open model {name}: {error.message}", exit_code=error.exit_code
-        ) from error
-    except Exception as error:
-        raise HeroError(
-            f"cannot open model {name}: {one_line(error)}", exit_code=ExitCode.ENVIRONMENT
-        ) from error
 
 
 def _pick_device(device: str) -> str:

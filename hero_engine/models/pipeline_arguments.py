@@ -36,6 +36,8 @@ class PipelineArguments:
         """size: (height, width); a 0 takes the other side's, or the pipeline's own."""
         height, width = size[0] or size[1], size[1] or size[0]
         embedded = bool(facts.embedded and network.config.get("guidance_embeds", False))
+        if network.config.get("time_cond_proj_dim"):  # a latent consistency model's UNet
+            embedded, facts = True, replace(facts, embedded=facts.guidance)
         return cls(pipeline, facts, embedded, height, width, scale)
 
     def sized(self, height: int, width: int) -> PipelineArguments:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 
 MAY_BE_MISSING = {"text_encoder_3": "tokenizer_3"}
 """Stable Diffusion 3's T5, which its pipeline works without, and its tokenizer."""
+
+NO_TEXT = re.compile(r"vision|visual|image|decoder|lm_head|position_ids|logit_scale|projection")
+"""Weights of a text encoder's file that a pipeline does not use."""
 
 LISTED_KEYS = 3
 
@@ -73,6 +76,28 @@ def load_components(
     return made
 
 
+def load_missing_encoders(
+    folder: Path,
+    index: Mapping[str, Any],
+    dtype: torch.dtype,
+    has: Callable[[Any], bool],
+    told: list[str],
+) -> dict[str, nn.Module]:
+    """Text encoders that a single file lacks, from the folder of its configuration.
+
+    has: whether the file has one of this class. HeroError, exit code 3, for one that is not whole.
+    """
+    made: dict[str, nn.Module] = {}
+    for name, (library, kind) in component_kinds(index).items():
+        if library != "transformers" or name in UNUSED or not _has_weights(library, kind):
+            continue
+        lies_there = (folder / name).is_dir() and any((folder / name).glob("*.safetensors"))
+        if lies_there and not has(getattr(importlib.import_module(library), kind)):
+            made[name] = load_component(folder / name, library, kind, dtype, told)
+            told.append(f"{name} comes from {folder.name}: the file has none")
+    return made
+
+
 def _has_weights(library: str, kind: str) -> bool:
     found = getattr(importlib.import_module(library), kind, None)
     if found is None:
@@ -105,10 +130,19 @@ def load_component(
     lacking += [key for key, weight in module.named_parameters() if weight.is_meta]
     if lacking:
         raise _refused(f"{_files(folder)} lacks weights: {_listed(lacking)}")
+    if unused := _unused(library, info):
+        told.append(f"{folder.name}: its configuration has no place for {_listed(unused)}")
     if module.dtype != dtype and dtype == torch.float32:
         module.to(dtype)
     loaded: nn.Module = module
     return loaded
+
+
+def _unused(library: str, info: Mapping[str, Any]) -> list[str]:
+    """Weights that were not loaded; but for the parts of a text encoder's model that read no text
+    or only write it."""
+    keys = [str(key) for key in info["unexpected_keys"]]
+    return [key for key in keys if library != "transformers" or not NO_TEXT.search(key)]
 
 
 def weights_variant(folder: Path) -> str | None:
@@ -140,7 +174,8 @@ def refuse_unloaded(pipeline: Any, source: str) -> None:
     """HeroError, exit code 3, where a weight of a component was not in its file."""
     for name, module in pipeline.components.items():
         if isinstance(module, nn.Module):
-            lacking = [key for key, weight in module.named_parameters() if weight.is_meta]
+            weights = (*module.named_parameters(), *module.named_buffers())
+            lacking = [key for key, weight in weights if weight.is_meta]
             if lacking:
                 raise _refused(f"{source} lacks weights of its {name}: {_listed(lacking)}")
 

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Naming = Literal["", "diffusers", "stability", "flux"]
-"""How kohya's scripts name the network's layers (`lora_names`); empty where they do not."""
+Naming = Literal["", "diffusers", "stability", "flux", "chroma", "sd3", "lumina", "hunyuan"]
+"""How kohya's files name the network's layers (`lora_names`, `original_names`); empty: unknown."""
+
+Layout = Literal["diffusers", "kohya"]
+"""Of a LoRA file."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class PipelineFacts:
     the network's configuration says so (`guidance_embeds`). distilled: the pipeline's setting that
     takes guidance away. no_negative: what its call gets for an empty negative prompt. call: further
     arguments of its call. settings: what a run of it wants other than preset `paper`, which is
-    Stable Diffusion 1.5's. known: False for a pipeline without a row.
+    Stable Diffusion 1.5's. comfyui: the layout of LoRA files that ComfyUI reads for it
+    (comfy/lora.py); empty for none. a1111: whether A1111 or Forge read kohya's. known: False for a
+    pipeline without a row.
     """
 
     title: str
@@ -37,6 +42,8 @@ class PipelineFacts:
     call: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     kohya: Naming = ""
+    comfyui: Layout | Literal[""] = ""
+    a1111: bool = False
     known: bool = True
     pipeline: str = ""
 
@@ -47,17 +54,26 @@ def _flow(steps: int, guidance: float, size: int = 512, **more: Any) -> dict[str
     return {"sampler": sampler | more}
 
 
+FLUX_2_LORA = {
+    "lora": {"targets": ["to_q", "to_k", "to_v", "to_out.0", "to_qkv_mlp_proj", "attn.to_out"]}
+}
+"""Most blocks of Flux.2 have their attention in one layer with the feed-forward."""
+
 NO_BINNING = {"use_resolution_binning": False}
 """A picture of the size that was asked for, not of the nearest one in a list."""
 
 FACTS: dict[str, PipelineFacts] = {
-    "StableDiffusionPipeline": PipelineFacts("Stable Diffusion 1.x and 2.x", kohya="diffusers"),
+    "StableDiffusionPipeline": PipelineFacts(
+        "Stable Diffusion 1.x and 2.x", kohya="diffusers", comfyui="kohya", a1111=True
+    ),
     "StableDiffusionXLPipeline": PipelineFacts(
-        "Stable Diffusion XL", no_negative=None, kohya="stability"
+        "Stable Diffusion XL", no_negative=None, kohya="stability", comfyui="kohya", a1111=True
     ),
     "StableDiffusion3Pipeline": PipelineFacts(
         "Stable Diffusion 3 and 3.5",
         settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 4.5}},
+        kohya="sd3",
+        comfyui="diffusers",
     ),
     "FluxPipeline": PipelineFacts(
         "Flux.1",
@@ -65,33 +81,51 @@ FACTS: dict[str, PipelineFacts] = {
         embedded="guidance_scale",
         settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 3.5}},
         kohya="flux",
+        comfyui="diffusers",
+        a1111=True,
     ),
     "Flux2Pipeline": PipelineFacts(
-        "Flux.2", guidance="", embedded="guidance_scale", settings=_flow(28, 4.0)
+        "Flux.2",
+        guidance="",
+        embedded="guidance_scale",
+        settings=_flow(28, 4.0) | FLUX_2_LORA,
+        comfyui="diffusers",
     ),
     "Flux2KleinPipeline": PipelineFacts(
-        "Flux.2-klein", distilled="is_distilled", settings=_flow(4, 1.0)
+        "Flux.2-klein",
+        distilled="is_distilled",
+        settings=_flow(4, 1.0) | FLUX_2_LORA,
+        comfyui="diffusers",
     ),
-    "ZImagePipeline": PipelineFacts("Z-Image", off=0.0, settings=_flow(9, 0.0)),
+    "ZImagePipeline": PipelineFacts(
+        "Z-Image", off=0.0, settings=_flow(9, 0.0), comfyui="diffusers"
+    ),
     "QwenImagePipeline": PipelineFacts(
-        "Qwen-Image", guidance="true_cfg_scale", settings=_flow(28, 4.0)
+        "Qwen-Image", guidance="true_cfg_scale", settings=_flow(28, 4.0), comfyui="diffusers"
     ),
-    "ChromaPipeline": PipelineFacts("Chroma", settings=_flow(28, 5.0)),
+    "ChromaPipeline": PipelineFacts(
+        "Chroma", settings=_flow(28, 5.0), kohya="chroma", comfyui="diffusers"
+    ),
     "SanaPipeline": PipelineFacts("Sana", call=NO_BINNING, settings=_flow(20, 4.5)),
-    "Lumina2Pipeline": PipelineFacts("Lumina Image 2.0", settings=_flow(30, 4.0)),
-    "Krea2Pipeline": PipelineFacts("Krea 2", off=0.0, settings=_flow(28, 4.5)),
+    "Lumina2Pipeline": PipelineFacts(
+        "Lumina Image 2.0", settings=_flow(30, 4.0), kohya="lumina", comfyui="kohya"
+    ),
+    "Krea2Pipeline": PipelineFacts("Krea 2", off=0.0, settings=_flow(28, 4.5), comfyui="diffusers"),
     "CogView4Pipeline": PipelineFacts("CogView4", settings=_flow(50, 5.0)),
-    "AuraFlowPipeline": PipelineFacts("AuraFlow", settings=_flow(50, 3.5)),
+    "AuraFlowPipeline": PipelineFacts("AuraFlow", settings=_flow(50, 3.5), comfyui="diffusers"),
     "PixArtSigmaPipeline": PipelineFacts(
         "PixArt-Sigma",
         call=NO_BINNING,
         settings={"sampler": {"steps": 20, "guidance": 4.5}},
+        comfyui="diffusers",
     ),
     "HunyuanImagePipeline": PipelineFacts(
         "HunyuanImage 2.1",
         guidance="guider",
         embedded="distilled_guidance_scale",
         settings=_flow(50, 3.5, 1024),
+        kohya="hunyuan",
+        comfyui="kohya",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Write a saved pipeline as published models are laid out, so that older libraries open it.
+"""Write a saved pipeline as published models are laid out, so that other libraries open it.
 
 transformers 5 saves a tokenizer as tokenizer.json alone, and since 5.6 a CLIP text encoder without
 "text_model." in its keys. transformers 4 (kohya's scripts, OneTrainer) would fill such a text
@@ -11,8 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hero_engine.models.pipeline_components import WEIGHTS as WEIGHT_FILE
+from hero_engine.models.pipeline_components import weights_variant
 from hero_engine.storage.atomic_files import write_atomically
 
+INDEX = "model_index.json"
 PREFIX = "text_model."
 WEIGHTS = "model.safetensors"
 
@@ -23,6 +26,42 @@ def write_published_layout(folder: Path) -> None:
         _rename_keys(encoder)
     for tokenizer in folder.glob("tokenizer*"):
         _write_vocabulary(tokenizer)
+
+
+def make_loadable(folder: Path) -> None:
+    """Let `from_pretrained` open a copied folder without further arguments.
+
+    Files of a variant get plain names where a component has no others; components that the folder
+    lacks are null in the index.
+    """
+    for component in filter(Path.is_dir, folder.iterdir()):
+        _drop_variant(component)
+    path = folder / INDEX
+    index: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    lacking = {
+        name: [None, None]
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+        if not (folder / name).is_dir()
+    }
+    if lacking:
+        write_atomically(path, json.dumps(index | lacking, indent=2) + "\n")
+
+
+def _drop_variant(component: Path) -> None:
+    if not any(WEIGHT_FILE.fullmatch(each.name) for each in component.iterdir()):
+        return
+    variant = weights_variant(component)
+    if variant is None:
+        return
+    for path in sorted(component.iterdir()):
+        plain = path.name.replace(f".{variant}", "")
+        if path.name == plain:
+            continue
+        path.rename(component / plain)
+        if plain.endswith(".index.json"):
+            text = (component / plain).read_text("utf-8")
+            write_atomically(component / plain, text.replace(f".{variant}", ""))
 
 
 def _rename_keys(folder: Path) -> None:

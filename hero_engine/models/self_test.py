@@ -54,7 +54,14 @@ class SelfTest:
     def run(self) -> None:
         """See `self_test`."""
         self.model.driver.mixed[self.guided] = self._rows()
-        gap = distance(self._ours(), self._pipelines_own())
+        ours = self._ours()
+        if not bool(ours.isfinite().all()):
+            raise HeroError(
+                "it predicts NaN or infinity: its weights are damaged, or too large for "
+                f"{str(self.model.dtype).removeprefix('torch.')}",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
+        gap = distance(ours, self._pipelines_own())
         if not gap <= self.tolerance:
             raise HeroError(
                 f"{type(self.model.driver.pipeline).__name__} cannot be trained: step by step it "

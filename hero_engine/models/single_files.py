@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 
-FP8_SCALES = ("scaled_fp8", ".scale_weight", ".weight_scale")
-"""Ends of keys in files whose fp8 weights are to be multiplied by a scale."""
+FP8_SCALES = (".scale_weight", ".weight_scale")
+"""Ends of keys with the numbers that fp8 weights are to be multiplied by."""
+
+FP8_MARKS = ("scaled_fp8", ".scale_input", ".input_scale", ".comfy_quant")
+"""Ends of further keys of such files: marks, and scales of activations, which hero keeps exact."""
+
+FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+EDM_KEYS = ("edm_mean", "edm_std", "edm_vpred.sigma_max")
+"""Markers of Playground 2.5 and CosXL: a noise process that is not the configuration's."""
 
 VAE_KEYS = ("first_stage_model.", "vae.")
 SUFFIXES = (".safetensors", ".gguf")
@@ -38,12 +48,18 @@ class SingleFile:
                 made = cls(path, frozenset(file.keys()), file.metadata() or {})
         except (OSError, SafetensorError, ValueError) as error:
             raise _refused(f"cannot read {path}: {one_line(error)}") from error
-        if any(key.endswith(FP8_SCALES) for key in made.keys):
-            raise _refused(
-                f"{path} holds scaled fp8 weights, which diffusers does not scale back; "
-                "use the file in bf16 or fp16"
-            )
+        for key in EDM_KEYS:
+            if key in made.keys:
+                raise _refused(
+                    f"{path} has EDM's noise process ({key}), which hero cannot train; it can "
+                    "train models that predict noise, v or a flow"
+                )
         return made
+
+    @property
+    def scaled(self) -> bool:
+        """True for fp8 weights that are to be multiplied by scales beside them."""
+        return any(key.endswith(FP8_SCALES) for key in self.keys)
 
     @property
     def network_only(self) -> bool:
@@ -52,15 +68,21 @@ class SingleFile:
 
     def scheduler_changes(self) -> dict[str, Any]:
         """What its markers say of the noise process, for the scheduler's configuration."""
-        predicts = self.metadata.get("modelspec.prediction_type", "").lower()
         changes: dict[str, Any] = {}
-        if "v_pred" in self.keys or predicts in ("v", "v_prediction", "v-prediction"):
+        if "v_pred" in self.keys or self._said() in ("v", "v_prediction", "v-prediction"):
             changes["prediction_type"] = "v_prediction"
-        elif predicts in ("epsilon", "eps"):
+        elif self._said() in ("epsilon", "eps"):
             changes["prediction_type"] = "epsilon"
         if "ztsnr" in self.keys:
             changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
         return changes
+
+    def _said(self) -> str:
+        """The prediction type in the metadata: modelspec's, ComfyUI's, or by the architecture."""
+        for key in ("modelspec.prediction_type", "modelspec.predict_key"):
+            if key in self.metadata:
+                return self.metadata[key].lower()
+        return "v" if self.metadata.get("modelspec.architecture", "").endswith("-v") else ""
 
     def told(self) -> Iterator[str]:
         """The same in words."""
@@ -69,6 +91,8 @@ class SingleFile:
             yield f"the model predicts v ({self.path.name} says so)"
         if "rescale_betas_zero_snr" in changes:
             yield f"its noise schedule ends in pure noise, zero SNR ({self.path.name} says so)"
+        if self.scaled:
+            yield f"{self.path.name}: fp8 weights were multiplied by their scales"
 
 
 def open_single_file(
@@ -82,14 +106,20 @@ def open_single_file(
     import diffusers
 
     kind: Any = getattr(diffusers, pipeline_class)
-    pipeline = kind.from_single_file(
-        str(file.path), torch_dtype=dtype, config=config or None, **given
-    )
+    with scaled_back(file, dtype):
+        pipeline = kind.from_single_file(
+            str(file.path), torch_dtype=dtype, config=config or None, **given
+        )
+    apply_markers(file, pipeline)
+    return pipeline
+
+
+def apply_markers(file: SingleFile, pipeline: Any) -> None:
+    """What the file says of its noise process, into the pipeline's scheduler."""
     changes = file.scheduler_changes()
     if changes:
         scheduler = pipeline.scheduler
         pipeline.scheduler = type(scheduler).from_config(scheduler.config, **changes)
-    return pipeline
 
 
 def open_network(
@@ -101,9 +131,66 @@ def open_network(
     more: dict[str, Any] = {}
     if file.path.suffix == ".gguf":
         more["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
-    return getattr(diffusers, network_class).from_single_file(
-        str(file.path), config=config, subfolder=component, torch_dtype=dtype, **more
-    )
+    with scaled_back(file, dtype):
+        return getattr(diffusers, network_class).from_single_file(
+            str(file.path), config=config, subfolder=component, torch_dtype=dtype, **more
+        )
+
+
+def has_encoder(file: SingleFile, kind: Any) -> bool:
+    """Whether a text encoder of this class is among the file's weights, as diffusers tells it."""
+    from diffusers.loaders import single_file_utils
+
+    tells: Any = single_file_utils
+    keys = dict.fromkeys(file.keys)
+    return bool(tells.is_clip_model_in_single_file(kind, keys) or tells.is_t5_in_single_file(keys))
+
+
+@contextmanager
+def scaled_back(file: SingleFile, dtype: torch.dtype) -> Iterator[None]:
+    """As long as the block lasts, diffusers reads fp8 weights multiplied by their scales.
+
+    diffusers reads a checkpoint by one function, which two of its modules have imported.
+    """
+    if not file.scaled:
+        yield
+        return
+    from diffusers.loaders import single_file, single_file_model
+
+    modules: tuple[Any, ...] = (single_file, single_file_model)
+    read = single_file.load_single_file_checkpoint
+
+    def read_scaled(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        return dequantised(read(*args, **kwargs), dtype, file.path)
+
+    try:
+        for module in modules:
+            module.load_single_file_checkpoint = read_scaled
+        yield
+    finally:
+        for module in modules:
+            module.load_single_file_checkpoint = read
+
+
+def dequantised(state: Mapping[str, Tensor], dtype: torch.dtype, path: Path) -> dict[str, Tensor]:
+    """The weights times their scales, in this dtype; scales and marks left out.
+
+    A scale is one number, or one of each row. HeroError, exit code 3, for weights that are scaled
+    but no fp8.
+    """
+    made = {name: w for name, w in state.items() if not name.endswith(FP8_SCALES + FP8_MARKS)}
+    for key, scale in state.items():
+        if not key.endswith(FP8_SCALES):
+            continue
+        name = f"{key.rpartition('.')[0]}.weight"
+        weight = state.get(name)
+        if weight is None or weight.dtype not in FP8:
+            raise _refused(
+                f"{path} has a scale for {name}, which is no fp8 weight: use the file in bf16"
+            )
+        rows = scale.float() if scale.dim() != 1 else scale.float()[:, None]
+        made[name] = (weight.float() * (scale.float() if scale.numel() == 1 else rows)).to(dtype)
+    return made
 
 
 def _refused(message: str) -> HeroError:

@@ -12,12 +12,12 @@ from hero_tui.session.next_step import NextStep, Program
 JUDGED, BY_HAND = 64, 32
 """Pictures of each model, judged by the embedded judge or by the person."""
 
-PLACES: dict[Program, tuple[str, str]] = {
-    "comfyui": ("kohya", "Copy it to ComfyUI/models/loras and load it with a LoraLoader node."),
-    "a1111": ("kohya", "Copy it to the folder models/Lora of A1111 or Forge."),
-    "diffusers": ("diffusers", "Load it with pipe.load_lora_weights(FILE)."),
+PLACES: dict[Program, str] = {
+    "comfyui": "Copy it to ComfyUI/models/loras and load it with a LoraLoader node.",
+    "a1111": "Copy it to the folder models/Lora of A1111 or Forge.",
+    "diffusers": "Load it with pipe.load_lora_weights(FILE).",
 }
-"""The layout of the file, and where it goes."""
+"""Where a program's file goes."""
 
 
 def after_run(run: RunDir, step: NextStep | None, more: Callable[[int], int]) -> int:
@@ -36,10 +36,9 @@ def export(run: RunDir, program: Program) -> None:
     """Write the run's LoRA for a program into the run's folder, and say where it goes."""
     from hero_engine.models.export import export_lora
 
-    layout, place = PLACES[program]
-    out = run.path / "export" / f"{run.path.name}-{layout}.safetensors"
-    export_lora(run, out, layout)  # type: ignore[arg-type]
-    talk(f"wrote {out}. {place}")
+    out = run.path / "export" / f"{run.path.name}-{program}.safetensors"
+    export_lora(run, out, program=program or "diffusers")
+    talk(f"wrote {out}. {PLACES[program]}")
 
 
 def evaluate(run: RunDir) -> int:

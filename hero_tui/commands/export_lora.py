@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hero_engine.core.errors import HeroError
@@ -12,7 +13,14 @@ SUFFIX = ".safetensors"
 
 
 def export(
-    name: str, *, out: Path | None, layout: str, merge: Path | None, card: bool, force: bool
+    name: str,
+    *,
+    out: Path | None,
+    program: str | None,
+    layout: str | None,
+    merge: Path | None,
+    card: bool,
+    force: bool,
 ) -> None:
     """Write a LoRA file, a merged model, a model card; files that exist only with `force`."""
     if out is None and merge is None:
@@ -21,11 +29,14 @@ def export(
     if out is not None:
         check_file(out, force=force)
     from hero_engine.models import export as engine
+    from hero_engine.models.lora_programs import PROGRAMS
 
-    if layout not in engine.LAYOUTS:
-        raise HeroError(f"--format {layout}: choose one of {', '.join(engine.LAYOUTS)}")
+    check_choice("--for", program, PROGRAMS)
+    check_choice("--format", layout, engine.LAYOUTS)
+    if program and layout:
+        raise HeroError("--for decides on the layout: give --for or --format, not both")
     if out is not None:
-        engine.export_lora(run, out, layout)  # type: ignore[arg-type]
+        engine.export_lora(run, out, layout or "diffusers", program)  # type: ignore[arg-type]
         talk(f"wrote {out}")
     if merge is not None:
         engine.export_merged(run, merge)
@@ -35,6 +46,12 @@ def export(
         if force:
             beside.unlink(missing_ok=True)
         talk(f"wrote {engine.export_card(run, merge if merge is not None else out)}")  # type: ignore[arg-type]
+
+
+def check_choice(option: str, choice: str | None, choices: Sequence[str]) -> None:
+    """HeroError for a value that an option does not have."""
+    if choice is not None and choice not in choices:
+        raise HeroError(f"{option} {choice}: choose one of {', '.join(choices)}")
 
 
 def check_file(out: Path, *, force: bool) -> None:

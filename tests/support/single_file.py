@@ -9,13 +9,7 @@ from safetensors.torch import save_file
 
 from hero_engine.models.lora_names import stability_name
 
-UNET_TOPS = {
-    "conv_in": "input_blocks.0.0",
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "conv_norm_out": "out.0",
-    "conv_out": "out.2",
-}
+UNET_TOPS = {"conv_norm_out": "out.0"}
 VAE_NAMES = (
     (r"down_blocks\.(\d+)\.resnets\.(\d+)", r"down.\1.block.\2"),
     (r"down_blocks\.(\d+)\.downsamplers\.0", r"down.\1.downsample"),

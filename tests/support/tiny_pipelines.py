@@ -91,15 +91,18 @@ def unet(**settings: Any) -> Any:
     )
 
 
-def sd2() -> Any:
-    """Stable Diffusion 2.x: predicts v, on a schedule whose end is pure noise."""
+def sd2(**settings: Any) -> Any:
+    """Stable Diffusion 2.x: predicts v, on a schedule whose end is pure noise.
+
+    settings: of the UNet.
+    """
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     return StableDiffusionPipeline(
         vae=vae(4),
         text_encoder=clip(projected=False),
         tokenizer=clip_tokenizer(),
-        unet=unet(cross_attention_dim=TEXT, use_linear_projection=True),
+        unet=unet(cross_attention_dim=TEXT, use_linear_projection=True, **settings),
         scheduler=DDIMScheduler(
             prediction_type="v_prediction",
             rescale_betas_zero_snr=True,

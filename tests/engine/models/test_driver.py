@@ -16,9 +16,10 @@ from torch import Tensor
 from hero_engine.config.settings import LoraSettings, SamplerSettings
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.lora_files import diffusers_lora, read_lora
-from hero_engine.models.open_model import bare_network, open_model
+from hero_engine.models.open_model import open_model
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_facts import FACTS, facts_of
+from hero_engine.models.pipeline_loading import bare_network
 from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 

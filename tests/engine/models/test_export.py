@@ -85,6 +85,13 @@ def test_the_file_says_where_it_comes_from(folder: RunDir, tmp_path: Path) -> No
             "update": "forward",
             "rounds": "2",
             "labels": "11",
+            "modelspec.sai_model_spec": "1.0.1",
+            "modelspec.architecture": "stable-diffusion-v1/lora",
+            "modelspec.implementation": "diffusers",
+            "modelspec.prediction_type": "epsilon",
+            "modelspec.title": "tiny",
+            "ss_base_model_version": "sd_v1",
+            "ss_v2": "False",
         }
         names: list[str] = list(file.keys())
     assert names and all(name.startswith("unet.") for name in names)

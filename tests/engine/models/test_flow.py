@@ -67,6 +67,17 @@ def errors(steps: int, eta: float) -> tuple[float, float]:
     return max(gap for gap, _ in gaps), max(gap for _, gap in gaps)
 
 
+def test_at_28_steps_noise_is_less_than_flow_grpos() -> None:
+    """Their standard deviation at a = 0.7 is a sqrt(t / (1 - t)) sqrt(t - s)."""
+    made = flow(shift=3.0)
+    timesteps, previous = made.steps(28)
+    t, s = timesteps.double() / 1000, previous.double() / 1000
+    shares = made.std(timesteps, previous, 0.5)[1:] / (0.7 * (t / (1 - t) * (t - s)).sqrt())[1:]
+    most = shares[2:21]
+    assert all(0.785 < share < 0.895 for share in most.tolist())
+    assert all(share < 0.8 for share in shares[[0, 1, 24, 25]].tolist())
+
+
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_marginals_are_the_flows_at_every_t(eta: float) -> None:
     """They come nearer as steps grow, as those of the ODE (eta = 0) do."""

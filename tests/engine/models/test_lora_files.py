@@ -1,27 +1,33 @@
 """LoRA files: kohya's names, files in the hands of diffusers, files of others coming in."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import Folders, opened
+from tiny_pipelines import MAKERS, Folders, opened
 from torch import Tensor
 
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
-from hero_engine.models.lora import targets_of
+from hero_engine.models.lora import layer_names, targets_of
 from hero_engine.models.lora_files import diffusers_lora, kohya_lora, read_lora
 from hero_engine.models.lora_names import stability_name
-from hero_engine.models.open_model import bare_network, open_model
+from hero_engine.models.lora_programs import base_metadata, layout_for
+from hero_engine.models.open_model import open_model
+from hero_engine.models.original_names import TABLES
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_facts import FACTS
+from hero_engine.models.pipeline_loading import bare_network
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 EVERYTHING = (*ATTENTION, "conv", "ff", "time", "proj_in", "conv_shortcut")
 UNETS = ["sd2", "sdxl"]
+ORIGINAL = ["sd3", "flux", "chroma", "lumina2", "hunyuan_image"]
+"""Kinds whose kohya names are those of the original code."""
 
 
 def stirred(folder: Path, lora: LoraSettings) -> Model:
@@ -42,10 +48,16 @@ def outputs(model: Model) -> Tensor:
 def saved(model: Model, layout: str, path: Path) -> Path:
     state, lora = model.lora_state(), model.lora
     if layout == "kohya":
-        save_file(kohya_lora(state, lora, model.arguments.facts), path)
+        save_file(kohya_lora(state, lora, model.arguments.facts, model_layers(model)), path)
     else:
         save_file(diffusers_lora(state, lora, part_of(model)), path)
     return path
+
+
+def model_layers(model: Model) -> Any:
+    """A network of these layers without LoRA weights, as an export has it."""
+    network = model.network
+    return type(network).from_config(network.config)
 
 
 def part_of(model: Model) -> str:
@@ -68,7 +80,8 @@ def found(path: Path, folder: Path) -> Any:
         ("up_blocks.0.resnets.2.conv_shortcut", "output_blocks.2.0.skip_connection"),
         ("up_blocks.1.attentions.2.proj_out", "output_blocks.5.1.proj_out"),
         ("up_blocks.0.upsamplers.0.conv", "output_blocks.2.2.conv"),
-        ("conv_in", "conv_in"),
+        ("conv_in", "input_blocks.0.0"),
+        ("add_embedding.linear_2", "label_emb.0.2"),
     ],
 )
 def test_stabilitys_names(layer: str, name: str) -> None:
@@ -85,7 +98,7 @@ def test_kohyas_keys(folders: Folders) -> None:
     }
     for kind, name in names.items():
         model = stirred(folders(kind), LoraSettings(rank=2, alpha=3, targets=("to_q",)))
-        made = kohya_lora(model.lora_state(), model.lora, model.arguments.facts)
+        made = kohya_lora(model.lora_state(), model.lora, model.arguments.facts, model.network)
         ends = ("lora_down.weight", "lora_up.weight", "alpha")
         assert {key for key in made if key.startswith(name)} == {f"{name}.{end}" for end in ends}
         assert made[f"{name}.alpha"].shape == () and float(made[f"{name}.alpha"]) == 3
@@ -111,20 +124,97 @@ def test_diffusers_reads_it(folders: Folders, kind: str, layout: str, tmp_path: 
 
 
 @pytest.mark.parametrize("layout", ["kohya", "diffusers"])
-@pytest.mark.parametrize("kind", ["sd2", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("kind", [*UNETS, *ORIGINAL])
 def test_it_comes_back_in(folders: Folders, kind: str, layout: str, tmp_path: Path) -> None:
-    """With rank and targets found in the file, and its scale in the weights."""
-    targets = (*ATTENTION, "ff.net.2")
+    """With rank and targets found in the file, its scale in the weights, stacked layers apart."""
+    targets = ("to_q", "to_v", "to_out.0", "feed_forward.linear_2" if kind == "lumina2" else "ff")
     model = stirred(folders(kind), LoraSettings(rank=2, alpha=3, targets=targets))
-    if layout == "kohya" and kind not in UNETS:
-        with pytest.raises(HeroError, match="no such layout is documented for"):
-            saved(model, layout, tmp_path / "lora.safetensors")
-        return
     given = found(saved(model, layout, tmp_path / "lora.safetensors"), folders(kind))
     assert (given.lora.rank, given.lora.alpha, given.left_out) == (2, 2, 0)
-    again = open_model(str(folders(kind)), given.lora, "cpu")
-    again.load_lora_state(given.state)  # which refuses other layers
-    assert torch.allclose(outputs(again), outputs(model), atol=1e-5)
+    want = {n: w * 1.5 if "lora_B" in n else w for n, w in model.lora_state().items()}
+    assert given.state.keys() == want.keys()
+    assert all(torch.allclose(given.state[name], weight) for name, weight in want.items())
+
+
+def test_every_naming_is_tried(folders: Folders) -> None:
+    assert {bare_network(str(folders(kind)))[0].kohya for kind in ORIGINAL} == set(TABLES)
+
+
+COMFYUI = {
+    "sd2": "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q",
+    "sdxl": "lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q",
+    "sd3": "transformer.transformer_blocks.0.attn.to_q",
+    "flux": "transformer.single_transformer_blocks.0.attn.to_q",
+    "schnell": "transformer.transformer_blocks.0.attn.to_q",
+    "flux2": "transformer.transformer_blocks.0.attn.to_q",
+    "flux2_klein": "transformer.transformer_blocks.0.attn.to_q",
+    "z_image": "transformer.noise_refiner.0.attention.to_q",
+    "qwen_image": "transformer.transformer_blocks.0.attn.to_q",
+    "chroma": "transformer.single_transformer_blocks.0.attn.to_q",
+    "lumina2": "lora_unet_context_refiner_0_attention_qkv",
+    "krea2": "transformer.text_fusion.refiner_blocks.0.attn.to_q",
+    "aura_flow": "transformer.joint_transformer_blocks.0.attn.to_q",
+    "pixart_sigma": "transformer.transformer_blocks.0.attn1.to_q",
+    "hunyuan_image": "lora_unet_txt_in_individual_token_refiner_blocks_0_self_attn_qkv",
+    "sana": "",
+    "cogview4": "",
+    "ovis_image": "",
+}
+"""A name that ComfyUI looks up (comfy/lora.py), of each pipeline; empty where it knows none."""
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_comfyui_finds_it(folders: Folders, kind: str, tmp_path: Path) -> None:
+    """Under a name that it looks up, or the refusal names what reads the file."""
+    facts, part, network = bare_network(str(folders(kind)))
+    layers = [name for name in layer_names(network) if name.endswith((".to_q", ".to_out.0"))]
+    if not COMFYUI[kind]:
+        with pytest.raises(HeroError, match=r"ComfyUI reads no LoRA for .* write --for diffusers"):
+            layout_for("comfyui", facts, layers)
+        return
+    layout = layout_for("comfyui", facts, layers)
+    state = {}
+    for layer in layers:
+        weight = network.get_submodule(layer).weight
+        state[f"{layer}.lora_A.weight"] = torch.ones(2, weight.shape[1])
+        state[f"{layer}.lora_B.weight"] = torch.ones(len(weight), 2)
+    lora = LoraSettings(rank=2, alpha=2)
+    if layout == "kohya":
+        names = kohya_lora(state, lora, facts, network)
+    else:
+        names = diffusers_lora(state, lora, part)
+    up = "lora_up" if layout == "kohya" else "lora_B"
+    assert f"{COMFYUI[kind]}.{up}.weight" in names
+
+
+def test_layers_that_comfyui_does_not_read_are_named(folders: Folders) -> None:
+    facts = bare_network(str(folders("flux2")))[0]
+    with pytest.raises(HeroError, match=r"no LoRA on double_stream_modulation_img\.linear of Flux"):
+        layout_for("comfyui", facts, ["double_stream_modulation_img.linear"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "prediction", "version", "architecture"),
+    [
+        ("sd2", "v_prediction", "sd_v2_v", "stable-diffusion-v2-768-v/lora"),
+        ("sdxl", "epsilon", "sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora"),
+        ("flux", "", "flux1", "flux-1-dev/lora"),
+        ("schnell", "", "flux1", "flux-1-schnell/lora"),
+    ],
+)
+def test_lists_sort_it_under_its_base(
+    folders: Folders, kind: str, prediction: str, version: str, architecture: str
+) -> None:
+    """What A1111 and Forge read (extensions-builtin, network.py); empty for kinds unknown."""
+    facts, _, network = bare_network(str(folders(kind)))
+    told = base_metadata(facts, network, prediction)
+    assert told["ss_base_model_version"] == version
+    assert told["ss_v2"] == str(kind == "sd2")
+    assert told["modelspec.architecture"] == architecture
+    assert layout_for("a1111", facts, []) == "kohya"
+    assert base_metadata(bare_network(str(folders("sana")))[0], network, "") == {}
+    with pytest.raises(HeroError, match="A1111 and Forge read no LoRA for Sana"):
+        layout_for("a1111", bare_network(str(folders("sana")))[0], [])
 
 
 def test_files_that_diffusers_saves(folders: Folders, tmp_path: Path) -> None:
@@ -159,6 +249,10 @@ def _processors(layer: str) -> str:
     return f"{block}.processor.{last}_lora"
 
 
+def _flat(layer: str) -> str:
+    return layer.replace(".", "_")
+
+
 @pytest.mark.parametrize(
     ("named", "down", "up"),
     [
@@ -167,9 +261,15 @@ def _processors(layer: str) -> str:
         (_processors, "down.weight", "up.weight"),
         (lambda layer: f"unet.{_processors(layer)}", "down.weight", "up.weight"),
         (lambda layer: f"unet.{layer}", "lora.down.weight", "lora.up.weight"),
+        (lambda layer: f"diffusion_model.{layer}", "lora_A.weight", "lora_B.weight"),
+        (lambda layer: f"lora_transformer_{_flat(layer)}", "lora_down.weight", "lora_up.weight"),
+        (lambda layer: f"lycoris_{_flat(layer)}", "lora_down.weight", "lora_up.weight"),
     ],
-    ids=["peft", "bare", "processors", "unet processors", "old diffusers"],
-)
+    ids=[
+        "peft", "bare", "processors", "unet processors", "old diffusers", "ComfyUI", "OneTrainer",
+        "SimpleTuner",
+    ],
+)  # fmt: skip
 def test_other_trainers_layouts(
     folders: Folders, tmp_path: Path, named: Any, down: str, up: str
 ) -> None:
@@ -182,6 +282,36 @@ def test_other_trainers_layouts(
     save_file(tensors, tmp_path / "lora.safetensors")
     given = found(tmp_path / "lora.safetensors", folders("sd2"))
     assert given.state.keys() == state.keys()
+    assert all(torch.equal(given.state[name], weight) for name, weight in state.items())
+
+
+def test_alphas_beside_pefts_file(folders: Folders, tmp_path: Path) -> None:
+    """adapter_config.json has them, for all layers and for some; the folder is enough."""
+    model = stirred(folders("sd2"), LoraSettings(rank=2, alpha=2, targets=("to_q", "to_v")))
+    state = model.lora_state()
+    tensors = {f"base_model.model.{name}": weight for name, weight in state.items()}
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    told = {"peft_type": "LORA", "r": 2, "lora_alpha": 8, "alpha_pattern": {"attn1.to_q": 1}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(told))
+    given = found(tmp_path, folders("sd2"))
+    for name, weight in state.items():
+        factor = 1 if "lora_A" in name else 0.5 if "attn1.to_q" in name else 4
+        assert torch.equal(given.state[name], weight * factor)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(told | {"peft_type": "LOHA"}))
+    with pytest.raises(HeroError, match="is a LOHA adapter"):
+        found(tmp_path, folders("sd2"))
+    with pytest.raises(HeroError, match=r"is a folder without .* hero export RUN --out"):
+        found(tmp_path.parent, folders("sd2"))
+
+
+def test_matrices_of_1_x_1_convolutions(folders: Folders, tmp_path: Path) -> None:
+    """A linear layer's weights come with two more axes where another UNet has a convolution."""
+    model = stirred(folders("sd2"), LoraSettings(rank=2, alpha=2, targets=("proj_in",)))
+    state = model.lora_state()
+    save_file(
+        {f"unet.{n}": w[..., None, None] for n, w in state.items()}, tmp_path / "x.safetensors"
+    )
+    given = found(tmp_path / "x.safetensors", folders("sd2"))
     assert all(torch.equal(given.state[name], weight) for name, weight in state.items())
 
 
@@ -225,11 +355,16 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
     first = min(name for name in good if "lora_A" in name)
     for tensors, said in (
         ({**good, "unet.nowhere.lora_A.weight": torch.zeros(1)}, "it has unet.nowhere"),
+        ({n: w for n, w in good.items() if n != first}, "it has unet.down_blocks.*lora_B"),
         ({"x": torch.zeros(1)}, "is no LoRA for this model"),
         ({**good, first: torch.zeros(2, 99)}, "a LoRA for another model: its down_blocks"),
         ({**good, first: good[first] * torch.nan}, "has NaN or infinity in unet.down_blocks"),
         ({**good, "unet.x.dora_scale": torch.zeros(1)}, "is a DoRA file"),
         ({"lora_unet_x.hada_w1_a": torch.zeros(1)}, "is a LoHa file"),
+        ({"lora_unet_x.lokr_w2": torch.zeros(1)}, "is a LoKr file"),
+        ({"unet.x.lora_magnitude_vector.weight": torch.zeros(1)}, "is a DoRA file"),
+        ({"lora_unet_x.lora_mid.weight": torch.zeros(1)}, "is a LoCon with a middle convolution"),
+        ({"diffusion_model.x.diff": torch.zeros(1)}, "is a full-weight difference file"),
     ):
         save_file(tensors, path)
         with pytest.raises(HeroError, match=said) as error:

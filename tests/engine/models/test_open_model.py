@@ -17,9 +17,10 @@ from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.export import export_lora, export_merged
 from hero_engine.models.lora import layer_names
 from hero_engine.models.model_sources import model_settings
-from hero_engine.models.open_model import bare_network, model_for, open_model
+from hero_engine.models.open_model import model_for, open_model
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_facts import FACTS
+from hero_engine.models.pipeline_loading import bare_network
 from hero_engine.policy.sampler import SampleRequest, sample
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.trainer import trained

@@ -12,16 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from single_file import write_single_file
-from tiny_pipelines import Folders, opened
+from tiny_pipelines import Folders, opened, sd2
 from tiny_runs import new_run, tiny_settings
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.model_record import RECORD, check_model, fingerprints, record_model
-from hero_engine.models.noise_schedules import noise_schedule
-from hero_engine.models.open_model import load_pipeline, model_for, open_model
+from hero_engine.models.model_sources import find_model
+from hero_engine.models.open_model import model_for, open_model
 from hero_engine.models.pipeline_components import weights_variant
+from hero_engine.models.pipeline_loading import load_pipeline
+from hero_engine.models.single_files import SingleFile
 
 Change = Callable[[Path], None]
 
@@ -129,64 +131,8 @@ def test_a_cache_folder_leads_to_its_snapshot(copied: Callable[[str], Path]) -> 
     (root / "snapshots").mkdir()
     folder.rename(root / "snapshots" / "abc")
     assert load_pipeline(str(root), torch.float32).network == "unet"
-
-
-def scheduler(kind: str, **settings: Any) -> Any:
-    import diffusers
-
-    return getattr(diffusers, kind)(**settings)
-
-
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        ("PNDMScheduler", BETAS),
-        ("EulerDiscreteScheduler", BETAS | {"prediction_type": "v_prediction"}),
-        ("DPMSolverMultistepScheduler", BETAS),
-        ("LCMScheduler", BETAS),
-        ("DDPMScheduler", {"beta_schedule": "sigmoid"}),
-        ("DDPMScheduler", {"trained_betas": [1e-5 * n for n in range(1, 1001)]}),
-    ],
-)
-def test_a_noise_process_is_taken_over_exactly(kind: str, settings: dict[str, Any]) -> None:
-    theirs = scheduler(kind, **settings)
-    made = noise_schedule(theirs, scales_input=True)
-    assert torch.allclose(made.scheduler.alphas_cumprod, theirs.alphas_cumprod, atol=1e-6, rtol=0)
-    assert made.scheduler.config.prediction_type == theirs.config.prediction_type
-    assert not made.flow and kind in made.told
-
-
-def test_a_flow_behind_another_solver_keeps_its_shift() -> None:
-    theirs = scheduler(
-        "DPMSolverMultistepScheduler",
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0,
-    )  # fmt: skip
-    made = noise_schedule(theirs, scales_input=False)
-    assert made.flow and made.scheduler.config.shift == 3.0
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings", "said"),
-    [
-        ("EDMEulerScheduler", {}, "diffusion with betas"),
-        ("SCMScheduler", {}, "diffusion with betas"),
-        ("FlowMatchEulerDiscreteScheduler", {}, "does not work with it"),
-        (
-            "DDIMScheduler",
-            {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
-            "predicts noise on a schedule that ends in pure noise",
-        ),
-    ],
-)
-def test_a_noise_process_of_another_kind_is_refused(
-    kind: str, settings: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(HeroError, match=said) as error:
-        noise_schedule(scheduler(kind, **settings), scales_input=True)
-    assert error.value.exit_code == 3 and kind in error.value.message
+    (root / "refs" / "main").unlink()
+    assert find_model(str(root)) == str(root / "snapshots" / "abc")
 
 
 def test_markers_of_a_single_file(folders: Folders, tmp_path: Path) -> None:
@@ -210,12 +156,89 @@ def _process(path: Path, config: Path) -> Any:
     return open_model(str(path), LoraSettings(), "cpu", config=str(config)).process
 
 
-def test_scaled_fp8_is_refused(folders: Folders, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_row", [False, True], ids=["one scale", "a scale a row"])
+def test_scaled_fp8_is_multiplied_by_its_scales(
+    folders: Folders, tmp_path: Path, by_row: bool
+) -> None:
+    """The network is then the one of weight x scale; it is told, and no other kind is guessed."""
     path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
-    save_file(load_file(path) | {"scaled_fp8": torch.zeros(2)}, path)
-    with pytest.raises(HeroError, match="scaled fp8") as error:
-        open_model(str(path), LoraSettings(), "cpu", config=str(folders("sd2")))
+    state, want = load_file(path), dict[str, torch.Tensor]()
+    for name, weight in list(state.items()):
+        if "attn1.to_q.weight" in name and weight.dim() == 2:
+            scale = weight.abs().amax(1, keepdim=True) / 448 if by_row else torch.tensor(0.25)
+            state[name] = (weight / scale).to(torch.float8_e4m3fn)
+            state[name.replace(".weight", ".scale_weight")] = scale.flatten() if by_row else scale
+            want[name] = state[name].float() * scale
+    assert want
+    save_file(state | {"scaled_fp8": torch.zeros(2).to(torch.float8_e4m3fn)}, path)
+    loaded = load_pipeline(str(path), torch.float32, str(folders("sd2")))
+    assert any("fp8 weights were multiplied" in told for told in loaded.told)
+    got = {float(w.sum()) for n, w in loaded.pipeline.unet.named_parameters() if "attn1.to_q" in n}
+    assert got == {float(weight.sum()) for weight in want.values()}
+    state[next(iter(want))] = state[next(iter(want))].float()
+    save_file(state, path)
+    with pytest.raises(HeroError, match="which is no fp8 weight") as error:
+        load_pipeline(str(path), torch.float32, str(folders("sd2")))
     assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize("mark", ["edm_mean", "edm_vpred.sigma_max"])
+def test_edms_markers_are_refused(folders: Folders, tmp_path: Path, mark: str) -> None:
+    path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
+    save_file(load_file(path) | {mark: torch.zeros(1)}, path)
+    with pytest.raises(HeroError, match="has EDM's noise process") as error:
+        load_pipeline(str(path), torch.float32, str(folders("sd2")))
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"modelspec.prediction_type": "v"},
+        {"modelspec.predict_key": "v"},
+        {"modelspec.architecture": "stable-diffusion-v2-768-v"},
+    ],
+)
+def test_v_prediction_in_the_metadata(tmp_path: Path, metadata: dict[str, str]) -> None:
+    """As sd-scripts, ComfyUI and modelspec's names of architectures say it."""
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors", metadata)
+    file = SingleFile.read(tmp_path / "model.safetensors")
+    assert file.scheduler_changes() == {"prediction_type": "v_prediction"}
+
+
+def test_a_network_alone_has_its_markers_too(folders: Folders, tmp_path: Path) -> None:
+    path = write_single_file(opened(folders("sdxl")), tmp_path / "unet.safetensors")
+    alone = {k: v for k, v in load_file(path).items() if k.startswith("model.diffusion_model.")}
+    save_file(alone | {"v_pred": torch.zeros(0)}, path)
+    loaded = load_pipeline(str(path), torch.float32, str(folders("sdxl")))
+    assert loaded.pipeline.scheduler.config.prediction_type == "v_prediction"
+    assert any("has only the unet" in told for told in loaded.told)
+
+
+def test_an_encoder_that_a_checkpoint_lacks_is_whole_or_refused(
+    folders: Folders, copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """It comes from the configuration's folder, and is told."""
+    folder = copied("sd2")
+    path = write_single_file(opened(folder), tmp_path / "model.safetensors")
+    save_file({k: v for k, v in load_file(path).items() if "cond_stage" not in k}, path)
+    loaded = load_pipeline(str(path), torch.float32, str(folder))
+    assert "text_encoder comes from sd2: the file has none" in loaded.told
+    weights(folder / "text_encoder", lambda state: {k: v for k, v in list(state.items())[1:]})
+    with pytest.raises(HeroError, match=r"text_encoder/model\.safetensors lacks weights"):
+        load_pipeline(str(path), torch.float32, str(folder))
+
+
+def test_weights_that_a_configuration_has_no_place_for_are_told(
+    copied: Callable[[str], Path],
+) -> None:
+    folder = copied("sd2")
+    weights(folder / "vae", lambda state: state | {"decoder.extra.weight": torch.zeros(1)})
+    more = {"encoder.layers.7.mlp.fc1.weight": torch.zeros(1)}
+    weights(folder / "text_encoder", lambda state: state | more | {"vision.x": torch.zeros(1)})
+    told = load_pipeline(str(folder), torch.float32).told
+    assert f"text_encoder: its configuration has no place for {min(more)}" in told
+    assert "vae: its configuration has no place for decoder.extra.weight" in told
 
 
 def test_words_cut_off_by_a_text_encoder_are_reported(square_folder: Path) -> None:
@@ -239,6 +262,41 @@ def test_resume_refuses_another_component(square_folder: Path, tmp_path: Path) -
     with pytest.raises(HeroError, match=r"vae of model .* changed since this run began") as error:
         check_model(run, fingerprints(pipeline))
     assert error.value.exit_code == 3
+
+
+def test_weights_of_nan_are_refused(copied: Callable[[str], Path]) -> None:
+    folder = copied("sd2")
+    weights(
+        folder / "unet", lambda state: state | {"conv_in.bias": state["conv_in.bias"] * torch.nan}
+    )
+    with pytest.raises(
+        HeroError, match="predicts NaN or infinity: its weights are damaged"
+    ) as error:
+        open_model(str(folder), LoraSettings(), "cpu")
+    assert error.value.exit_code == 3
+
+
+def test_pipelines_that_start_from_a_picture_are_refused(copied: Callable[[str], Path]) -> None:
+    folder = copied("sdxl")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["_class_name"] = "StableDiffusionXLImg2ImgPipeline"
+    (folder / "model_index.json").write_text(json.dumps(index))
+    assert "which is no text-to-image pipeline" in refusal(folder)
+
+
+def test_a_consistency_model_is_trained_at_the_guidance_it_samples_with(tmp_path: Path) -> None:
+    """Its UNet takes the scale as an input, in sampling and where an update asks for none."""
+    pipeline = sd2(time_cond_proj_dim=8)
+    pipeline.save_pretrained(tmp_path / "lcm")
+    sampler = SamplerSettings(height=16, width=16, guidance=6.0)
+    model = open_model(str(tmp_path / "lcm"), LoraSettings(), "cpu", sampler=sampler, prompt="a")
+    x = torch.randn(1, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+    with model.driver.listening() as heard, torch.no_grad():
+        for each in (Conditioning("a"), Conditioning("a", "", 6.0), Conditioning("a", "", 2.0)):
+            model.predict(x, torch.tensor([500]), each)
+    scales = [call.kwargs["timestep_cond"] for call in heard]
+    assert torch.equal(scales[0], scales[1]) and not torch.equal(scales[1], scales[2])
+    assert all(len(call.args[0]) == 1 for call in heard)
 
 
 def test_an_inpainting_unet_is_refused(copied: Callable[[str], Path]) -> None:

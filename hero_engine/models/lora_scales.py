@@ -1,0 +1,78 @@
+"""The alphas of a LoRA that are not among its tensors.
+
+diffusers declares them in the file's metadata, peft in adapter_config.json beside the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any, Self
+
+from hero_engine.core.errors import HeroError
+
+DIFFUSERS = "lora_adapter_metadata"
+"""diffusers' key in a file's metadata."""
+
+PEFT = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Alphas of all layers, and of some by name. rslora: the scale is alpha / sqrt(rank)."""
+
+    alpha: float | None = None
+    pattern: Mapping[str, float] = field(default_factory=dict)
+    rslora: bool = False
+
+    @classmethod
+    def declared(cls, path: Path, metadata: Mapping[str, str], part: str) -> Self:
+        """Of a file. part: what the pipeline calls the network. ValueError for odd ones.
+
+        HeroError, exit code 2, for an adapter that is no LoRA.
+        """
+        if DIFFUSERS in metadata:
+            told = dict(json.loads(metadata[DIFFUSERS]))
+            return cls._of({key.removeprefix(f"{part}."): told[key] for key in told})
+        beside = path.parent / PEFT
+        if not beside.is_file():
+            return cls()
+        told = dict(json.loads(beside.read_text("utf-8")))
+        kind = told.get("peft_type", "LORA")
+        if kind != "LORA":
+            raise HeroError(f"{path} is a {kind} adapter ({beside.name}); hero trains plain LoRA")
+        return cls._of(told)
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any]) -> Self:
+        alpha, pattern = told.get("lora_alpha"), told.get("alpha_pattern") or {}
+        made = cls(
+            None if alpha is None else float(alpha),
+            {str(name): float(each) for name, each in pattern.items()},
+            bool(told.get("use_rslora")),
+        )
+        if not all(map(isfinite, (*made.pattern.values(), made.alpha or 0.0))):
+            raise ValueError("an alpha is no finite number")
+        return made
+
+    def factor(self, layer: str, rank: int) -> float:
+        """What a layer's product is multiplied by. A pattern is the end of a name, or a regex."""
+        ends = (alpha for end, alpha in self.pattern.items() if _names(end, layer))
+        alpha = next(ends, self.alpha)
+        if alpha is None:
+            return 1.0
+        return alpha / (rank**0.5 if self.rslora else rank)
+
+
+def _names(end: str, layer: str) -> bool:
+    """Whether peft's pattern names this layer."""
+    if f".{layer}".endswith(f".{end}"):
+        return True
+    try:
+        return re.fullmatch(rf"(.*\.)?({end})", layer) is not None
+    except re.error:
+        return False

@@ -1,0 +1,175 @@
+"""Load a pipeline from a folder, a hub id or a file of weights: whole, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.models.model_sources import (
+    configuration,
+    find_model,
+    hub_folder,
+    model_facts,
+    model_index,
+    network_name,
+)
+from hero_engine.models.noise_schedules import FLOWS
+from hero_engine.models.pipeline_components import (
+    UNUSED,
+    load_components,
+    load_missing_encoders,
+    refuse_unloaded,
+)
+from hero_engine.models.pipeline_facts import PipelineFacts
+from hero_engine.models.quiet_libraries import quiet
+from hero_engine.models.single_files import (
+    SUFFIXES,
+    SingleFile,
+    apply_markers,
+    has_encoder,
+    open_network,
+    open_single_file,
+)
+
+
+@dataclass
+class OpenPipeline:
+    """A diffusers pipeline on the CPU. network: the name of the component that denoises.
+
+    folder: where all but the network was loaded from; None for a pipeline of a single file.
+    """
+
+    pipeline: Any
+    facts: PipelineFacts
+    network: str
+    told: list[str] = field(default_factory=list)
+    folder: Path | None = None
+
+
+def load_pipeline(name: str, dtype: torch.dtype, config: str = "") -> OpenPipeline:
+    """A diffusers pipeline on the CPU, every weight of it loaded; the VAE in float32 always.
+
+    Any failure of the libraries, whatever its type, becomes one line for the user.
+    """
+    with quiet():
+        facts = model_facts(name, config)
+        with in_one_line(name):
+            opened = _opened(find_model(name), facts, dtype, config)
+            refuse_unloaded(opened.pipeline, name)
+            opened.pipeline.vae.to(torch.float32)
+            return opened
+
+
+def _opened(source: str, facts: PipelineFacts, dtype: torch.dtype, config: str) -> OpenPipeline:
+    path = Path(source)
+    if path.suffix in SUFFIXES and path.is_file():
+        return _from_file(SingleFile.read(path), facts, dtype, config)
+    folder = path if path.is_dir() else hub_folder(source)
+    return _from_folder(folder, facts, dtype, [])
+
+
+def _from_folder(
+    folder: Path, facts: PipelineFacts, dtype: torch.dtype, told: list[str], **given: Any
+) -> OpenPipeline:
+    import diffusers
+
+    index = model_index(str(folder))
+    parts = load_components(folder, index, dtype, given)
+    more = {"requires_safety_checker": False} if "safety_checker" in index else {}
+    kind = getattr(diffusers, index["_class_name"])
+    pipeline = kind.from_pretrained(
+        folder, local_files_only=True, torch_dtype=dtype, **parts.given, **given, **more
+    )
+    return OpenPipeline(pipeline, facts, network_name(index), [*told, *parts.told], folder)
+
+
+def _from_file(
+    file: SingleFile, facts: PipelineFacts, dtype: torch.dtype, config: str
+) -> OpenPipeline:
+    folder = _configuration_folder(str(file.path), config)
+    index, source = model_index(str(folder)), config or str(folder)
+    told = [*file.told()]
+    if not config:
+        source = configuration(str(file.path))
+        told.append(f"{file.path.name}: configuration guessed from its keys: {source}")
+    name = network_name(index)
+    if file.network_only:
+        if not config:
+            raise HeroError(
+                f"{file.path.name} has only a {name}: say where the rest is, with "
+                "--set model_config=FOLDER",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
+        network = open_network(file, index[name][1], name, str(folder), dtype)
+        told.append(f"{file.path.name} has only the {name}; everything else comes from {source}")
+        opened = _from_folder(folder, facts, dtype, told, **{name: network})
+        apply_markers(file, opened.pipeline)
+        return opened
+    given: dict[str, Any] = {each: None for each in UNUSED if each in index}
+    given |= load_missing_encoders(folder, index, dtype, lambda kind: has_encoder(file, kind), told)
+    if "safety_checker" in index:
+        given["requires_safety_checker"] = False
+    pipeline = open_single_file(file, index["_class_name"], str(folder), dtype, **given)
+    return OpenPipeline(pipeline, facts, name, told)
+
+
+def bare_network(name: str, config: str = "") -> tuple[PipelineFacts, str, Any]:
+    """The model's facts, and its network's name in the pipeline and layers, without weights.
+
+    HeroError, exit code 3, where its configuration cannot be read.
+    """
+    with quiet():
+        facts = model_facts(name, config)
+        with in_one_line(name):
+            import diffusers
+
+            folder = _configuration_folder(find_model(name), config)
+            index = model_index(str(folder))
+            part = network_name(index)
+            kind = getattr(diffusers, index[part][1])
+            with torch.device("meta"):
+                return facts, part, kind.from_config(kind.load_config(folder, subfolder=part))
+
+
+def prediction_type(name: str, config: str = "") -> str:
+    """What its files say that a model predicts: "epsilon", "v_prediction", ...; "" for a flow.
+
+    HeroError, exit code 3, where its configuration cannot be read.
+    """
+    with quiet(), in_one_line(name):
+        source = find_model(name)
+        path = _configuration_folder(source, config) / "scheduler" / "scheduler_config.json"
+        told = json.loads(path.read_text("utf-8"))
+        flow = str(told.get("_class_name")) in FLOWS
+        predicts = str(told.get("prediction_type", "" if flow else "epsilon"))
+        if not Path(source).is_file():
+            return predicts
+        markers = SingleFile.read(Path(source)).scheduler_changes()
+        return str(markers.get("prediction_type", predicts))
+
+
+def _configuration_folder(source: str, config: str) -> Path:
+    found = configuration(source, config)
+    return Path(found) if Path(found).is_dir() else hub_folder(found)
+
+
+@contextmanager
+def in_one_line(name: str) -> Iterator[None]:
+    """Any failure of the libraries as one line, exit code 3."""
+    try:
+        yield
+    except HeroError as error:
+        raise HeroError(
+            f"cannot open model {name}: {error.message}", exit_code=error.exit_code
+        ) from error
+    except Exception as error:
+        raise HeroError(
+            f"cannot open model {name}: {one_line(error)}", exit_code=ExitCode.ENVIRONMENT
+        ) from error
