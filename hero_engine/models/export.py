@@ -127,7 +127,6 @@ def export_merged(folder: RunDir, out: Path) -> None:
         merge_lora(network, learned.lora, settings.lora)
         if opened.folder is None:
             pipeline.save_pretrained(out)
-            write_published_layout(out)
         else:
             ignore = _all_but(opened.folder, part)
             shutil.copytree(opened.folder, out, dirs_exist_ok=True, ignore=ignore)
@@ -135,6 +134,7 @@ def export_merged(folder: RunDir, out: Path) -> None:
             if Path(settings.model).is_file():  # its markers may have changed the noise process
                 pipeline.scheduler.save_pretrained(out / "scheduler")
             make_loadable(out)
+        write_published_layout(out)
 
 
 def _all_but(root: Path, part: str) -> Callable[[str, list[str]], list[str]]:

@@ -18,14 +18,31 @@ from hero_engine.storage.atomic_files import write_atomically
 INDEX = "model_index.json"
 PREFIX = "text_model."
 WEIGHTS = "model.safetensors"
+VOCABULARIES = ("vocab.json", "spiece.model", "tokenizer.model")
 
 
 def write_published_layout(folder: Path) -> None:
-    """Rename the keys of CLIP text encoders, and add vocab.json and merges.txt to tokenizers."""
+    """Rename the keys of CLIP text encoders, and add vocab.json and merges.txt to tokenizers.
+
+    What is laid out so already stays as it is. A tokenizer that has tokenizer.json alone is named
+    by its fast class, which older libraries open from that.
+    """
     for encoder in folder.glob("text_encoder*"):
         _rename_keys(encoder)
     for tokenizer in folder.glob("tokenizer*"):
         _write_vocabulary(tokenizer)
+        if not any((tokenizer / name).is_file() for name in VOCABULARIES):
+            _name_fast(folder / INDEX, tokenizer.name)
+
+
+def _name_fast(path: Path, component: str) -> None:
+    import transformers
+
+    index: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    library, kind = index.get(component) or (None, None)
+    fast = f"{kind}Fast"
+    if library == "transformers" and not str(kind).endswith("Fast") and hasattr(transformers, fast):
+        write_atomically(path, json.dumps(index | {component: [library, fast]}, indent=2) + "\n")
 
 
 def make_loadable(folder: Path) -> None:
@@ -72,6 +89,8 @@ def _rename_keys(folder: Path) -> None:
     if config.get("architectures") != ["CLIPTextModel"] or not path.is_file():
         return
     state = load_file(path)
+    if all(name.startswith(PREFIX) for name in state):
+        return
     named = {PREFIX + name.removeprefix(PREFIX): weight for name, weight in state.items()}
     save_file(named, path, {"format": "pt"})
 

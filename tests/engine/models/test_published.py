@@ -91,6 +91,9 @@ def test_a_merged_model_opens_without_arguments(folders: Folders, tmp_path: Path
     (base / "v1.safetensors").write_bytes(b"")
     run = learned(tmp_path, base)
     export_merged(run, tmp_path / "merged")
+    assert (tmp_path / "merged/tokenizer/vocab.json").is_file()
+    names = load_file(tmp_path / "merged/text_encoder/model.safetensors")
+    assert all(name.startswith("text_model.") for name in names)  # which older libraries read
     merged = opened(tmp_path / "merged")
     assert merged.feature_extractor is None and not (tmp_path / "merged/v1.safetensors").exists()
     want = opened(folders("sd2"))
