@@ -102,8 +102,8 @@ writes `--for diffusers`.
 
 ## What a run can start from
 
-`--init-lora FILE`, or the folder that peft or diffusers wrote: files of `hero`, diffusers, peft
-(alphas from `adapter_config.json`), attention processors (ddpo-pytorch, d3po),
+`--init-lora FILE`, a run's folder, or the folder that peft or diffusers wrote: files of
+diffusers, peft (alphas from `adapter_config.json`), attention processors (ddpo-pytorch, d3po),
 kohya-ss/sd-scripts (for every row with kohya names above), OneTrainer (`lora_transformer_…`),
 SimpleTuner (`lycoris_…`), ComfyUI (`diffusion_model.…`), and what diffusers' own converters know.
 Ranks and alphas may differ by layer. Text encoders' weights are left out, and told. NaN is

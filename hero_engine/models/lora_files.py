@@ -161,8 +161,9 @@ class FoundLora:
 def read_lora(path: Path, facts: PipelineFacts, part: str, network: Any) -> FoundLora:
     """A LoRA file in any layout, for this network (its weights are not looked at).
 
-    path: also a folder that diffusers or peft wrote. part: what the pipeline calls the network.
-    HeroError, exit code 2, where it cannot be read, does not fit, has NaN, or is of another method.
+    path: also a folder that diffusers or peft wrote, or a run. part: what the pipeline calls the
+    network. HeroError, exit code 2, where it cannot be read, does not fit, has NaN, or is of
+    another method.
     """
     path = _file_of(path)
     tensors, scales = _contents(path, part)
@@ -181,15 +182,18 @@ def read_lora(path: Path, facts: PipelineFacts, part: str, network: Any) -> Foun
 
 
 def _file_of(path: Path) -> Path:
-    """The file of a LoRA's folder; any other path is itself."""
+    """The file of a LoRA's folder, a run's newest checkpoint; any other path is itself."""
     if not path.is_dir():
         return path
     for name in FOLDER_FILES:
         if (path / name).is_file():
             return path / name
+    checkpoints = sorted((path / "checkpoints").glob("r*/lora.safetensors"))
+    if checkpoints:
+        return checkpoints[-1]
     raise HeroError(
-        f"{path} is a folder without {' or '.join(FOLDER_FILES)}: give the LoRA file itself "
-        "(of a run: hero export RUN --out FILE.safetensors)"
+        f"{path} is a folder without {' or '.join(FOLDER_FILES)}, and no run with a finished "
+        "round: give the LoRA file itself"
     )
 
 
@@ -201,7 +205,7 @@ def _contents(path: Path, part: str) -> tuple[dict[str, Tensor], Scales]:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, Scales.declared(path, file.metadata() or {}, part)
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError) as error:
         reason = one_line(error) if path.exists() else "there is no such file"
         raise HeroError(f"cannot read the LoRA {path}: {reason}") from error
 

@@ -1,12 +1,14 @@
 """The alphas of a LoRA that are not among its tensors.
 
-diffusers declares them in the file's metadata, peft in adapter_config.json beside the file.
+diffusers declares them in the file's metadata, peft in adapter_config.json beside the file, hero in
+the run.toml of the run whose checkpoint it is.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -19,6 +21,7 @@ DIFFUSERS = "lora_adapter_metadata"
 """diffusers' key in a file's metadata."""
 
 PEFT = "adapter_config.json"
+RUN = "run.toml"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Scales:
             return cls._of({key.removeprefix(f"{part}."): told[key] for key in told})
         beside = path.parent / PEFT
         if not beside.is_file():
-            return cls()
+            return cls(_alpha_of_run(path))
         told = dict(json.loads(beside.read_text("utf-8")))
         kind = told.get("peft_type", "LORA")
         if kind != "LORA":
@@ -66,6 +69,15 @@ class Scales:
         if alpha is None:
             return 1.0
         return alpha / (rank**0.5 if self.rslora else rank)
+
+
+def _alpha_of_run(path: Path) -> float | None:
+    """Of a file in a run's folder, or of its checkpoint RUN/checkpoints/r003/lora.safetensors."""
+    for folder in (path.parent, *path.parents[2:3]):
+        run = folder / RUN
+        if run.is_file():
+            return float(tomllib.loads(run.read_text("utf-8"))["settings"]["lora"]["alpha"])
+    return None
 
 
 def _names(end: str, layer: str) -> bool:

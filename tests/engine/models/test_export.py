@@ -12,6 +12,8 @@ from hero_engine import __version__
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.models.export import export_card, export_lora
+from hero_engine.models.lora_files import read_lora
+from hero_engine.models.pipeline_loading import bare_network
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.trainer import trained
 
@@ -120,6 +122,19 @@ def test_the_model_card(folder: RunDir, tmp_path: Path) -> None:
     with pytest.raises(HeroError, match=r"README.md exists already") as error:
         export_card(folder, tmp_path / "lora.safetensors")
     assert error.value.exit_code == 3
+
+
+def test_a_run_itself_is_read_like_its_export(folder: RunDir, tmp_path: Path) -> None:
+    """Its alpha is in run.toml, an exported file's in its weights."""
+    played(folder, "*gbgb.")
+    export_lora(folder, tmp_path / "lora.safetensors")
+    network = bare_network(folder.settings.model)
+    exported, of_run = (
+        read_lora(path, *network).state for path in (tmp_path / "lora.safetensors", folder.path)
+    )
+    assert folder.settings.lora.alpha != folder.settings.lora.rank
+    assert of_run.keys() == exported.keys()
+    assert all(torch.allclose(of_run[name], weight) for name, weight in exported.items())
 
 
 def test_kohyas_file_says_its_rank(folder: RunDir, tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_alphas_beside_pefts_file(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps(told | {"peft_type": "LOHA"}))
     with pytest.raises(HeroError, match="is a LOHA adapter"):
         found(tmp_path, folders("sd2"))
-    with pytest.raises(HeroError, match=r"is a folder without .* hero export RUN --out"):
+    with pytest.raises(HeroError, match=r"is a folder without .* no run with a finished round"):
         found(tmp_path.parent, folders("sd2"))
 
 
