@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ INDEX = "model_index.json"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 """Where the parts of a pipeline come from; the last is diffusers' own safety checker."""
+
+LORA_KEY = re.compile(r"^lora_(unet|te|transformer)|\.lora[._](A|B|down|up)\b|_lora\.(down|up)\.")
 
 NETWORKS = ("transformer", "unet")
 """What a pipeline calls the network that denoises."""
@@ -254,9 +256,22 @@ def _guessed(file: str) -> str:
 
     fetch: Any = fetch_diffusers_config
     try:
-        return str(fetch(load_single_file_checkpoint(file))["pretrained_model_name_or_path"])
+        state = load_single_file_checkpoint(file)
+        refuse_lora(file, state)
+        return str(fetch(state)["pretrained_model_name_or_path"])
+    except HeroError:
+        raise
     except Exception as error:  # diffusers indexes and compares what a checkpoint should have
         raise _missing(f"cannot read {file}: {one_line(error)}") from error
+
+
+def refuse_lora(file: str, keys: Iterable[str]) -> None:
+    """HeroError, exit code 3, where a file of weights is a LoRA in place of a model."""
+    if any(LORA_KEY.search(key) for key in keys):
+        raise _missing(
+            f"{file} is a LoRA, not a model: give its base model with --model, and the LoRA with "
+            "--init-lora"
+        )
 
 
 def _missing(message: str) -> HeroError:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.models.model_sources import refuse_lora
 
 FP8_SCALES = (".scale_weight", ".weight_scale")
 """Ends of keys with the numbers that fp8 weights are to be multiplied by."""
@@ -48,6 +49,7 @@ class SingleFile:
                 made = cls(path, frozenset(file.keys()), file.metadata() or {})
         except (OSError, SafetensorError, ValueError) as error:
             raise _refused(f"cannot read {path}: {one_line(error)}") from error
+        refuse_lora(str(path), made.keys)
         for key in EDM_KEYS:
             if key in made.keys:
                 raise _refused(

@@ -191,9 +191,12 @@ def test_an_unknown_single_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("hero_engine.models.model_sources._fetched", offline)
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors")
+    lora = {"lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": torch.zeros(1)}
+    save_file(lora, tmp_path / "lora.safetensors")
     said = {
         "model.safetensors": "no network .for stable-diffusion.* say --set model_config=FOLDER",
         "text.safetensors": "cannot read",
+        "lora.safetensors": "is a LoRA, not a model: .* --init-lora",
         "gone.safetensors": "there is no file",
     }
     for name, words in said.items():
