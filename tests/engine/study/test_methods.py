@@ -61,6 +61,7 @@ def test_a_variant_changes_one_thing(name: str, changed: dict[str, Any]) -> None
 def test_baselines_have_neither_embedding_nor_guided_noise(name: str) -> None:
     plain = {"reward.kind": "labels", "embedding.epochs": 0, "noise.fresh_ratio": 1.0}
     update = {} if name == "ddpo" else {"update": name}
+    update |= {"d3po.images_per_noise": 1} if name == "d3po" else {}
     assert differs(name, "hero") == plain | update
 
 
@@ -83,13 +84,14 @@ def test_methods_are_parsed() -> None:
     assert (hero.name, hero.labels) == ("hero", None)
     assert (ddpo.name, ddpo.labels) == ("ddpo", 2048)
     assert (d3po.name, d3po.labels) == ("d3po:d3po.learning_rate=1e-3", 64)
-    assert d3po.changes["d3po"] == {"learning_rate": 1e-3} and d3po.changes["update"] == "d3po"
+    assert d3po.changes["d3po"] == {"images_per_noise": 1, "learning_rate": 1e-3}
+    assert d3po.changes["update"] == "d3po"
     assert parse_method('sft:lora.targets=["conv"]').changes["lora"] == {"targets": ["conv"]}
     assert parse_method("sft:sft.history=round").changes["sft"] == {"history": "round"}
     both = parse_methods("ddpo:ddpo.window=[0.0,0.5]:ddpo.microbatch=4,sft")
     assert both[0].changes["ddpo"] == {"window": [0.0, 0.5], "microbatch": 4} and len(both) == 2
     assert parse_method("hero:noise.best_share=0").name == "hero:noise.best_image_ratio=0"
-    assert METHODS["d3po"].changes.get("d3po") is None  # nothing was changed in place
+    assert METHODS["d3po"].changes["d3po"] == {"images_per_noise": 1}  # not changed in place
 
 
 def test_ablations_and_aliases() -> None:
