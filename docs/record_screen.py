@@ -25,8 +25,11 @@ import numpy as np
 from PIL import Image
 
 from hero_engine.embedded.judge import Judge
+from hero_engine.storage.journal import Journal
+from hero_engine.storage.run_folder import RunDir
 from hero_tui.graphics.grid_geometry import choose_grid
 from hero_tui.keyboard.tile_keys import tile_keys
+from hero_tui.session.noise_tags import order_of, origins_of
 
 COLUMNS, ROWS, BATCH = 150, 48, 32
 COLOURS = 96
@@ -152,6 +155,14 @@ def page_keys(cell: tuple[int, int]) -> list[str]:
     return tile_keys("qwerty").page(grid.rows, grid.columns)
 
 
+def tile_places(run: Path, round_index: int) -> dict[int, int]:
+    """The place on the page of every picture of a round."""
+    noise = RunDir.open(run).settings.noise
+    with Journal.reading(run / "journal.db") as journal:
+        order = order_of(origins_of(journal, round_index, BATCH, noise))
+    return {image: place for place, image in enumerate(order)}
+
+
 KEYSYMS = {";": "semicolon", ",": "comma", ".": "period", "/": "slash"}
 
 
@@ -161,9 +172,10 @@ def label_round(recorder: Recorder, judge: Judge, run: Path, round_index: int) -
     width, height = recorder.frames[-1][0].size
     keys = [KEYSYMS.get(key, key) for key in page_keys((width // COLUMNS, height // ROWS))]
     good, best = good_tiles(judge, run, round_index)
-    recorder.press(*(keys[image] for image in good if image != best))
+    place = tile_places(run, round_index)
+    recorder.press(*(keys[place[image]] for image in good if image != best))
     if good:
-        recorder.press(f"shift+{keys[best]}", milliseconds=900)
+        recorder.press(f"shift+{keys[place[best]]}", milliseconds=900)
     recorder.press("Return", milliseconds=500)
     recorder.press("Return", milliseconds=300)
 

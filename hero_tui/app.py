@@ -21,27 +21,35 @@ from hero_engine.core.events import (
     ImagesReady,
     Notice,
     PhaseStarted,
+    Preflight,
     RoundFinished,
     RunOpened,
 )
+from hero_engine.core.numbering import round_name
 from hero_engine.core.sanitize import shown
 from hero_engine.storage.journal import Journal
 from hero_tui.global_actions import GlobalActions
 from hero_tui.graphics.detect_terminal import Terminal
 from hero_tui.graphics.painter import Painter
-from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.preferences.ui_preferences import Preferences, without_best
 from hero_tui.screens.base_screen import BaseScreen
+from hero_tui.screens.command_list import CommandList
 from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.end_screen import EndScreen
+from hero_tui.screens.help_screen import HelpScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
+from hero_tui.screens.preflight_screen import PreflightScreen
+from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.terminal_pictures import TerminalPictures
 from hero_tui.screens.welcome_screen import WelcomeScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
+from hero_tui.session.copy_finder import CopyFinder
 from hero_tui.session.engine_bridge import EngineBridge, EngineReport, MakeEngine
 from hero_tui.session.input_guards import Guards
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.next_step import NextStep
 from hero_tui.session.paste_guard import PasteGuard
+from hero_tui.session.preflight_words import asks_first, preflight_rows
 from hero_tui.session.run_state import RunState
 from hero_tui.session.shutdown import Shutdown
 from hero_tui.terminal.attention import Attention
@@ -65,6 +73,9 @@ class HeroApp(GlobalActions, inherit_bindings=False):
     what was chosen there.
     """
 
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {CommandList}  # noqa: RUF012 - as Textual has it
+
     def __init__(
         self,
         run_dir: Path,
@@ -81,9 +92,9 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         welcome: bool = False,
         summaries: bool = False,
     ) -> None:
-        super().__init__(preferences)
+        super().__init__(without_best(preferences) if blind else preferences)
         self.run_dir = run_dir
-        self.blind, self.noise = blind, noise
+        self.blind, self.noise, self.guards = blind, noise, guards
         self._welcome, self._summaries = welcome, summaries
         self.next_step: NextStep | None = None
         terminal = terminal or Terminal()
@@ -91,6 +102,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         self.journal = Journal(run_dir / "journal.db")
         self.labelling_round = LabellingRound(self.journal, run_dir, best_wanted=not blind)
         self.uploads = UploadQueue(self, painter)
+        self.copies = CopyFinder(self.uploads.beside)
         self.attention = Attention(self.write, bell=self.preferences.ui.bell)
         self.bridge = EngineBridge(self, make_engine)
         self.labelling = LabellingScreen(
@@ -151,6 +163,15 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         """React to an event; most events only change the state."""
 
     @_react.register
+    def _preflight(self, event: Preflight) -> None:
+        """Ask before an hour is spent; else say what a round takes."""
+        if asks_first(event):
+            keys, guards = self.preferences.keymap, self.guards
+            self.push_screen(PreflightScreen(keys, self.state, event, guards))
+        else:
+            self.labelling.say(dict(preflight_rows(event))["the session"].capitalize() + ".")
+
+    @_react.register
     def _phase_started(self, event: PhaseStarted) -> None:
         self._open_round()
         if event.phase == "labelling" and event.round == self.labelling_round.round:
@@ -163,6 +184,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         for index, path in zip(event.indices, event.paths, strict=True):
             self.labelling_round.add(index, Path(path))
         self.labelling.show_ready(event.indices)
+        self._look_for_copies()
 
     @_react.register
     def _round_finished(self, event: RoundFinished) -> None:
@@ -174,6 +196,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
     def _notice(self, event: Notice) -> None:
         self._hint = event.message
         self.labelling.say(event.message)
+        self._toast(event.message)
 
     @_react.register
     def _failed(self, event: Failed) -> None:
@@ -218,11 +241,25 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             return
         if any(isinstance(screen, ZoomScreen | CompareScreen) for screen in self.screen_stack):
             self.uncover(self.labelling)
-        self.labelling_round.open_round(round, opened.batch)
+        self.labelling_round.open_round(round, opened.batch, self.noise)
         self.labelling.show_round()
+        self._look_for_copies()
         if self._hint:
             self.labelling.say(self._hint)
             self._hint = ""
+
+    def _look_for_copies(self) -> None:
+        """Tag near-copies of the best, once the pictures on the screen are drawn."""
+        if self.labelling_round.guided:
+            self.run_worker(self._tag_copies(), name="near-copies", group="near-copies")
+
+    async def _tag_copies(self) -> None:
+        current, round = self.labelling_round, self.labelling_round.round
+        found = await self.copies.among(current.earlier_best(), current.pictures, current.origins)
+        if current.round == round and found != current.near_copies:
+            changed = found ^ current.near_copies
+            current.near_copies = found
+            self.labelling.refresh_captions(tuple(changed))
 
     def _ring_for_round(self) -> None:
         """Ring once for a round that is complete, unless the person is labelling it already."""
@@ -230,6 +267,12 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self._rung_for = self.labelling_round.round
             if not self.labelling_round.session.marks.goods:
                 self.attention.ring()
+                self._toast(f"The pictures of {round_name(self._rung_for)} are ready: your turn.")
+
+    def _toast(self, text: str) -> None:
+        """Show a message over a screen of text; one of pictures would have to send them again."""
+        if isinstance(self.screen, HelpScreen | ProgressScreen):
+            self.notify(text)
 
     def _submit(self) -> None:
         """The round was submitted; open the next one if it is drawn already."""
@@ -270,7 +313,8 @@ class HeroApp(GlobalActions, inherit_bindings=False):
     def _show_end(self) -> None:
         """The menu of what to do with a finished run."""
         self.uncover(self.labelling)
-        self.push_screen(EndScreen(self.preferences.keymap, self.state), self._choose_step)
+        end = EndScreen(self.preferences.keymap, self.state, self.guards)
+        self.push_screen(end, self._choose_step)
 
     def _choose_step(self, step: NextStep | None) -> None:
         if step is not None:

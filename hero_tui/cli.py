@@ -18,10 +18,12 @@ from hero_tui.commands.shared_options import (
     Graphics,
     Headless,
     Json,
+    LabelledPictures,
     LabelSource,
     MaxRounds,
     MaxSeconds,
     ModelName,
+    PicturesFolder,
     PresetName,
     Processes,
     RunName,
@@ -32,13 +34,7 @@ from hero_tui.commands.shared_options import (
     ThisRound,
 )
 from hero_tui.commands.usage_errors import usage_message
-from hero_tui.output_streams import (
-    NobodyReads,
-    any_encoding,
-    data,
-    forget_stdout,
-    talk,
-)
+from hero_tui.output_streams import NobodyReads, any_encoding, data, forget_stdout, talk
 
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """ClickException; typer brings its own copy of click, in a place that moves."""
@@ -308,6 +304,7 @@ def evaluation(
 @app.command()
 def export(
     name: SomeRun,
+    folder: PicturesFolder = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="LoRA file to write (.safetensors).")
     ] = None,
@@ -333,16 +330,24 @@ def export(
             metavar="DIR", help="Write the whole model, LoRA merged, in diffusers' layout."
         ),
     ] = None,
+    pictures: LabelledPictures = None,
     card: Annotated[bool, typer.Option("--card", help="Write a model card beside it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
-    """Write a run's LoRA, or the merged model, for other programs.
+    """Write a run's LoRA, the merged model, or labelled pictures.
 
     \b
     hero export RUN --out hands.safetensors --card
     hero export RUN --out hands.safetensors --for comfyui
     hero export RUN --merge hands-model
+    hero export RUN --pictures good favourites
     """
+    if pictures is not None or folder is not None:
+        from hero_tui.commands.export_pictures import export_pictures
+
+        export_pictures(name, pictures, folder, force=force)
+        if out is None and merge is None:
+            return
     from hero_tui.commands.export_lora import export as write
 
     write(name, out=out, program=program, layout=layout, merge=merge, card=card, force=force)

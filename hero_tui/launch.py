@@ -22,6 +22,7 @@ from hero_tui.output_streams import talk
 from hero_tui.preferences.first_time import first_time
 from hero_tui.preferences.ui_preferences import read_preferences
 from hero_tui.session.engine_bridge import MakeEngine
+from hero_tui.session.marks_so_far import saved_marks
 from hero_tui.session.next_step import NextStep
 from hero_tui.terminal.ask_terminal import Asked, ask
 from hero_tui.terminal.driver import driver_for
@@ -170,4 +171,5 @@ def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:
         return f"finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
     if code not in (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.INTERRUPTED):
         return f"the app failed; {run_dir / 'hero.log'} says why. {resume}"
-    return f"stopped in {round_name(state.round)} ({state.phase}). {resume}"
+    saved = saved_marks(app.labelling_round.marked)
+    return f"stopped in {round_name(state.round)} ({state.phase}{saved}). {resume}"

@@ -61,6 +61,23 @@ class RunOpened(JsonEvent):
 
 
 @dataclass(frozen=True)
+class Preflight(JsonEvent):
+    """What a new run will need. Memory in bytes: weights and optimizer; None where there is no GPU.
+
+    parameters: of the network. images: in a round. round_seconds: drawing and learning.
+    """
+
+    event: ClassVar[str] = "preflight"
+    parameters: int
+    memory_needed: int
+    memory_there: int | None
+    seconds_per_image: float
+    images: int
+    rounds: int
+    round_seconds: float
+
+
+@dataclass(frozen=True)
 class PhaseStarted(JsonEvent):
     """A round entered a phase (one of `PHASES`)."""
 
@@ -182,5 +199,13 @@ class Failed(JsonEvent):
 
 
 Event = (
-    RunOpened | PhaseStarted | Progress | ImagesReady | RoundFinished | Notice | Finished | Failed
+    RunOpened
+    | Preflight
+    | PhaseStarted
+    | Progress
+    | ImagesReady
+    | RoundFinished
+    | Notice
+    | Finished
+    | Failed
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 from hero_engine.config.settings import NoiseSettings
@@ -39,6 +40,22 @@ def origins_after(
     best = any(labels.goods for labels in earlier)
     goods = bool(earlier and len(earlier[-1].goods) > 1)
     return noise_origins(count, settings, best=best, goods=goods)
+
+
+def mixed_order(kinds: Sequence[Hashable]) -> list[int]:
+    """Indices in an order in which every stretch has each kind in about its share of the whole.
+
+    Those of one kind stay in their order; a single kind gives 0, 1, 2, ...
+    """
+    left = {kind: deque(i for i, each in enumerate(kinds) if each == kind) for kind in kinds}
+    share = {kind: len(indices) for kind, indices in left.items()}
+    owed, order = dict.fromkeys(left, 0), list[int]()
+    for _ in kinds:
+        owed = {kind: owed[kind] + share[kind] for kind in owed}
+        kind = max((kind for kind in left if left[kind]), key=lambda each: owed[each])
+        owed[kind] -= len(kinds)
+        order.append(left[kind].popleft())
+    return order
 
 
 def _round_half_up(number: float) -> int:

@@ -180,6 +180,7 @@ class EngineThread(threading.Thread):
 
     def _run(self, journal: Journal, reporter: Reporter, processes: Processes) -> Run:
         from hero_engine.models.model_record import record_model
+        from hero_engine.training.preflight import preflight
         from hero_engine.training.run import Run
         from hero_engine.training.trainer import Trainer
 
@@ -195,6 +196,8 @@ class EngineThread(threading.Thread):
         reporter.emit(self._folder.opened())
         for sentence in (*told, *self._folder.shortcomings()):
             reporter.emit(Notice(sentence))
+        if self._folder.settings.model != "embedded" and journal.current() is None:
+            reporter.emit(preflight(trainer, self._check))
         return Run(
             self._folder,
             journal,

@@ -41,8 +41,11 @@ class RoundSampler:
             self.trainer.round_request(round, policy.prior),
             self.progress.meter(round, "sampling", "sample"),
         )
-        for group in parallel_groups([range(*each) for each in told], self.processes.count):
-            yield group, *self._sampled(request, policy, group, meter)
+        ranges = [range(*each) for each in told]
+        there = self.settings.batch - sum(map(len, ranges))
+        for group in parallel_groups(ranges, self.processes.count):
+            yield group, *self._sampled(request, policy, group, meter, there)
+            there += sum(map(len, group))
 
     def whole(self, batch: Batch | None, sampled: int) -> Batch:
         """The round's batch on every rank: rank 0's, if some of it came from its disk.
@@ -55,7 +58,12 @@ class RoundSampler:
         return Batch.from_tensors(self.processes.broadcast(None, tensors)[1])
 
     def _sampled(
-        self, request: SampleRequest, policy: PolicySnapshot, group: Group, meter: Meter
+        self,
+        request: SampleRequest,
+        policy: PolicySnapshot,
+        group: Group,
+        meter: Meter,
+        there: int,
     ) -> tuple[Batch, Pixels]:
         images = torch.tensor([image for rows in group for image in rows])
         return self.backoff.run(
@@ -65,6 +73,6 @@ class RoundSampler:
                 policy.lora,
                 request.rows(images),
                 microbatch,
-                lambda done: meter.at(int(images[0]) + done, self.settings.batch),
+                lambda done: meter.at(there + done, self.settings.batch),
             ),
         )

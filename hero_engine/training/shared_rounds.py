@@ -11,6 +11,7 @@ from dataclasses import asdict
 from hero_engine.core.batch import Batch
 from hero_engine.core.labels import Labels
 from hero_engine.distributed.collectives import Processes, group_of, prefixed
+from hero_engine.distributed.sharding import slices
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.training.loop import train
 from hero_engine.training.oom_backoff import OomBackoff
@@ -68,9 +69,13 @@ class ReplicaRounds:
 
     def sample(self, round: int, policy: PolicySnapshot) -> Batch:
         """The round's images, of which this rank samples its share."""
-        batches = [batch for _, batch, _ in self._sampler.sample(round, policy)]
-        sampled = sum(map(len, batches))
-        return self._sampler.whole(Batch.cat(batches) if batches else None, sampled)
+        parts = {
+            images.start: batch.some(here)
+            for group, batch, _ in self._sampler.sample(round, policy)
+            for images, here in slices(group)
+        }
+        batch = Batch.cat(parts[first] for first in sorted(parts)) if parts else None
+        return self._sampler.whole(batch, sum(map(len, parts.values())))
 
     def label(self, state: State) -> Labels:
         """The labels that rank 0 has, as soon as it has them."""

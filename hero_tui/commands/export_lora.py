@@ -24,7 +24,10 @@ def export(
 ) -> None:
     """Write a LoRA file, a merged model, a model card; files that exist only with `force`."""
     if out is None and merge is None:
-        raise HeroError("nothing to write: give --out FILE for the LoRA, --merge DIR for the model")
+        raise HeroError(
+            "nothing to write: give --out FILE for the LoRA, --merge DIR for the model, or "
+            "--pictures good DIR for pictures"
+        )
     run = open_run(name)
     if out is not None:
         check_file(out, force=force)

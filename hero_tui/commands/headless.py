@@ -18,6 +18,7 @@ from hero_engine.core.events import (
     Failed,
     Finished,
     Notice,
+    Preflight,
     Progress,
     RoundFinished,
     RunOpened,
@@ -39,6 +40,7 @@ from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.output_streams import NobodyReads, data, forget_stdout, progress_bar, talk
+from hero_tui.session.preflight_words import preflight_line
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 MakeLabeller = Callable[[RunDir], Annotator]
@@ -185,6 +187,8 @@ class Report:
                 self._show(event)
             case RunOpened():
                 talk(f"{event.task} with {event.model}: {event.run}")
+            case Preflight():
+                talk(preflight_line(event))
             case RoundFinished():
                 self.close()
                 share = f"{event.good} of {event.labels} good"

@@ -32,6 +32,7 @@ EXIT_CODES = {
 VARIABLES = {
     "HERO_RUNS": "folder of runs (default: ~/.local/share/hero/runs)",
     "HERO_SAMPLER_STEPS": "any setting: sampler.steps of hero config show",
+    "HERO_VIEWER": "program that shows a picture outside of the terminal",
     "HERO_DEBUG=1": "print tracebacks",
 }
 

@@ -20,6 +20,7 @@ from hero_engine.storage.png import read_png
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.commands.find_run import open_run
 from hero_tui.output_streams import data, data_json, say
+from hero_tui.session.marks_so_far import labels_so_far, marks_not_learned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +42,8 @@ def status(name: str | None, as_json: bool) -> None:
         return
     say(f"{facts['run']}")
     say(f"“{facts['prompt']}” with {facts['model']}")
-    say(f"{facts['state']}{_where(facts)}; {facts['labels']} of {facts['budget']} labels used")
+    counts = labels_so_far(facts["marked"], facts["labels"], facts["budget"])
+    say(f"{facts['state']}{_where(facts)}; {counts}")
     if facts["rounds"]:
         say("\nround  labels  good  reward  note")
     for each in facts["rounds"]:
@@ -54,9 +56,8 @@ def status(name: str | None, as_json: bool) -> None:
 def _where(facts: dict[str, Any]) -> str:
     if facts["state"] in ("new", "finished") or facts["phase"] == "done":
         return ""
-    done = f", {facts['labelled_in_round']} labelled" if facts["phase"] == "labelling" else ""
     ahead = f", {facts['pictures_ahead']} drawn ahead" if facts.get("pictures_ahead") else ""
-    return f" in {round_name(facts['round'])} ({facts['phase']}{done}{ahead})"
+    return f" in {round_name(facts['round'])} ({facts['phase']}{ahead})"
 
 
 def _percent(share: float | None) -> str:
@@ -70,6 +71,7 @@ def _decimal(number: float | None) -> str:
 def run_facts(run: RunDir) -> dict[str, Any]:
     """status.json, brought up to date by the journal and the lock.
 
+    marked: labels that are saved but not learned, by round.
     rounds: labels, share of good ones, mean reward and note of each finished round.
     labels_file: the template of the round that waits for `hero label`, if one does.
     state: "new", "running", "waiting" (for labels), "stopped", "interrupted" (its process died),
@@ -86,6 +88,7 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     }
     facts["run"] = str(run.path)
     facts["labelled_in_round"] = labels_of(run, facts["round"]).labelled
+    facts["marked"] = _marked(run)
     facts["labels_file"] = _labels_file(run)
     facts["rounds"] = rounds_of(run)
     if run.in_use():
@@ -93,6 +96,13 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     elif facts["state"] == "running":
         facts["state"] = "interrupted"
     return facts
+
+
+def _marked(run: RunDir) -> dict[int, int]:
+    if not run.journal_path.exists():
+        return {}
+    with reading(run) as journal:
+        return marks_not_learned(journal, run.settings.batch)
 
 
 def _labels_file(run: RunDir) -> str | None:

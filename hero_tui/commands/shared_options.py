@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +63,13 @@ Force = Annotated[
 ]
 Processes = Annotated[
     int, typer.Option(min=1, metavar="N", help="Processes that share the work; on GPUs, one each.")
+]
+LabelledPictures = Annotated[
+    str | None,
+    typer.Option(metavar="good|best", help="Copy the good or the best pictures into DIR."),
+]
+PicturesFolder = Annotated[
+    Path | None, typer.Argument(metavar="DIR", help="Folder for --pictures.")
 ]
 ThisRound = Annotated[int | None, round_option("This round only; the first is 1 (0 in JSON).")]
 SomeRound = Annotated[int | None, round_option("A round, the first is 1; the newest if none.")]

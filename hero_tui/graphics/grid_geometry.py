@@ -115,9 +115,21 @@ def _grid(
     return Grid(columns, rows, box, space)
 
 
-def square_box(columns: int, rows: int, cell: tuple[int, int]) -> Box:
-    """The largest box for one square picture in columns x rows cells, at least one cell."""
-    width, height = Box(max(1, columns), max(1, rows), cell).fit((1, 1))
+def picture_box(
+    columns: int,
+    rows: int,
+    cell: tuple[int, int],
+    *,
+    aspect: float = 1.0,
+    limit: tuple[int, int] | None = None,
+) -> Box:
+    """The largest box for one picture in columns x rows cells, at least one cell.
+
+    aspect: the picture's width / height. limit: pixels that the terminal draws at most.
+    """
+    if limit is not None:
+        columns, rows = min(columns, limit[0] // cell[0]), min(rows, limit[1] // cell[1])
+    width, height = Box(max(1, columns), max(1, rows), cell).fit((aspect, 1.0))
     return Box(max(1, width // cell[0]), max(1, height // cell[1]), cell)
 
 

@@ -27,7 +27,7 @@ class Box:
         """Width and height of the whole box in pixels."""
         return self.columns * self.cell[0], self.rows * self.cell[1]
 
-    def fit(self, size: tuple[int, int]) -> tuple[int, int]:
+    def fit(self, size: tuple[float, float]) -> tuple[int, int]:
         """The largest (width, height) in pixels with the proportions of `size` inside the box."""
         width, height = self.pixels
         scale = min(width / size[0], height / size[1])

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from hero_engine.core.errors import HeroError
 from hero_engine.storage.png import read_png
@@ -18,6 +19,7 @@ REMEMBERED = 160
 The pages of a round and a few zooms. Below kitty's 240 ids, so none is reused early.
 """
 
+Result = TypeVar("Result")
 Key = tuple[Path, Box]
 
 
@@ -50,6 +52,10 @@ class PictureEncoder:
             if isinstance(result, Drawing):
                 self._remember(key, result)
         return [found[key] or painted[key] for key in keys]
+
+    async def beside(self, call: Callable[[], Result]) -> Result:
+        """Call a function in the thread, after the pictures that wait there."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def known(self, path: Path, box: Box) -> Drawing | None:
         """The drawing in the cache, if there is one."""

@@ -17,6 +17,7 @@ PAGE, LETTERS, CURSOR = "page", "letters", "cursor"
 ZOOM, COMPARE, PROGRESS, GALLERY = "zoom", "compare", "progress", "gallery"
 HELP, EVERYWHERE = "help", "everywhere"
 WELCOME, SUMMARY, END, HOME = "welcome", "summary", "end", "home"
+PREFLIGHT = "preflight"
 
 SCREENS: dict[str, tuple[str, ...]] = {
     LETTERS: (LETTERS, PAGE, EVERYWHERE),
@@ -27,6 +28,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     GALLERY: (GALLERY, EVERYWHERE),
     HELP: (HELP, EVERYWHERE),
     WELCOME: (WELCOME, EVERYWHERE),
+    PREFLIGHT: (PREFLIGHT, EVERYWHERE),
     SUMMARY: (SUMMARY, EVERYWHERE),
     END: (END, EVERYWHERE),
     HOME: (HOME,),
@@ -43,6 +45,7 @@ HEADINGS = {
     GALLERY: "Gallery",
     HELP: "Help",
     WELCOME: "First time",
+    PREFLIGHT: "Before a long run",
     SUMMARY: "Summary of a round",
     END: "At the end of a run",
     HOME: "Home screen",
@@ -128,12 +131,15 @@ ACTIONS = (
     Action("range", ("ctrl+r",), "Apply the last mark to every tile up to the next letter", PAGE),
     Action("invert", ("ctrl+e",), "Invert the page's marks", PAGE),
     Action("compare", ("ctrl+k",), "Choose the best among the good, two at a time", PAGE),
+    Action("filter", ("ctrl+f",), "Show only good, unmarked or skipped pictures, or all", PAGE),
+    Action("view", ("ctrl+o",), "Open the last picture in another program", PAGE),
     Action("zoom_previous", ("left", "h"), "Previous picture", ZOOM, "previous", "previous"),
     Action("zoom_next", ("right", "l"), "Next picture", ZOOM, "next", "next"),
     Action("zoom_good", ("g", "up", "k"), "Mark good, show the next picture", ZOOM, "good"),
     Action("zoom_bad", ("x", "down", "j"), "Mark bad, show the next picture", ZOOM, "bad"),
     Action("zoom_best", ("b",), "Make it the best, show the next picture", ZOOM, "best"),
     Action("zoom_skip", ("s",), "Skip it: no label, show the next picture", ZOOM),
+    Action("zoom_view", ("o", "ctrl+o"), "Open it in another program", ZOOM, does="view"),
     Action("advance", ("a",), "Stay on a marked picture, or show the next", ZOOM),
     Action(
         "zoom_leave", ("escape", "space", "z", "enter"), "Back to the page", ZOOM, "back", "leave"
@@ -149,6 +155,7 @@ ACTIONS = (
     Action("gallery_leave", ("escape", "enter", "space"), "Back", GALLERY, "back", "leave"),
     Action("help_leave", ("escape", "enter", "space", "q"), "Back", HELP, "back", "leave"),
     Action("welcome_leave", ("enter", "escape", "space"), "Begin", WELCOME, "begin", "leave"),
+    Action("preflight_leave", ("enter",), "Go on with the run", PREFLIGHT, "go on", "leave"),
     Action(
         "summary_leave",
         ("enter", "escape", "space"),
@@ -186,16 +193,39 @@ ACTIONS = (
     ),
     Action("summary", ("f6", "f8"), "Summary of the last round", EVERYWHERE),
     Action("theme", ("f4",), "Next theme", EVERYWHERE),
+    Action(
+        "palette",
+        ("ctrl+p",),
+        "Find a command, or go to a picture by its number",
+        EVERYWHERE,
+        does="command_palette",
+    ),
     Action("redraw", ("f5",), "Redraw the screen and its pictures", EVERYWHERE),
 )
+
+BEST_ACTIONS = frozenset(
+    action.id
+    for action in ACTIONS
+    if action.where == COMPARE or action.id.endswith(("best", "compare"))
+)
+"""Actions that a blind comparison lacks."""
 
 
 @dataclass(frozen=True)
 class Keymap:
-    """The actions with the keys a person chose, and the tiles' keys."""
+    """The actions with the keys a person chose, and the tiles' keys.
+
+    hidden: ids of actions that neither footers nor the help list.
+    """
 
     tiles: TileKeys = field(default_factory=lambda: tile_keys("qwerty"))
     actions: tuple[Action, ...] = ACTIONS
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def listed(self) -> tuple[Action, ...]:
+        """The actions that footers and the help list."""
+        return tuple(action for action in self.actions if action.id not in self.hidden)
 
     def bindings(self, screen: str) -> BindingsMap:
         """Textual's bindings for a screen of `SCREENS`, or the app's own, for `EVERYWHERE`."""
@@ -211,7 +241,7 @@ class Keymap:
         """(key, name) pairs for the footer of a screen."""
         return [
             (IN_FOOTER.get(action.id) or short(action.keys[0]), action.footer)
-            for action in self.actions
+            for action in self.listed
             if action.footer
             and action.where in SCREENS[screen]
             and (action.keys or action.id in IN_FOOTER)

@@ -29,7 +29,7 @@ from hero_tui.output_streams import talk_once
 
 PROJECT_FILE = Path("hero.toml")
 PREFIX = "HERO_"
-NO_SETTING = {"HERO_DEBUG"}
+NO_SETTING = {"HERO_DEBUG", "HERO_VIEWER"}
 """Variables of ours that hold no setting."""
 
 
@@ -53,6 +53,9 @@ class UiSettings(Checked):
     )
     guide: bool = setting(
         True, "Explain: four sentences the first time, a summary after each round, a closing menu."
+    )
+    viewer: str = setting(
+        "", "Program that Ctrl+O opens a picture in; $HERO_VIEWER or the system's if empty."
     )
     engine_nice: int = number(
         5, 0, 19, "Niceness of the engine's thread while the app runs; 0 on a busy machine."

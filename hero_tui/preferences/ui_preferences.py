@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from textual.theme import BUILTIN_THEMES
@@ -23,7 +23,7 @@ from textual.theme import BUILTIN_THEMES
 from hero_engine.config.layers import Layer, merged, sources
 from hero_engine.config.validation import known_instead
 from hero_engine.core.errors import HeroError
-from hero_tui.keyboard.keymap import Keymap, keymap
+from hero_tui.keyboard.keymap import BEST_ACTIONS, Keymap, keymap
 from hero_tui.keyboard.tile_keys import tile_keys
 from hero_tui.preferences.settings_sources import UiSettings, layers, ui_settings
 from hero_tui.theme import HERO
@@ -37,6 +37,12 @@ class Preferences:
 
     ui: UiSettings = field(default_factory=UiSettings)
     keymap: Keymap = field(default_factory=Keymap)
+
+
+def without_best(chosen: Preferences | None) -> Preferences:
+    """The preferences for a blind comparison: no key that names a best picture is listed."""
+    chosen = chosen or Preferences()
+    return replace(chosen, keymap=replace(chosen.keymap, hidden=BEST_ACTIONS))
 
 
 def read_preferences() -> Preferences:

@@ -9,7 +9,7 @@ from textual.containers import Container, Horizontal
 from textual.content import Content
 from textual.events import Click
 
-from hero_tui.graphics.grid_geometry import square_box
+from hero_tui.graphics.grid_geometry import picture_box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
 from hero_tui.screens.base_screen import BaseScreen
@@ -26,6 +26,7 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
     """The best so far at the left, every other good picture in turn at the right.
 
     The best is recorded with every decision. Leaving gives its index. name_of: names a picture.
+    only_raised: whether a click that comes now only raised the window.
     """
 
     place = keymap.COMPARE
@@ -39,13 +40,14 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
         *,
         state: RunState,
         name_of: Callable[[int], str],
+        only_raised: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(keys, state)
         marks = labelling_round.session.marks
         self.tournament = Tournament(marks.goods, marks.best)
         self._steps: list[bool] = []
         self._labelling_round, self._uploads, self._cell = labelling_round, uploads, cell
-        self._name_of = name_of
+        self._name_of, self._only_raised = name_of, only_raised
 
     def compose(self) -> ComposeResult:
         """The question, two pictures with a caption each, the keys."""
@@ -60,7 +62,7 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
 
     def on_click(self, event: Click) -> None:
         """A click on a picture chooses it."""
-        if isinstance(event.widget, Picture):
+        if isinstance(event.widget, Picture) and not self._only_raised():
             self._decide(replace=event.widget.id == "right-picture")
 
     def action_keep(self) -> None:
@@ -112,7 +114,13 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
     def _show(self, side: str, image: int | None, words: str, colour: str) -> None:
         picture = self.query_one(f"#{side}-picture", Picture)
         room = self.query_one("#pair").content_size
-        box = square_box(room.width // 2 - 1, room.height - 1, self._cell)
+        box = picture_box(
+            room.width // 2 - 1,
+            room.height - 1,
+            self._cell,
+            aspect=self._labelling_round.aspect,
+            limit=self._uploads.limit,
+        )
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._uploads.want(
             picture, None if image is None else self._labelling_round.pictures[image], box

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
@@ -9,10 +12,13 @@ from textual.widgets import Static
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
 from hero_tui.screens.base_screen import BaseScreen
+from hero_tui.session.input_guards import NO_GUARDS, Guards
 from hero_tui.session.next_step import CHOICES, NextStep
 from hero_tui.session.run_state import RunState
+from hero_tui.widgets.text_line import TextLine
 
 POINTER = "▸"
+TOO_SOON = "Enter came right as this menu opened. Choose with the arrow keys, then press Enter."
 
 
 class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
@@ -20,15 +26,24 @@ class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
 
     place = keymap.END
 
-    def __init__(self, keys: Keymap, state: RunState) -> None:
+    def __init__(
+        self,
+        keys: Keymap,
+        state: RunState,
+        guards: Guards = NO_GUARDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(keys, state)
         self.chosen = 0
+        self._guards, self._clock = guards, clock
+        self._came_up = clock()
 
     def compose(self) -> ComposeResult:
         """The result, the choices, the keys."""
         yield from self.status_row()
         yield Static(self._result(), id="end-result")
         yield Static(self._choices(), id="end-choices")
+        yield TextLine(id="end-message")
         yield from self.key_row()
 
     def action_up(self) -> None:
@@ -40,7 +55,10 @@ class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
         self._move(1)
 
     def action_choose(self) -> None:
-        """Leave with the choice."""
+        """Leave with the choice; an Enter that was meant for the page before chooses nothing."""
+        if self._clock() - self._came_up < self._guards.menu:
+            self.query_one("#end-message", TextLine).show(Content(TOO_SOON))
+            return
         self.dismiss(CHOICES[self.chosen].step)
 
     def action_leave(self) -> None:

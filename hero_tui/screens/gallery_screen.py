@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
-from hero_tui.graphics.grid_geometry import square_box
+from hero_tui.graphics.grid_geometry import picture_box
 from hero_tui.graphics.painter import Box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
@@ -83,7 +83,7 @@ class GalleryScreen(BaseScreen[None], inherit_bindings=False):
     def box(self) -> Box:
         """A picture's size."""
         room = self.query_one("#gallery").content_size
-        return square_box(room.width - HEAD, room.height // len(self.rows) - 1, self._cell)
+        return picture_box(room.width - HEAD, room.height // len(self.rows) - 1, self._cell)
 
     @property
     def shown(self) -> list[PastRound]:

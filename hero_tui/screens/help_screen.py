@@ -22,6 +22,8 @@ A_ROUND = (
     "the page bad and shows the next page; after the last page it hands the round in.",
     "Mark every good picture: a missed good one becomes a wrong label. Every mark is saved at once "
     "and Ctrl+Z undoes it until the model learns from the round.",
+    "~ guided on a tile: its noise lies near that of an earlier good picture. ≈ near-copy: it "
+    "repeats the best one. Tiles without a sign have fresh noise and show what was learned.",
 )
 BLIND_ROUND = (
     "A blind comparison: the pictures of two models are mixed. Mark the good ones. The end shows "
@@ -59,8 +61,10 @@ def _parts(keys: Keymap, first: str) -> Iterator[Content]:
     for where in dict.fromkeys([*SCREENS.get(first, ()), *HEADINGS]):
         lines = [
             Content.assemble((f"  {action.shown:<{KEY_WIDTH}} ", "bold"), action.description)
-            for action in keys.actions
+            for action in keys.listed
             if action.where == where
         ]
+        if not lines:
+            continue
         heading = Content.assemble((HEADINGS[where], "bold $accent"))
         yield Content("\n").join([heading, *lines, Content("")])

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from hero_engine.config.tasks import Task
 from hero_engine.core.errors import HeroError
-from hero_tui.graphics.grid_geometry import square_box
+from hero_tui.graphics.grid_geometry import picture_box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
 from hero_tui.session.known_runs import KnownRun, delete, known_runs, rename, write_note
@@ -130,7 +130,8 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
     def _show_run(self) -> None:
         picture, run = self.query_one("#home-picture", Picture), self.run
         side = self.query_one("#home-side").content_size
-        box = square_box(side.width, max(1, side.height - 5), self._cell)
+        box = picture_box(side.width, max(1, side.height - 5), self._cell)
+        picture.display = run is not None and run.best is not None
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._uploads.want(picture, None if run is None else run.best, box)
         self.query_one("#home-details", Static).update(Content(self._details()))

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from textual.timer import Timer
 
 from hero_tui.preferences.ui_preferences import Preferences
-from hero_tui.screens.marking_screen import NOT_DRAWN, MarkingScreen
+from hero_tui.screens.marking_screen import NO_PICTURES, NOT_DRAWN, MarkingScreen
 from hero_tui.session.input_guards import Guards
 from hero_tui.session.labelling_round import LabellingRound
+from hero_tui.session.pages import Pages
 from hero_tui.widgets.upload_queue import UploadQueue
 
 NEXT_NOT_DRAWN = "The next pictures are being drawn."
@@ -63,7 +64,9 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
         """Another round is open: turn to its first page with something to label."""
         self._asked, self._range_from, self._last_mark = set(), None, None
         self.reopen()
-        self._notice, self.pages.here = "", 0
+        self._notice = ""
+        self._only, self._only_words = (), ""
+        self.pages = Pages(self.pages.grid, self.order)
         self.rate.rest()
         self.lay_out()
         self.turn_to(self._next_open_page(0) or 0)
@@ -71,7 +74,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
 
     def show_ready(self, indices: Sequence[int]) -> None:
         """Pictures came in, perhaps those that were asked for too early."""
-        if self._notice in (NOT_DRAWN, NEXT_NOT_DRAWN):
+        if self._notice in (NOT_DRAWN, NEXT_NOT_DRAWN, NO_PICTURES):
             self._notice = ""
         super().show_ready(indices)
 
@@ -101,6 +104,10 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
         """Commit this page, then show the next one, or hand in the round."""
         if self._state.finished is not None:
             self._leave()
+        elif self._only_words:
+            self.show_all()
+            self._guard_page()
+            self.say("All pictures of the round. Nothing was committed.")
         elif self._too_soon():
             self.say(self._notice or TOO_SOON)
         elif not self._refused():
@@ -108,7 +115,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
 
     def action_skip_page(self) -> None:
         """Commit this page; unmarked tiles stay unlabelled."""
-        if not self._too_soon() and not self._refused():
+        if not self._only_words and not self._too_soon() and not self._refused():
             self._commit(rest_bad=False)
 
     def _guard_page(self) -> None:

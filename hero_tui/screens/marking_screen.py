@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +14,9 @@ from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.page_screen import PageScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
+from hero_tui.session.external_viewer import open_outside
 from hero_tui.session.input_guards import Guards
+from hero_tui.session.label_style import LabelStyle
 from hero_tui.session.labelling_rate import LabellingRate
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.widgets.key_footer import KeyFooter
@@ -21,9 +24,16 @@ from hero_tui.widgets.tile import Tile
 from hero_tui.widgets.upload_queue import UploadQueue
 
 FINAL = "This round was handed in; its labels are final."
-NOT_DRAWN = "This picture is still being drawn."
+NOT_DRAWN = "This picture is still being drawn: nothing is marked."
+NO_PICTURES = "No picture is here yet: keys mark nothing until the first ones come."
 NO_BEST = "In a blind comparison no picture is the best: mark the good ones."
 RAISED = "That click only raised the window. Click again to mark."
+FILTERS = {
+    "good": (LabelStyle.GOOD, LabelStyle.BEST),
+    "unmarked": (LabelStyle.OPEN,),
+    "skipped": (LabelStyle.SKIPPED,),
+}
+"""What Ctrl+F shows, one after another."""
 
 
 class MarkingScreen(PageScreen, inherit_bindings=False):
@@ -59,6 +69,10 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
         """The terminal's window got the focus: a click that comes now only raised it."""
         self._focused_at = self._clock()
 
+    def only_raised(self) -> bool:
+        """Whether a click that comes now only raised the window."""
+        return self._clock() - self._focused_at < self._guards.focus
+
     def show_touched(self, images: Sequence[int]) -> None:
         """Marks changed elsewhere (undo, zoom): turn to the page of the first of them."""
         if images:
@@ -80,21 +94,26 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
         """Tile keys: the character marks good, its Shift marks best."""
         if self.cursor or event.character is None:
             return
+        if not self.labelling_round.pictures and event.is_printable:
+            self._say_unless_bound(event, NO_PICTURES)
+            return
         for place, key in enumerate(self.page_keys()):
             if event.character in (key, self.keys.tiles.shifted(key)):
                 event.stop()
                 self._tile_key(place, best=event.character != key)
                 return
-        if event.is_printable and not self._is_bound(event.key):
-            self.say(f"{event.character} is the key of no picture here. ? shows the keys.")
+        if event.is_printable:
+            unknown = f"{event.character} is the key of no picture here. ? shows the keys."
+            self._say_unless_bound(event, unknown)
 
-    def _is_bound(self, key: str) -> bool:
+    def _say_unless_bound(self, event: Key, text: str) -> None:
         bound = (self._bindings, self.app._bindings)
-        return any(key in bindings.key_to_bindings for bindings in bound)
+        if not any(event.key in bindings.key_to_bindings for bindings in bound):
+            self.say(text)
 
     def on_tile_chosen(self, chosen: Tile.Chosen) -> None:
         """A tile was clicked."""
-        if self._clock() - self._focused_at < self._guards.focus:
+        if self.only_raised():
             self.say(RAISED)
         else:
             self._tile_key(chosen.place, best=chosen.best)
@@ -150,6 +169,36 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
             self._range_from = self._last_mark
             self.say(f"Range from {self.name_of(self._last_mark)}: press the letter of its end.")
 
+    def action_filter(self) -> None:
+        """Show only the good pictures, then the unmarked, then the skipped ones, then all.
+
+        Kinds without a picture are passed over.
+        """
+        kinds = [*FILTERS, ""]
+        start = kinds.index(self._only_words) + 1 if self._only_words else 0
+        self._range_from, self._last_mark = None, None
+        for words in kinds[start:]:
+            images = self._of_kind(words)
+            if images:
+                self.show_only(images, words)
+                self.say(f"Only {words} pictures: {len(images)}. Ctrl+F shows others, Enter all.")
+                return
+        self.show_all()
+        self.say("All pictures of the round.")
+
+    def _of_kind(self, words: str) -> list[int]:
+        styles = FILTERS.get(words, ())
+        order = self.labelling_round.order
+        return [image for image in order if self.labelling_round.style_of(image) in styles]
+
+    def action_view(self) -> None:
+        """Open the current picture in another program."""
+        path = self.labelling_round.pictures.get(self.pages.here)
+        if path is None:
+            self.say("No picture here yet.")
+        else:
+            self.say(open_outside(path, self._preferences.ui.viewer, os.environ))
+
     def action_zoom(self) -> None:
         """Show the current picture, or the first of the page, as large as possible."""
         here = self.labelling_round.ready(self.images)
@@ -183,6 +232,7 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
                 self.cell,
                 state=self._state,
                 name_of=self.name_of,
+                only_raised=self.only_raised,
             )
             self.app.push_screen(compare, self._compared)
 

@@ -9,6 +9,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Resize
 
+from hero_engine.core.numbering import picture_name
 from hero_tui.graphics.grid_geometry import Grid, choose_grid
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
@@ -47,12 +48,14 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         super().__init__(keys, RunState())
         self.labelling_round = labelling_round
         self.cell = cell
-        self.pages = Pages(Grid.single(cell), 0)
+        self.pages = Pages(Grid.single(cell), ())
         self.tiles: TileGrid | None = None
         self.cursor = False
         self._uploads = uploads
         self.symbols = symbols
         self._notice = ""
+        self._only: tuple[int, ...] = ()
+        self._only_words = ""
 
     def compose(self) -> ComposeResult:
         """Two rows above the pictures, two below."""
@@ -87,7 +90,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
     # -- geometry --
 
     @property
-    def images(self) -> range:
+    def images(self) -> tuple[int, ...]:
         """The pictures of this page."""
         return self.pages.images
 
@@ -124,7 +127,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
                 self.tiles.put_away()
             self.tiles = TileGrid(grid)
             self.query_one("#picture-area").mount(self.tiles)
-        self.pages = Pages(grid, self.labelling_round.count, self.pages.here)
+        self.pages = Pages(grid, self.order, self.pages.here)
         self.refresh_page()
 
     def page_keys(self) -> list[str]:
@@ -134,9 +137,8 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
 
     def name_of(self, image: int) -> str:
         """A picture as every message names it: "q, page 1"."""
-        page = self.pages.grid.page_of(image)
-        key = self.page_keys()[image - self.pages.images_of(page).start]
-        return f"{key}, page {page + 1}"
+        page, place = Pages(self.pages.grid, self.labelling_round.order).place_of(image)
+        return f"{self.page_keys()[place]}, page {page + 1}"
 
     # -- showing --
 
@@ -154,8 +156,35 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         self.pages.here = image
         if self.page != page:
             self.refresh_page()
-        elif self.cursor:
+        elif before != image:
             self.refresh_captions([before, image])
+
+    def go_to_picture(self, image: int) -> None:
+        """Put a picture's page on the screen and make it the current picture."""
+        self.show_all()
+        self.go_to(image)
+        self.say(f"{self.name_of(image)}: {picture_name(image)} of {self.labelling_round.count}.")
+
+    def show_only(self, images: Sequence[int], words: str) -> None:
+        """Show only these pictures until `show_all`. words: what they are, for the second row."""
+        self._only, self._only_words = tuple(images), words
+        self._use_order()
+
+    def show_all(self) -> None:
+        """Show all pictures of the round."""
+        if self._only_words:
+            self._only, self._only_words = (), ""
+            self._use_order()
+
+    @property
+    def order(self) -> Sequence[int]:
+        """The pictures that pages show, in their order."""
+        return self._only if self._only_words else self.labelling_round.order
+
+    def _use_order(self) -> None:
+        self.pages = Pages(self.pages.grid, self.order, self.pages.here)
+        self.pictures_changed()
+        self.refresh_page()
 
     def refresh_page(self) -> None:
         """Pictures, captions and rows of text; what did not change is not repainted."""
@@ -172,22 +201,27 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         """Captions of those of the images that are on this page, and the rows of text."""
         if self.tiles is None:
             return
-        keys, here = self.page_keys(), self.images
-        for image in images:
-            if image in here:
-                place = image - here.start
-                pointed = self.cursor and image == self.pages.here
-                key = keys[place] if not self.cursor else POINTER if pointed else ""
-                caption = self.tiles.tiles[place].caption
-                caption.show(key, self.labelling_round.style_of(image), pointed=pointed)
+        changed = set(images)
+        for place, image in enumerate(self.images):
+            if image in changed:
+                self._refresh_caption(place, image)
         self.refresh_lines()
+
+    def _refresh_caption(self, place: int, image: int) -> None:
+        here = image == self.pages.here
+        pointed, last = self.cursor and here, here and not self.cursor
+        key = self.page_keys()[place] if not self.cursor else POINTER if pointed else ""
+        style, tag = self.labelling_round.style_of(image), self.labelling_round.tag_of(image)
+        assert self.tiles is not None
+        self.tiles.tiles[place].caption.show(key, style, tag, pointed=pointed, last=last)
 
     def refresh_lines(self) -> None:
         """Everything that is text around the pictures."""
         if not self.is_mounted:
             return
         self.refresh_status()
-        place = f"page {self.page + 1}/{self.pages.pages}"
+        only = f"only {self._only_words}, " if self._only_words else ""
+        place = f"{only}page {self.page + 1}/{self.pages.pages}"
         self.query_one("#criterion", TextLine).show(
             *status.second_row(self._state, place, self.size.width)
         )

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from hero_engine.core.numbering import round_name
-from hero_tui.graphics.grid_geometry import square_box
+from hero_tui.graphics.grid_geometry import picture_box
 from hero_tui.graphics.painter import Box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
@@ -92,7 +92,7 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
         """A picture's size."""
         room = self.query_one("#summary-pictures").content_size
         noises = max(1, min(MOST_NOISES, *(len(each.same) for each in self._shown)))
-        return square_box((room.width - HEAD) // noises - 1, (room.height - 1) // 2, self._cell)
+        return picture_box((room.width - HEAD) // noises - 1, (room.height - 1) // 2, self._cell)
 
     def lay_out(self) -> None:
         """The fixed noises before and now, one row each."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Key
 from textual.widgets import Static
 
 from hero_tui.keyboard import keymap
 from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.widgets.status_line import success
+from hero_tui.widgets.text_line import TextLine
 
 SENTENCES = (
     "You will see pictures that the model draws; you say which are good.",
@@ -17,6 +19,7 @@ SENTENCES = (
     "Enter makes the rest of the page bad and shows the next page; the last page ends the round.",
     "The model learns from the round and draws the next one; ? shows every key.",
 )
+NOT_YET = "This key marks nothing here: Enter shows the pictures."
 
 
 class WelcomeScreen(BaseScreen[None], inherit_bindings=False):
@@ -30,7 +33,13 @@ class WelcomeScreen(BaseScreen[None], inherit_bindings=False):
         with Vertical(id="welcome"):
             yield Static(success(self._state), id="welcome-good")
             yield Static(Content("\n\n").join(map(Content, SENTENCES)), id="welcome-text")
+        yield TextLine(id="welcome-message")
         yield from self.key_row()
+
+    def on_key(self, event: Key) -> None:
+        """Letters do nothing before the first page: say so."""
+        if event.is_printable and event.key not in self._bindings.key_to_bindings:
+            self.query_one("#welcome-message", TextLine).show(Content(NOT_YET))
 
     def action_leave(self) -> None:
         """Go to the pictures."""

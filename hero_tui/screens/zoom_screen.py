@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from textual.app import ComposeResult
@@ -9,10 +10,11 @@ from textual.containers import Container
 from textual.content import Content
 
 from hero_engine.core.numbering import picture_name
-from hero_tui.graphics.grid_geometry import square_box
+from hero_tui.graphics.grid_geometry import picture_box
 from hero_tui.keyboard import keymap
 from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.base_screen import BaseScreen
+from hero_tui.session.external_viewer import open_outside
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.status_line import criterion
@@ -44,7 +46,7 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         self.image = image
         self.advance = preferences.ui.zoom_advance
         self._labelling_round = labelling_round
-        self._uploads = uploads
+        self._uploads, self._viewer = uploads, preferences.ui.viewer
         self._cell = cell
         self._name_of = name_of
 
@@ -87,6 +89,12 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         """Leave it without a label, or take that back."""
         self._mark(self._labelling_round.session.toggle_skip)
 
+    def action_view(self) -> None:
+        """Open the picture in another program."""
+        path = self._labelling_round.pictures[self.image]
+        said = open_outside(path, self._viewer, os.environ)
+        self.query_one("#zoom-criterion", TextLine).show(Content(said))
+
     def action_advance(self) -> None:
         """Show the next picture after a mark, or stay."""
         self.advance = not self.advance
@@ -105,7 +113,13 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         """Show the picture as large as there is room, its name and its mark."""
         picture = self.query_one("#zoomed", Picture)
         room = self.query_one("#zoom-area").content_size
-        box = square_box(room.width, room.height, self._cell)
+        box = picture_box(
+            room.width,
+            room.height,
+            self._cell,
+            aspect=self._labelling_round.aspect,
+            limit=self._uploads.limit,
+        )
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._uploads.want(picture, self._labelling_round.pictures[self.image], box)
         self.query_one("#zoom-criterion", TextLine).show(criterion(self._state))
@@ -114,6 +128,7 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
             (self._name_of(self.image), "bold"),
             f"  {picture_name(self.image)} of {self._labelling_round.count}  ",
             (style.words or "not labelled", f"${style.colour}"),
+            (f"  {self._labelling_round.tag_of(self.image).words}", "$quiet"),
         )
         way = "a mark shows the next picture" if self.advance else "a mark stays here"
         self.query_one("#zoom-standing", TextLine).show(standing, Content.assemble((way, "$quiet")))
@@ -123,12 +138,13 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         if self._labelling_round.submitted:
             return
         change(self.image)
-        later = [image for image in sorted(self._labelling_round.pictures) if image > self.image]
+        ready = self._labelling_round.ready(self._labelling_round.order)
+        later = ready[ready.index(self.image) + 1 :]
         if self.advance and later:
             self.image = later[0]
         self.lay_out()
 
     def _go(self, step: int) -> None:
-        ready = sorted(self._labelling_round.pictures)
+        ready = self._labelling_round.ready(self._labelling_round.order)
         self.image = ready[(ready.index(self.image) + step) % len(ready)]
         self.lay_out()

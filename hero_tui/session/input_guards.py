@@ -10,6 +10,7 @@ from dataclasses import dataclass
 class Guards:
     """Limits of the guards, in seconds.
 
+    menu: Enter chooses nothing so soon after the menu at the end came up.
     page: Enter does nothing so soon after a page came up, unless a mark was made on it.
     burst_keys in burst_seconds: that many keys are a paste or a stuck macro, not a person.
     quiet: a burst ends after so long without a key.
@@ -17,6 +18,7 @@ class Guards:
     ask_unmarked: a page without any mark is committed by a second Enter.
     """
 
+    menu: float = 1.0
     page: float = 0.5
     burst_keys: int = 6
     burst_seconds: float = 0.05
@@ -26,7 +28,7 @@ class Guards:
 
 
 NO_GUARDS = Guards(
-    page=0, burst_keys=1 << 30, burst_seconds=0, quiet=0, focus=0, ask_unmarked=False
+    menu=0, page=0, burst_keys=1 << 30, burst_seconds=0, quiet=0, focus=0, ask_unmarked=False
 )
 """No guards, for a program that types faster than a person, such as a benchmark."""
 

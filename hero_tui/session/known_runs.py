@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hero_engine.core.errors import ExitCode, HeroError, short
@@ -14,6 +15,7 @@ from hero_engine.core.sanitize import sanitized
 from hero_engine.storage.atomic_files import write_atomically
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, is_run, runs_root
+from hero_tui.session.marks_so_far import labels_so_far, marks_not_learned
 
 NOTE, LONGEST_NOTE = "note.txt", 200
 DAY, HOUR, MINUTE = 86400, 3600, 60
@@ -21,7 +23,11 @@ DAY, HOUR, MINUTE = 86400, 3600, 60
 
 @dataclass(frozen=True)
 class KnownRun:
-    """A run's line in the list. problem: why it cannot be opened, else ""."""
+    """A run's line in the list.
+
+    marked: labels that are saved but not learned, by round. problem: why it cannot be opened,
+    else "".
+    """
 
     path: Path
     task: str = ""
@@ -30,6 +36,7 @@ class KnownRun:
     budget: int = 0
     good_share: float | None = None
     best: Path | None = None
+    marked: Mapping[int, int] = field(default_factory=dict)
     note: str = ""
     touched: float = 0.0
     problem: str = ""
@@ -41,12 +48,13 @@ class KnownRun:
 
     @property
     def brief(self) -> str:
-        """Rounds, share of good, and when it was worked on, for a line of a list."""
+        """Rounds, share of good, marks not learned, and when it was worked on, for a list."""
         if self.problem:
             return "damaged"
         rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}"
+        marked = f", {sum(self.marked.values())} marked" if self.marked else ""
         good = "" if self.good_share is None else f", {self.good_share:.0%} good"
-        return f"{rounds}{good}, {ago(self.touched)}"
+        return f"{rounds}{good}{marked}, {ago(self.touched)}"
 
     @property
     def details(self) -> str:
@@ -54,7 +62,8 @@ class KnownRun:
         if self.problem:
             return self.problem
         note = f"\n{self.note}" if self.note else ""
-        return f"{self.task}, {self.labels}/{self.budget} labels{note}"
+        counts = labels_so_far(self.marked, self.labels, self.budget)
+        return f"{self.task}: {counts}{note}"
 
 
 def known_runs() -> list[KnownRun]:
@@ -73,11 +82,12 @@ def _known(path: Path) -> KnownRun:
 
 def _opened(run: RunDir, touched: float) -> KnownRun:
     rounds: list[RoundFinished] = []
-    best = None
+    best, marked = None, dict[int, int]()
     if run.journal_path.exists():
         with Journal.reading(run.journal_path) as journal:
             rounds = [RoundFinished(**row) for row in journal.metrics()]
             best = _newest_best(journal, run)
+            marked = marks_not_learned(journal, run.settings.batch)
     seen = run.opened()
     return KnownRun(
         run.path,
@@ -87,6 +97,7 @@ def _opened(run: RunDir, touched: float) -> KnownRun:
         budget=seen.budget,
         good_share=rounds[-1].good_share if rounds else None,
         best=best,
+        marked=marked,
         note=_note(run.path),
         touched=touched,
     )

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Mark
+from hero_engine.policy.noise_origins import Origin
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.png import png_size
 from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
+from hero_tui.session.noise_tags import NoiseTag, order_of, origins_of
 
 SOURCE = "person"
 """Source of the labels in the journal."""
@@ -40,10 +43,15 @@ class LabellingRound:
         self.session = LabelSession(0, self._record)
         self.submitted = False
         self.best_carried = False
+        self.origins: Sequence[Origin] = ()
+        self.order: list[int] = []
+        self.near_copies: frozenset[int] = frozenset()
 
-    def open_round(self, round: int, count: int) -> None:
-        """Open a round with its marks from the journal."""
+    def open_round(self, round: int, count: int, noise: NoiseSettings | None = None) -> None:
+        """Open a round with its marks from the journal. noise: the run's settings, for the tags."""
         self.round, self.count = round, count
+        self.origins = origins_of(self._journal, round, count, noise)
+        self.order, self.near_copies = order_of(self.origins), frozenset()
         self.session = LabelSession.resumed(count, self._record, self._journal.history(round))
         self.submitted = self._journal.submitted(round)
         self.best_carried = any(metrics.get("good") for metrics in self._journal.metrics())
@@ -73,6 +81,11 @@ class LabellingRound:
         """Whether a picture waits for the person."""
         return not self.submitted and bool(self.open(range(self.count)))
 
+    @property
+    def marked(self) -> int:
+        """Pictures of the round that have a label."""
+        return self.count - self.session.marks.labels.count(None) if self.count else 0
+
     def style_of(self, image: int) -> LabelStyle:
         """Style of the picture's caption."""
         if image not in self.pictures:
@@ -83,6 +96,27 @@ class LabellingRound:
             return LabelStyle.SKIPPED
         label = self.session.label(image)
         return LabelStyle.OPEN if label is None else LabelStyle.GOOD if label else LabelStyle.BAD
+
+    def tag_of(self, image: int) -> NoiseTag:
+        """Whether the picture's noise lies near an earlier good one's, or it repeats the best."""
+        if image in self.near_copies:
+            return NoiseTag.COPY
+        guided = image < len(self.origins) and self.origins[image] != "fresh"
+        return NoiseTag.GUIDED if guided else NoiseTag.NONE
+
+    @property
+    def guided(self) -> bool:
+        """Whether any picture's noise lies near an earlier good one's."""
+        return any(origin != "fresh" for origin in self.origins)
+
+    def earlier_best(self) -> Path | None:
+        """The picture that was named best last, before this round."""
+        for round in reversed(range(self.round)):
+            best = self._journal.labels(round, self.count).best
+            path = None if best is None else self._journal.images(round).get(best)
+            if path is not None:
+                return self._run_dir / path
+        return None
 
     def described(self, images: Sequence[int], name_of: Callable[[int], str]) -> str:
         """The labels of these pictures, in a few words."""

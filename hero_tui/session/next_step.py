@@ -30,7 +30,7 @@ class Choice:
 CHOICES = (
     Choice(
         "Evaluate",
-        "How often the tuned and the untrained model succeed on the same fresh noises.",
+        "How often the tuned and the base model succeed on the same noises.",
         NextStep("evaluate"),
     ),
     Choice(

@@ -9,8 +9,8 @@ from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.labels import Labels
 from hero_engine.core.numbering import round_name
-from hero_engine.policy.noise_origins import origins_after
 from hero_engine.storage.journal import Journal
+from hero_tui.session.noise_tags import origins_of
 from hero_tui.session.run_state import RunState
 
 MANY = 0.9
@@ -53,18 +53,14 @@ def round_counts(
 
     noise: the run's settings; where they are unknown, fresh and guided stay empty.
     """
-    labels = [journal.labels(each, batch) for each in range(round + 1)]
-    indices = range(batch)
+    labels, indices = journal.labels(round, batch), range(batch)
     if noise is None:
-        return RoundCounts(round, _count(labels[-1], indices), Count(), Count())
-    origins = origins_after(labels[:-1], batch, noise)
+        return RoundCounts(round, _count(labels, indices), Count(), Count())
+    origins = origins_of(journal, round, batch, noise)
     fresh = [image for image in indices if origins[image] == "fresh"]
     guided = [image for image in indices if origins[image] != "fresh"]
     return RoundCounts(
-        round,
-        _count(labels[-1], indices),
-        _count(labels[-1], fresh),
-        _count(labels[-1], guided),
+        round, _count(labels, indices), _count(labels, fresh), _count(labels, guided)
     )
 
 
@@ -76,7 +72,7 @@ def _count(labels: Labels, images: Sequence[int]) -> Count:
 def summary_rows(counts: Sequence[RoundCounts]) -> list[tuple[str, str, str]]:
     """(kind, round before, this round) of good pictures. counts: the last two rounds, or one."""
     now, before = counts[-1], counts[-2] if len(counts) > 1 else None
-    kinds = [("all pictures", "all"), ("fresh noise", "fresh"), ("near good ones", "guided")]
+    kinds = [("all pictures", "all"), ("fresh noise", "fresh"), ("guided noise", "guided")]
     rows = []
     for words, name in kinds:
         after: Count = getattr(now, name)

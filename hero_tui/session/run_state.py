@@ -26,7 +26,7 @@ class RunState:
     `rounds` are the finished rounds, oldest first; `labels` counts their labels. `round` is the
     one being labelled, `engine_round` the one that `phase` is about. `your_turn`: there are
     pictures to label. `first_share`: of a round's pictures, the share that appeared first.
-    `per_minute`: labels that the person gives in a minute.
+    `drawn`: the newest round with pictures. `per_minute`: labels that the person gives in a minute.
     """
 
     opened: RunOpened | None = None
@@ -42,6 +42,7 @@ class RunState:
     stopping: bool = False
     your_turn: bool = False
     first_share: float = 1.0
+    drawn: int = -1
     per_minute: float | None = None
 
     def after(self, event: Event) -> RunState:
@@ -112,8 +113,9 @@ def _changes(state: RunState, event: Event) -> dict[str, Any]:
             changes = {**_at(event.round), "phase": event.phase, "progress": None}
         case Progress():
             changes = {"progress": event}
-        case ImagesReady() if state.opened and state.opened.batch and 0 in event.indices:
-            changes = {"first_share": min(1.0, len(event.indices) / state.opened.batch)}
+        case ImagesReady() if state.opened and state.opened.batch and event.round > state.drawn:
+            share = min(1.0, len(event.indices) / state.opened.batch)
+            changes = {"first_share": share, "drawn": event.round}
         case Finished(reason="stopped"):
             changes = {"finished": event, "progress": None}
         case Finished():

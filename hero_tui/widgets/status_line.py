@@ -36,6 +36,7 @@ ROUNDS_SHOWN = 8
 ENOUGH = 0.9
 """Share of good among a round's pictures from which on there is variety to lose, little to win."""
 
+TAGS = "~ noise near a good picture  ≈ repeats the best"
 SPACE = "  "
 
 
@@ -172,9 +173,8 @@ def tally(labelling_round: LabellingRound) -> Content:
     """Counts of this round's marks; in one style, since every mark sends it."""
     if not labelling_round.count:
         return Content("")
-    marks = labelling_round.session.marks
-    labelled = labelling_round.count - marks.labels.count(None)
-    return Content(f"{len(marks.goods)} good, {labelled}/{labelling_round.count} labelled")
+    goods, labelled = len(labelling_round.session.marks.goods), labelling_round.marked
+    return Content(f"{goods} good, {labelled}/{labelling_round.count} labelled")
 
 
 def advice(state: RunState, labelling_round: LabellingRound) -> str:
@@ -184,8 +184,10 @@ def advice(state: RunState, labelling_round: LabellingRound) -> str:
     if labelling_round.submitted:
         return state.note or "The round is handed in."
     if labelling_round.pictures and not state.rounds:
-        return "Press the letter of every good picture; Enter makes the rest bad."
-    return _after_round(state) if labelling_round.pictures else ""
+        return "Press the letter of every good one, then Enter."
+    if not labelling_round.pictures:
+        return ""
+    return _after_round(state) or (TAGS if labelling_round.guided else "")
 
 
 def _after_round(state: RunState) -> str:

@@ -16,6 +16,7 @@ from textual.style import Style
 
 from hero_tui.graphics.painter import Box, Drawing
 from hero_tui.session.label_style import LabelStyle
+from hero_tui.session.noise_tags import NoiseTag
 from hero_tui.widgets.static_widgets import BlankWidget, StaticWidget
 
 ROOMY_CAPTION = 10
@@ -79,19 +80,37 @@ class Caption(StaticWidget):
         super().__init__()
         self._key = ""
         self.label_style, self.pointed = LabelStyle.PENDING, False
+        self.tag, self.last = NoiseTag.NONE, False
 
-    def show(self, key: str, label_style: LabelStyle, *, pointed: bool = False) -> None:
-        """Replace key and mark, repainting this row only; `pointed`: the cursor is here."""
-        if (key, label_style, pointed) != (self._key, self.label_style, self.pointed):
-            self._key, self.label_style, self.pointed = key, label_style, pointed
+    def show(
+        self,
+        key: str,
+        label_style: LabelStyle,
+        tag: NoiseTag = NoiseTag.NONE,
+        *,
+        pointed: bool = False,
+        last: bool = False,
+    ) -> None:
+        """Replace key, mark and tag, repainting this row only.
+
+        pointed: the cursor is here. last: it is the last tile, which zoom and skip mean.
+        """
+        shown = (self._key, self.label_style, self.tag, self.pointed, self.last)
+        if (key, label_style, tag, pointed, last) != shown:
+            self._key, self.label_style, self.tag = key, label_style, tag
+            self.pointed, self.last = pointed, last
             self.repaint()
 
     @property
     def text(self) -> str:
-        """Key, shape and word, as wide as the caption."""
+        """Key, shape and word at the left, the tag at the right as far as there is room for it."""
         width = self.size.width
         key = f" {self._key} " if width >= ROOMY_CAPTION else self._key
-        return f"{key} {self.label_style.words}".ljust(width)[:width]
+        left = f"{key} {self.label_style.words}".rstrip()
+        room = width - len(left) - 1
+        fits = (each for each in (self.tag.words, self.tag.sign) if 0 < len(each) <= room)
+        tag = next(fits, "")
+        return f"{left}{tag.rjust(room + 1)}"[:width] if tag else left.ljust(width)[:width]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """One style and one piece: this is what every mark sends."""
@@ -101,7 +120,9 @@ class Caption(StaticWidget):
         if self.repaint_group is None:
             return None
         style = self.repaint_group.get_visual_style(self.label_style.component)
-        return style + Style(bold=True, italic=False, reverse=True) if self.pointed else style
+        if self.pointed:
+            return style + Style(bold=True, italic=False, reverse=True)
+        return style + Style(underline=True) if self.last else style
 
 
 class Tile(BlankWidget):

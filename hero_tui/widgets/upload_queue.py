@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from textual.app import App
 
@@ -30,6 +32,7 @@ TOGETHER = 16
 LAYOUT_POLL, LAYOUT_POLLS = 0.01, 100
 """Seconds between checks whether a picture is laid out, and checks until it is drawn anyway."""
 
+Result = TypeVar("Result")
 Want = tuple[Picture, Path, Box]
 
 
@@ -63,6 +66,16 @@ class UploadQueue:
     def painter(self) -> Painter:
         """What encodes the pictures."""
         return self._encoder.painter
+
+    @property
+    def limit(self) -> tuple[int, int] | None:
+        """The largest picture in pixels that the terminal draws; None for any."""
+        limit: tuple[int, int] | None = getattr(self._encoder.painter, "limit", None)
+        return limit
+
+    async def beside(self, call: Callable[[], Result]) -> Result:
+        """Call a function in the encoder's thread, after the pictures that wait there."""
+        return await self._encoder.beside(call)
 
     def use(self, painter: Painter) -> None:
         """Show every picture by another painter from now on."""

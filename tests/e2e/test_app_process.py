@@ -95,10 +95,10 @@ def the_commands_count_as_the_app_does(hero: Hero, run: Path, heard: str) -> Non
 
     The round is the second, and one picture of it is labelled: good.
     """
-    (round,) = re.findall(r"hero: stopped in round (\d+) \(labelling\)", heard)
+    (round,) = re.findall(r"hero: stopped in round (\d+) \(labelling; 1 mark is saved\)", heard)
     picture = re.findall(r"picture (\d+)", heard)[-1]
     status = hero.warm("status", run).end().out
-    assert f"stopped in round {round} (labelling, 1 labelled)" in status
+    assert f"stopped in round {round} (labelling); 1 marked in round {round}, " in status
     assert status.splitlines()[-1].split()[:2] == [str(int(round) - 1), str(BATCH)]
     show = hero("show", run, "--round", round).out
     assert show.startswith(f"round {round}: 1 good of 1 labelled\n") and f"{picture} good" in show

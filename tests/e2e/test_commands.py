@@ -24,7 +24,7 @@ def test_status_shows_the_share_of_good_by_round(hero: Hero, finished: FinishedR
     assert (done.code, done.err, empty) == (0, "", "")
     assert place == str(finished.path)
     assert model.startswith("“1 hand” with /")
-    assert state == f"finished; {ROUNDS * BATCH} of {ROUNDS * BATCH} labels used"
+    assert state == f"finished; {ROUNDS * BATCH} of {ROUNDS * BATCH} labels learned"
     assert head.split() == ["round", "labels", "good", "reward", "note"]
     assert [row.split()[:3] for row in rounds] == [
         [str(round), str(BATCH), "50%"] for round in range(1, ROUNDS + 1)

@@ -16,6 +16,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "int": numbers,
     "str": st.text(),
     "bool": st.booleans(),
+    "float": finite,
+    "int | None": st.none() | numbers,
     "float | None": st.none() | finite,
     "tuple[int, ...]": st.lists(numbers).map(tuple),
     "tuple[str, ...]": st.lists(st.text()).map(tuple),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_runs import LINES, Script, go, latents, left_behind
 
+from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.events import (
     Event,
     Finished,
@@ -74,6 +75,30 @@ def test_rounds_go_before_the_budget_and_more_rounds_before_both(
     assert (finished.rounds, finished.reason) == (2, "rounds")
     _, finished = go(folder, Script("*gbbbb"), more_rounds=1)
     assert (finished.rounds, finished.reason) == (3, "rounds")
+
+
+def test_guided_pictures_are_sampled_between_fresh_ones(make_run: Callable[..., RunDir]) -> None:
+    """In the order of the app's pages, and each is the picture that any other order gives."""
+    noise = NoiseSettings(fresh_ratio=0.5)
+    mixed, whole = (
+        make_run(name, update="sft", rounds=2, microbatch=size, noise=noise)
+        for name, size in (("mixed", 1), ("whole", 6))
+    )
+    ready = list[ImagesReady]()
+    go(mixed, Script(*LINES), emit=lambda each: _keep(each, ready))
+    go(whole, Script(*LINES))
+    assert [event.indices for event in ready if event.round == 0] == [(i,) for i in range(6)]
+    assert [event.indices for event in ready if event.round == 1] == [
+        (i,) for i in (3, 0, 2, 4, 1, 5)
+    ]
+    noises = [latents(run, 1)["noises_B_C_H_W"] for run in (mixed, whole)]
+    assert torch.equal(noises[0][3:], noises[1][3:])
+    assert torch.allclose(*noises, atol=1e-5)
+
+
+def _keep(event: Event, kept: list[ImagesReady]) -> None:
+    if isinstance(event, ImagesReady):
+        kept.append(event)
 
 
 @pytest.mark.parametrize("minibatch", [2, 4, 6])

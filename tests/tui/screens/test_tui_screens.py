@@ -177,7 +177,7 @@ async def test_the_summary_separates_fresh_and_guided_noise(tmp_path: Path) -> N
         rows = [row.split() for row in str(text).splitlines()]
         assert rows[2] == ["all", "pictures", "3", "of", "16", "(19%)", "5", "of", "16", "(31%)"]
         assert rows[3] == ["fresh", "noise", "3", "of", "16", "(19%)", "1", "of", "4", "(25%)"]
-        assert rows[4] == ["near", "good", "ones", "-", "4", "of", "12", "(33%)"]
+        assert rows[4] == ["guided", "noise", "-", "4", "of", "12", "(33%)"]
         assert "variety 1.20, 1.30 in round 1" in str(text)
         assert "Label the next round" in str(app.screen.query_one("#summary-next").render())
         assert len(app.screen.query("#summary-pictures Horizontal")) == 2

@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 from test_tui_labelling import BATCH, journalled, label_styles, labelling, line, sampled
 from textual.events import AppBlur, AppFocus, Key
 from textual.pilot import Pilot
+from textual.widgets import Static
 
-from hero_engine.core.events import SubmitLabels
+from hero_engine.core.events import Finished, Preflight, SubmitLabels
 from hero_tui.app import HeroApp
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
+from hero_tui.screens.end_screen import EndScreen
+from hero_tui.screens.preflight_screen import PreflightScreen
 from hero_tui.session.input_guards import NO_GUARDS, BurstDetector, Guards
 from hero_tui.session.label_style import LabelStyle
+from hero_tui.widgets.key_footer import KeyFooter
+from hero_tui.widgets.text_line import TextLine
 
 SLOW_PAGE = Guards(page=60.0, ask_unmarked=False, burst_keys=1 << 30)
 ASKS = Guards(page=0.0, ask_unmarked=True, burst_keys=1 << 30)
@@ -175,3 +180,46 @@ async def test_f10_quits(tmp_path: Path) -> None:
         await pilot.press("f10")
         await pilot.pause()
     assert app.return_value == 75
+
+
+async def test_a_quick_enter_chooses_nothing_in_the_menu_at_the_end(tmp_path: Path) -> None:
+    guards = Guards(menu=60.0, page=0.0, ask_unmarked=False)
+    async with labelling(tmp_path, batch=8, guards=guards) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        engine.deliver(Finished(str(tmp_path), 1, 8, "budget"))
+        await pilot.pause()
+        await pilot.press("enter", "enter")
+        assert isinstance(app.screen, EndScreen) and app.next_step is None
+        assert "as this menu opened" in app.screen.query_one("#end-message", TextLine).text
+
+
+async def test_a_key_before_the_first_pictures_is_answered(tmp_path: Path) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await pilot.press("w")
+        assert "keys mark nothing until the first ones come" in line(app, "notice")
+        await sampled(engine, pilot)
+        assert "keys mark nothing" not in line(app, "notice")
+    assert journalled(tmp_path).labelled == 0
+
+
+async def test_a_blind_comparison_lists_no_key_of_a_best_picture(tmp_path: Path) -> None:
+    async with labelling(tmp_path, blind=True) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        assert "best" not in app.labelling.query_one(KeyFooter).render().plain
+        await pilot.press("?")
+        assert "best" not in " ".join(str(part.render()) for part in app.screen.query(Static))
+        await pilot.press("escape", "Q")
+        assert "no picture is the best" in line(app, "notice")
+
+
+async def test_a_long_run_asks_before_it_goes_on(tmp_path: Path) -> None:
+    guards = Guards(menu=60.0, page=0.0, ask_unmarked=False)
+    async with labelling(tmp_path, guards=guards) as (app, engine, pilot):
+        engine.open(0)
+        engine.deliver(Preflight(10**9, 2 * 10**9, None, 3.0, 64, 8, 800.0))
+        await sampled(engine, pilot)
+        await pilot.press("enter", "w", "enter")
+        assert isinstance(app.screen, PreflightScreen)
+        text = " ".join(str(each.render()) for each in app.screen.query(Static))
+        assert "8 rounds, about 2 h" in text and "Ctrl+Q stops" in text
+    assert journalled(tmp_path).labelled == 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fake_engine import FakeEngine, open_journal, opened
+from fake_engine import FakeEngine, Paint, open_journal, opened, paint
 from rich.color import Color
 from textual.geometry import Region
 from textual.pilot import Pilot
@@ -37,8 +38,10 @@ async def labelling(
     size: tuple[int, int] = (80, 24),
     preferences: Preferences | None = None,
     guards: Guards = NO_GUARDS,
+    picture: Paint = paint,
+    **options: Any,
 ) -> AsyncIterator[tuple[HeroApp, FakeEngine, Pilot[int]]]:
-    engine = FakeEngine(run_dir, batch)
+    engine = FakeEngine(run_dir, batch, picture)
     app = HeroApp(
         run_dir,
         engine,
@@ -46,6 +49,7 @@ async def labelling(
         opened=opened(run_dir, batch=batch),
         preferences=preferences or Preferences(UiSettings(undo_seconds=0)),
         guards=guards,
+        **options,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
@@ -286,7 +290,7 @@ async def test_a_smaller_terminal_keeps_the_picture_touched_last_in_sight(tmp_pa
         await pilot.pause()
         images = app.labelling.images
         assert marked in images
-        assert label_styles(app)[marked - images.start] is LabelStyle.GOOD
+        assert label_styles(app)[images.index(marked)] is LabelStyle.GOOD
 
 
 @pytest.mark.parametrize("reason", ["budget", "rounds"])

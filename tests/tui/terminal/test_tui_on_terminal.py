@@ -63,7 +63,10 @@ def test_two_rounds_a_quit_in_the_third_and_a_resume(tmp_path: Path) -> None:
     first.pump(first.ended)
     first.listen(0.1)
     assert first.process is not None and first.process.returncode == 75
-    assert f"stopped in round 3 (labelling). Continue with: hero resume {tmp_path}" in first.heard
+    assert (
+        f"stopped in round 3 (labelling; 1 mark is saved). Continue with: hero resume {tmp_path}"
+        in first.heard
+    )
     first.close()
 
     second = FakeTerminal("plain", 80, 24)

@@ -1,0 +1,52 @@
+"""Finds near-copies of the best among a round's pictures, off the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from hero_engine.core.errors import HeroError
+from hero_engine.policy.noise_origins import Origin
+from hero_engine.storage.png import read_png
+from hero_tui.session.noise_tags import Thumbnail, near_copies, thumbnail
+
+Beside = Callable[[Callable[[], dict[Path, Thumbnail]]], Awaitable[dict[Path, Thumbnail]]]
+"""Calls a function in another thread, and returns what it returns."""
+
+
+class CopyFinder:
+    """Remembers the thumbnails of the pictures that it was asked about last."""
+
+    def __init__(self, beside: Beside) -> None:
+        self._beside = beside
+        self._known: dict[Path, Thumbnail] = {}
+
+    async def among(
+        self, best: Path | None, pictures: Mapping[int, Path], origins: Sequence[Origin]
+    ) -> frozenset[int]:
+        """Those of the pictures that repeat the best; none without a best.
+
+        A picture that cannot be read is left out.
+        """
+        if best is None:
+            return frozenset()
+        here = dict(pictures)
+        asked = [best, *here.values()]
+        missing = [path for path in asked if path not in self._known]
+        read = await self._beside(lambda: _thumbnails(missing)) if missing else {}
+        known = self._known | read
+        self._known = {path: known[path] for path in asked if path in known}
+        if best not in known:
+            return frozenset()
+        thumbnails = {image: known[path] for image, path in here.items() if path in known}
+        return near_copies(known[best], thumbnails, origins)
+
+
+def _thumbnails(paths: Sequence[Path]) -> dict[Path, Thumbnail]:
+    found = {}
+    for path in paths:
+        try:
+            found[path] = thumbnail(read_png(path))
+        except HeroError:
+            continue
+    return found

@@ -1,0 +1,114 @@
+"""Pages mix guided and fresh pictures; captions tell which are which, and which repeat the best."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_engine import SIDE, FakeEngine, open_journal
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from test_tui_labelling import journalled, label_styles, labelling
+
+from hero_engine.config.settings import NoiseSettings
+from hero_engine.core.labels import Mark
+from hero_engine.policy.noise_origins import mixed_order
+from hero_tui.session.label_style import LabelStyle
+from hero_tui.session.noise_tags import NoiseTag, near_copies, origins_of, thumbnail
+from hero_tui.widgets.tile import Caption
+
+BATCH = 16
+NOISE = NoiseSettings(fresh_ratio=0.5, best_image_ratio=0.5)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=80))
+def test_every_stretch_of_the_mixed_order_has_each_kind_in_its_share(kinds: list[str]) -> None:
+    order = mixed_order(kinds)
+    assert sorted(order) == list(range(len(kinds)))
+    for kind, total in Counter(kinds).items():
+        own = [index for index in order if kinds[index] == kind]
+        assert own == sorted(own)
+        for end in range(len(order) + 1):
+            seen = sum(kinds[index] == kind for index in order[:end])
+            assert abs(seen - end * total / len(kinds)) < 2
+
+
+def painted(round: int, index: int) -> Image.Image:
+    """The picture's own pattern; of round 1, pictures 0 and 4 repeat picture 2 of round 0."""
+    own = 2 if round == 1 and index in (0, 4) else 100 * round + index
+    cells = np.random.default_rng(own).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(cells).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+
+
+def first_round(folder: Path) -> None:
+    with open_journal(folder) as book:
+        book.add_round(0)
+        marks = [Mark(i, "good" if i < 4 else "bad") for i in range(BATCH)]
+        book.mark(0, [*marks, Mark(2, "best")], source="person", submit=True)
+
+
+async def second_round(engine: FakeEngine) -> None:
+    engine.images(0, range(BATCH))
+    engine.finish_round(0, 4)
+    engine.phase(1, "sampling")
+    engine.images(1, range(BATCH))
+    engine.phase(1, "labelling")
+
+
+async def test_a_page_mixes_them_and_a_key_marks_the_picture_above_it(tmp_path: Path) -> None:
+    first_round(tmp_path)
+    async with labelling(tmp_path, batch=BATCH, noise=NOISE, picture=painted) as (
+        app,
+        engine,
+        pilot,
+    ):
+        engine.open(1)
+        await second_round(engine)
+        await pilot.pause()
+        await app.uploads.idle()
+        await app.workers.wait_for_complete([w for w in app.workers if w.name == "near-copies"])
+        await pilot.pause()
+        shown = app.labelling.images
+        assert 3 <= sum(image < 8 for image in shown[:8]) <= 5
+        tags = {image: app.labelling_round.tag_of(image) for image in range(BATCH)}
+        assert {image for image, tag in tags.items() if tag is NoiseTag.COPY} == {0, 4}
+        assert {image for image, tag in tags.items() if tag is NoiseTag.NONE} == set(range(8, 16))
+        texts = [caption.text for caption in app.screen.query(Caption)][: len(shown)]
+        for image, text in zip(shown, texts, strict=True):
+            assert [sign for sign in "~≈" if sign in text] == list(tags[image].sign)
+        assert [caption.last for caption in app.screen.query(Caption)][:2] == [True, False]
+        key = app.labelling.page_keys()[3]
+        await pilot.press(key)
+        assert label_styles(app)[3] is LabelStyle.GOOD
+        assert [i for i, each in enumerate(app.screen.query(Caption)) if each.last] == [3]
+        assert journalled(tmp_path, round=1, batch=BATCH).goods == (shown[3],)
+
+
+@pytest.mark.parametrize(("finished", "fresh"), [(True, 8), (False, 16)])
+def test_a_round_drawn_ahead_has_the_noises_of_the_round_before(
+    tmp_path: Path, finished: bool, fresh: int
+) -> None:
+    """Round 2 is drawn while round 1 is labelled: nothing is known of good pictures then."""
+    first_round(tmp_path)
+    engine = FakeEngine(tmp_path, BATCH)
+    if finished:
+        engine.finish_round(0, 4)
+    with open_journal(tmp_path) as book:
+        origins = origins_of(book, 1, BATCH, NOISE)
+    assert sum(origin == "fresh" for origin in origins) == fresh
+
+
+@given(st.integers(0, 99))
+def test_a_fresh_picture_is_no_copy_and_raises_the_bar_for_the_others(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    noisy = [
+        thumbnail(Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)))
+        for _ in range(3)
+    ]
+    best = noisy[0]
+    assert near_copies(best, {0: best, 1: noisy[1]}, ("best", "fresh")) == {0}
+    assert near_copies(best, {0: noisy[2], 1: noisy[1]}, ("best", "fresh")) == frozenset()
+    assert near_copies(best, {0: best, 1: best}, ("best", "fresh")) == frozenset()
