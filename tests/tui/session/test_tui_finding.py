@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from test_tui_labelling import BATCH, journalled, labelling, line, sampled
 from textual.command import CommandPalette
+from textual.screen import Screen
+from textual.widgets import OptionList
 
 from hero_engine.core.events import Notice
 from hero_tui.preferences.settings_sources import UiSettings
@@ -40,6 +42,12 @@ async def test_a_filter_shows_kinds_in_turn_and_enter_ends_it_without_a_commit(
     assert journalled(tmp_path).goods == (1, 5, 11)
 
 
+def found(palette: Screen[object]) -> str:
+    """The first line that the palette offers, in small letters."""
+    options = palette.query_one(OptionList)
+    return str(options.get_option_at_index(0).prompt).lower() if options.option_count else ""
+
+
 async def test_the_palette_finds_a_picture_by_its_number_and_an_action_by_its_words(
     tmp_path: Path,
 ) -> None:
@@ -50,7 +58,8 @@ async def test_the_palette_finds_a_picture_by_its_number_and_an_action_by_its_wo
             await pilot.pause()
             assert isinstance(app.screen, CommandPalette)
             await pilot.press(*("space" if sign == " " else sign for sign in search))
-            await app.workers.wait_for_complete()
+            while search not in found(app.screen):
+                await pilot.pause(0.01)
             await pilot.press("enter")
             await pilot.pause()
             if reached:

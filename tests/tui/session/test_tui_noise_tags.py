@@ -69,8 +69,8 @@ async def test_a_page_mixes_them_and_a_key_marks_the_picture_above_it(tmp_path: 
         await second_round(engine)
         await pilot.pause()
         await app.uploads.idle()
-        await app.workers.wait_for_complete([w for w in app.workers if w.name == "near-copies"])
-        await pilot.pause()
+        while not app.labelling_round.near_copies:
+            await pilot.pause(0.01)
         shown = app.labelling.images
         assert 3 <= sum(image < 8 for image in shown[:8]) <= 5
         tags = {image: app.labelling_round.tag_of(image) for image in range(BATCH)}
