@@ -25,7 +25,7 @@ async def test_a_filter_shows_kinds_in_turn_and_enter_ends_it_without_a_commit(
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("w", "S", "e", "ctrl+d", "right", "f", "ctrl+f")
-        assert app.labelling.images == (1, 5, 11)
+        assert app.labelling.images == (1, 5, 15)
         assert "only good, page 1/1" in line(app, "criterion")
         await pilot.press("w")
         assert app.labelling_round.style_of(5) is LabelStyle.OPEN
@@ -39,7 +39,7 @@ async def test_a_filter_shows_kinds_in_turn_and_enter_ends_it_without_a_commit(
         )
         await pilot.press("ctrl+z")
         assert app.labelling_round.style_of(5) is LabelStyle.BEST
-    assert journalled(tmp_path).goods == (1, 5, 11)
+    assert journalled(tmp_path).goods == (1, 5, 15)
 
 
 def found(palette: Screen[object]) -> str:

@@ -221,5 +221,5 @@ async def test_a_long_run_asks_before_it_goes_on(tmp_path: Path) -> None:
         await pilot.press("enter", "w", "enter")
         assert isinstance(app.screen, PreflightScreen)
         text = " ".join(str(each.render()) for each in app.screen.query(Static))
-        assert "8 rounds, about 2 h" in text and "Ctrl+Q stops" in text
+        assert "8 rounds, about 1 h 59 min" in text and "Ctrl+Q stops" in text
     assert journalled(tmp_path).labelled == 0
