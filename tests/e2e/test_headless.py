@@ -38,7 +38,7 @@ def test_stdout_is_a_json_line_a_round_and_a_last_one(finished: FinishedRun) -> 
 def test_stderr_has_only_heros_own_lines(finished: FinishedRun) -> None:
     talk = finished.said.err.splitlines()
     assert all(line.startswith("hero: ") for line in talk)
-    assert len(talk) == 1 + ROUNDS + 1
+    assert len(talk) == 2 + ROUNDS + 1 and "parameters: " in talk[1]
 
 
 def test_resuming_a_finished_run_says_so(hero: Hero, finished: FinishedRun) -> None:
