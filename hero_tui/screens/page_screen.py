@@ -55,7 +55,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         self.symbols = symbols
         self._notice = ""
         self._only: tuple[int, ...] = ()
-        self._only_words = ""
+        self._only_words, self._here_before = "", 0
 
     def compose(self) -> ComposeResult:
         """Two rows above the pictures, two below."""
@@ -167,22 +167,24 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
 
     def show_only(self, images: Sequence[int], words: str) -> None:
         """Show only these pictures until `show_all`. words: what they are, for the second row."""
+        if not self._only_words:
+            self._here_before = self.pages.here
         self._only, self._only_words = tuple(images), words
-        self._use_order()
+        self._use_order(None)
 
     def show_all(self) -> None:
         """Show all pictures of the round."""
         if self._only_words:
             self._only, self._only_words = (), ""
-            self._use_order()
+            self._use_order(self._here_before)
 
     @property
     def order(self) -> Sequence[int]:
         """The pictures that pages show, in their order."""
         return self._only if self._only_words else self.labelling_round.order
 
-    def _use_order(self) -> None:
-        self.pages = Pages(self.pages.grid, self.order, self.pages.here)
+    def _use_order(self, here: int | None) -> None:
+        self.pages = Pages(self.pages.grid, self.order, here)
         self.pictures_changed()
         self.refresh_page()
 

@@ -36,6 +36,10 @@ ROUNDS_SHOWN = 8
 ENOUGH = 0.9
 """Share of good among a round's pictures from which on there is variety to lose, little to win."""
 
+NO_PICTURES = {
+    "opening": "The model is being opened; the first pictures follow.",
+    "sampling": "The first pictures are being drawn.",
+}
 TAGS = "~ noise near a good picture  ≈ repeats the best"
 SPACE = "  "
 
@@ -186,7 +190,7 @@ def advice(state: RunState, labelling_round: LabellingRound) -> str:
     if labelling_round.pictures and not state.rounds:
         return "Press the letter of every good one, then Enter."
     if not labelling_round.pictures:
-        return ""
+        return NO_PICTURES.get(state.phase, "")
     return _after_round(state) or (TAGS if labelling_round.guided else "")
 
 
