@@ -54,7 +54,7 @@ def duration(seconds: float) -> str:
 
 
 def _memory(needs: Preflight) -> str:
-    needed = f"{needs.memory_needed / GIGA:.1f} GB of weights and optimizer, activations on top"
+    needed = f"{needs.memory_needed / GIGA:.1f} GB weights and optimizer, plus activations"
     if needs.memory_there is None:
         return f"{needed} (no GPU)"
-    return f"{needed}; the GPU has {needs.memory_there / GIGA:.0f} GB"
+    return f"{needed}; GPU {needs.memory_there / GIGA:.0f} GB"

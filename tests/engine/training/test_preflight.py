@@ -84,6 +84,6 @@ def test_a_long_session_and_a_full_memory_are_asked_about() -> None:
     assert asks_first(needs(memory_needed=25_000_000_000))
     assert not asks_first(needs(memory_there=None))
     told = dict(preflight_rows(needs(rounds=20)))
-    assert told["parameters"] == "0.86 billion" and "GPU has 24 GB" in told["memory"]
+    assert told["parameters"] == "0.86 billion" and "GPU 24 GB" in told["memory"]
     assert told["the session"] == "20 rounds, about 2 h 2 min with labelling"
     assert [duration(seconds) for seconds in (1, 300, 7800)] == ["1 min", "5 min", "2 h 10 min"]

@@ -20,6 +20,7 @@ from hero_tui.screens.gallery_screen import GalleryScreen
 from hero_tui.screens.help_screen import HelpScreen
 from hero_tui.screens.home_screen import HomeScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
+from hero_tui.screens.preflight_screen import PreflightScreen
 from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.summary_screen import SummaryScreen
 from hero_tui.screens.welcome_screen import WelcomeScreen
@@ -35,6 +36,7 @@ CLASSES = {
     keymap.GALLERY: GalleryScreen,
     keymap.HELP: HelpScreen,
     keymap.WELCOME: WelcomeScreen,
+    keymap.PREFLIGHT: PreflightScreen,
     keymap.SUMMARY: SummaryScreen,
     keymap.END: EndScreen,
     keymap.HOME: HomeScreen,
