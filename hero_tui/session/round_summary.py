@@ -78,7 +78,7 @@ def summary_rows(counts: Sequence[RoundCounts]) -> list[tuple[str, str, str]]:
         after: Count = getattr(now, name)
         earlier: Count = getattr(before, name) if before else Count()
         if after.labelled or earlier.labelled:
-            rows.append((words, _told(earlier), _told(after)))
+            rows.append((words, _told(earlier) if before else "", _told(after)))
     return rows if len(rows) > 2 else rows[:1]
 
 
