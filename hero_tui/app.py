@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import singledispatchmethod
 from pathlib import Path
+from typing import Any
 
 from textual import on
 from textual.driver import Driver
+from textual.screen import Screen
 
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import ExitCode
@@ -224,6 +226,11 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         for screen in self.screen_stack:
             if isinstance(screen, BaseScreen):
                 screen.show_state(self.state)
+
+    def toggle(self, screen: Screen[Any]) -> None:
+        """As in every app; the screen begins with whether it is the person's turn now."""
+        super().toggle(screen)
+        self._show_state()
 
     # -- rounds --
 
