@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def modules(package: str) -> list[str]:
     return [str(path.relative_to(PROJECT)) for path in found]
 
 
+@cache
 def tree(module: str) -> ast.Module:
     return ast.parse((PROJECT / module).read_text("utf-8"))
 
@@ -55,40 +57,52 @@ def packages(nodes: Iterator[ast.AST]) -> set[str]:
     return {name.split(".")[0] for node in nodes for name in imported(node)}
 
 
-@pytest.mark.parametrize("module", modules("hero_engine"))
-def test_the_engine_knows_no_terminal(module: str) -> None:
-    assert not packages(ast.walk(tree(module))) & TERMINAL
+def test_the_engine_knows_no_terminal() -> None:
+    found = {each: packages(ast.walk(tree(each))) & TERMINAL for each in modules("hero_engine")}
+    assert not any(found.values()), found
 
 
-@pytest.mark.parametrize("module", modules("hero_tui"))
-def test_the_app_loads_no_model_library_until_it_is_called(module: str) -> None:
-    assert not packages(at_import(tree(module))) & HEAVY
+def test_the_app_loads_no_model_library_until_it_is_called() -> None:
+    found = {each: packages(at_import(tree(each))) & HEAVY for each in modules("hero_tui")}
+    assert not any(found.values()), found
 
 
-@pytest.mark.parametrize("module", modules("hero_tui"))
-def test_tensors_stay_in_the_engine(module: str) -> None:
+def test_tensors_stay_in_the_engine() -> None:
     """`hero doctor` looks at torch's devices; nothing else of the app ever imports it."""
-    allowed = {"torch"} if module.endswith("commands/doctor.py") else set[str]()
-    assert packages(ast.walk(tree(module))) & HEAVY <= allowed
+    found = {each for each in modules("hero_tui") if packages(ast.walk(tree(each))) & HEAVY}
+    assert found <= {"hero_tui/commands/doctor.py"}
+    assert all(packages(ast.walk(tree(each))) & HEAVY <= {"torch"} for each in found)
 
 
-@pytest.mark.parametrize("module", [*modules("hero_engine"), *modules("hero_tui")])
-def test_every_module_says_what_it_is_for(module: str) -> None:
-    assert ast.get_docstring(tree(module))
+def test_every_module_says_what_it_is_for() -> None:
+    every = (*modules("hero_engine"), *modules("hero_tui"))
+    assert [each for each in every if not ast.get_docstring(tree(each))] == []
 
 
-@pytest.mark.parametrize("module", [*modules("hero_engine"), *modules("hero_tui")])
-def test_nothing_that_is_read_can_run_code(module: str) -> None:
+def test_nothing_that_is_read_can_run_code() -> None:
     """No pickles, and no code of a model's own: what is read are safetensors, JSON, TOML, SQLite
     and PNG; and by the scripts that train the embedded model NumPy's arrays, without pickles.
     """
-    unsafe = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
-    assert not packages(ast.walk(tree(module))) & unsafe
-    calls = [ast.unparse(n.func) for n in ast.walk(tree(module)) if isinstance(n, ast.Call)]
-    arrays = set() if "embedded/training_scripts" in module else {"np.load"}
-    assert not set(calls) & {"torch.load", "torch.save", "eval", "exec", *arrays}
-    options = [n.arg for n in ast.walk(tree(module)) if isinstance(n, ast.keyword)]
-    assert not set(options) & {"trust_remote_code", "allow_pickle", "custom_pipeline"}
+    every = (*modules("hero_engine"), *modules("hero_tui"))
+    found = {each: set(unsafe_names(each)) for each in every}
+    for module, names in found.items():
+        allowed = {"np.load"} if "embedded/training_scripts" in module else set[str]()
+        assert names <= allowed, module
+
+
+UNSAFE_PACKAGES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
+UNSAFE_CALLS = {"torch.load", "torch.save", "np.load", "eval", "exec"}
+UNSAFE_OPTIONS = {"trust_remote_code", "allow_pickle", "custom_pipeline"}
+
+
+def unsafe_names(module: str) -> Iterator[str]:
+    """Packages, functions and options that may run code of a file."""
+    for node in ast.walk(tree(module)):
+        yield from UNSAFE_PACKAGES & {name.split(".")[0] for name in imported(node)}
+        if isinstance(node, ast.Call):
+            yield from UNSAFE_CALLS & {ast.unparse(node.func)}
+        elif isinstance(node, ast.keyword):
+            yield from UNSAFE_OPTIONS & {str(node.arg)}
 
 
 def loaded_after(code: str, runs: Path, watched: set[str] = HEAVY) -> set[str]:

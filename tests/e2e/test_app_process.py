@@ -11,26 +11,42 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hero_process import BATCH, PATIENCE, PROJECT, FinishedRun, Hero, small_run
+from hero_process import BATCH, PATIENCE, PROJECT, FinishedRun, Hero, WarmCommand, small_run
 
 sys.path.append(str(PROJECT / "tests" / "tui"))
 
 from fake_terminal import FakeTerminal
 
-CLI = PROJECT / "hero_tui" / "cli.py"
+
+class HeroTerminal(FakeTerminal):
+    """A terminal on which `hero` is started."""
+
+    def __init__(self, command: Path) -> None:
+        super().__init__("plain", 100, 40)
+        self.command = command
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `hero` that has imported the libraries."""
+    folder = tmp_path_factory.mktemp("command")
+    warm = WarmCommand(folder)
+    yield folder / "hero"
+    warm.close()
 
 
 @pytest.fixture
-def terminals() -> Iterator[list[FakeTerminal]]:
+def terminals(command: Path) -> Iterator[list[FakeTerminal]]:
     """Two terminals, one for each session."""
-    made = [FakeTerminal("plain", 100, 40) for _ in range(2)]
+    made = [HeroTerminal(command) for _ in range(2)]
     yield made
     for terminal in made:
         terminal.close()
 
 
-def sit_down(terminal: FakeTerminal, hero: Hero, *arguments: object) -> None:
-    terminal.run(CLI, *map(str, arguments), **hero.environment)
+def begin(terminal: FakeTerminal, hero: Hero, *arguments: object) -> None:
+    assert isinstance(terminal, HeroTerminal)
+    terminal.start(str(terminal.command), *map(str, arguments), **hero.environment)
 
 
 def await_text(terminal: FakeTerminal, *texts: str) -> None:
@@ -58,7 +74,7 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     run = hero.home / "app"
     command = [word for word in small_run(tiny_model, run, "") if word != "--headless"]
     at = command.index("--labels")
-    sit_down(first, hero, *command[:at], *command[at + 2 :])
+    begin(first, hero, *command[:at], *command[at + 2 :])
     await_text(first, "Press the letter of every good picture, and Shift")
     first.type("\r")
     await_pictures(first, "round 1 ")
@@ -78,13 +94,13 @@ def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
     assert f"Continue with: hero resume {run}" in first.heard
     assert "Traceback" not in first.heard
 
-    facts = json.loads(hero("status", run, "--json").out)
+    facts = json.loads(hero.warm("status", run, "--json").end().out)
     assert (facts["state"], facts["phase"], facts["labels"]) == ("stopped", "labelling", BATCH)
     assert [each["good"] for each in facts["rounds"]] == [1]
     assert facts["labelled_in_round"] == 1
     the_commands_count_as_the_app_does(hero, run, first.heard)
 
-    sit_down(second, hero, "resume", run)
+    begin(second, hero, "resume", run)
     await_text(second, "round 2 ", "e  ● good")
     second.type("\x11")
     assert await_end(second) == 75
@@ -100,7 +116,7 @@ def the_commands_count_as_the_app_does(hero: Hero, run: Path, heard: str) -> Non
     status = hero.warm("status", run).end().out
     assert f"stopped in round {round} (labelling); 1 marked in round {round}, " in status
     assert status.splitlines()[-1].split()[:2] == [str(int(round) - 1), str(BATCH)]
-    show = hero("show", run, "--round", round).out
+    show = hero.warm("show", run, "--round", round).end().out
     assert show.startswith(f"round {round}: 1 good of 1 labelled\n") and f"{picture} good" in show
     table = hero.warm("labels", run, "--round", round).end().out
     assert table.split()[:3] == [round, picture, "good"]
@@ -109,7 +125,7 @@ def the_commands_count_as_the_app_does(hero: Hero, run: Path, heard: str) -> Non
     assert again.code == 5, again
     assert f"hero: round {round} starts again in {branch}\n" in again.err
     assert f"hero: round {round} waits for labels: " in again.err
-    first = hero("show", branch, "--round", int(round) - 1).out
+    first = hero.warm("show", branch, "--round", int(round) - 1).end().out
     assert first.startswith(f"round {int(round) - 1}: 1 good of {BATCH} labelled\n")
 
 
@@ -120,7 +136,7 @@ def test_a_blind_comparison_is_interrupted_continued_and_prints_its_result(
     run = hero.home / "two-models"
     shutil.copytree(finished.path, run)
     command = ["eval", run, "--human", "--images", "4"]
-    sit_down(first, hero, *command)
+    begin(first, hero, *command)
     await_text(first, "your turn", ", blind")
     first.type("w")
     await_text(first, "w  ● good")
@@ -128,14 +144,14 @@ def test_a_blind_comparison_is_interrupted_continued_and_prints_its_result(
     assert await_end(first) == 75
     assert f"Continue with: hero eval {run} --human --images 4" in first.heard
 
-    sit_down(second, hero, *command)
+    begin(second, hero, *command)
     await_pictures(second, "w  ● good")
     second.type("\r")
     second.listen(1.0)  # sooner, it would be an Enter that nobody meant
     second.type("\r")
     assert await_end(second) == 0
     assert "difference  " in second.heard and "4 pairs" in second.heard
-    told = json.loads(hero(*command, "--json").out)
+    told = json.loads(hero.warm(*command, "--json").end().out)
     assert (told["n"], told["judged"], told["base_judged"], told["pairs"]) == (4, 4, 4, 4)
     assert sorted([told["success_rate"], told["base_success_rate"]]) == [0, 0.25]
     assert abs(told["difference"]) == 0.25

@@ -243,6 +243,7 @@ class FakeTerminal:
         self.master, self.slave = pty.openpty()
         size = struct.pack("HHHH", rows, columns, columns * CELL_WIDTH, rows * CELL_HEIGHT)
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, size)
+        self.attributes = termios.tcgetattr(self.slave)
         self.screen = PixelScreen(columns, rows)
         self.heard = ""
         self.process: subprocess.Popen[bytes] | None = None

@@ -26,8 +26,6 @@ PAGE_AGAIN = 45_000
 """Bytes of a page without its pictures, which is painted once more where the machine is busy while
 the app starts."""
 
-ALL_WAYS = pytest.mark.parametrize("terminal", ["kitty", "iterm", "xterm"], indirect=True)
-
 
 @pytest.fixture
 def terminal(request: pytest.FixtureRequest) -> Iterator[FakeTerminal]:
@@ -42,21 +40,6 @@ def play(fake: FakeTerminal, run_dir: Path, *more: str) -> None:
     fake.pump(lambda: fake.shows("your turn") and fake.shows(" z  "))
 
 
-@ALL_WAYS
-def test_every_tile_shows_its_own_picture(terminal: FakeTerminal, tmp_path: Path) -> None:
-    play(terminal, tmp_path)
-    terminal.pump(lambda: all_drawn(terminal))
-    assert misplaced(terminal) == []
-    assert terminal.screen.pictures_sent == BATCH
-
-
-@ALL_WAYS
-def test_two_tiles_that_are_swapped_are_noticed(terminal: FakeTerminal, tmp_path: Path) -> None:
-    play(terminal, tmp_path, "--swap", "3", "12")
-    terminal.pump(lambda: all_drawn(terminal))
-    assert misplaced(terminal) == [3, 12]
-
-
 def sent_by(fake: FakeTerminal, key: str) -> int:
     """Bytes that a key makes the app write."""
     heard = len(fake.heard.encode())
@@ -66,12 +49,28 @@ def sent_by(fake: FakeTerminal, key: str) -> int:
     return len(fake.heard.encode()) - heard
 
 
-@ALL_WAYS
-def test_marking_and_moving_send_a_few_bytes_and_no_picture(
+@pytest.mark.parametrize("terminal", ["kitty", "iterm", "xterm"], indirect=True)
+def test_every_tile_shows_its_picture_which_marks_leave_alone_and_a_wipe_brings_back(
     terminal: FakeTerminal, tmp_path: Path
 ) -> None:
     play(terminal, tmp_path)
     terminal.pump(lambda: all_drawn(terminal))
+    assert misplaced(terminal) == []
+    assert terminal.screen.pictures_sent == BATCH
+    marking_and_moving_send_few_bytes_and_no_picture(terminal)
+    terminal.screen.wipe()
+    assert not any(tile.any() for tile in tiles(terminal))
+    terminal.type("\x1b[15~")
+    terminal.pump(lambda: terminal.screen.pictures_sent == 2 * BATCH)
+    terminal.pump(lambda: all_drawn(terminal))
+    assert misplaced(terminal) == []
+    before = len(terminal.screen.kitty_images)
+    assert before == BATCH * (terminal.kind == "kitty")
+    terminal.type("\x11")
+    is_restored(terminal, 75, "Continue with: hero resume")
+
+
+def marking_and_moving_send_few_bytes_and_no_picture(terminal: FakeTerminal) -> None:
     while terminal.listen(0.3):
         continue
     shown = tiles(terminal)
@@ -79,23 +78,43 @@ def test_marking_and_moving_send_a_few_bytes_and_no_picture(
     assert 0 < sent_by(terminal, "w") <= FEW
     assert terminal.shows("● good")
     sent_by(terminal, TAB)
-    for key in (RIGHT, DOWN, "h", "k", "x"):
+    for key in (RIGHT, DOWN, "h", "x"):
         assert 0 < sent_by(terminal, key) <= FEW
     assert terminal.screen.pictures_sent == BATCH
     terminal.screen.paint_placeholders()
     assert all((old == new).all() for old, new in zip(before, shown, strict=True))
 
 
-@ALL_WAYS
-def test_a_screen_that_was_wiped_is_sent_again(terminal: FakeTerminal, tmp_path: Path) -> None:
-    play(terminal, tmp_path)
+def is_restored(terminal: FakeTerminal, code: int, says: str) -> None:
+    """The process ends with this code and line; no picture and no mode is left."""
+    terminal.pump(terminal.ended)
+    terminal.listen(0.2)
+    assert terminal.process is not None and terminal.process.returncode == code
+    assert terminal.screen.kitty_images == {}
+    assert "\x1b[?1049l" in terminal.heard and "\x1b[?25h" in terminal.heard
+    assert termios.tcgetattr(terminal.slave) == terminal.attributes
+    said = terminal.heard.rpartition("\x1b")[2]
+    assert says in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("terminal", ["xterm"], indirect=True)
+def test_two_tiles_that_are_swapped_are_noticed(terminal: FakeTerminal, tmp_path: Path) -> None:
+    play(terminal, tmp_path, "--swap", "3", "12")
     terminal.pump(lambda: all_drawn(terminal))
-    terminal.screen.wipe()
-    assert not any(tile.any() for tile in tiles(terminal))
-    terminal.type("\x1b[15~")
-    terminal.pump(lambda: terminal.screen.pictures_sent == 2 * BATCH)
-    terminal.pump(lambda: all_drawn(terminal))
-    assert misplaced(terminal) == []
+    assert misplaced(terminal) == [3, 12]
+
+
+@pytest.mark.parametrize("terminal", ["kitty"], indirect=True)
+@pytest.mark.parametrize("crash", [False, True], ids=["signal", "crash"])
+def test_after_a_signal_or_a_crash_no_picture_and_no_mode_is_left(
+    terminal: FakeTerminal, tmp_path: Path, crash: bool
+) -> None:
+    start(terminal, tmp_path, *(["--crash"] if crash else []))
+    terminal.pump(lambda: terminal.ended() if crash else terminal.screen.kitty_sent > 2)
+    assert terminal.process is not None and terminal.screen.kitty_sent > 0
+    if not crash:
+        terminal.process.send_signal(signal.SIGTERM)
+    is_restored(terminal, *((1, "failed") if crash else (75, "hero resume")))
 
 
 @pytest.mark.parametrize("kind", ["kitty", "sixel"])
@@ -109,37 +128,3 @@ def test_a_picture_stays_within_its_byte_budget(kind: str, monkeypatch: pytest.M
     assert (measured.mark_pictures, measured.replace_pictures) == (0, 1)
     assert measured.mark <= FEW
     assert measured.replace <= FIRST_PAINT[kind] / BATCH
-
-
-@pytest.mark.parametrize("terminal", ["kitty"], indirect=True)
-@pytest.mark.parametrize(
-    ("end", "code", "says"),
-    [
-        ("quit", 75, "Continue with: hero resume"),
-        ("signal", 75, "hero resume"),
-        ("crash", 1, "failed"),
-    ],
-)
-def test_however_it_ends_no_picture_and_no_mode_is_left(
-    terminal: FakeTerminal, tmp_path: Path, end: str, code: int, says: str
-) -> None:
-    before = termios.tcgetattr(terminal.slave)
-    play(terminal, tmp_path, *(["--crash"] if end == "crash" else []))
-    terminal.pump(lambda: all_drawn(terminal))
-    assert len(terminal.screen.kitty_images) == BATCH
-    assert terminal.process is not None
-    if end == "crash":
-        (tmp_path / play_terminal.CRASH).touch()
-    if end == "quit":
-        terminal.type("\x11")
-    if end == "signal":
-        terminal.process.send_signal(signal.SIGTERM)
-    terminal.pump(terminal.ended)
-    terminal.listen(0.2)
-    assert terminal.process.returncode == code
-    assert terminal.screen.kitty_sent > 0
-    assert terminal.screen.kitty_images == {}
-    assert "\x1b[?1049l" in terminal.heard and "\x1b[?25h" in terminal.heard
-    assert termios.tcgetattr(terminal.slave) == before
-    said = terminal.heard.rpartition("\x1b")[2]
-    assert says in said and "Traceback" not in said
