@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hero_engine.config.tasks import load_task, settings_for
+from hero_tui.commands.bench import key_latency
 from hero_tui.commands.bench.bench_tui import facts, rows
 from hero_tui.commands.bench.bytes_sent import Sent
 from hero_tui.commands.bench.key_latency import STEPS, LatencyResult, measure_latency
@@ -23,8 +24,11 @@ QUICK = {
 }
 
 
-@pytest.mark.timeout(600)  # two runs, which on a busy machine need nearly the usual 180 s
-def test_two_runs_take_turns_while_keys_are_timed(tmp_path: Path, tiny_model: Path) -> None:
+@pytest.mark.timeout(600)  # two runs, which on a busy machine need more than the usual 180 s
+def test_two_runs_take_turns_while_keys_are_timed(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_latency, "START", 500)
     task = load_task("hands")
     settings = settings_for(task, str(tiny_model), "embedded", QUICK)
     measured = measure_latency(tmp_path, settings, task, keys=2, turns=1)
