@@ -109,7 +109,7 @@ def test_two_tiles_that_are_swapped_are_noticed(terminal: FakeTerminal, tmp_path
 def test_after_a_signal_or_a_crash_no_picture_and_no_mode_is_left(
     terminal: FakeTerminal, tmp_path: Path, crash: bool
 ) -> None:
-    start(terminal, tmp_path, *(["--crash"] if crash else []))
+    play(terminal, tmp_path, *(["--crash"] if crash else []))
     terminal.pump(lambda: terminal.screen.kitty_sent > 2)
     assert terminal.process is not None
     if crash:
