@@ -80,6 +80,7 @@ def marking_and_moving_send_few_bytes_and_no_picture(terminal: FakeTerminal) -> 
     sent_by(terminal, TAB)
     for key in (RIGHT, DOWN, "h", "x"):
         assert 0 < sent_by(terminal, key) <= FEW
+    sent_by(terminal, TAB)
     assert terminal.screen.pictures_sent == BATCH
     terminal.screen.paint_placeholders()
     assert all((old == new).all() for old, new in zip(before, shown, strict=True))
