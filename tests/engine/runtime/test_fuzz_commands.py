@@ -132,7 +132,7 @@ def one_model(process: Process) -> Iterator[None]:
 
 
 @given(commands)
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 def test_any_sequence_of_commands(
     processes: Callable[[str], Process], given: list[tuple[Any, ...]]
 ) -> None:

@@ -55,7 +55,16 @@ def make(
     tiny = asdict(tiny_settings(square_folder))
     changes = {
         name: tiny[name]
-        for name in ("model", "batch", "microbatch", "sampler", "lora", "embedding", "forward")
+        for name in (
+            "model",
+            "batch",
+            "microbatch",
+            "sampler",
+            "lora",
+            "embedding",
+            "forward",
+            "sft",
+        )
     }
     plan = Plan(
         ("hands",),
