@@ -334,7 +334,8 @@ class Journal:
 def _refusal(path: Path, error: sqlite3.DatabaseError) -> HeroError:
     name = getattr(error, "sqlite_errorname", None) or ""
     if name.startswith(UNWRITABLE) and path.parent.is_dir():
-        return HeroError(f"cannot write {path}: {error}", exit_code=ExitCode.ENVIRONMENT)
+        hint = "; is a quota used up?" if name.startswith("SQLITE_IOERR") else ""
+        return HeroError(f"cannot write {path}: {error}{hint}", exit_code=ExitCode.ENVIRONMENT)
     if name.startswith(BUSY):
         return HeroError(f"{path} is in use: {error}", exit_code=ExitCode.RUN)
     return Damaged(f"{path} cannot be read: {error}")

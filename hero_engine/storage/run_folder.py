@@ -78,7 +78,9 @@ class RunDir:
             write_atomically(path / "run.toml", run_toml(settings, task, origin))
         except OSError as error:
             raise HeroError(
-                f"cannot write to {path}: {error.strerror}", exit_code=ExitCode.ENVIRONMENT
+                f"cannot write to {path}: {error.strerror}; choose another folder by --dir or "
+                "HERO_RUNS",
+                exit_code=ExitCode.ENVIRONMENT,
             ) from error
         return cls(path, settings, task)
 

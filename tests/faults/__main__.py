@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from commands import Command  # noqa: E402
-from disks import full, on_small_disks, read_only  # noqa: E402
+from disks import full, on_small_disks, over_quota, read_only  # noqa: E402
 from power_cuts import on, play, power_cuts  # noqa: E402
 from trials import (  # noqa: E402
     MEMORY_DISK,
@@ -62,6 +62,7 @@ def engine_rows(subject: Subject, update: str, given: argparse.Namespace) -> Ite
         "killed at random times, again and again",
         "the disk is full from one write on",
         "the file system turns read-only",
+        "the quota is used up",
         "a small disk (tmpfs) fills up",
     )
     tallies = (
@@ -69,6 +70,7 @@ def engine_rows(subject: Subject, update: str, given: argparse.Namespace) -> Ite
         lambda: killed_again_and_again(subject, given.kills, given.seed),
         lambda: failing_at(subject, files, full),
         lambda: failing_at(subject, files[:: given.thin], read_only),
+        lambda: failing_at(subject, files[1 :: given.thin], over_quota),
         lambda: on_small_disks(subject, list(range(20, 500, 8 * given.every))),
     )
     for name, tally in zip(names, tallies, strict=True):

@@ -17,6 +17,11 @@ def full(name: str) -> None:
     _refuse(name, errno.ENOSPC)
 
 
+def over_quota(name: str) -> None:
+    """The quota is used up from now on; an `Act`."""
+    _refuse(name, errno.EDQUOT)
+
+
 def read_only(name: str) -> None:
     """The file system turns read-only, as after a fault; an `Act`."""
     _refuse(name, errno.EROFS)

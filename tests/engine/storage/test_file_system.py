@@ -1,5 +1,6 @@
 """Network file systems: no write-ahead log, and a lock that names the other machine."""
 
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,23 @@ def test_a_network_gets_a_rollback_journal_also_for_a_run_from_a_disk(
     with Journal(path) as journal:
         journal.mark(0, [Mark(3, "good")], source="person")
         assert (tmp_path / "journal.db-wal").exists()
+
+
+def test_a_quota_that_is_used_up_takes_no_mark_half(tmp_path: Path) -> None:
+    """By the limit of a process on the size of its files, which SQLite meets as it does a quota."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.add_round(0)
+        journal.mark(0, [Mark(0, "good")], source="person")
+        used = (tmp_path / "journal.db-wal").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (used, limits[1]))
+        try:
+            with refused(ExitCode.ENVIRONMENT, "cannot write", "is a quota used up?"):
+                journal.mark(0, [Mark(1, "good")], source="person")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        journal.mark(0, [Mark(2, "bad")], source="person")
+        assert [row.image for row in journal.history(0)] == [0, 2]
 
 
 def test_a_run_says_once_where_it_is(run: RunDir, mount: Mount) -> None:
