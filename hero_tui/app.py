@@ -248,7 +248,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             return
         if any(isinstance(screen, ZoomScreen | CompareScreen) for screen in self.screen_stack):
             self.uncover(self.labelling)
-        self.labelling_round.open_round(round, opened.batch, self.noise)
+        self.labelling_round.open_round(round, opened.batch, self.noise, self.state.plan)
         self.labelling.show_round()
         self._look_for_copies()
         if self._hint:

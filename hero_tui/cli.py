@@ -10,28 +10,47 @@ import typer
 
 from hero_engine import __version__
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_tui.commands import bench, config_commands, home
+from hero_tui.commands import bench, config_commands, home, label_commands
 from hero_tui.commands.help_text import EPILOG, HELP, CommandsFirst, QuickCommand
 from hero_tui.commands.shared_options import (
+    AddedPrompts,
+    Ahead,
+    AnotherPrompt,
+    BatchSize,
+    BranchFolder,
+    Criterion,
+    EvaluationNoise,
     Force,
     FromRound,
     Graphics,
     Headless,
+    Human,
+    InitLora,
     Json,
+    KeepAside,
     LabelledPictures,
     LabelSource,
     MaxRounds,
     MaxSeconds,
     ModelName,
+    MorePromptTexts,
+    MoreRounds,
+    NegativePrompt,
+    NewFolder,
+    OwnJudge,
     PicturesFolder,
     PresetName,
     Processes,
+    PromptsFile,
+    Rounds,
     RunName,
+    Seed,
     SetAny,
     SomeRound,
     SomeRun,
     TaskName,
-    ThisRound,
+    Transfer,
+    UpdateName,
 )
 from hero_tui.commands.usage_errors import usage_message
 from hero_tui.output_streams import NobodyReads, any_encoding, data, forget_stdout, talk
@@ -75,38 +94,21 @@ def run(
         str | None,
         typer.Argument(metavar="TASK", help="A task's name, a task file, or a prompt."),
     ] = None,
-    good: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What counts as good, for a prompt.")
-    ] = None,
+    good: Criterion = None,
+    prompts: MorePromptTexts = None,
+    prompts_file: PromptsFile = None,
+    aside: KeepAside = 0,
     task: TaskName = None,
     model: ModelName = None,
     preset: PresetName = None,
-    update: Annotated[
-        str | None, typer.Option(metavar="ddpo|forward|d3po|sft", help="Training method.")
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--dir", metavar="RUN", help="Folder of the new run.")
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Rounds to run, instead of a label budget."),
-    ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Images per round.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Seed of every random draw.")
-    ] = None,
-    ahead: Annotated[
-        bool, typer.Option("--ahead", help="Sample the next round while you label this one.")
-    ] = False,
-    negative_prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Negative prompt of guidance.")
-    ] = None,
-    init_lora: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="LoRA to start from: a file of any trainer, or its folder."
-        ),
-    ] = None,
+    update: UpdateName = None,
+    folder: NewFolder = None,
+    rounds: Rounds = None,
+    batch: BatchSize = None,
+    seed: Seed = None,
+    ahead: Ahead = False,
+    negative_prompt: NegativePrompt = None,
+    init_lora: InitLora = None,
     settings: SetAny = None,
     graphics: Graphics = None,
     headless: Headless = False,
@@ -121,9 +123,11 @@ def run(
     \b
     hero run hands
     hero run "a red bicycle" --good "two wheels" --model ./sd15
+    hero run "{red|blue} bicycle, {at dawn|in snow}" --good "two wheels" --model ./sd15
     hero run mine.toml --model ./sd15 --batch 16 --set sampler.steps=30
     hero run hands --headless --labels judge --seed 1 --dir runs/one
     """
+    from hero_tui.commands.name_task import MorePrompts
     from hero_tui.commands.start_run import Way, changes_of, new_run, one_task
 
     flags = changes_of(
@@ -140,21 +144,17 @@ def run(
         lora=None if init_lora is None else {"init": str(init_lora)},
     )
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)
-    raise typer.Exit(new_run(flags, folder=folder, way=way, good=good))
+    more = MorePrompts(tuple(prompts or ()), prompts_file, aside)
+    raise typer.Exit(new_run(flags, folder=folder, way=way, good=good, more=more))
 
 
 @app.command()
 def resume(
     name: RunName = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="More rounds to run, also beyond the label budget."),
-    ] = None,
+    rounds: MoreRounds = None,
     from_round: FromRound = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--dir", metavar="NEW", help="Folder of the new run of --from-round."),
-    ] = None,
+    folder: BranchFolder = None,
+    added: AddedPrompts = None,
     graphics: Graphics = None,
     headless: Headless = False,
     labels: LabelSource = None,
@@ -170,12 +170,20 @@ def resume(
     hero resume hands-2026
     hero resume runs/one --headless --labels judge
     hero resume runs/one --from-round 3
+    hero resume runs/one --add-prompt "a black cat sitting inside a cardboard box"
     """
     from hero_tui.commands.start_run import Way
     from hero_tui.commands.start_run import resume as go_on
 
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)
-    code = go_on(name, way=way, more_rounds=rounds, from_round=from_round, folder=folder)
+    code = go_on(
+        name,
+        way=way,
+        more_rounds=rounds,
+        from_round=from_round,
+        folder=folder,
+        added=added or (),
+    )
     raise typer.Exit(code)
 
 
@@ -190,46 +198,8 @@ def worker() -> None:
     work()
 
 
-@app.command()
-def label(
-    name: SomeRun,
-    source: Annotated[
-        str, typer.Option("--from", metavar="FILE.jsonl|-", help="Labels file; - reads stdin.")
-    ],
-    force: Force = False,
-) -> None:
-    """Store a file's labels for the waiting round.
-
-    If a line is wrong, no label is stored.
-
-    \b
-    hero label runs/one --from labels.jsonl
-    hero resume runs/one --headless
-    """
-    from hero_tui.commands import exchange_labels as labels
-
-    labels.label(name, source, force=force)
-
-
-@app.command("labels")
-def labels_of(
-    name: RunName = None,
-    round: ThisRound = None,
-    history: Annotated[
-        bool, typer.Option("--history", help="Print every mark and undo, not only labels.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per line, with image, latent and time.")
-    ] = False,
-) -> None:
-    """Print every label of a run.
-
-    \b
-    hero labels runs/one --json > labels.jsonl
-    """
-    from hero_tui.commands import exchange_labels as labels
-
-    labels.labels(name, round=round, history=history, as_json=as_json)
+app.command()(label_commands.label)
+app.command("labels")(label_commands.labels_of)
 
 
 @app.command()
@@ -273,13 +243,11 @@ def show(name: RunName = None, round: SomeRound = None) -> None:
 def evaluation(
     name: SomeRun,
     images: Annotated[int, typer.Option(min=2, metavar="N", help="Images per model.")] = 64,
-    noise: Annotated[
-        str, typer.Option(metavar="fresh|guided", help="N(0, I), or the run's noise prior.")
-    ] = "fresh",
-    prompt: Annotated[str | None, typer.Option(help="Another prompt, to measure transfer.")] = None,
-    human: Annotated[
-        bool, typer.Option("--human", help="You judge blind in the app: any task, any model.")
-    ] = False,
+    noise: EvaluationNoise = "fresh",
+    prompt: AnotherPrompt = None,
+    transfer: Transfer = False,
+    judge: OwnJudge = None,
+    human: Human = False,
     graphics: Graphics = None,
     as_json: Json = False,
 ) -> None:
@@ -289,16 +257,17 @@ def evaluation(
     hero eval RUN --images 384 --noise fresh --json
     hero eval RUN --human --images 32
 
-    Without --human a classifier judges that gave no label.
+    Without --human or --judge a classifier judges that gave no label.
     """
     if human:
         from hero_tui.commands.human_evaluation import compare
 
-        code = compare(name, images, noise, prompt=prompt, graphics=graphics, as_json=as_json)
-        raise typer.Exit(code)
+        raise typer.Exit(
+            compare(name, images, noise, prompt=prompt, graphics=graphics, as_json=as_json)
+        )
     from hero_tui.commands.judge_evaluation import score
 
-    score(name, images, noise, prompt=prompt, as_json=as_json)
+    score(name, images, noise, prompt=prompt, as_json=as_json, transfer=transfer, judge=judge)
 
 
 @app.command()

@@ -97,7 +97,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
     def action_gallery(self) -> None:
         """Past rounds, and what training changed."""
         batch = self.state.opened.batch if self.state.opened else 0
-        found = past_rounds(self.journal, self.run_dir, batch)
+        found = past_rounds(self.journal, self.run_dir, batch, self.state.plan)
         keys, cell = self.preferences.keymap, self.labelling.cell
         self.toggle(GalleryScreen(found, self.uploads, keys, cell, self.state))
 
@@ -109,13 +109,13 @@ class GlobalActions(BaseApp, inherit_bindings=False):
             return
         batch, last = opened.batch, rounds[-1].round
         counts = [
-            round_counts(self.journal, round, batch, self.noise)
+            round_counts(self.journal, round, batch, self.noise, self.state.plan)
             for round in range(max(0, last - 1), last + 1)
         ]
         self.toggle(
             SummaryScreen(
                 counts,
-                lambda: past_rounds(self.journal, self.run_dir, batch),
+                lambda: past_rounds(self.journal, self.run_dir, batch, self.state.plan),
                 self.uploads,
                 self.preferences.keymap,
                 self.labelling.cell,

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_type_hints
 import tomli_w
 
 from hero_engine.config.old_names import with_new_names
+from hero_engine.config.prompts import PromptPlan
 from hero_engine.config.validation import Checked, from_names, merge, number, setting
 from hero_engine.core.errors import HeroError
 
@@ -231,7 +232,22 @@ class Settings(Checked):
     """All settings of a run; frozen in run.toml when the run starts."""
 
     task: str = setting("", "Name of the task.")
-    prompt: str = setting("", "Prompt of every image.")
+    prompt: str = setting("", "Prompt of every image; the first one where there are several.")
+    prompts: tuple[str, ...] = setting(
+        (),
+        "All prompts of a run with several, with as many images each. Empty: prompt alone.",
+        may_be_empty=True,
+    )
+    prompt_starts: tuple[int, ...] = setting(
+        (),
+        "Round from which each prompt is drawn, counted from 0; empty: all from the first.",
+        may_be_empty=True,
+        least=0,
+    )
+    prompt_order: Literal["grouped", "mixed"] = setting(
+        "grouped",
+        "Order of a round's images: prompt by prompt, or one image of each prompt in turn.",
+    )
     model: str = setting(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         '"embedded", a diffusers folder, a .safetensors file, or a hub id.',
@@ -276,8 +292,14 @@ class Settings(Checked):
     d3po: D3poSettings = field(default_factory=D3poSettings)
     sft: SftSettings = field(default_factory=SftSettings)
 
+    @property
+    def plan(self) -> PromptPlan:
+        """Which image of a round has which prompt."""
+        return PromptPlan(self.prompts or (self.prompt,), self.prompt_starts, self.prompt_order)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_prompts()
         probabilities = self.reward.kind == "probability"
         if self.embedding.kind == "backbone" and self.reward.kind not in ("probability", "labels"):
             raise HeroError(
@@ -289,6 +311,15 @@ class Settings(Checked):
                 "self_training.rounds needs rewards that are probabilities: set reward.kind to "
                 "'probability', and update to 'forward' or 'ddpo'"
             )
+
+    def _check_prompts(self) -> None:
+        if len({*self.prompts}) != len(self.prompts):
+            raise HeroError("setting prompts has a prompt twice")
+        if self.prompts and self.prompt != self.prompts[0]:
+            raise HeroError("setting prompt must be the first of prompts, or prompts empty")
+        starts = self.prompt_starts
+        if starts and (len(starts) != len(self.prompts) or starts[0] != 0):
+            raise HeroError("setting prompt_starts needs a round for each of prompts, the first 0")
 
 
 def to_toml(settings: Settings) -> str:

@@ -14,9 +14,12 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 from hero_engine.core.errors import HeroError, short
 
 
-def setting(default: Any, sentence: str) -> Any:
-    """A setting: its default, and the sentence that says what it is."""
-    return field(default=default, metadata={"sentence": sentence})
+def setting(default: Any, sentence: str, **limits: Any) -> Any:
+    """A setting: its default, and the sentence that says what it is.
+
+    limits: of a list, `may_be_empty`, and `least`, the smallest number in it (1 by default).
+    """
+    return field(default=default, metadata={"sentence": sentence, **limits})
 
 
 def number(default: float, low: float, high: float, sentence: str, *, above: bool = False) -> Any:
@@ -112,22 +115,23 @@ def _check(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
         if value not in get_args(hint):
             _refuse(name, value, "one of " + ", ".join(get_args(hint)))
     elif get_origin(hint) is tuple:
-        _check_tuple(name, value, get_args(hint))
+        if value != () or not limits.get("may_be_empty"):
+            _check_tuple(name, value, get_args(hint), limits.get("least", 1))
     elif hint in (int, float):
         _check_number(name, value, hint, limits)
     elif not isinstance(value, hint):
         _refuse(name, value, {str: "text", bool: "true or false"}.get(hint, hint.__name__))
 
 
-def _check_tuple(name: str, value: Any, of: tuple[Any, ...]) -> None:
+def _check_tuple(name: str, value: Any, of: tuple[Any, ...], least: int) -> None:
     wanted: tuple[Any, ...] = (str,) if of[0] is str else (int, float) if of[0] is float else (int,)
     right_size = isinstance(value, tuple) and value and (of[-1] is ... or len(value) == len(of))
     if not right_size or not all(isinstance(v, wanted) and not isinstance(v, bool) for v in value):
         _refuse(name, value, "a list of " + ("strings" if of[0] is str else "numbers"))
     if of[0] is float and not all(0 <= v <= 1 for v in value):
         _refuse(name, value, "numbers from 0 to 1")
-    if of[0] is int and min(value) < 1:
-        _refuse(name, value, "numbers of at least 1")
+    if of[0] is int and min(value) < least:
+        _refuse(name, value, f"numbers of at least {least}")
 
 
 def _check_number(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:

@@ -50,15 +50,22 @@ class Batch:
     """Images of a round: their initial noises and final latents.
 
     noises_B_C_H_W: z_T, the initial noises; latents_B_C_H_W: z_0, the final latents.
-    trajectory: None when no denoising step was kept.
+    trajectory: None when no denoising step was kept. groups: each image's group, that is the number
+    of its prompt, (B,) int64; None where all are of the first.
     """
 
     noises_B_C_H_W: Tensor
     latents_B_C_H_W: Tensor
     trajectory: Trajectory | None = None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return self.latents_B_C_H_W.shape[0]
+
+    @property
+    def group_ids(self) -> Tensor:
+        """The group of each image, (B,) int64."""
+        return first_group(len(self)) if self.groups is None else self.groups
 
     def some(self, rows: slice) -> "Batch":
         """The images with these indices."""
@@ -75,6 +82,7 @@ class Batch:
             torch.cat([part.noises_B_C_H_W for part in parts]),
             torch.cat([part.latents_B_C_H_W for part in parts]),
             _cat_trajectories(kept) if kept else None,
+            some_groups(torch.cat([part.group_ids for part in parts])),
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -82,6 +90,8 @@ class Batch:
         flat = {"noises_B_C_H_W": self.noises_B_C_H_W, "latents_B_C_H_W": self.latents_B_C_H_W}
         if self.trajectory is not None:
             flat |= {f"trajectory.{k}": v for k, v in self.trajectory.tensors().items()}
+        if self.groups is not None:
+            flat["groups_B"] = self.groups
         return {name: tensor.contiguous() for name, tensor in flat.items()}
 
     @classmethod
@@ -90,7 +100,23 @@ class Batch:
         trajectory = None
         if any(name.startswith("trajectory.") for name in flat):
             trajectory = Trajectory(**{k: flat[f"trajectory.{k}"] for k in Trajectory.FIELDS})
-        return cls(flat["noises_B_C_H_W"], flat["latents_B_C_H_W"], trajectory)
+        groups = flat.get("groups_B")
+        return cls(flat["noises_B_C_H_W"], flat["latents_B_C_H_W"], trajectory, groups)
+
+
+def first_group(images: int) -> Tensor:
+    """The group of images that all are of the first prompt: zeros, (images,) int64."""
+    return torch.zeros(images, dtype=torch.int64)
+
+
+def distinct(group_ids: Tensor) -> list[int]:
+    """The groups that occur, in order."""
+    return sorted({*group_ids.tolist()})
+
+
+def some_groups(group_B: Tensor) -> Tensor | None:
+    """The groups; None where all images are of the first, so that such files stay as they were."""
+    return group_B if bool(group_B.any()) else None
 
 
 def _cat_trajectories(parts: list[Trajectory]) -> Trajectory:

@@ -44,7 +44,10 @@ class JsonEvent:
 
 @dataclass(frozen=True)
 class RunOpened(JsonEvent):
-    """The engine has opened the run and its model; it continues with `round`."""
+    """The engine has opened the run and its model; it continues with `round`.
+
+    prompts, prompt_starts, prompts_mixed: of a run with several prompts, as in its settings.
+    """
 
     event: ClassVar[str] = "opened"
     run: str
@@ -58,6 +61,9 @@ class RunOpened(JsonEvent):
     budget: int
     labels_used: int
     round: int
+    prompts: tuple[str, ...] = ()
+    prompt_starts: tuple[int, ...] = ()
+    prompts_mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,8 @@ class RoundFinished(JsonEvent):
     """A round is done and in a checkpoint.
 
     labels: given in this round; labels_total: in the run so far. seconds: of the steps "sample",
-    "embed" and "update". note: what was unusual, in words.
+    "embed" and "update". note: what was unusual, in words. prompts: in a run with several, each
+    prompt of the round with its "group", "labels" and "good".
     """
 
     event: ClassVar[str] = "round"
@@ -133,6 +140,7 @@ class RoundFinished(JsonEvent):
     note: str
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    prompts: tuple[dict[str, Any], ...] = ()
 
     @property
     def good_share(self) -> float | None:

@@ -5,7 +5,7 @@ The journal, the labelling screen and the engine all replay marks by `RoundMarks
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -16,7 +16,7 @@ MarkValue = Literal["good", "bad", "clear", "best", "unbest"]
 class Mark:
     """One image's new value.
 
-    "best" makes it good and the round's best; "unbest" takes best away and leaves it good; "clear"
+    "best" makes it good and its prompt's best; "unbest" takes best away and leaves it good; "clear"
     makes it unlabelled.
     """
 
@@ -28,21 +28,25 @@ class Mark:
 class Labels:
     """good: for each image True, False, or None where it is unlabelled.
 
-    best: the index of the round's best image, which is good; None where there is none.
+    bests: indices of the best images, which are good, in order; one of each prompt at most.
     best_assumed: no best was named; it is the image that was marked good first.
     """
 
     good: tuple[bool | None, ...]
-    best: int | None = None
+    bests: tuple[int, ...] = ()
     best_assumed: bool = False
 
     def __post_init__(self) -> None:
-        if self.best is None:
-            return
-        if not 0 <= self.best < len(self.good):
-            raise ValueError(f"best is image {self.best}, but there are {len(self.good)}")
-        if self.good[self.best] is not True:
-            raise ValueError(f"best is image {self.best}, which is not labelled good")
+        for best in self.bests:
+            if not 0 <= best < len(self.good):
+                raise ValueError(f"best is image {best}, but there are {len(self.good)}")
+            if self.good[best] is not True:
+                raise ValueError(f"best is image {best}, which is not labelled good")
+
+    @property
+    def best(self) -> int | None:
+        """The first of the best images; None where there is none."""
+        return self.bests[0] if self.bests else None
 
     @property
     def goods(self) -> tuple[int, ...]:
@@ -56,8 +60,8 @@ class Labels:
 
     @property
     def others(self) -> tuple[int, ...]:
-        """Indices of the good images without the best."""
-        return tuple(index for index in self.goods if index != self.best)
+        """Indices of the good images without the best ones."""
+        return tuple(index for index in self.goods if index not in self.bests)
 
     @property
     def unlabelled(self) -> tuple[int, ...]:
@@ -74,18 +78,20 @@ class Labels:
 class RoundMarks:
     """The result of a round's marks: the last mark on an image decides.
 
-    good: as in `Labels`. goods: the good images in the order in which they became good. best: the
-    best image, which is good; None where there is none.
+    good: as in `Labels`. goods: the good images in the order in which they became good. bests: the
+    best images, which are good, in order; one of each group at most. groups: the group (prompt) of
+    each image; empty where all are of one.
     """
 
     good: tuple[bool | None, ...]
     goods: tuple[int, ...] = ()
-    best: int | None = None
+    bests: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
 
     @classmethod
-    def replayed(cls, count: int, marks: Iterable[Mark]) -> Self:
+    def replayed(cls, count: int, marks: Iterable[Mark], groups: Sequence[int] = ()) -> Self:
         """The result of these marks on `count` unlabelled images; marks beyond them are ignored."""
-        result = cls((None,) * count)
+        result = cls((None,) * count, groups=tuple(groups))
         for mark in marks:
             if 0 <= mark.image < count:
                 result = result.after(mark)
@@ -102,21 +108,34 @@ class RoundMarks:
             goods = tuple(each for each in self.goods if each != image)
         else:
             goods = self.goods if image in self.goods else (*self.goods, image)
-        best = image if value == "best" else self.best
-        keeps_best = value in ("good", "best") or best != image
-        return type(self)(good, goods, best if keeps_best else None)
+        return type(self)(good, goods, self._bests_after(mark), self.groups)
 
-    @property
-    def first_good(self) -> int | None:
-        """The image that has been good the longest; None without good images."""
-        return self.goods[0] if self.goods else None
+    def _bests_after(self, mark: Mark) -> tuple[int, ...]:
+        if mark.value == "good":
+            return self.bests
+        if mark.value == "best":
+            replaced = self.best_of(self.group(mark.image))
+            return tuple(sorted({mark.image, *self.bests} - ({replaced} - {mark.image})))
+        return tuple(each for each in self.bests if each != mark.image)
 
-    def labels(self, *, best_required: bool = False) -> Labels:
+    def group(self, image: int) -> int:
+        """The group of an image."""
+        return self.groups[image] if self.groups else 0
+
+    def best_of(self, group: int) -> int | None:
+        """The best image of a group; None where it has none."""
+        return next((each for each in self.bests if self.group(each) == group), None)
+
+    def first_good(self, group: int = 0) -> int | None:
+        """The image of a group that has been good the longest; None without good images."""
+        return next((each for each in self.goods if self.group(each) == group), None)
+
+    def labels(self, best_required: Collection[int] = ()) -> Labels:
         """The labels that these marks give.
 
-        best_required: no best is known from earlier rounds, so where these marks name none it is
-        the first good image.
+        best_required: groups of which no best is known from earlier rounds; where these marks name
+        none it is the group's first good image.
         """
-        if self.best is None and best_required and self.first_good is not None:
-            return Labels(self.good, self.first_good, best_assumed=True)
-        return Labels(self.good, self.best)
+        wanted = [each for each in best_required if self.best_of(each) is None]
+        assumed = [image for image in map(self.first_good, wanted) if image is not None]
+        return Labels(self.good, tuple(sorted((*self.bests, *assumed))), bool(assumed))

@@ -47,6 +47,7 @@ class Comparison:
     def open(cls, run: RunDir, pairs: int, prompt: str | None = None) -> Self:
         """The comparison of the run's newest checkpoint, where it was left or as a new one.
 
+        prompt: one of the run's or another; by default the run's first.
         HeroError, exit code 2 for a number of pictures that cannot be, 4 without a checkpoint.
         """
         if not 2 <= pairs <= MOST:
@@ -57,7 +58,14 @@ class Comparison:
         prompt = prompt or run.settings.prompt
         mark = "" if prompt == run.settings.prompt else f"-{_short_hash(prompt)}"
         path = run.path / "eval" / f"blind-r{rounds[-1]:03}-n{pairs}{mark}"
-        settings = replace(run.settings, batch=2 * pairs, rounds=1, prompt=prompt)
+        settings = replace(
+            run.settings,
+            batch=2 * pairs,
+            rounds=1,
+            prompt=prompt,
+            prompts=(),
+            prompt_starts=(),
+        )
         task = replace(run.task, name=f"{run.task.name}, blind")
         return cls(run, RunDir(path, settings, task), _owners(path, pairs, settings.microbatch))
 

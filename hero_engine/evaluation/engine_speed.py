@@ -26,7 +26,7 @@ from hero_engine.core.labels import Labels
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_driver import NetworkCall
-from hero_engine.policy.noise_prior import FRESH
+from hero_engine.policy.noise_prior import GroupPriors
 from hero_engine.policy.sampler import sample_batches
 from hero_engine.training.trainer import Trainer
 from hero_engine.updates import Feedback, NoSignal, Turn, UpdateTask
@@ -58,7 +58,7 @@ class SpeedTest:
         self.trainer = Trainer.open(settings, device)
         self.model = self.trainer.model
         self.batch = self._sampled()
-        labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
+        labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), bests=(0,))
         self.round = LabelledRound(0, self.batch, labels)
         self.state = self.trainer.initial_state().with_labels(self.round)
         cuda = self.model.device.type == "cuda"
@@ -77,7 +77,7 @@ class SpeedTest:
     def embedding(self) -> float:
         """Seconds to train the embedding for one round."""
         trainer, state = self.trainer, self.state
-        evidence = trainer.reward_model.evidence(self.round, state.memory, state.best)
+        evidence = trainer.reward_model.evidence(self.round, state.memory, state.bests)
         triplets = trainer.reward_model.triplets(evidence)
         assert triplets is not None
         return timed(lambda: trainer.fit_embedding(state, triplets, 0, lambda done, total: None))
@@ -92,7 +92,7 @@ class SpeedTest:
         return np.concatenate([self.model.decode(each) for each in pieces])
 
     def _sampled(self) -> Batch:
-        settings, request = self.settings, self.trainer.round_request(0, FRESH)
+        settings, request = self.settings, self.trainer.round_request(0, GroupPriors())
         return Batch.cat(
             sample_batches(
                 self.model, settings.prompt, settings.sampler, request, settings.microbatch
@@ -142,7 +142,7 @@ def half_good_task(trainer: Trainer, round: LabelledRound) -> UpdateTask:
     lesson = trainer.update.lesson(feedback)
     assert not isinstance(lesson, NoSignal), lesson.reason
     turn = Turn(trainer.settings.seed, round.number)
-    return UpdateTask(lesson, turn, round.batch.latents_B_C_H_W)
+    return UpdateTask(lesson, turn, round.batch)
 
 
 def sampling_calls(settings: Settings) -> Iterator[Call]:

@@ -6,7 +6,7 @@ from one seed for all runs, which is larger than any run's seed may be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hero_engine.config.tasks import task_of_prompt
 from hero_engine.core.errors import HeroError
 from hero_engine.embedded.judge import Judge
 from hero_engine.evaluation.intervals import wilson
@@ -54,31 +55,92 @@ def evaluate(
     images: int,
     noise: Noise,
     *,
-    prompt: str | None = None,
+    prompts: Sequence[str] = (),
     on_picture: OnPicture = lambda done, total: None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Score the run's newest checkpoint and its base; returns what `hero eval --json` prints.
 
-    images: pictures a model, at least 2. noise: "fresh" is standard normal, "guided" is the run's
-    mixture; then the base is scored with the same guided noises and with fresh ones. prompt: the
-    run's if None. HeroError for a task without a judge (exit code 2) or a run without a checkpoint
-    (exit code 4).
+    images: pictures a model and prompt, at least 2. noise: "fresh" is standard normal, "guided" is
+    the run's mixture; then the base is scored with the same guided noises and with fresh ones.
+    prompts: the run's if none. Of several prompts each has its scores under "prompts", beside those
+    of all. HeroError for a prompt without a judge (exit code 2) or a run without a checkpoint (exit
+    code 4).
     """
-    scorer = Scorer(folder, images, prompt, on_picture, device)
-    prior = scorer.state.prior if noise == "guided" else FRESH
+    prompts = prompts or folder.settings.plan.prompts
+    for each in prompts:
+        judged(task_of_prompt(folder.task, each))
+    _check_number(images)
+    learned, total = trained(folder, device), len(prompts)
+    scores = list[PromptScores]()
+    for number, prompt in enumerate(prompts):
+
+        def on_some(done: int, of_prompt: int, number: int = number) -> None:
+            on_picture(number * of_prompt + done, total * of_prompt)
+
+        scorer = Scorer(folder, images, prompt, on_some, learned=learned)
+        scores.append(_scores(scorer, noise))
+    return _in_all(noise, images, scores)
+
+
+@dataclass(frozen=True)
+class PromptScores:
+    """The scores of a prompt by the prefix of their names in the result: "" is the tuned model."""
+
+    prompt: str
+    by_prefix: Mapping[str, Score]
+
+    def named(self) -> dict[str, Any]:
+        """The prompt and its scores, as in the result."""
+        named: dict[str, Any] = {"prompt": self.prompt}
+        for prefix, score in self.by_prefix.items():
+            named |= _named(prefix, score)
+        return named
+
+
+def _scores(scorer: Scorer, noise: Noise) -> PromptScores:
+    prior = scorer.prior if noise == "guided" else FRESH
     scorer.models = 3 if noise == "guided" else 2
-    tuned, base = scorer.score(prior, base=False), scorer.score(prior, base=True)
-    result = {
-        "noise": noise,
-        "prompt": scorer.prompt,
-        "n": images,
-        **_named("", tuned),
-        **_named("base_", base),
-    }
+    found = {"": scorer.score(prior, base=False), "base_": scorer.score(prior, base=True)}
     if noise == "guided":
-        result |= _named("base_fresh_", scorer.score(FRESH, base=True))
-    return result
+        found["base_fresh_"] = scorer.score(FRESH, base=True)
+    return PromptScores(scorer.prompt, found)
+
+
+def _in_all(noise: Noise, images: int, scores: Sequence[PromptScores]) -> dict[str, Any]:
+    """The result: of one prompt its scores, of several those of all and of each."""
+    first = scores[0]
+    if len(scores) == 1:
+        return {"noise": noise, "prompt": first.prompt, "n": images} | first.named()
+    all_scores = {
+        prefix: _mean([each.by_prefix[prefix] for each in scores], images)
+        for prefix in first.by_prefix
+    }
+    in_all = PromptScores("all prompts", all_scores)
+    return {
+        "noise": noise,
+        "n": images * len(scores),
+        **in_all.named(),
+        "prompts": [{"n": images} | each.named() for each in scores],
+    }
+
+
+def _mean(scores: Sequence[Score], images: int) -> Score:
+    """Of all prompts: success in all, and the mean of the prompts' diversities."""
+    rate = sum(each.rate for each in scores) / len(scores)
+    number = images * len(scores)
+    among_good = [each.good_diversity for each in scores if each.good_diversity is not None]
+    return Score(
+        rate,
+        wilson(round(rate * number), number),
+        sum(each.diversity for each in scores) / len(scores),
+        sum(among_good) / len(among_good) if among_good else None,
+    )
+
+
+def _check_number(images: int) -> None:
+    if images < 2:
+        raise HeroError(f"--images {images}: use at least 2")
 
 
 def _named(prefix: str, score: Score) -> dict[str, Any]:
@@ -109,15 +171,22 @@ class Scorer:
         learned: tuple[Trainer, State] | None = None,
         wanted: Mapping[str, str] | None = None,
     ) -> None:
-        self.task = judged(folder.task)
-        if images < 2:
-            raise HeroError(f"--images {images}: use at least 2")
-        self.settings, self.images = folder.settings, images
         self.prompt = prompt or folder.settings.prompt
-        self.wanted = wanted or criterion(folder.task)
+        task = task_of_prompt(folder.task, self.prompt)
+        self.task = judged(task)
+        _check_number(images)
+        self.settings, self.images = folder.settings, images
+        self.wanted = wanted or criterion(task)
         self.trainer, self.state = learned or trained(folder, device)
         self.judge = Judge.open("evaluator")
         self.models, self._scored, self._on_picture = 1, 0, on_picture
+
+    @property
+    def prior(self) -> NoisePrior:
+        """The run's noise prior for this prompt; the first one's for a prompt it was not taught."""
+        prompts = self.settings.plan.prompts
+        group = prompts.index(self.prompt) if self.prompt in prompts else 0
+        return self.state.priors.of(group)
 
     def score(self, prior: NoisePrior, *, base: bool) -> Score:
         """Sample with the base or the fine-tuned model and score the pictures."""

@@ -30,7 +30,7 @@ from hero_engine.distributed.launcher import (
     stop_with_parent,
 )
 from hero_engine.evaluation.engine_speed import half_good_task, timed
-from hero_engine.policy.noise_prior import FRESH
+from hero_engine.policy.noise_prior import GroupPriors
 from hero_engine.training.trainer import Trainer
 
 PROGRAM = "hero_engine.evaluation.timed_round"
@@ -62,9 +62,9 @@ class Trial:
         self.threads_each = torch.get_num_threads()
         self.shared = Trainer.open(settings, device, processes)
         self.alone = Trainer(settings, self.shared.model)
-        self.request = self.alone.round_request(0, FRESH)
+        self.request = self.alone.round_request(0, GroupPriors())
         self.batch = self._sampled(self.shared)
-        labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), best=0)
+        labels = Labels(tuple(i % 2 == 0 for i in range(settings.batch)), bests=(0,))
         self.round = LabelledRound(0, self.batch, labels)
         self.state = self.alone.initial_state().with_labels(self.round)
 

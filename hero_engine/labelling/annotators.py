@@ -5,15 +5,18 @@ All of them end in the journal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hero_engine.config.tasks import Task
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
+from hero_engine.config.tasks import Task, task_of_prompt
 from hero_engine.core.errors import HeroError, LabelsNeeded, StopRequested
 from hero_engine.core.events import Command, Stop
 from hero_engine.core.labels import Mark, MarkValue
 from hero_engine.core.numbering import round_name
+from hero_engine.labelling.judge_program import Asked, JudgeFailed, ask
+from hero_engine.labelling.judge_source import JudgeSource, bests
 from hero_engine.labelling.labels_file import LabelsFile, template, to_lines
 from hero_engine.labelling.simulated import AnnotatorModel
 from hero_engine.storage.atomic_files import write_atomically
@@ -62,29 +65,88 @@ class PersonAnnotator:
 class SimulatedAnnotator:
     """The embedded judge in a person's place.
 
-    It labels an image good if it reads a success, and names the most probable one best.
+    It labels an image good if it reads a success, and names the most probable one of each prompt
+    best.
 
-    model: how its labels differ from the judge's; its mistakes follow from `seed`.
+    model: how its labels differ from the judge's; its mistakes follow from `seed`. plan: the run's
+    prompts; each is judged by the task that has it (`task_of_prompt`).
     """
 
-    def __init__(self, task: Task, model: AnnotatorModel = PERFECT, seed: int = 0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        model: AnnotatorModel = PERFECT,
+        seed: int = 0,
+        plan: PromptPlan = ONE_PROMPT,
+    ) -> None:
         from hero_engine.embedded.judge import Judge
 
-        self._task, self._wanted = judged(task), model.wanted(task)
+        tasks = [task_of_prompt(task, prompt) for prompt in plan.prompts]
+        self._plan, self._tasks = plan, [(judged(each), model.wanted(each)) for each in tasks]
         self._model, self._seed = model, seed
         self._judge = Judge.open("labeller")
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Label the pictures in one step."""
-        images = read_pictures(pictures)
-        success = self._judge.success(self._task, images, self._wanted)
-        labels = self._model.labels(success.tolist(), list(pictures), self._seed, round)
-        probability = self._judge.success_probability(self._task, images, self._wanted)
+        groups = dict(zip(pictures, self._plan.groups(round, len(pictures)), strict=True))
+        seen = {
+            group: self._judged([i for i in pictures if groups[i] == group], pictures, group)
+            for group in {*groups.values()}
+        }
+        success = [seen[groups[image]][image][0] for image in pictures]
+        labels = self._model.labels(success, list(pictures), self._seed, round)
         marks = [Mark(i, MARK_VALUES[label]) for i, label in zip(pictures, labels, strict=True)]
-        goods = {i: p for i, good, p in zip(pictures, labels, probability, strict=True) if good}
-        if goods:
-            marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
+        for group, of_prompt in sorted(seen.items()):
+            goods = {
+                image: of_prompt[image][1]
+                for image, label in zip(pictures, labels, strict=True)
+                if label and groups[image] == group
+            }
+            if goods:
+                marks.append(Mark(max(goods, key=goods.__getitem__), "best"))
         journal.mark(round, marks, source=self._model.name, submit=True)
+
+    def _judged(
+        self, images: Sequence[int], pictures: Pictures, group: int
+    ) -> dict[int, tuple[bool, float]]:
+        """Whether each picture is a success, and how probably."""
+        task, wanted = self._tasks[group]
+        pixels = read_pictures({image: pictures[image] for image in images})
+        success = self._judge.success(task, pixels, wanted).tolist()
+        probability = self._judge.success_probability(task, pixels, wanted)
+        return dict(zip(images, zip(success, probability, strict=True), strict=True))
+
+
+class JudgeAnnotator:
+    """A judge of one's own in a person's place; see `judge_source.py`.
+
+    raise_if_stopped: called while the judge works; whoever runs the engine may set it.
+    """
+
+    def __init__(self, source: JudgeSource, plan: PromptPlan) -> None:
+        self._source, self._plan = source, plan
+        self.raise_if_stopped: Callable[[], None] = lambda: None
+
+    def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
+        """Label the pictures in one step. HeroError, exit code 3, where the judge fails."""
+        groups = self._plan.groups(round, len(pictures))
+        asked = [
+            Asked(path, self._plan.prompts[group])
+            for path, group in zip(pictures.values(), groups, strict=True)
+        ]
+        try:
+            verdicts = ask(self._source, asked, self.raise_if_stopped)
+        except JudgeFailed as error:
+            raise HeroError(
+                f"{error.message}. {round_name(round).capitalize()} still waits for labels: mend "
+                "the judge, then run hero resume with the same --labels",
+                exit_code=error.exit_code,
+            ) from error
+        labels = self._source.labels(verdicts, groups)
+        images = list(pictures)
+        marks = [Mark(image, MARK_VALUES[each]) for image, each in zip(images, labels, strict=True)]
+        marks += [Mark(images[best], "best") for best in bests(verdicts, labels, groups)]
+        journal.mark(round, marks, source=self._source.name, submit=True)
 
 
 def judged(task: Task) -> str:

@@ -2,9 +2,9 @@
 
 One line a picture: {"round": 0, "image": 3, "label": "good" | "bad" | null, "best": true}. Rounds
 and images are indices from 0, and an error about a line quotes them as they are there. A line may
-also have the keys that `hero labels --json` exports: "picture" (its path in the run), "sha256" (of
-that file; if it differs, the label was given for another picture), "latent" and "noise" (where
-their tensors are), "time" and "source". Imports no torch.
+also have the keys that `hero labels --json` exports: "prompt", "picture" (its path in the run),
+"sha256" (of that file; if it differs, the label was given for another picture), "latent" and
+"noise" (where their tensors are), "time" and "source". Imports no torch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.core.errors import Damaged, HeroError, short
 from hero_engine.core.labels import Mark
 from hero_engine.core.numbering import round_name
 
 NEEDED = ("round", "image", "label", "best")
-EXPORTED = ("picture", "sha256", "latent", "noise", "time", "source")
+EXPORTED = ("prompt", "picture", "sha256", "latent", "noise", "time", "source")
 LABELS = {"good": True, "bad": False, None: None}
 
 
@@ -75,28 +76,30 @@ def checksum(picture: Path) -> str:
         raise Damaged(f"cannot read the picture {picture}: {error.strerror}") from error
 
 
-def read_labels(path: Path, batch: int) -> LabelsFile:
+def read_labels(path: Path, batch: int, plan: PromptPlan = ONE_PROMPT) -> LabelsFile:
     """Read and validate a labels file. HeroError names the first wrong line by its number.
 
-    batch: pictures a round. A round in which no picture has a label is skipped.
+    batch: pictures a round. plan: the run's prompts, of which each may have a best picture in a
+    round. A round in which no picture has a label is skipped.
     """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise HeroError(f"cannot read the labels file {path}: {reason}") from error
-    return parse_labels(path, text, batch)
+    return parse_labels(path, text, batch, plan)
 
 
-def parse_labels(path: Path, text: str, batch: int) -> LabelsFile:
+def parse_labels(path: Path, text: str, batch: int, plan: PromptPlan = ONE_PROMPT) -> LabelsFile:
     """Validate the text of the labels file at `path`; see `read_labels`."""
     rounds: dict[int, dict[int, LabelRow]] = {}
-    best: dict[int, LabelRow] = {}
+    best: dict[tuple[int, int], LabelRow] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 row = _row(number, line, batch)
-                _add(row, rounds.setdefault(row.round, {}), best)
+                group = plan.groups(row.round, batch)[row.image]
+                _add(row, group, rounds.setdefault(row.round, {}), best)
             except ValueError as error:
                 raise HeroError(f"{path}, line {number}: {error}") from error
     labelled = {
@@ -153,10 +156,15 @@ def _number(values: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _add(row: LabelRow, earlier: dict[int, LabelRow], best: dict[int, LabelRow]) -> None:
+def _add(
+    row: LabelRow,
+    group: int,
+    earlier: dict[int, LabelRow],
+    best: dict[tuple[int, int], LabelRow],
+) -> None:
     if other := earlier.get(row.image):
         raise ValueError(f'"image" {row.image} has a label already, in line {other.line}')
-    if row.best and (first := best.setdefault(row.round, row)) is not row:
+    if row.best and (first := best.setdefault((row.round, group), row)) is not row:
         raise ValueError(f'"round" {row.round} has a best already, in line {first.line}')
     earlier[row.image] = row
 

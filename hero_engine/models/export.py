@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Learned:
             "hero_version": __version__,
             "task": settings.task,
             "prompt": settings.prompt,
+            **({"prompts": json.dumps(settings.prompts)} if settings.prompts else {}),
             "base_model": public_name(settings.model),
             "preset": settings.preset,
             "update": settings.update,

@@ -29,6 +29,10 @@ def model_card(folder: RunDir, facts: Mapping[str, str], exported: Path) -> str:
     return "\n".join([*_front_matter(facts), *_text(folder, facts, exported), ""])
 
 
+MOST_NAMED = 12
+"""Prompts that a card names."""
+
+
 def _front_matter(facts: Mapping[str, str]) -> Iterator[str]:
     yield "---"
     if HUB_ID.fullmatch(facts["base_model"]):
@@ -45,7 +49,7 @@ def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[
     yield f"\n# {task.title or task.name}, taught by labels\n"
     yield (
         f"{model.title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
-        f"{facts['hero_version']} on the prompt “{facts['prompt']}”. A picture was good when: "
+        f"{facts['hero_version']} on {_prompts(settings)}. A picture was good when: "
         f"{task.success}.\n"
     )
     yield f"- base model: `{facts['base_model']}`"
@@ -61,11 +65,20 @@ def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[
     )
     yield from _rounds(folder)
     yield from _use(settings, model.pipeline, facts, exported)
+    used = "these prompts were" if settings.prompts else "this prompt was"
     yield (
         "\n## Limits\n\nThe table counts labelled pictures. Later rounds were sampled near the "
         "noises of good ones, so their share of good is higher than with fresh noise (`hero eval` "
-        "measures that). Only this prompt was used."
+        f"measures that). Only {used} used."
     )
+
+
+def _prompts(settings: Settings) -> str:
+    prompts = [f"“{prompt}”" for prompt in settings.plan.prompts]
+    if len(prompts) == 1:
+        return f"the prompt {prompts[0]}"
+    more = f" and {len(prompts) - MOST_NAMED} more" if len(prompts) > MOST_NAMED else ""
+    return f"the prompts {', '.join(prompts[:MOST_NAMED])}{more}"
 
 
 def _rounds(folder: RunDir) -> Iterator[str]:

@@ -13,6 +13,7 @@ from torch import nn
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.grouped_conditioning import Prompts, texts_of
 from hero_engine.models.lora import attach_lora
 from hero_engine.models.model_record import fingerprints
 from hero_engine.models.noise_schedules import NoiseSchedule, noise_schedule
@@ -44,7 +45,7 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
         seed=settings.seed,
         config=settings.model_config,
         sampler=sampler,
-        prompt=settings.prompt,
+        prompts=settings.plan.prompts,
     )
     _check_noise(model, settings)
     if _short_of_memory(settings.gradient_checkpointing, model.device):
@@ -83,20 +84,20 @@ def open_model(
     seed: int = 0,
     config: str = "",
     sampler: SamplerSettings | None = None,
-    prompt: str = "",
+    prompts: Prompts = "",
 ) -> Model:
     """A model by name: "embedded", a folder with a pipeline, a hub id, or a file of weights.
 
     device: "auto" (a GPU where there is one), or any torch device. The LoRA's first weights come
     from `seed`. config: the folder or hub id whose configuration a single file has. sampler,
-    prompt: what pictures will be drawn with; their size is the sampler's. HeroError, in one line:
+    prompts: what pictures will be drawn with; their size is the sampler's. HeroError, in one line:
     exit code 3 when it cannot be opened, 2 when it cannot have this size or this LoRA.
     """
     where = torch.device(_pick_device(device))
     dtype = _pick_dtype(where)
     opened = load_pipeline(name, dtype, config)
     with quiet():
-        return _model(name, opened, lora, where, dtype, seed, sampler or SamplerSettings(), prompt)
+        return _model(name, opened, lora, where, dtype, seed, sampler or SamplerSettings(), prompts)
 
 
 def _model(
@@ -107,7 +108,7 @@ def _model(
     dtype: torch.dtype,
     seed: int,
     sampler: SamplerSettings,
-    prompt: str,
+    prompts: Prompts,
 ) -> Model:
     pipeline, network = opened.pipeline, getattr(opened.pipeline, opened.network)
     for part in _modules(pipeline):
@@ -122,11 +123,16 @@ def _model(
     components = fingerprints(pipeline)
     attach_lora(network, lora, seed)
     encoders = Encoders(pipeline, network, device)
-    conditionings = (Conditioning(prompt), Conditioning.of_sampler(prompt, sampler))
+    conditionings = [
+        each
+        for prompt in texts_of(prompts)
+        for each in (Conditioning(prompt), Conditioning.of_sampler(prompt, sampler))
+    ]
     with in_one_line(name):
         driver = PipelineDriver(pipeline, network, device, encoders.at_work)
         with encoders.at_work():
-            model = Model(driver, arguments, noise, dtype=dtype, lora=lora, prompt=prompt)
+            first = texts_of(prompts)[0]
+            model = Model(driver, arguments, noise, dtype=dtype, lora=lora, prompt=first)
             model.encode(conditionings)
         pipeline.vae.to(device)
         network.to(device)

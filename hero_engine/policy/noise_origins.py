@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
+from itertools import groupby
 from typing import Literal
 
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.labels import Labels
 
@@ -34,12 +36,45 @@ def noise_origins(
 
 
 def origins_after(
-    earlier: Sequence[Labels], count: int, settings: NoiseSettings
+    earlier: Sequence[Labels],
+    count: int,
+    settings: NoiseSettings,
+    plan: PromptPlan = ONE_PROMPT,
+    round: int | None = None,
 ) -> Sequence[Origin]:
-    """The origins of a round's noises, by the labels of all rounds before it, oldest first."""
-    best = any(labels.goods for labels in earlier)
-    goods = bool(earlier and len(earlier[-1].goods) > 1)
-    return noise_origins(count, settings, best=best, goods=goods)
+    """The origins of a round's noises, by the labels of the first rounds, oldest first.
+
+    plan: the run's prompts; the shares are those of each prompt's images. round: by default the one
+    after these; one that was sampled ahead knows fewer.
+    """
+    groups = plan.groups(len(earlier) if round is None else round, count)
+    origins: list[Origin] = ["fresh"] * count
+    for group in {*groups}:
+        images = [image for image, own in enumerate(groups) if own == group]
+        best, goods = _recorded(earlier, count, plan, group)
+        for image, origin in zip(
+            images, noise_origins(len(images), settings, best=best, goods=goods), strict=True
+        ):
+            origins[image] = origin
+    return tuple(origins)
+
+
+def _recorded(
+    earlier: Sequence[Labels], count: int, plan: PromptPlan, group: int
+) -> tuple[bool, bool]:
+    """Whether a noise of a prompt's best picture is known after these rounds, and of other goods.
+
+    Without a named best the first good picture is the best.
+    """
+    best = goods = False
+    for round, labels in enumerate(earlier):
+        groups = plan.groups(round, count)
+        if group in groups:
+            good = {image for image in labels.goods if groups[image] == group}
+            named = bool(good & {*labels.bests})
+            goods = len(good) > (named or not best)
+            best = best or bool(good)
+    return best, goods
 
 
 def mixed_order(kinds: Sequence[Hashable]) -> list[int]:
@@ -55,6 +90,20 @@ def mixed_order(kinds: Sequence[Hashable]) -> list[int]:
         kind = max((kind for kind in left if left[kind]), key=lambda each: owed[each])
         owed[kind] -= len(kinds)
         order.append(left[kind].popleft())
+    return order
+
+
+def mixed_by_prompt(origins: Sequence[Origin], groups: Sequence[int] = ()) -> list[int]:
+    """Pictures as pages show them and as they are drawn: guided ones between fresh ones.
+
+    groups: the numbers of the pictures' prompts. Where they come prompt by prompt, this does too.
+    """
+    if list(groups) != sorted(groups):
+        return mixed_order(origins)
+    order = list[int]()
+    for _, places in groupby(range(len(origins)), lambda place: groups[place] if groups else 0):
+        own = list(places)
+        order += [own[place] for place in mixed_order([origins[place] for place in own])]
     return order
 
 

@@ -8,7 +8,7 @@ rounded up. At the default of one half the two agree.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Self
 
@@ -36,17 +36,33 @@ class NoisePrior:
         """Whether the prior differs from N(0, I)."""
         return self.best_C_H_W is not None or self.goods_N_C_H_W is not None
 
+    def origins(self, count: int, settings: NoiseSettings) -> tuple[Origin, ...]:
+        """Where the noises of this many images are drawn: see `noise_origins`."""
+        best, goods = self.best_C_H_W is not None, self.goods_N_C_H_W is not None
+        return noise_origins(count, settings, best=best, goods=goods)
+
     def draw(
         self, count: int, shape: Sequence[int], settings: NoiseSettings, seed: int, round: int
     ) -> Tensor:
-        """Noises (count, *shape), in the order of `noise_origins`.
+        """Noises (count, *shape) of the images 0 to count - 1: see `draw_images`."""
+        return self.draw_images(range(count), shape, settings, seed, round)
 
-        An image whose origin is "good" is drawn around one of the goods, drawn uniformly.
+    def draw_images(
+        self,
+        images: Sequence[int],
+        shape: Sequence[int],
+        settings: NoiseSettings,
+        seed: int,
+        round: int,
+    ) -> Tensor:
+        """Noises of these images of a round, in the order of `noise_origins`.
+
+        An image whose origin is "good" is drawn around one of the goods, drawn uniformly. Returns
+        (len(images), *shape).
         """
-        best, goods = self.best_C_H_W is not None, self.goods_N_C_H_W is not None
         noises = []
-        for index, origin in enumerate(noise_origins(count, settings, best=best, goods=goods)):
-            random = generator(seed, "noise", round, index)
+        for image, origin in zip(images, self.origins(len(images), settings), strict=True):
+            random = generator(seed, "noise", round, image)
             fresh = torch.randn(tuple(shape), generator=random)
             centre = self._centre(origin, random)
             noises.append(fresh if centre is None else _near(centre, fresh, settings.perturbation))
@@ -75,13 +91,90 @@ FRESH = NoisePrior()
 """N(0, I)."""
 
 
-def good_noises(round: LabelledRound) -> Tensor | None:
-    """z_T of the round's good images without the best, (N, C, H, W); None where there are none.
+@dataclass(frozen=True)
+class GroupPriors:
+    """The noise prior of each prompt, by group; one that is missing is N(0, I)."""
+
+    by_group: Mapping[int, NoisePrior] = field(default_factory=dict)
+
+    @property
+    def guided(self) -> bool:
+        """Whether any of them differs from N(0, I)."""
+        return any(prior.guided for prior in self.by_group.values())
+
+    def origins(self, groups: Sequence[int], settings: NoiseSettings) -> list[Origin]:
+        """Where the noises of a round whose images have these groups are drawn."""
+        found: list[Origin] = ["fresh"] * len(groups)
+        for group in {*groups}:
+            images = [image for image, own in enumerate(groups) if own == group]
+            for image, origin in zip(
+                images, self.of(group).origins(len(images), settings), strict=True
+            ):
+                found[image] = origin
+        return found
+
+    def of(self, group: int) -> NoisePrior:
+        """The prior of one prompt."""
+        return self.by_group.get(group, FRESH)
+
+    def draw(
+        self,
+        groups: Sequence[int],
+        shape: Sequence[int],
+        settings: NoiseSettings,
+        seed: int,
+        round: int,
+    ) -> Tensor:
+        """Noises of a round whose images have these groups: (len(groups), *shape).
+
+        The shares of `NoisePrior.draw_images` are those of each prompt's images.
+        """
+        noises = dict[int, Tensor]()
+        for group in {*groups}:
+            images = [image for image, own in enumerate(groups) if own == group]
+            drawn = self.of(group).draw_images(images, shape, settings, seed, round)
+            noises |= zip(images, drawn, strict=True)
+        return torch.stack([noises[image] for image in range(len(groups))])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The recorded noises, for safetensors; a group above 0 has its number in the name."""
+        return {
+            group_name(name, group): noise
+            for group, prior in self.by_group.items()
+            for name, noise in prior.tensors().items()
+        }
+
+    @classmethod
+    def from_tensors(cls, flat: Mapping[str, Tensor]) -> Self:
+        """The priors that `tensors` wrote."""
+        groups = dict[int, dict[str, Tensor]]()
+        for name, noise in flat.items():
+            stem, group = named_group(name)
+            groups.setdefault(group, {})[stem] = noise
+        return cls({group: NoisePrior.from_tensors(part) for group, part in groups.items()})
+
+
+def group_name(name: str, group: int) -> str:
+    """The name of a group's tensor in a file; the first group's has no number."""
+    return f"{name}.{group}" if group else name
+
+
+def named_group(name: str) -> tuple[str, int]:
+    """Name and group that `group_name` joined."""
+    stem, _, group = name.partition(".")
+    return stem, int(group or 0)
+
+
+def good_noises(round: LabelledRound) -> dict[int, Tensor]:
+    """z_T of the good images without the best, (N, C, H, W), by group; none where there are none.
 
     The next round draws around these alone: after a round without goods their share is fresh.
     """
-    others = list(round.labels.others)
-    return round.batch.noises_B_C_H_W[others].clone() if others else None
+    group_B, found = round.batch.group_ids, dict[int, Tensor]()
+    for group in {int(group_B[image]) for image in round.labels.others}:
+        others = [image for image in round.labels.others if group_B[image] == group]
+        found[group] = round.batch.noises_B_C_H_W[others].clone()
+    return found
 
 
 def shared_noises(noises_B_C_H_W: Tensor, images: int) -> Tensor:

@@ -8,20 +8,20 @@ from typing import Self
 
 from torch import Tensor
 
-from hero_engine.policy.noise_prior import NoisePrior
+from hero_engine.policy.noise_prior import GroupPriors
 
 
 @dataclass(frozen=True)
 class PolicySnapshot:
-    """LoRA weights, by name on the CPU, and the prior over initial noises."""
+    """LoRA weights, by name on the CPU, and the priors over initial noises."""
 
     lora: Mapping[str, Tensor]
-    prior: NoisePrior
+    priors: GroupPriors
 
     def tensors(self) -> dict[str, Tensor]:
         """The snapshot as a flat dict, for a checkpoint."""
         lora = {f"lora.{name}": weight for name, weight in self.lora.items()}
-        return lora | {f"prior.{name}": noise for name, noise in self.prior.tensors().items()}
+        return lora | {f"prior.{name}": noise for name, noise in self.priors.tensors().items()}
 
     @classmethod
     def from_tensors(cls, flat: Mapping[str, Tensor]) -> Self:
@@ -30,4 +30,4 @@ class PolicySnapshot:
             {name.removeprefix(part): each for name, each in flat.items() if name.startswith(part)}
             for part in ("lora.", "prior.")
         )
-        return cls(lora, NoisePrior.from_tensors(prior))
+        return cls(lora, GroupPriors.from_tensors(prior))

@@ -22,7 +22,7 @@ from hero_engine.core.batch import Batch, Trajectory
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.numbering import picture_name, round_name
 from hero_engine.core.rng import Purpose, generator, normal_each
-from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model
@@ -56,7 +56,8 @@ class SampleRequest:
 
     Each image has its own random stream, seeded by (seed, purpose, round, image): it is the same in
     every microbatch, up to float rounding of about 1e-5. kept_steps_B_S: from
-    `pick_training_steps`; None keeps no step.
+    `pick_training_steps`; None keeps no step. groups: the number of each image's prompt, (B,)
+    int64; None: all are of the first.
     """
 
     seed: int
@@ -65,6 +66,7 @@ class SampleRequest:
     noises_B_C_H_W: Tensor
     kept_steps_B_S: Tensor | None = None
     purpose: Purpose = "step"
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,6 +81,7 @@ class SampleRequest:
             self.noises_B_C_H_W[places],
             None if kept is None else kept[places],
             self.purpose,
+            None if self.groups is None else self.groups[places],
         )
 
 
@@ -124,7 +127,7 @@ def log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 def sample_batches(
     model: Model,
-    prompt: str,
+    prompts: Prompts,
     settings: SamplerSettings,
     request: SampleRequest,
     microbatch: int,
@@ -141,7 +144,7 @@ def sample_batches(
         def on_step(step: int, steps: int, before: int = before, count: int = len(part)) -> None:
             on_images(before + count * step / steps)
 
-        batch = sample(model, prompt, settings, part, on_step)
+        batch = sample(model, prompts, settings, part, on_step)
         _check_finite(batch, part)
         yield batch
         done += len(part)
@@ -150,14 +153,14 @@ def sample_batches(
 @torch.no_grad()
 def sample(
     model: Model,
-    prompt: str,
+    prompts: Prompts,
     settings: SamplerSettings,
     request: SampleRequest,
     on_step: OnStep = lambda done, total: None,
 ) -> Batch:
     """The request's images as latents, in one batch; every record is on the CPU."""
     timesteps, prev_timesteps = model.process.steps(settings.steps)
-    conditioning = Conditioning.of_sampler(prompt, settings)
+    conditioning = GroupedConditioning.of_sampler(prompts, settings)
     noises, count = request.noises_B_C_H_W, len(request)
     randoms = [generator(request.seed, request.purpose, request.round, i) for i in request.images]
     kept = request.kept_steps_B_S
@@ -167,7 +170,7 @@ def sample(
         for step in range(settings.steps):
             timestep = timesteps[step].expand(count)
             prev = prev_timesteps[step].expand(count)
-            output = model.predict(x_t, timestep, conditioning)
+            output = conditioning.predict(model, x_t, timestep, request.groups)
             mean, std = model.process.step(output, timestep, prev, x_t, settings.eta)
             x_next = mean
             if settings.eta > 0:
@@ -178,7 +181,7 @@ def sample(
             x_t = x_next
             on_step(step + 1, settings.steps)
     trajectory = None if recorder is None else recorder.trajectory
-    return Batch(noises.cpu(), x_t.cpu(), trajectory)
+    return Batch(noises.cpu(), x_t.cpu(), trajectory, request.groups)
 
 
 @dataclass(frozen=True)

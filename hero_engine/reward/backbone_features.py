@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hero_engine.core.batch import distinct, first_group
 from hero_engine.core.rng import generator
-from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 
 if TYPE_CHECKING:
     from hero_engine.models.pipeline import Model
@@ -29,34 +30,41 @@ LEVELS = (0.04, 0.12)
 class BackboneFeatures:
     """Latents (B, C, H, W) to features (B, F), float32 on the CPU.
 
-    Mean and maximum over all places of what the model's `feature_layers` give out, with the run's
-    prompt. All pictures get the same noise, which is the seed's.
+    Mean and maximum over all places of what the model's `feature_layers` give out, with each
+    picture's prompt. All pictures get the same noise, which is the seed's.
     """
 
-    def __init__(self, model: Model, prompt: str, microbatch: int, seed: int) -> None:
-        self.model, self.prompt, self.microbatch, self.seed = model, prompt, microbatch, seed
+    def __init__(self, model: Model, prompts: Prompts, microbatch: int, seed: int) -> None:
+        self.model, self.microbatch, self.seed = model, microbatch, seed
+        self.conditioning = GroupedConditioning.plain(prompts)
         self._cache: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, latents_B_C_H_W: Tensor) -> Tensor:
-        """Features of any number of latents."""
-        pieces = torch.split(latents_B_C_H_W, self.microbatch)
-        return torch.cat([self._averaged(piece) for piece in pieces])
+    def __call__(self, latents_B_C_H_W: Tensor, group_B: Tensor | None = None) -> Tensor:
+        """Features of any number of latents. group_B: the number of each one's prompt; None: 0."""
+        groups = first_group(len(latents_B_C_H_W)) if group_B is None else group_B
+        places, features = list[Tensor](), list[Tensor]()
+        for group in distinct(groups):
+            own = (groups == group).nonzero().flatten()
+            for rows in torch.split(own, self.microbatch):
+                places.append(rows)
+                features.append(self._averaged(latents_B_C_H_W[rows], group))
+        return torch.cat(features)[torch.cat(places).argsort()]
 
-    def cached(self, latents_B_C_H_W: Tensor) -> Tensor:
+    def cached(self, latents_B_C_H_W: Tensor, group_B: Tensor | None = None) -> Tensor:
         """Features of pictures that later rounds use again: they are cached."""
         names = [sha256(latent.numpy().tobytes()).digest() for latent in latents_B_C_H_W.cpu()]
         new = [at for at, name in enumerate(names) if name not in self._cache]
         if new:
-            features = self(latents_B_C_H_W[new])
+            features = self(latents_B_C_H_W[new], None if group_B is None else group_B[new])
             self._cache |= {names[at]: each for at, each in zip(new, features, strict=True)}
         return torch.stack([self._cache[name] for name in names])
 
-    def _averaged(self, clean_B_C_H_W: Tensor) -> Tensor:
-        sums = [self._at(clean_B_C_H_W, number) for number in range(len(LEVELS))]
+    def _averaged(self, clean_B_C_H_W: Tensor, group: int) -> Tensor:
+        sums = [self._at(clean_B_C_H_W, group, number) for number in range(len(LEVELS))]
         return torch.stack(sums).mean(0)
 
-    def _at(self, clean_B_C_H_W: Tensor, number: int) -> Tensor:
+    def _at(self, clean_B_C_H_W: Tensor, group: int, number: int) -> Tensor:
         """Features at one noise level."""
         model, rows = self.model, len(clean_B_C_H_W)
         random = generator(self.seed, "features", 0, number)
@@ -66,7 +74,7 @@ class BackboneFeatures:
         x_t = model.process.noised(clean, noise.to(clean), timesteps)
         layers = model.feature_layers()
         with _captured(layers) as outputs, model.base():
-            model.predict(x_t, timesteps, Conditioning(self.prompt))
+            model.predict(x_t, timesteps, self.conditioning.of_group[group])
         return torch.cat([_pooled(output) for output in outputs], 1).float().cpu()
 
 

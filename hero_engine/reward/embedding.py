@@ -14,7 +14,7 @@ What differs from sony/hero:
 - any latent shape works (theirs is 4 x 64 x 64); pooling rounds odd sizes up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hero_engine.config.settings import EmbeddingSettings
+from hero_engine.core.batch import distinct
 from hero_engine.core.rng import seed_number
 
 OnEpoch = Callable[[int, int], None]
@@ -63,13 +64,14 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: flo
 
     All (N, D), or (1, D) to stand for every row.
     """
-    gap = _distance(anchor, positive) - _distance(anchor, negative)
-    return (gap + margin).clamp(min=0).mean()
+    return _hinges(anchor, positive, negative, margin).mean()
 
 
 @dataclass(frozen=True)
 class Triplets:
-    """The images the embedding is trained on; the best image, the anchor, is on neither side.
+    """The images of a prompt that the embedding is trained on.
+
+    The best image, the anchor, is on neither side.
 
     best_C_H_W; positives_N_C_H_W: the other good images; negatives_M_C_H_W: the bad ones.
     """
@@ -82,34 +84,47 @@ class Triplets:
         if not len(self.positives_N_C_H_W) or not len(self.negatives_M_C_H_W):
             raise ValueError("nothing to contrast: the embedding needs positives and negatives")
 
+    def __len__(self) -> int:
+        return 1 + len(self.positives_N_C_H_W) + len(self.negatives_M_C_H_W)
+
+    def latents(self) -> Tensor:
+        """All of them: best, positives, negatives."""
+        return torch.cat([self.best_C_H_W[None], self.positives_N_C_H_W, self.negatives_M_C_H_W])
+
+    def draw(self, half_life: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """An epoch's positives and negatives, N + M of each, as rows of `latents`."""
+        positives, negatives = len(self.positives_N_C_H_W), len(self.negatives_M_C_H_W)
+        items = positives + negatives
+        positive = 1 + draws(positives, items, half_life, random)
+        return positive, 1 + positives + draws(negatives, items, half_life, random)
+
 
 def train_embedding(
     embedding: Embedding,
-    triplets: Triplets,
+    triplets: Sequence[Triplets],
     settings: EmbeddingSettings,
     random: torch.Generator,
     on_epoch: OnEpoch = lambda done, total: None,
 ) -> dict[str, float]:
     """Fit the embedding to labels; returns the first and the last epoch's loss.
 
-    Each epoch draws N + M triplets, a random positive and a random negative each (newer images,
-    which come last, more often where `recency_half_life` is set), and makes one Adam step on all of
-    them. on_epoch(done, total) may raise to stop.
+    triplets: of each prompt; at least one. Each epoch draws N + M triplets of a prompt, a random
+    positive and a random negative each (newer images, which come last, more often where
+    `recency_half_life` is set), and makes one Adam step on those of all prompts.
+    on_epoch(done, total) may raise to stop.
     """
-    positives, negatives = len(triplets.positives_N_C_H_W), len(triplets.negatives_M_C_H_W)
-    items = positives + negatives
-    latents = torch.cat(
-        [triplets.best_C_H_W[None], triplets.positives_N_C_H_W, triplets.negatives_M_C_H_W]
-    ).to(next(embedding.parameters()).device)
+    device = next(embedding.parameters()).device
+    latents = torch.cat([each.latents() for each in triplets]).to(device)
     optimizer = torch.optim.Adam(embedding.parameters(), lr=settings.learning_rate)
     losses: list[float] = []
     for epoch in range(settings.epochs):
-        drawn_positive = 1 + draws(positives, items, settings.recency_half_life, random)
-        drawn_negative = 1 + positives + draws(negatives, items, settings.recency_half_life, random)
-        points = embedding.project(latents)
-        loss = triplet_loss(
-            points[:1], points[drawn_positive], points[drawn_negative], settings.margin
-        )
+        drawn = [each.draw(settings.recency_half_life, random) for each in triplets]
+        points = torch.split(embedding.project(latents), [len(each) for each in triplets])
+        hinges = [
+            _hinges(of_prompt[:1], of_prompt[positive], of_prompt[negative], settings.margin)
+            for of_prompt, (positive, negative) in zip(points, drawn, strict=True)
+        ]
+        loss = torch.cat(hinges).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -127,16 +142,26 @@ def draws(count: int, items: int, half_life: float, random: torch.Generator) -> 
     return torch.multinomial(weights, items, replacement=True, generator=random)
 
 
-def ranking_auc(scores: Tensor, good: Tensor) -> float | None:
+def ranking_auc(scores: Tensor, good: Tensor, group_B: Tensor | None = None) -> float | None:
     """Share of (good, bad) pairs in which the good one scores higher; ties count half.
 
-    scores: (B,) numbers; good: (B,) bool. None where one kind is missing.
+    scores: (B,) numbers; good: (B,) bool. group_B: pairs are made within a group;
+    None: all are of one. None where there is no pair.
     """
-    goods, bads = scores[good], scores[~good]
-    if len(goods) == 0 or len(bads) == 0:
-        return None
-    gaps = goods[:, None] - bads[None, :]
-    return float(((gaps > 0).double() + (gaps == 0).double() / 2).mean())
+    groups = torch.zeros_like(good, dtype=torch.int64) if group_B is None else group_B
+    parts = []
+    for group in distinct(groups):
+        own = groups == group
+        gaps = scores[own & good][:, None] - scores[own & ~good][None, :]
+        parts.append(((gaps > 0).double() + (gaps == 0).double() / 2).flatten())
+    pairs = torch.cat(parts) if parts else torch.zeros(0)
+    return float(pairs.mean()) if len(pairs) else None
+
+
+def _hinges(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """The loss of each triplet, (N,)."""
+    gap = _distance(anchor, positive) - _distance(anchor, negative)
+    return (gap + margin).clamp(min=0)
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ round, or the frozen network's activations) and the reward computed from it (`re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -14,27 +14,28 @@ import torch
 from torch import Tensor
 
 from hero_engine.config.settings import Settings
+from hero_engine.core.batch import Batch
 from hero_engine.core.labelled_round import Best, LabelledLatents, LabelledRound
 from hero_engine.core.rng import generator
 from hero_engine.models.pipeline import Model
 from hero_engine.reward.backbone_features import BackboneFeatures
 from hero_engine.reward.embedding import Embedding, OnEpoch, Triplets, train_embedding
 from hero_engine.reward.logistic_head import BayesianLogisticHead
-from hero_engine.reward.rewards import label_reward, positives_reward, similarity_reward
+from hero_engine.reward.rewards import label_reward, positives_reward
 
 Weights = Mapping[str, Tensor]
 """Weights of the embedding, by name, on the CPU."""
 
-PredictProbability = Callable[[Tensor], Tensor]
-"""Final latents (B, C, H, W) to the probability of each being good, (B,) float32."""
+PredictProbability = Callable[[Batch], Tensor]
+"""Images to the probability of each being good, (B,) float32."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What rewards are based on: labelled images, and the best image so far."""
+    """What rewards are based on: labelled images, and each group's best image so far."""
 
     known: LabelledLatents
-    best: Best | None
+    bests: Mapping[int, Best]
 
 
 class RewardModel:
@@ -45,7 +46,7 @@ class RewardModel:
         self.embedding = Embedding(model.latent_shape, settings.embedding, seed=settings.seed)
         self.embedding.to(model.device)
         self.backbone = (
-            BackboneFeatures(model, settings.prompt, settings.microbatch, settings.seed)
+            BackboneFeatures(model, settings.plan.prompts, settings.microbatch, settings.seed)
             if settings.embedding.kind == "backbone"
             else None
         )
@@ -64,26 +65,24 @@ class RewardModel:
         self.embedding.load_state_dict(weights)
 
     def evidence(
-        self, round: LabelledRound, memory: LabelledLatents, best: Best | None
+        self, round: LabelledRound, memory: LabelledLatents, bests: Mapping[int, Best]
     ) -> Evidence:
         """This round's labels, or those of all rounds, as `embedding.history` says."""
         this_round = self.settings.embedding.history == "round"
-        return Evidence(round.known if this_round else memory, best)
+        return Evidence(round.known if this_round else memory, bests)
 
-    def triplets(self, evidence: Evidence) -> Triplets | None:
-        """None where the embedding has nothing to learn: no best, no positive or no negative."""
-        if self.backbone is not None or evidence.best is None:
-            return None
-        latents, good_N = evidence.known.latents_N_C_H_W, evidence.known.good_N
-        best = evidence.best.latent_C_H_W
-        is_best = (latents == best).flatten(1).all(1)
-        positives, negatives = latents[good_N & ~is_best], latents[~good_N]
-        if not len(positives) or not len(negatives):
-            return None
-        return Triplets(best, positives, negatives)
+    def triplets(self, evidence: Evidence) -> tuple[Triplets, ...]:
+        """Of each group; none where it has nothing to learn: no best, no positive, no negative."""
+        if self.backbone is not None:
+            return ()
+        groups = (
+            triplets_of(evidence.known.of_group(group), best)
+            for group, best in sorted(evidence.bests.items())
+        )
+        return tuple(each for each in groups if each is not None)
 
     def fit(
-        self, weights: Weights, triplets: Triplets, round: int, on_epoch: OnEpoch
+        self, weights: Weights, triplets: Sequence[Triplets], round: int, on_epoch: OnEpoch
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Train the embedding; returns its new weights and its losses."""
         self.load(weights)
@@ -93,71 +92,87 @@ class RewardModel:
         return self.weights(), losses
 
     def predicted_rewards(
-        self, weights: Weights, evidence: Evidence, latents_B_C_H_W: Tensor
+        self, weights: Weights, evidence: Evidence, batch: Batch
     ) -> Tensor | None:
         """Rewards of images whose labels are not known: (B,) on the CPU.
 
-        None where nothing was learned yet, and where the label itself is the reward.
+        None where nothing was learned yet, and where the label itself is the reward. NaN for an
+        image of a prompt of which nothing was learned.
         """
         match self.settings.reward.kind:
             case "labels":
                 return None
             case "probability":
-                return self._probabilities(weights, evidence, latents_B_C_H_W)
+                return self._probabilities(weights, evidence, batch)
             case "best" | "positives":
-                return self._similarities(weights, evidence, latents_B_C_H_W)
+                best = {group: each.latent_C_H_W[None] for group, each in evidence.bests.items()}
+                return self._similarities(weights, best, batch)
         assert_never(self.settings.reward.kind)
 
     def rewards(self, weights: Weights, evidence: Evidence, round: LabelledRound) -> Tensor | None:
         """The reward of every image, (B,) on the CPU; None where nothing is known to compare."""
-        kind, latents = self.settings.reward.kind, round.batch.latents_B_C_H_W
+        kind, known = self.settings.reward.kind, round.known
         if kind == "labels":
             return label_reward(round.labels)
-        if kind == "positives" and round.labels.goods and evidence.best is not None:
-            self.load(weights)
-            latents = latents.to(self.device)
-            goods = latents[list(round.labels.goods)]
-            return positives_reward(self.embedding, latents, goods).cpu()
-        return self.predicted_rewards(weights, evidence, latents)
+        if kind == "positives":
+            like = {group: each.latent_C_H_W[None] for group, each in evidence.bests.items()}
+            goods = {int(group) for group in known.group_ids[known.good_N]}
+            for group in goods & like.keys():
+                own = known.of_group(group)
+                like[group] = own.latents_N_C_H_W[own.good_N]
+            return self._similarities(weights, like, round.batch)
+        return self.predicted_rewards(weights, evidence, round.batch)
 
     def probability(self, weights: Weights, evidence: Evidence) -> PredictProbability | None:
         """A predictor of the probability of good, fitted to the labels; None without any."""
         head = self._head(weights, evidence)
         if head is None:
             return None
-        return lambda latents_B_C_H_W: head(self.features(latents_B_C_H_W)).float()
+        return lambda batch: head(self.features(batch.latents_B_C_H_W, batch.group_ids)).float()
 
-    def features(self, latents_B_C_H_W: Tensor, *, cached: bool = False) -> Tensor:
+    def features(
+        self, latents_B_C_H_W: Tensor, group_B: Tensor | None = None, *, cached: bool = False
+    ) -> Tensor:
         """The representation of final latents: (B, F) on the CPU.
 
+        group_B: the number of each image's prompt; None: all are of the first.
         The network's activations, or the embedding's features, normalised. The embedding was
         trained on the labels that the head is fitted to, so its probabilities are too certain.
         cached: the same images will be asked for again.
         """
         if self.backbone is None:
             return self._embedded(latents_B_C_H_W)
-        return self.backbone.cached(latents_B_C_H_W) if cached else self.backbone(latents_B_C_H_W)
+        compute = self.backbone.cached if cached else self.backbone
+        return compute(latents_B_C_H_W, group_B)
 
     def _similarities(
-        self, weights: Weights, evidence: Evidence, latents_B_C_H_W: Tensor
+        self, weights: Weights, positives: Mapping[int, Tensor], batch: Batch
     ) -> Tensor | None:
-        if evidence.best is None:
+        """Similarity of each image to the positives of its group, (N, C, H, W)."""
+        groups = {*batch.group_ids.tolist()} & positives.keys()
+        if not groups:
             return None
         self.load(weights)
-        best = evidence.best.latent_C_H_W.to(self.device)
-        return similarity_reward(self.embedding, latents_B_C_H_W.to(self.device), best).cpu()
+        rewards_B = torch.full((len(batch),), float("nan"))
+        for group in groups:
+            own = batch.group_ids == group
+            latents = batch.latents_B_C_H_W[own].to(self.device)
+            like = positives[group].to(self.device)
+            rewards_B[own] = positives_reward(self.embedding, latents, like).cpu()
+        return rewards_B
 
-    def _probabilities(
-        self, weights: Weights, evidence: Evidence, latents_B_C_H_W: Tensor
-    ) -> Tensor | None:
+    def _probabilities(self, weights: Weights, evidence: Evidence, batch: Batch) -> Tensor | None:
         head = self._head(weights, evidence)
-        return None if head is None else head(self.features(latents_B_C_H_W, cached=True)).float()
+        if head is None:
+            return None
+        return head(self.features(batch.latents_B_C_H_W, batch.group_ids, cached=True)).float()
 
     def _head(self, weights: Weights, evidence: Evidence) -> BayesianLogisticHead | None:
         if len(evidence.known) == 0:
             return None
         self.load(weights)
-        features = self.features(evidence.known.latents_N_C_H_W, cached=True)
+        known = evidence.known
+        features = self.features(known.latents_N_C_H_W, known.group_ids, cached=True)
         standardise = self.backbone is not None
         return BayesianLogisticHead.fit(features, evidence.known.good_N, standardise=standardise)
 
@@ -165,3 +180,13 @@ class RewardModel:
     def _embedded(self, latents_B_C_H_W: Tensor) -> Tensor:
         features = self.embedding(latents_B_C_H_W.to(self.device))
         return torch.nn.functional.normalize(features).cpu()
+
+
+def triplets_of(known: LabelledLatents, best: Best) -> Triplets | None:
+    """The triplets of one prompt's labelled images; None without a positive or a negative."""
+    latents, good_N = known.latents_N_C_H_W, known.good_N
+    is_best = (latents == best.latent_C_H_W).flatten(1).all(1)
+    positives, negatives = latents[good_N & ~is_best], latents[~good_N]
+    if not len(positives) or not len(negatives):
+        return None
+    return Triplets(best.latent_C_H_W, positives, negatives)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hero_engine.core.batch import distinct
 from hero_engine.core.labels import Labels
 from hero_engine.reward.embedding import Embedding
 
@@ -34,6 +35,14 @@ def label_reward(labels: Labels) -> Tensor:
     """The label itself, 1 good and 0 bad: (B,). NaN where unlabelled: no reward is known."""
     values = [float("nan") if good is None else float(good) for good in labels.good]
     return torch.tensor(values)
+
+
+def group_advantages(rewards_B: Tensor, group_B: Tensor) -> Tensor:
+    """The advantages of each group's images among themselves: (B,)."""
+    result = torch.zeros_like(rewards_B)
+    for group in distinct(group_B):
+        result[group_B == group] = advantages(rewards_B[group_B == group])
+    return result
 
 
 def advantages(rewards_B: Tensor) -> Tensor:

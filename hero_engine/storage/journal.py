@@ -215,14 +215,14 @@ class Journal:
             found.append(HistoryRow(id, *row[1:]))
         return found
 
-    def marks(self, round: int, batch: int) -> RoundMarks:
-        """The round's marks, replayed on a batch of `count` pictures."""
-        rows = self.history(round)
-        return RoundMarks.replayed(batch, (Mark(row.image, row.value) for row in rows))
+    def marks(self, round: int, batch: int, groups: Sequence[int] = ()) -> RoundMarks:
+        """The round's marks, replayed on a batch of pictures with these prompts' numbers."""
+        marks = (Mark(row.image, row.value) for row in self.history(round))
+        return RoundMarks.replayed(batch, marks, groups)
 
-    def labels(self, round: int, batch: int) -> Labels:
+    def labels(self, round: int, batch: int, groups: Sequence[int] = ()) -> Labels:
         """The labels of a round."""
-        return self.marks(round, batch).labels()
+        return self.marks(round, batch, groups).labels()
 
     def submit(self, round: int) -> None:
         """Submit a round: its labels are complete."""

@@ -32,6 +32,7 @@ from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task
 from hero_engine.core.errors import Damaged, ExitCode, HeroError
 from hero_engine.core.events import RunOpened
+from hero_engine.core.labels import Labels
 from hero_engine.core.xdg import data_folder
 from hero_engine.storage.atomic_files import (
     make_folder,
@@ -126,6 +127,14 @@ class RunDir:
             f"and safe there{lock}"
         ]
 
+    def groups(self, round: int) -> tuple[int, ...]:
+        """The number of each of a round's pictures' prompt."""
+        return self.settings.plan.groups(round, self.settings.batch)
+
+    def labels(self, journal: Journal, round: int) -> Labels:
+        """The labels of a round."""
+        return journal.labels(round, self.settings.batch, self.groups(round))
+
     @property
     def journal_path(self) -> Path:
         """The label journal."""
@@ -153,6 +162,9 @@ class RunDir:
             budget=settings.rounds * settings.batch or settings.labels,
             labels_used=finished[-1]["labels_total"] if finished else 0,
             round=round,
+            prompts=settings.prompts,
+            prompt_starts=settings.prompt_starts,
+            prompts_mixed=settings.prompt_order == "mixed",
         )
 
     def waiting(self) -> int | None:

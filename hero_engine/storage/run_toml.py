@@ -35,13 +35,26 @@ class OtherFormatError(ValueError):
 def run_toml(settings: Settings, task: Task, origin: Mapping[str, Any]) -> str:
     """The text of the file. origin: further keys about where the run comes from."""
     created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    tables = {
-        "hero": {"format": FORMAT, "version": __version__, "created": created, **origin},
+    about = {"format": FORMAT, "version": __version__, "created": created, **origin}
+    return _sealed({"hero": about, **_tables(settings, task)})
+
+
+def _tables(settings: Settings, task: Task) -> dict[str, Any]:
+    return {
         "task": {name: value for name, value in asdict(task).items() if value is not None},
         "settings": tomllib.loads(to_toml(settings)),
     }
+
+
+def _sealed(tables: Mapping[str, Any]) -> str:
     text = tomli_w.dumps(tables)
     return f"{text}\n{SEAL}{sha256(text.encode())}\n"
+
+
+def with_other_settings(text: bytes, settings: Settings, task: Task) -> str:
+    """The text of a file with other settings and another task; where the run comes from stays."""
+    tables = _unsealed(text)
+    return _sealed({**tables, **_tables(settings, task)})
 
 
 def read_run_toml(path: Path) -> tuple[Settings, Task]:
@@ -49,7 +62,8 @@ def read_run_toml(path: Path) -> tuple[Settings, Task]:
     try:
         tables = _unsealed(path.read_bytes())
         task = {**tables["task"]}
-        task["transfer_prompts"] = tuple(task.get("transfer_prompts", ()))
+        for name in ("transfer_prompts", "prompts"):
+            task[name] = tuple(task.get(name, ()))
         return from_toml(tomli_w.dumps(tables["settings"])), Task(**task)
     except OtherFormatError as error:
         raise Damaged(f"{path.parent} {error}") from error

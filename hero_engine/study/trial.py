@@ -140,8 +140,8 @@ class _Runner:
 
     def _point(self, labels: int) -> dict[str, Any]:
         """Scores with fresh noise and, if the method uses it, guided noise; KL to the base."""
-        settings, prior = self.folder.settings, self.training.state.prior
-        guided = prior.guided and settings.noise.fresh_ratio < 1
+        settings, priors = self.folder.settings, self.training.state.priors
+        guided = priors.guided and settings.noise.fresh_ratio < 1
         fresh = self._score()
         noises = FRESH.draw(
             min(KL_IMAGES, self.plan.images),
@@ -182,7 +182,7 @@ class _Runner:
             learned=(self.trainer, self.training.state),
             wanted=self.annotator_model.wanted(self.folder.task),
         )
-        return scorer.score(self.training.state.prior if guided else FRESH, base=base)
+        return scorer.score(self.training.state.priors.of(0) if guided else FRESH, base=base)
 
     def _transfer(self) -> dict[str, Any]:
         """Scores with fresh noise and the task's prompts that were not trained on."""
@@ -200,10 +200,10 @@ class _Runner:
 
     def _labels(self, round: int) -> Iterator[str]:
         """One letter a picture: g good, b bad, * best, - unlabelled."""
-        labels = self.journal.labels(round, self.folder.settings.batch)
+        labels = self.folder.labels(self.journal, round)
         letters = {True: "g", False: "b", None: "-"}
         for image, good in enumerate(labels.good):
-            yield "*" if image == labels.best else letters[good]
+            yield "*" if image in labels.bests else letters[good]
 
 
 def new_figures(plan: Plan, trial: Trial) -> dict[str, Any]:

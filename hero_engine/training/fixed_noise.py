@@ -59,11 +59,16 @@ def make_fixed_noise_images(
         for image in range(len(paths))
     ]
     request = SampleRequest(
-        settings.seed, 1, range(len(paths)), torch.stack(noises), purpose="same"
+        settings.seed,
+        1,
+        range(len(paths)),
+        torch.stack(noises),
+        purpose="same",
+        groups=trainer.groups(0, len(paths)),
     )
     batches = sample_batches(
         trainer.model,
-        settings.prompt,
+        settings.plan.prompts,
         settings.sampler,
         request,
         microbatch,

@@ -19,8 +19,8 @@ from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import ImagesReady, Notice
 from hero_engine.core.numbering import round_name
 from hero_engine.distributed.sharding import slices
-from hero_engine.policy.noise_origins import mixed_order, noise_origins
-from hero_engine.policy.noise_prior import NoisePrior
+from hero_engine.policy.noise_origins import mixed_by_prompt
+from hero_engine.policy.noise_prior import GroupPriors
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
@@ -78,7 +78,7 @@ class RoundImages:
 
         HeroError, exit code 3, where they are not those that were labelled.
         """
-        found = self._found(round, policy.prior)
+        found = self._found(round, policy.priors)
         begins = bool(found.missing) or self.phases.of(round) in ("sampling", "done")
         if begins:
             self.phases.enter(round, "sampling")
@@ -96,7 +96,7 @@ class RoundImages:
             self._compare(round, batch, found.kept)
         return batch
 
-    def _found(self, round: int, prior: NoisePrior) -> Found:
+    def _found(self, round: int, priors: GroupPriors) -> Found:
         """Nothing is missing of a round that is learned from again without denoising steps.
 
         Microbatches are missing in the order in which they are to be sampled.
@@ -111,21 +111,18 @@ class RoundImages:
             for each in self.ranges
             if each.start in saved
         }
-        return Found(parts, [each for each in self._order(prior) if each.start not in parts], kept)
+        return Found(parts, [each for each in self._order(round, priors) if each.start not in parts], kept)
 
-    def _order(self, prior: NoisePrior) -> list[range]:
+    def _order(self, round: int, priors: GroupPriors) -> list[range]:
         """Microbatches as they are sampled: those near earlier good pictures between fresh ones.
 
         The app mixes them on its pages in the same way, so its first page is whole the soonest.
         """
-        origins = noise_origins(
-            self.settings.batch,
-            self.settings.noise,
-            best=prior.best_C_H_W is not None,
-            goods=prior.goods_N_C_H_W is not None,
-        )
-        kinds = [origins[each.start] for each in self.ranges]
-        return [self.ranges[index] for index in mixed_order(kinds)]
+        groups = self.folder.groups(round)
+        origins = priors.origins(groups, self.settings.noise)
+        firsts = [each.start for each in self.ranges]
+        order = mixed_by_prompt([origins[i] for i in firsts], [groups[i] for i in firsts])
+        return [self.ranges[index] for index in order]
 
     def _mend(self, round: int, found: Found, *, announce: bool) -> None:
         """Decode images again that are damaged or gone; announce those, or all that are there."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hero_engine.core.batch import Batch
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
+from hero_engine.core.batch import Batch, distinct
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.labelled_round import LabelledRound
-from hero_engine.core.labels import Labels
 from hero_engine.reward.embedding import ranking_auc
 from hero_engine.training.state import State
 from hero_engine.updates import NoSignal
@@ -43,8 +44,8 @@ class Outcome:
         given = [each for each in results if not isinstance(each, NoSignal)]
         return {name: value for metrics in given for name, value in metrics.items()}
 
-    def report(self, seconds: Mapping[str, float]) -> RoundFinished:
-        """The event that reports the round. seconds: of each step."""
+    def report(self, seconds: Mapping[str, float], plan: PromptPlan = ONE_PROMPT) -> RoundFinished:
+        """The event that reports the round. seconds: of each step. plan: the run's prompts."""
         labels, mean, std = self.round.labels, None, None
         if self.rewards_B is not None and len(known := self.rewards_B[~self.rewards_B.isnan()]):
             mean, std = float(known.mean()), float(known.std(correction=0))
@@ -60,7 +61,19 @@ class Outcome:
             note="; ".join(self._notes()),
             seconds={step: round(each, 3) for step, each in seconds.items()},
             metrics=self.metrics,
+            prompts=tuple(self._by_prompt(plan)) if len(plan) > 1 else (),
         )
+
+    def _by_prompt(self, plan: PromptPlan) -> Iterator[dict[str, Any]]:
+        known = self.round.known
+        for group in distinct(self.round.batch.group_ids):
+            own = known.of_group(group)
+            yield {
+                "group": group,
+                "prompt": plan.prompts[group],
+                "labels": len(own),
+                "good": int(own.good_N.sum()),
+            }
 
     def _notes(self) -> Iterator[str]:
         labels, assumed = self.round.labels, int(self.metrics.get("assumed_negatives", 0))
@@ -69,7 +82,7 @@ class Outcome:
         if skipped := len(labels.unlabelled) - assumed:
             yield f"{skipped} unlabelled pictures were skipped"
         if labels.labelled and not labels.goods:
-            yield "no good picture" + ("; the best one so far stays" if self.state.best else "")
+            yield "no good picture" + ("; the best one so far stays" if self.state.bests else "")
         if assumed:
             yield f"no picture was labelled bad: {assumed} unlabelled ones count as bad"
         elif labels.goods and bool(self.state.memory.good_N.all()):
@@ -80,19 +93,20 @@ class Outcome:
             yield f"no update: {self.updated.reason}"
 
 
-def auc_of_labelled(rewards_B: Tensor, labels: Labels) -> float | None:
-    """How well rewards rank the labelled images: the share of (good, bad) pairs in order.
+def auc_of_labelled(rewards_B: Tensor, round: LabelledRound) -> float | None:
+    """How well rewards rank a round's labelled images: the share of (good, bad) pairs in order.
 
-    Ties count half. None where one kind is missing.
+    The images of a pair are of one prompt. Ties count half. None where there is no pair.
     """
+    labels = round.labels
     known = [index for index, good in enumerate(labels.good) if good is not None]
     goods = torch.tensor([bool(labels.good[index]) for index in known], dtype=torch.bool)
-    return ranking_auc(rewards_B[known], goods)
+    return ranking_auc(rewards_B[known], goods, round.batch.group_ids[known])
 
 
-def agreement_metric(name: str, rewards_B: Tensor | None, labels: Labels) -> dict[str, float]:
+def agreement_metric(name: str, rewards_B: Tensor | None, round: LabelledRound) -> dict[str, float]:
     """`auc_of_labelled` under that name; empty if there is nothing to rank."""
-    auc = None if rewards_B is None else auc_of_labelled(rewards_B, labels)
+    auc = None if rewards_B is None else auc_of_labelled(rewards_B, round)
     return {} if auc is None else {name: auc}
 
 

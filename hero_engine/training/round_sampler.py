@@ -38,7 +38,7 @@ class RoundSampler:
         if not told:
             return
         request, meter = (
-            self.trainer.round_request(round, policy.prior),
+            self.trainer.round_request(round, policy.priors),
             self.progress.meter(round, "sampling", "sample"),
         )
         ranges = [range(*each) for each in told]

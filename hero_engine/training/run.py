@@ -140,13 +140,14 @@ class DurableRounds:
         self.show_fixed_noise(state)  # while a person has others to label
         if not submitted:
             self.annotator.label(round, self._pictures(round), self.journal)
-        marks = self.journal.marks(round, self.settings.batch)
+        groups = self.folder.groups(round)
+        marks = self.journal.marks(round, self.settings.batch, groups)
         self.phases.enter(round, "training")
-        return marks.labels(best_required=state.best is None)
+        return marks.labels(best_required={*groups} - state.bests.keys())
 
     def finish(self, state: State, outcome: Outcome) -> None:
         """Write the checkpoint, then let the rest of the folder follow."""
-        report = outcome.report(self.progress.seconds)
+        report = outcome.report(self.progress.seconds, self.settings.plan)
         recovery.save_round(self.folder, state, report)
         self._settle(report)
         self.progress.restart()

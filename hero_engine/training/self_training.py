@@ -28,7 +28,7 @@ def pseudo_labelled(
     """Images of the state's policy, sampled `microbatch` at a time, with predicted labels."""
     request = self_training_request(trainer, turn)
     batch, _ = trainer.sample(state.lora, request, microbatch, on_images, decode=False)
-    probability_B = trainer.processes.tensor_from_main(predict(batch.latents_B_C_H_W))
+    probability_B = trainer.processes.tensor_from_main(predict(batch))
     assert probability_B is not None
     return PseudoLabelled(batch, probability_B)
 
@@ -41,5 +41,5 @@ def self_training_request(trainer: Trainer, turn: Turn) -> SampleRequest:
     images = range(first, first + count)
     randoms = [generator(turn.seed, "noise", turn.round, image) for image in images]
     noises = normal_each(randoms, trainer.model.latent_shape)
-    kept = trainer.kept_steps(turn.round, images)
-    return SampleRequest(turn.seed, turn.round, images, noises, kept)
+    kept, groups = trainer.kept_steps(turn.round, images), trainer.groups(turn.round, count)
+    return SampleRequest(turn.seed, turn.round, images, noises, kept, groups=groups)

@@ -16,6 +16,7 @@ from torch import Tensor
 from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.batch import Batch
 from hero_engine.distributed.collectives import Processes
+from hero_engine.models.grouped_conditioning import Prompts
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import OnImages, SampleRequest, sample_batches
 
@@ -27,10 +28,10 @@ PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class Sampler:
-    """The model as it is now, as a sampler of one prompt's images."""
+    """The model as it is now, as a sampler of these prompts' images."""
 
     model: Model
-    prompt: str
+    prompts: Prompts
     settings: SamplerSettings
 
     def sample(
@@ -41,7 +42,7 @@ class Sampler:
             return {}, None
         batches, pictures = list[Batch](), list[Pixels]()
         for batch in sample_batches(
-            self.model, self.prompt, self.settings, request, microbatch, on_images
+            self.model, self.prompts, self.settings, request, microbatch, on_images
         ):
             batches.append(batch)
             pictures.append(self._pixels(batch, decode=decode))

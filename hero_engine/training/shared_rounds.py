@@ -80,7 +80,7 @@ class ReplicaRounds:
     def label(self, state: State) -> Labels:
         """The labels that rank 0 has, as soon as it has them."""
         labels = self._processes.broadcast()[0]
-        return Labels(tuple(labels["good"]), labels["best"], labels["best_assumed"])
+        return Labels(tuple(labels["good"]), tuple(labels["bests"]), labels["best_assumed"])
 
     def finish(self, state: State, outcome: Outcome) -> None:
         """Nothing: rank 0 writes the checkpoint."""

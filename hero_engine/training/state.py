@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from torch import Tensor
 
+from hero_engine.core.batch import distinct
 from hero_engine.core.labelled_round import Best, LabelledLatents, LabelledRound
-from hero_engine.policy.noise_prior import NoisePrior, good_noises
+from hero_engine.policy.noise_prior import (
+    GroupPriors,
+    NoisePrior,
+    good_noises,
+    group_name,
+    named_group,
+)
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.storage.run_folder import Parts
 
@@ -19,10 +26,11 @@ class State:
     """All that was learned so far; tensors on the CPU, which nothing changes in place.
 
     round: the round that starts from this state. labels_used: labels of the rounds before it.
-    lora, embedding: weights by name. optimizer: the update's own tensors. best: None before the
-    first good image. good_noises_N_C_H_W: initial noises of the last round's other good images.
-    memory: every labelled image so far. behaviour: the policy that samples this round, where it is
-    not this state's own: see the setting `sample_ahead`.
+    lora, embedding: weights by name. optimizer: the update's own tensors. memory: every labelled
+    image so far. bests: the best image of each group (prompt) that has had a good one.
+    good_noises: initial noises of each group's other good images in its last round, (N, C, H, W).
+    behaviour: the policy that samples this round, where it is not this state's own: see the setting
+    `sample_ahead`.
     """
 
     round: int
@@ -31,20 +39,26 @@ class State:
     optimizer: Mapping[str, Tensor]
     embedding: Mapping[str, Tensor]
     memory: LabelledLatents
-    best: Best | None = None
-    good_noises_N_C_H_W: Tensor | None = None
+    bests: Mapping[int, Best] = field(default_factory=dict)
+    good_noises: Mapping[int, Tensor] = field(default_factory=dict)
     behaviour: PolicySnapshot | None = None
 
     @property
-    def prior(self) -> NoisePrior:
-        """The prior over initial noises, as learned so far."""
-        best = None if self.best is None else self.best.noise_C_H_W
-        return NoisePrior(best, self.good_noises_N_C_H_W)
+    def priors(self) -> GroupPriors:
+        """The priors over initial noises, as learned so far."""
+        return GroupPriors(
+            {group: self._prior(group) for group in sorted({*self.bests, *self.good_noises})}
+        )
+
+    def _prior(self, group: int) -> NoisePrior:
+        best = self.bests.get(group)
+        noise = None if best is None else best.noise_C_H_W
+        return NoisePrior(noise, self.good_noises.get(group))
 
     @property
     def policy(self) -> PolicySnapshot:
         """The policy, as learned so far."""
-        return PolicySnapshot(self.lora, self.prior)
+        return PolicySnapshot(self.lora, self.priors)
 
     @property
     def sampling_policy(self) -> PolicySnapshot:
@@ -57,48 +71,51 @@ class State:
         return int(self.behaviour is not None)
 
     def with_labels(self, round: LabelledRound) -> State:
-        """Remember a round's labelled images; its best replaces the one so far."""
+        """Remember a round's labelled images; its best images replace those so far."""
         memory = self.memory.plus(round.known)
         used = self.labels_used + round.labels.labelled
-        return replace(self, memory=memory, best=round.best or self.best, labels_used=used)
+        return replace(self, memory=memory, bests={**self.bests, **round.bests}, labels_used=used)
 
     def next_round(self, round: LabelledRound, behaviour: PolicySnapshot | None) -> State:
-        """The state the next round starts from: the prior moves to this round's good noises.
+        """The state the next round starts from: the priors move to this round's good noises.
 
-        behaviour: the policy that sampled the next round ahead; None where nothing did.
+        A prompt without an image in this round keeps its noises. behaviour: the policy that sampled
+        the next round ahead; None where nothing did.
         """
+        seen = {*distinct(round.batch.group_ids)}
+        kept = {group: each for group, each in self.good_noises.items() if group not in seen}
         return replace(
             self,
             round=round.number + 1,
-            good_noises_N_C_H_W=good_noises(round),
+            good_noises={**kept, **good_noises(round)},
             behaviour=behaviour,
         )
 
     def parts(self) -> Parts:
         """The state as files of named tensors, for a checkpoint."""
-        best = {} if self.best is None else {"best_C_H_W": self.best.latent_C_H_W}
+        bests = {
+            group_name("best_C_H_W", group): best.latent_C_H_W for group, best in self.bests.items()
+        }
         parts = {
             "lora": dict(self.lora),
             "optimizer": dict(self.optimizer),
             "embedding": dict(self.embedding),
-            "prior": self.prior.tensors(),
-            "best": best,
-            "memory": {
-                "latents_N_C_H_W": self.memory.latents_N_C_H_W,
-                "good_N": self.memory.good_N,
-            },
+            "prior": self.priors.tensors(),
+            "best": bests,
+            "memory": self.memory.tensors(),
         }
         return parts if self.behaviour is None else parts | {"source": self.behaviour.tensors()}
 
     @classmethod
     def from_parts(cls, parts: Parts, round: int, labels_used: int) -> Self:
         """The state that `parts` wrote. KeyError or TypeError where something is missing."""
-        prior, behaviour = NoisePrior.from_tensors(parts["prior"]), None
+        priors, behaviour = GroupPriors.from_tensors(parts["prior"]), None
         if "source" in parts:
             behaviour = PolicySnapshot.from_tensors(parts["source"])
-        best = None
-        if "best_C_H_W" in parts["best"]:
-            best = Best(parts["best"]["best_C_H_W"], parts["prior"]["best_C_H_W"])
+        bests = {
+            named_group(name)[1]: Best(latent, parts["prior"][name])
+            for name, latent in parts["best"].items()
+        }
         return cls(
             round,
             labels_used,
@@ -106,7 +123,11 @@ class State:
             parts["optimizer"],
             parts["embedding"],
             LabelledLatents(**parts["memory"]),
-            best,
-            prior.goods_N_C_H_W,
+            bests,
+            {
+                group: prior.goods_N_C_H_W
+                for group, prior in priors.by_group.items()
+                if prior.goods_N_C_H_W is not None
+            },
             behaviour,
         )

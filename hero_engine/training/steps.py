@@ -28,13 +28,12 @@ class LearningSteps:
 
         predicted_reward_auc: how well rewards predicted without this round's labels rank them.
         """
-        metrics = {"guided": float(state.sampling_policy.prior.guided)}
+        metrics = {"guided": float(state.sampling_policy.priors.guided)}
         if self.settings.sample_ahead:
             metrics["staleness"] = float(state.staleness)
-        evidence = Evidence(state.memory, state.best)
-        latents = round.batch.latents_B_C_H_W
-        predicted = self.reward_model.predicted_rewards(state.embedding, evidence, latents)
-        agreement = agreement_metric("predicted_reward_auc", predicted, round.labels)
+        evidence = Evidence(state.memory, state.bests)
+        predicted = self.reward_model.predicted_rewards(state.embedding, evidence, round.batch)
+        agreement = agreement_metric("predicted_reward_auc", predicted, round)
         return metrics | diversity_metric(round.batch) | agreement
 
     def fit_reward_model(
@@ -44,7 +43,7 @@ class LearningSteps:
         if not self.reward_model.is_trained:
             return state, {}
         triplets = self.reward_model.triplets(self._evidence(state, round))
-        if triplets is None:
+        if not triplets:
             return state, NoSignal("nothing to contrast")
         meter = self.progress.meter(round.number, "training", "embed")
         with self.progress.timed("embed"):
@@ -56,7 +55,7 @@ class LearningSteps:
         rewards_B = self.trainer.processes.tensor_from_main(
             self.reward_model.rewards(state.embedding, evidence, round)
         )
-        return rewards_B, agreement_metric("reward_auc", rewards_B, round.labels)
+        return rewards_B, agreement_metric("reward_auc", rewards_B, round)
 
     def update(
         self, state: State, round: LabelledRound, rewards_B: Tensor | None
@@ -72,7 +71,7 @@ class LearningSteps:
             return state, lesson
         turn = Turn(self.settings.seed, round.number)
         with self.progress.timed("update"):
-            return self._improve(state, UpdateTask(lesson, turn, round.batch.latents_B_C_H_W))
+            return self._improve(state, UpdateTask(lesson, turn, round.batch))
 
     def self_train(self, state: State, round: LabelledRound) -> tuple[State, Metrics]:
         """Further updates, on images of the new policy with pseudo-labels (not in the paper)."""
@@ -89,12 +88,12 @@ class LearningSteps:
                 metrics["pseudo_label_mean"] = float(images.probability_B.mean())
                 lesson = self.trainer.update.pseudo_lesson(images)
                 if not isinstance(lesson, NoSignal):
-                    task = UpdateTask(lesson, turn, images.batch.latents_B_C_H_W)
+                    task = UpdateTask(lesson, turn, images.batch)
                     state, _ = self._improve(state, task)
         return state, metrics
 
     def _evidence(self, state: State, round: LabelledRound) -> Evidence:
-        return self.reward_model.evidence(round, state.memory, state.best)
+        return self.reward_model.evidence(round, state.memory, state.bests)
 
     def _improve(self, state: State, task: UpdateTask) -> tuple[State, Metrics]:
         meter = self.progress.meter(task.turn.round, "training", "update")

@@ -5,15 +5,16 @@ It holds nothing that a round learns: every method loads what it needs from a `S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from hero_engine.config.settings import Settings
-from hero_engine.core.batch import Batch
+from hero_engine.core.batch import Batch, some_groups
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.numbering import round_name
@@ -21,7 +22,7 @@ from hero_engine.distributed.collectives import SINGLE, Processes
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.noise_prior import NoisePrior, shared_noises
+from hero_engine.policy.noise_prior import GroupPriors, shared_noises
 from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps
 from hero_engine.reward.embedding import OnEpoch, Triplets
 from hero_engine.reward.reward_model import RewardModel
@@ -37,7 +38,7 @@ class Trainer:
     def __init__(self, settings: Settings, model: Model, processes: Processes = SINGLE) -> None:
         self.settings, self.model, self.processes = settings, model, processes
         self.update = make_update(settings, model)
-        self.optimizer = PolicyOptimizer(self.update, settings.prompt, processes)
+        self.optimizer = PolicyOptimizer(self.update, settings.plan.prompts, processes)
         self.reward_model = RewardModel(settings, model)
         self._initial = State(
             round=0,
@@ -99,21 +100,29 @@ class Trainer:
         the images; otherwise they have no pixels.
         """
         self.model.load_lora_state(lora)
-        sampler = Sampler(self.model, self.settings.prompt, self.settings.sampler)
+        sampler = Sampler(self.model, self.settings.plan.prompts, self.settings.sampler)
         return sample_sharded(
             self.processes, sampler, request, microbatch, on_images, decode=decode
         )
 
-    def round_request(self, round: int, prior: NoisePrior) -> SampleRequest:
-        """The images of a round, from initial noises of this prior."""
+    def round_request(self, round: int, priors: GroupPriors) -> SampleRequest:
+        """The images of a round, from initial noises of these priors."""
         settings, images = self.settings, range(self.settings.batch)
-        noises = prior.draw(
-            settings.batch, self.model.latent_shape, settings.noise, settings.seed, round
+        noises = priors.draw(
+            settings.plan.groups(round, settings.batch),
+            self.model.latent_shape,
+            settings.noise,
+            settings.seed,
+            round,
         )
         if settings.update == "d3po":
             noises = shared_noises(noises, settings.d3po.images_per_noise)
-        kept = self.kept_steps(round, images)
-        return SampleRequest(settings.seed, round, images, noises, kept)
+        kept, groups = self.kept_steps(round, images), self.groups(round, settings.batch)
+        return SampleRequest(settings.seed, round, images, noises, kept, groups=groups)
+
+    def groups(self, round: int, images: int) -> Tensor | None:
+        """The number of each image's prompt in a round of so many images; None: all the first."""
+        return some_groups(torch.tensor(self.settings.plan.groups(round, images)))
 
     def kept_steps(self, round: int, images: range) -> Tensor | None:
         """Which denoising steps of these images the update trains, (B, S); None for none."""
@@ -123,7 +132,7 @@ class Trainer:
         return pick_training_steps(self.model, settings.sampler, kept, images, settings.seed, round)
 
     def fit_embedding(
-        self, state: State, triplets: Triplets, round: int, on_epoch: OnEpoch
+        self, state: State, triplets: Sequence[Triplets], round: int, on_epoch: OnEpoch
     ) -> tuple[State, dict[str, float]]:
         """Train the embedding; returns the new state, and the losses.
 

@@ -37,13 +37,13 @@ def make_update(settings: Settings, model: "Model") -> Update[Any]:
 
     match settings.update:
         case "forward":
-            return ForwardUpdate(settings.forward, model, settings.prompt)
+            return ForwardUpdate(settings.forward, model, settings.plan.prompts)
         case "sft":
-            return SftUpdate(settings.sft, model, settings.prompt)
+            return SftUpdate(settings.sft, model, settings.plan.prompts)
         case "d3po":
-            policy = DenoisingPolicy(model, settings.sampler, settings.prompt)
+            policy = DenoisingPolicy(model, settings.sampler, settings.plan.prompts)
             return D3poUpdate(settings.d3po, policy)
         case "ddpo":
-            policy = DenoisingPolicy(model, settings.sampler, settings.prompt)
+            policy = DenoisingPolicy(model, settings.sampler, settings.plan.prompts)
             return DdpoUpdate(settings.ddpo, policy)
     assert_never(settings.update)

@@ -29,6 +29,7 @@ An optimizer step is the mean over `pairs_per_update` pairs and all their steps:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,7 +37,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hero_engine.config.settings import D3poSettings
-from hero_engine.core.batch import Trajectory
+from hero_engine.core.batch import Trajectory, distinct
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Labels
@@ -47,9 +48,13 @@ from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
 
 @dataclass(frozen=True)
 class PreferenceData:
-    """The kept steps of images, and all pairs (N, 2) of a good image and a bad one to compare."""
+    """The kept steps of images, and all pairs (N, 2) of a good image and a bad one to compare.
+
+    group_B: the number of each image's prompt; the images of a pair have the same.
+    """
 
     trajectory: Trajectory
+    group_B: Tensor
     candidates: Tensor
 
 
@@ -70,28 +75,31 @@ class D3poUpdate:
 
     def lesson(self, feedback: Feedback) -> PreferenceData | NoSignal:
         """The round's kept steps and labels. ValueError where no step was kept."""
-        labels, trajectory = feedback.round.labels, feedback.round.batch.trajectory
-        if trajectory is None:
+        labels, batch = feedback.round.labels, feedback.round.batch
+        if batch.trajectory is None:
             raise ValueError("d3po needs the kept denoising steps of the images")
         if not labels.goods or not labels.bads:
             missing = "bad" if labels.goods else "good"
             return NoSignal(f"no picture is {missing}, so there are no pairs")
-        candidates = self._candidates(labels)
+        candidates = self._candidates(labels, batch.group_ids.tolist())
         if not len(candidates):
             return NoSignal(
                 "no noise has both a good and a bad picture, so there are no pairs: lower "
                 "d3po.images_per_noise to 1 to compare all"
             )
-        return PreferenceData(trajectory, candidates)
+        return PreferenceData(batch.trajectory, batch.group_ids, candidates)
 
-    def _candidates(self, labels: Labels) -> Tensor:
-        """All pairs whose images start from the same noise; of all images where none do."""
+    def _candidates(self, labels: Labels, groups: Sequence[int]) -> Tensor:
+        """All pairs of a prompt's images from the same noise; of all its images where none share.
+
+        groups: the numbers of the images' prompts.
+        """
         size = self.settings.images_per_noise
         pairs = [
             (good, bad)
             for good in labels.goods
             for bad in labels.bads
-            if size == 1 or good // size == bad // size
+            if groups[good] == groups[bad] and (size == 1 or good // size == bad // size)
         ]
         return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
 
@@ -105,7 +113,7 @@ class D3poUpdate:
         """The preferences of random pairs, against the base."""
         twice = replace(microbatches, size=2 * microbatches.size)
         with self.model.base():
-            reference_B_S = self.policy.all_log_probs(lesson.trajectory, twice)
+            reference_B_S = self.policy.all_log_probs(lesson.trajectory, lesson.group_B, twice)
         return PreferenceObjective(self, lesson, reference_B_S, turn)
 
 
@@ -120,6 +128,7 @@ class PreferenceObjective:
     ) -> None:
         self.settings, self.policy = update.settings, update.policy
         self.trajectory, self.reference_B_S = data.trajectory, reference_B_S
+        self.group_B = data.group_B
         self.pairs = draw_pairs(data, self.settings.pairs, turn)
         self._groups = torch.split(self.pairs, self.settings.pairs_per_update)
         self.steps = len(self._groups)
@@ -132,7 +141,7 @@ class PreferenceObjective:
     def loss(self, rows: Tensor) -> Tensor:
         """The mean loss of these pairs' steps."""
         images = rows.T.flatten()
-        log_probs = self.policy.log_probs(self.trajectory.rows(images))
+        log_probs = self.policy.log_probs(self.trajectory.rows(images), self.group_B[images])
         reference = self.reference_B_S[images].to(log_probs.device)
         better, worse = (log_probs - reference).chunk(2)
         self._margins.append((better - worse).detach().flatten().cpu())
@@ -145,9 +154,17 @@ class PreferenceObjective:
 
 
 def draw_pairs(data: PreferenceData, count: int, turn: Turn) -> Tensor:
-    """(count, 2) indices of images: a good one, then a bad one, with repeats."""
-    picks = torch.randint(len(data.candidates), (count,), generator=turn.generator("update", 0))
-    return data.candidates[picks]
+    """(count, 2) indices of images: a good one, then a bad one of its prompt, with repeats.
+
+    The prompts take turns.
+    """
+    random, pairs = turn.generator("update", 0), torch.zeros(count, 2, dtype=torch.int64)
+    groups = data.group_B[data.candidates[:, 0]]
+    known = distinct(groups)
+    for place, group in enumerate(known):
+        own, rows = data.candidates[groups == group], torch.arange(count) % len(known) == place
+        pairs[rows] = own[torch.randint(len(own), (int(rows.sum()),), generator=random)]
+    return pairs
 
 
 def preference_loss(better: Tensor, worse: Tensor, settings: D3poSettings) -> Tensor:

@@ -36,11 +36,11 @@ import torch
 from torch import Tensor
 
 from hero_engine.config.settings import DdpoSettings
-from hero_engine.core.batch import Trajectory
+from hero_engine.core.batch import Trajectory, distinct
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.core.errors import HeroError
 from hero_engine.policy.sampler import KeptSteps
-from hero_engine.reward.rewards import advantages
+from hero_engine.reward.rewards import group_advantages
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
 
@@ -52,11 +52,13 @@ EQUAL_REWARDS = 1e-7
 class RewardedTrajectories:
     """The kept steps of images, with each image's reward; NaN where it is unknown.
 
-    behaviour_lora: the weights that sampled them; None for the current ones.
+    group_B: the number of each image's prompt. behaviour_lora: the weights that sampled them; None
+    for the current ones.
     """
 
     trajectory: Trajectory
     rewards_B: Tensor
+    group_B: Tensor
     behaviour_lora: Mapping[str, Tensor] | None = None
 
 
@@ -79,15 +81,21 @@ class DdpoUpdate:
         """The round's kept steps and rewards. ValueError where no step was kept."""
         if feedback.rewards_B is None:
             return NoSignal("no picture was ever good, so there is nothing to compare with")
-        trajectory = _kept(feedback.round.batch.trajectory)
+        batch = feedback.round.batch
         return _checked(
-            RewardedTrajectories(trajectory, feedback.rewards_B, feedback.behaviour_lora)
+            RewardedTrajectories(
+                _kept(batch.trajectory),
+                feedback.rewards_B,
+                batch.group_ids,
+                feedback.behaviour_lora,
+            )
         )
 
     def pseudo_lesson(self, images: PseudoLabelled) -> RewardedTrajectories | NoSignal:
         """The images' kept steps, rewarded by their probability of being good."""
-        trajectory = _kept(images.batch.trajectory)
-        return _checked(RewardedTrajectories(trajectory, images.probability_B))
+        batch = images.batch
+        trajectory = _kept(batch.trajectory)
+        return _checked(RewardedTrajectories(trajectory, images.probability_B, batch.group_ids))
 
     def objective(
         self, lesson: RewardedTrajectories, turn: Turn, microbatches: Microbatches
@@ -96,14 +104,14 @@ class DdpoUpdate:
         trajectory = lesson.trajectory
         if self.model.dtype in (torch.bfloat16, torch.float16):
             with self.model.with_lora(lesson.behaviour_lora):
-                measured_B_S = self.policy.all_log_probs(trajectory, microbatches)
-            trajectory = replace(trajectory, log_probs_B_S=measured_B_S)
-        return ClippedPolicyGradient(self, trajectory, lesson.rewards_B, turn)
+                measured_B_S = self.policy.all_log_probs(trajectory, lesson.group_B, microbatches)
+            lesson = replace(lesson, trajectory=replace(trajectory, log_probs_B_S=measured_B_S))
+        return ClippedPolicyGradient(self, lesson, turn)
 
     def rehearsal(self, lesson: RewardedTrajectories, images: int) -> Callable[[], None]:
         """A forward and backward pass over this many images, which changes no weight."""
-        rewards_B = torch.zeros(len(lesson.rewards_B))
-        objective = ClippedPolicyGradient(self, lesson.trajectory, rewards_B, Turn(0, 0))
+        unrewarded = replace(lesson, rewards_B=torch.zeros(len(lesson.rewards_B)))
+        objective = ClippedPolicyGradient(self, unrewarded, Turn(0, 0))
 
         def run() -> None:
             try:
@@ -118,29 +126,28 @@ class DdpoUpdate:
 class ClippedPolicyGradient:
     """PPO's clipped objective. A step's rows are indices of images, each with all its kept steps.
 
-    Every inner epoch is a new shuffle of all images with a reward, `images_per_update` a step.
+    An advantage compares an image with the images of its prompt. Every inner epoch is a new shuffle
+    of all images with a reward, `images_per_update` a step.
     """
 
-    def __init__(
-        self, update: DdpoUpdate, trajectory: Trajectory, rewards_B: Tensor, turn: Turn
-    ) -> None:
+    def __init__(self, update: DdpoUpdate, lesson: RewardedTrajectories, turn: Turn) -> None:
         self.settings, self.policy = update.settings, update.policy
-        self.trajectory = trajectory
+        self.trajectory, self.group_B = lesson.trajectory, lesson.group_B
         cut = self.settings.advantage_clip
-        self.advantages_B = advantages(rewards_B).clamp(-cut, cut)
-        self._groups = list(self._shuffled(rewards_B, turn))
-        self.steps = len(self._groups)
+        self.advantages_B = group_advantages(lesson.rewards_B, lesson.group_B).clamp(-cut, cut)
+        self._image_sets = list(self._shuffled(lesson.rewards_B, turn))
+        self.steps = len(self._image_sets)
         self._ratios, self._at_first_step, self._first_ratio_error = list[Tensor](), False, 0.0
 
     def rows(self, step: int) -> Tensor:
         """The images of an optimizer step."""
         self._at_first_step = step == 0
-        return self._groups[step]
+        return self._image_sets[step]
 
     def loss(self, rows: Tensor) -> Tensor:
         """The clipped loss, a mean over images and steps."""
         steps = self.trajectory.rows(rows)
-        log_probs = self.policy.log_probs(steps)
+        log_probs = self.policy.log_probs(steps, self.group_B[rows])
         ratio = (log_probs - steps.log_probs_B_S.to(log_probs.device)).exp()
         self._record(ratio.detach())
         weight = -self.advantages_B[rows].to(ratio)[:, None]
@@ -182,6 +189,8 @@ def _checked(lesson: RewardedTrajectories) -> RewardedTrajectories | NoSignal:
     known = lesson.rewards_B[~lesson.rewards_B.isnan()]
     if len(known) == 0:
         return NoSignal("no picture has a reward")
-    if float(known.max() - known.min()) < EQUAL_REWARDS:
+    groups = (lesson.rewards_B[lesson.group_B == each] for each in distinct(lesson.group_B))
+    known_by_group = [each[~each.isnan()] for each in groups]
+    if all(float(each.max() - each.min()) < EQUAL_REWARDS for each in known_by_group if len(each)):
         return NoSignal("all pictures have the same reward")
     return lesson

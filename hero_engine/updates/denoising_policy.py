@@ -8,33 +8,42 @@ from torch import Tensor
 from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.batch import Trajectory
 from hero_engine.core.collective import Microbatches
-from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import log_prob
 
 
 class DenoisingPolicy:
-    """p(x_{t-1} | x_t) of the model with this sampler and prompt; guidance as in sampling."""
+    """p(x_{t-1} | x_t) of the model with this sampler and prompts; guidance as in sampling."""
 
-    def __init__(self, model: Model, sampler: SamplerSettings, prompt: str) -> None:
+    def __init__(self, model: Model, sampler: SamplerSettings, prompts: Prompts) -> None:
         self.model, self.sampler = model, sampler
-        self.conditioning = Conditioning.of_sampler(prompt, sampler)
+        self.conditioning = GroupedConditioning.of_sampler(prompts, sampler)
 
-    def log_probs(self, rows: Trajectory) -> Tensor:
-        """(B, S), differentiable. All B x S steps are one forward pass."""
+    def log_probs(self, rows: Trajectory, group_B: Tensor | None = None) -> Tensor:
+        """(B, S), differentiable. All B x S steps of a prompt are one forward pass.
+
+        group_B: the number of each image's prompt; None: all are of the first.
+        """
         model = self.model
         timesteps = rows.timesteps_B_S.flatten()
         x_t = rows.latents_B_S_C_H_W.flatten(0, 1).to(model.device)
         x_next = rows.next_latents_B_S_C_H_W.flatten(0, 1).to(model.device)
-        output = model.predict(x_t, timesteps, self.conditioning)
+        groups = None if group_B is None else group_B.repeat_interleave(rows.timesteps_B_S.shape[1])
+        output = self.conditioning.predict(model, x_t, timesteps, groups)
         mean, std = model.process.step(
             output, timesteps, rows.prev_timesteps_B_S.flatten(), x_t, self.sampler.eta
         )
         return log_prob(x_next, mean, std).view_as(rows.timesteps_B_S)
 
     @torch.no_grad()
-    def all_log_probs(self, trajectory: Trajectory, microbatches: Microbatches) -> Tensor:
+    def all_log_probs(
+        self, trajectory: Trajectory, group_B: Tensor, microbatches: Microbatches
+    ) -> Tensor:
         """Of every image, (B, S) on the CPU; each process computes its share."""
         images, none = torch.arange(len(trajectory.timesteps_B_S)), trajectory.log_probs_B_S[:0]
-        parts = [self.log_probs(trajectory.rows(some)).cpu() for some in microbatches.of(images)]
+        parts = [
+            self.log_probs(trajectory.rows(some), group_B[some]).cpu()
+            for some in microbatches.of(images)
+        ]
         return microbatches.collective.all_gather(torch.cat([none, *parts]))

@@ -37,8 +37,8 @@ from torch import Tensor
 
 from hero_engine.config.settings import ForwardSettings
 from hero_engine.core.collective import Collective, Microbatches
-from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.diffusion_process import per_image
+from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import NO_STEPS
 from hero_engine.updates.denoising_loss import LOSSES
@@ -54,8 +54,9 @@ class ForwardUpdate:
     name = "forward"
     kept_steps = NO_STEPS
 
-    def __init__(self, settings: ForwardSettings, model: Model, prompt: str) -> None:
-        self.settings, self.model, self.prompt = settings, model, prompt
+    def __init__(self, settings: ForwardSettings, model: Model, prompts: Prompts) -> None:
+        self.settings, self.model = settings, model
+        self.conditioning = GroupedConditioning.plain(prompts)
         self.microbatch = settings.good_images_per_update + settings.bad_images_per_update
         self.row_sampler = RowSampler(
             model,
@@ -95,7 +96,7 @@ class ForwardObjective:
         self.update, self.pool, self.turn, self.reference = update, pool, turn, reference
         self.settings, self.model = update.settings, update.model
         self.steps = update.steps(pool)
-        self.conditioning = Conditioning(update.prompt)
+        self.conditioning = update.conditioning
 
     def rows(self, step: int) -> NoisedRows:
         """The images of an optimizer step."""
@@ -129,7 +130,7 @@ class ForwardObjective:
         return self.settings.kl_weight * (new - base).square().mean()
 
     def _predict(self, rows: NoisedRows) -> Tensor:
-        return self.model.predict(rows.x_t, rows.timesteps_R, self.conditioning)
+        return self.conditioning.predict(self.model, rows.x_t, rows.timesteps_R, rows.groups)
 
 
 def _checked(pool: Pool) -> Pool | NoSignal:

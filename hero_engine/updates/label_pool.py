@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hero_engine.core.batch import distinct, first_group, some_groups
 from hero_engine.updates.lessons import Feedback, PseudoLabelled
 
 
@@ -15,12 +16,14 @@ class Pool:
     """Final latents (N, C, H, W), and each one's probability of being good, float64.
 
     The probability is 1 or 0 where a label says so. assumed_negatives: how many of the images, the
-    last ones, are unlabelled and count as bad.
+    last ones, are unlabelled and count as bad. groups: the number of each one's prompt, (N,) int64;
+    None where all are of the first.
     """
 
     latents_N_C_H_W: Tensor
     probability_N: Tensor
     assumed_negatives: int = 0
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.probability_N)
@@ -31,15 +34,31 @@ class Pool:
         return bool((self.probability_N > 0).any())
 
     @property
+    def group_ids(self) -> Tensor:
+        """The group of each image, (N,) int64."""
+        return first_group(len(self)) if self.groups is None else self.groups
+
+    @property
+    def taught(self) -> tuple[int, ...]:
+        """The groups with an image that may be good; of the others nothing can be learned."""
+        return tuple(distinct(self.group_ids[self.probability_N > 0]))
+
+    @property
     def contrast(self) -> float:
-        """4 p (1 - p), p being the share of goods: 1 where half are good, 0 where all are alike."""
-        share = float(self.probability_N.mean())
-        return 4 * share * (1 - share)
+        """4 p (1 - p), p being the share of goods: 1 where half are good, 0 where all are alike.
+
+        The mean over the groups that have any.
+        """
+        means = (float(self.probability_N[self.group_ids == each].mean()) for each in self.taught)
+        contrasts = [4 * share * (1 - share) for share in means]
+        return sum(contrasts) / max(1, len(contrasts))
 
     def goods(self) -> Pool:
         """The images that are known to be good."""
         good_N = self.probability_N == 1
-        return Pool(self.latents_N_C_H_W[good_N], self.probability_N[good_N])
+        return Pool(
+            self.latents_N_C_H_W[good_N], self.probability_N[good_N], groups=self.group_ids[good_N]
+        )
 
     def counts(self) -> dict[str, float]:
         """Number of images of each kind, as metrics."""
@@ -53,16 +72,29 @@ class Pool:
 def label_pool(feedback: Feedback, history: str, *, assume_negatives: bool = False) -> Pool:
     """The labelled images of all rounds so far (history "all"), or of this one ("round").
 
-    assume_negatives: where all of them are good, the round's unlabelled images count as bad.
+    assume_negatives: where all images of a group are good, its unlabelled ones of this round count
+    as bad.
     """
     known = feedback.memory if history == "all" else feedback.round.known
-    only_goods = len(known) > 0 and bool(known.good_N.all())
-    assumed = feedback.round.labels.unlabelled if only_goods and assume_negatives else ()
-    latents = feedback.round.batch.latents_B_C_H_W[list(assumed)]
+    batch = feedback.round.batch
+    assumed = list[int]()
+    if assume_negatives:
+        with_bads = distinct(known.group_ids[~known.good_N])
+        only_goods = {*distinct(known.group_ids)} - {*with_bads}
+        unlabelled = feedback.round.labels.unlabelled
+        assumed = [image for image in unlabelled if int(batch.group_ids[image]) in only_goods]
+    latents = batch.latents_B_C_H_W[assumed]
     probability_N = torch.cat([known.good_N.double(), torch.zeros(len(latents)).double()])
-    return Pool(torch.cat([known.latents_N_C_H_W, latents]), probability_N, len(latents))
+    groups = torch.cat([known.group_ids, batch.group_ids[assumed]])
+    return Pool(
+        torch.cat([known.latents_N_C_H_W, latents]),
+        probability_N,
+        len(latents),
+        some_groups(groups),
+    )
 
 
 def pseudo_label_pool(images: PseudoLabelled) -> Pool:
     """Images with their predicted probabilities."""
-    return Pool(images.batch.latents_B_C_H_W, images.probability_B.double())
+    batch = images.batch
+    return Pool(batch.latents_B_C_H_W, images.probability_B.double(), groups=batch.groups)

@@ -68,8 +68,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class UpdateTask:
-    """A lesson to learn. pictures_B_C_H_W: latents on which the model's change is measured."""
+    """A lesson to learn. pictures: on whose latents the model's change is measured."""
 
     lesson: Any
     turn: Turn
-    pictures_B_C_H_W: Tensor
+    pictures: Batch

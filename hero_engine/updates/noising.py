@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hero_engine.core.batch import distinct
 from hero_engine.models.pipeline import Model
 from hero_engine.updates.label_pool import Pool
 from hero_engine.updates.lessons import Turn
@@ -16,7 +17,8 @@ from hero_engine.updates.lessons import Turn
 class NoisedRows:
     """Images noised to random timesteps; good_R says which count as good. Timesteps on the CPU.
 
-    clean, x_t, noise: (R, C, H, W), where x_t is `clean` noised by `noise`.
+    clean, x_t, noise: (R, C, H, W), where x_t is `clean` noised by `noise`. groups: the number of
+    each row's prompt, (R,) int64 on the CPU; None where all are of the first.
     """
 
     clean: Tensor
@@ -24,6 +26,7 @@ class NoisedRows:
     timesteps_R: Tensor
     x_t: Tensor
     noise: Tensor
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -31,7 +34,9 @@ class NoisedRows:
     def __getitem__(self, which: Tensor) -> NoisedRows:
         """The rows with these indices (int64)."""
         parts = (self.clean, self.good_R, self.timesteps_R, self.x_t, self.noise)
-        return NoisedRows(*(part[which.to(part.device)] for part in parts))
+        groups = None if self.groups is None else self.groups[which]
+        clean, good_R, timesteps_R, x_t, noise = (part[which.to(part.device)] for part in parts)
+        return NoisedRows(clean, good_R, timesteps_R, x_t, noise, groups)
 
 
 @dataclass(frozen=True)
@@ -50,18 +55,22 @@ class RowSampler:
     def draw(self, pool: Pool, turn: Turn, index: int) -> NoisedRows:
         """The rows of the optimizer step with this index; the good ones come first.
 
-        Each image is drawn as good in proportion to its probability, and as bad to the rest.
+        The groups of the pool take turns, so that no prompt's share of good images leads the
+        others. In a group each image is drawn as good in proportion to its probability, and as bad
+        to the rest.
         """
         random = turn.generator("update", index)
-        goods = _draw_weighted(pool.probability_N, self.goods, random)
-        bads = _draw_weighted(1 - pool.probability_N, self.bads, random)
-        clean = pool.latents_N_C_H_W[torch.cat([goods, bads])].to(self.model.device)
+        goods = _draw(pool, pool.probability_N, self.goods, index, random)
+        bads = _draw(pool, 1 - pool.probability_N, self.bads, index, random)
+        drawn = torch.cat([goods, bads])
+        clean = pool.latents_N_C_H_W[drawn].to(self.model.device)
         timesteps = torch.cat(
             [self._timesteps(len(goods), random), self._timesteps(len(bads), random)]
         )
         x_t, noise = noised(self.model, clean, timesteps, turn.generator("renoise", index))
         good_R = torch.arange(len(clean), device=self.model.device) < len(goods)
-        return NoisedRows(clean, good_R, timesteps, x_t, noise)
+        groups = None if pool.groups is None else pool.groups[drawn]
+        return NoisedRows(clean, good_R, timesteps, x_t, noise, groups)
 
     def _timesteps(self, count: int, random: torch.Generator) -> Tensor:
         low, high = self.window
@@ -78,8 +87,21 @@ def noised(
     return model.process.noised(clean_B_C_H_W, noise, timesteps_B), noise
 
 
-def _draw_weighted(weights_N: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """`count` indices in proportion to their weights, with repeats; none where all are 0."""
-    if not bool((weights_N > 0).any()):
-        return torch.zeros(0, dtype=torch.int64)
-    return torch.multinomial(weights_N, count, replacement=True, generator=random)
+def _draw(pool: Pool, weights_N: Tensor, count: int, turn: int, random: torch.Generator) -> Tensor:
+    """`count` indices of the pool, one of each group in turn, with repeats; none without weights.
+
+    Within a group they are drawn in proportion to the weights. turn: moves the group that is first.
+    """
+    group_N = pool.group_ids
+    taught = pool.taught or distinct(group_N)
+    groups = [group for group in taught if bool((weights_N[group_N == group] > 0).any())]
+    drawn = torch.zeros(count if groups else 0, dtype=torch.int64)
+    for place, group in enumerate(groups):
+        own = (group_N == group).nonzero().flatten()
+        rows = (torch.arange(count) + turn) % len(groups) == place
+        if bool(rows.any()):
+            picked = torch.multinomial(
+                weights_N[own], int(rows.sum()), replacement=True, generator=random
+            )
+            drawn[rows] = own[picked]
+    return drawn

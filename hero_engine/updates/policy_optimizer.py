@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hero_engine.config.settings import AdamWSettings
 from hero_engine.core.collective import ONE_PROCESS, Collective, Microbatches
+from hero_engine.models.grouped_conditioning import Prompts
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.updates.adamw import LoraAdamW
@@ -76,9 +77,9 @@ class PolicyOptimizer:
     """Trains the model's LoRA weights on the lessons of an update."""
 
     def __init__(
-        self, update: Update[Any], prompt: str, collective: Collective = ONE_PROCESS
+        self, update: Update[Any], prompts: Prompts, collective: Collective = ONE_PROCESS
     ) -> None:
-        self.update, self.prompt, self.collective = update, prompt, collective
+        self.update, self.prompts, self.collective = update, prompts, collective
         self.adam = LoraAdamW(update.model.lora_parameters(), update.settings, collective)
 
     def step(
@@ -92,7 +93,7 @@ class PolicyOptimizer:
         After an exception the weights are those between two optimizer steps: load a state again.
         """
         update = self.update
-        probe = Probe(update.model, self.prompt, task.pictures_B_C_H_W, task.turn.seed)
+        probe = Probe(update.model, self.prompts, task.pictures, task.turn.seed)
         microbatches = Microbatches(microbatch or update.microbatch, self.collective)
         objective = update.objective(task.lesson, task.turn, microbatches)
         metrics = self._minimise(objective, microbatches, on_progress)

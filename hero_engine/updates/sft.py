@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hero_engine.config.settings import SftSettings
 from hero_engine.core.collective import Collective, Microbatches
-from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import NO_STEPS
 from hero_engine.updates.denoising_loss import prediction_loss
@@ -26,8 +26,9 @@ class SftUpdate:
     name = "sft"
     kept_steps = NO_STEPS
 
-    def __init__(self, settings: SftSettings, model: Model, prompt: str) -> None:
-        self.settings, self.model, self.prompt = settings, model, prompt
+    def __init__(self, settings: SftSettings, model: Model, prompts: Prompts) -> None:
+        self.settings, self.model = settings, model
+        self.conditioning = GroupedConditioning.plain(prompts)
         self.microbatch = settings.images_per_update
         self.row_sampler = RowSampler(model, settings.images_per_update, bads=0)
 
@@ -51,7 +52,7 @@ class SftObjective:
     def __init__(self, update: SftUpdate, pool: Pool, turn: Turn) -> None:
         self.update, self.pool, self.turn = update, pool, turn
         self.steps = update.settings.steps
-        self.conditioning = Conditioning(update.prompt)
+        self.conditioning = update.conditioning
 
     def rows(self, step: int) -> NoisedRows:
         """The images of an optimizer step."""
@@ -61,7 +62,7 @@ class SftObjective:
     def loss(self, rows: NoisedRows) -> Tensor:
         """The mean error of the prediction."""
         model = self.update.model
-        prediction = model.predict(rows.x_t, rows.timesteps_R, self.conditioning)
+        prediction = self.conditioning.predict(model, rows.x_t, rows.timesteps_R, rows.groups)
         return prediction_loss(model.process, rows, prediction).mean()
 
     def metrics(self, collective: Collective) -> dict[str, float]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hero_engine.config.settings import Settings
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.numbering import number, round_name, rounds_name
 from hero_engine.core.xdg import private
@@ -36,24 +37,25 @@ def label(name: str, source: str, *, force: bool) -> None:
             raise HeroError(
                 f"{run.path} does not wait for labels; continue with: hero resume {run.path}"
             )
-        labels = _read(source, run.settings.batch)
+        labels = _read(source, run.settings)
         pictures = {image: run.path / path for image, path in journal.images(round).items()}
         _refuse_other_rounds(labels, round)
         if warning := refuse_others(labels, round, pictures, force=force):
             talk(warning)
         journal.mark(round, labels.marks(round), source=labels.path.name, submit=True)
-        given = journal.labels(round, run.settings.batch)
+        given = run.labels(journal, round)
     talk(
         f"{round_name(round)}: {given.labelled} labels, {len(given.goods)} of them good."
         f" Continue with: hero resume {run.path}"
     )
 
 
-def _read(source: str, batch: int) -> LabelsFile:
+def _read(source: str, settings: Settings) -> LabelsFile:
+    batch, plan = settings.batch, settings.plan
     if source != STDIN:
-        return read_labels(Path(source), batch)
+        return read_labels(Path(source), batch, plan)
     try:
-        return parse_labels(Path("stdin"), sys.stdin.read(), batch)
+        return parse_labels(Path("stdin"), sys.stdin.read(), batch, plan)
     except UnicodeDecodeError as error:
         raise HeroError(f"cannot read labels from stdin: {error}") from error
 
@@ -107,7 +109,7 @@ def _rows(run: RunDir, journal: Journal, round: int, *, history: bool) -> Iterat
                 **_given(mark),
             }
         return
-    given = journal.labels(round, run.settings.batch)
+    given = run.labels(journal, round)
     last = {mark.image: mark for mark in marks}
     for image, good in enumerate(given.good):
         if good is not None:
@@ -115,7 +117,8 @@ def _rows(run: RunDir, journal: Journal, round: int, *, history: bool) -> Iterat
                 "round": round,
                 "image": image,
                 "label": "good" if good else "bad",
-                "best": given.best == image,
+                "best": image in given.bests,
+                **_prompt(run, round, image),
                 **_picture(run, round, image, paths.get(image, "")),
                 **_given(last[image]),
             }
@@ -125,6 +128,12 @@ def _given(mark: HistoryRow) -> dict[str, Any]:
     """When, in UTC, and by whom."""
     time = datetime.fromtimestamp(mark.time, UTC).isoformat(timespec="milliseconds")
     return {"time": time, "source": mark.source}
+
+
+def _prompt(run: RunDir, round: int, image: int) -> dict[str, str]:
+    """The picture's prompt, in a run with several."""
+    prompts = run.settings.prompts
+    return {"prompt": prompts[run.groups(round)[image]]} if prompts else {}
 
 
 def _picture(run: RunDir, round: int, image: int, path: str) -> dict[str, Any]:

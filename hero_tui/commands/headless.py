@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from hero_engine.config.tasks import Task
+from hero_engine.config.settings import Settings
+from hero_engine.config.tasks import Task, task_of_prompt
 from hero_engine.core.errors import ExitCode, LabelsNeeded, StopRequested
 from hero_engine.core.events import (
     Event,
@@ -29,10 +30,12 @@ from hero_engine.labelling.annotators import (
     Annotator,
     ExternalAnnotator,
     FileAnnotator,
+    JudgeAnnotator,
     SimulatedAnnotator,
     judged,
     waiting,
 )
+from hero_engine.labelling.judge_source import is_own_judge, read_judge_source
 from hero_engine.labelling.labels_file import read_labels
 from hero_engine.labelling.simulated import is_judge, read_annotator_model
 from hero_engine.models.model_sources import find_judge
@@ -54,20 +57,29 @@ class Limits:
     rounds: int | None = None
 
 
-def labeller_for(labels: str | None, task: Task, batch: int, *, force: bool) -> MakeLabeller:
-    """The source that `--labels` names: a judge, a file, or None or "none" for `hero label`.
+def labeller_for(
+    labels: str | None, task: Task, settings: Settings, *, force: bool
+) -> MakeLabeller:
+    """The source that `--labels` names: a judge (the embedded one or one's own), a file, or None or
+    "none" for `hero label`.
 
     HeroError if there is no such source, before anything is written or opened.
     """
     if labels is None or labels == "none":
         return ExternalAnnotator
     if is_judge(labels):
-        judged(task)
-        find_judge("labeller")
         model = read_annotator_model(labels)
-        model.wanted(task)
-        return lambda folder: SimulatedAnnotator(folder.task, model, folder.settings.seed)
-    found = read_labels(Path(labels), batch)
+        for prompt in settings.plan.prompts:
+            judged(task_of_prompt(task, prompt))
+            model.wanted(task_of_prompt(task, prompt))
+        find_judge("labeller")
+        return lambda folder: SimulatedAnnotator(
+            folder.task, model, folder.settings.seed, folder.settings.plan
+        )
+    if is_own_judge(labels):
+        source = read_judge_source(labels)
+        return lambda folder: JudgeAnnotator(source, folder.settings.plan)
+    found = read_labels(Path(labels), settings.batch, settings.plan)
     return lambda folder: FileAnnotator(found, folder, force=force, warn=talk)
 
 
@@ -87,6 +99,8 @@ def run_headless(
             worker = EngineThread(
                 folder, report, annotator=labeller, more_rounds=more_rounds, processes=processes
             )
+            if isinstance(labeller, JudgeAnnotator):
+                labeller.raise_if_stopped = worker.raise_if_stopped
             stops.reach(worker)
             worker.run()
     return report.exit_code

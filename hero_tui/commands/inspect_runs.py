@@ -41,7 +41,8 @@ def status(name: str | None, as_json: bool) -> None:
         data_json(facts)
         return
     say(f"{facts['run']}")
-    say(f"“{facts['prompt']}” with {facts['model']}")
+    more = f" and {len(facts['prompts']) - 1} more prompts" if facts["prompts"] else ""
+    say(f"“{facts['prompt']}”{more} with {facts['model']}")
     counts = labels_so_far(facts["marked"], facts["labels"], facts["budget"])
     say(f"{facts['state']}{_where(facts)}; {counts}")
     if facts["rounds"]:
@@ -79,7 +80,10 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     """
     seen = run.opened()
     facts: dict[str, Any] = {
-        **{name: getattr(seen, name) for name in ("run", "task", "prompt", "model", "budget")},
+        **{
+            name: getattr(seen, name)
+            for name in ("run", "task", "prompt", "prompts", "model", "budget")
+        },
         "state": "new",
         "round": seen.round,
         "phase": "sampling",
@@ -127,11 +131,10 @@ def rounds_of(run: RunDir) -> list[dict[str, Any]]:
 
 def labels_of(run: RunDir, round: int) -> Labels:
     """A round's labels so far. HeroError, exit code 4, if the journal cannot be read."""
-    batch = run.settings.batch
     if not run.journal_path.exists():
-        return Labels((None,) * batch)
+        return Labels((None,) * run.settings.batch)
     with reading(run) as journal:
-        return journal.labels(round, batch)
+        return run.labels(journal, round)
 
 
 def reading(run: RunDir) -> Journal:
@@ -171,7 +174,7 @@ def show(name: str | None, round: int | None) -> None:
 def caption(labels: Labels, index: int) -> str:
     """An image's number, as in the app, and its label."""
     words = {True: "good", False: "bad", None: "-"}
-    return f"{number(index)} {'best' if labels.best == index else words[labels.good[index]]}"
+    return f"{number(index)} {'best' if index in labels.bests else words[labels.good[index]]}"
 
 
 def _sheet(paths: list[Path]) -> Image:

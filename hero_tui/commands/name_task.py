@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
+from hero_engine.config.prompts import WILDCARD, all_expanded, read_prompts
 from hero_engine.config.tasks import (
     NAME_BYTES,
     Task,
@@ -44,15 +47,57 @@ def _named(text: str) -> Task:
     )
 
 
+@dataclass(frozen=True)
+class MorePrompts:
+    """What `hero run` is told of prompts beside its task.
+
+    texts, file: further prompts, or templates; file has one a line. aside: how many of all prompts
+    are kept for measuring transfer.
+    """
+
+    texts: tuple[str, ...] = ()
+    file: Path | None = None
+    aside: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.texts or self.file or self.aside)
+
+    def templates(self) -> tuple[str, ...]:
+        """All of them. HeroError where the file cannot be read."""
+        return (*self.texts, *(read_prompts(self.file) if self.file else ()))
+
+
+def task_of(text: str | None, good: str | None, more: MorePrompts) -> Task | None:
+    """The task with this name or prompt, and with more prompts. None where nothing is given.
+
+    good: what counts as good, for prompts of one's own.
+    """
+    templates = more.templates()
+    if text is not None and (good is not None or not WILDCARD.search(text)):
+        task = task_named(text, good)
+        return task.with_prompts((*_templates_of(task), *templates), more.aside) if more else task
+    own = templates if text is None else (text, *templates)
+    if not own:
+        return None
+    prompts = all_expanded(own)
+    return of_prompt(prompts[0], good).with_prompts(prompts, more.aside)
+
+
+def _templates_of(task: Task) -> tuple[str, ...]:
+    return task.prompts or (task.prompt,)
+
+
 def of_prompt(prompt: str, good: str | None) -> Task:
     """A task of a prompt alone. HeroError if a text is empty or would change the terminal."""
     for name, text in (("the prompt", prompt), ("--good", good or "-")):
         if not text.strip() or sanitized(text) != text:
             raise HeroError(f"{name} is {short(text)}; write one line of text")
+    prompt, *others = all_expanded([prompt])
     words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_NAME].strip("-") or "prompt"
     while len(words.encode()) > NAME_BYTES:
         words = words[:-1]
-    return Task(words, prompt, success=good) if good else Task(words, prompt)
+    task = Task(words, prompt, success=good) if good else Task(words, prompt)
+    return task.with_prompts([prompt, *others])
 
 
 COMMON_WORDS = frozenset(

@@ -29,6 +29,79 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TaskName = Annotated[
     str | None, typer.Option(metavar="NAME|FILE.toml", help="The task: a name or a task file.")
 ]
+MorePromptTexts = Annotated[
+    list[str] | None,
+    typer.Option("--prompt", metavar="TEXT", help="A further prompt; repeat it for more."),
+]
+PromptsFile = Annotated[
+    Path | None, typer.Option("--prompts", metavar="FILE", help="Prompts, one a line.")
+]
+KeepAside = Annotated[
+    int,
+    typer.Option(
+        "--keep-aside",
+        min=0,
+        metavar="N",
+        help="Prompts to keep out of the run, for transfer.",
+    ),
+]
+AddedPrompts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add-prompt", metavar="TEXT", help="A further prompt, from the next round; repeatable."
+    ),
+]
+Ahead = Annotated[
+    bool, typer.Option("--ahead", help="Sample the next round while you label this one.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed of every random draw.")]
+NewFolder = Annotated[
+    Path | None, typer.Option("--dir", metavar="RUN", help="Folder of the new run.")
+]
+BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images per round.")]
+Criterion = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What counts as good, for a prompt.")
+]
+AnotherPrompt = Annotated[str | None, typer.Option(help="Another prompt, to measure transfer.")]
+OwnJudge = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="python:M:F|command:CMD",
+        help="A judge of your own, as for --labels: its scores and success rates.",
+    ),
+]
+BranchFolder = Annotated[
+    Path | None,
+    typer.Option("--dir", metavar="NEW", help="Folder of the new run of --from-round."),
+]
+Human = Annotated[
+    bool, typer.Option("--human", help="You judge blind in the app: any task, any model.")
+]
+EvaluationNoise = Annotated[
+    str, typer.Option(metavar="fresh|guided", help="N(0, I), or the run's noise prior.")
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Rounds to run, instead of a label budget."),
+]
+MoreRounds = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="More rounds to run, also beyond the label budget."),
+]
+NegativePrompt = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Negative prompt of guidance.")
+]
+Transfer = Annotated[
+    bool, typer.Option("--transfer", help="Use the prompts that were kept out of the run.")
+]
+UpdateName = Annotated[
+    str | None, typer.Option(metavar="ddpo|forward|d3po|sft", help="Training method.")
+]
+InitLora = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="LoRA to start from: a file of any trainer, or its folder."),
+]
 ModelName = Annotated[
     str | None,
     typer.Option(metavar="embedded|FOLDER|HUB_ID", help="Diffusion model (default: embedded)."),
@@ -54,7 +127,7 @@ LabelSource = Annotated[
     str | None,
     typer.Option(
         "--labels",
-        metavar="judge|FILE.jsonl|none",
+        metavar="judge|FILE.jsonl|python:M:F|command:CMD|none",
         help="Source of labels; none: exit with 5 and wait for hero label.",
     ),
 ]

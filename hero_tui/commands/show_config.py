@@ -67,7 +67,7 @@ def run_rows(found: Sequence[Layer], flags: dict[str, Any]) -> Iterator[Row]:
     task, all_layers = run_layers(found if has_task else [ANY_TASK, *found], flags)
     settings = with_changes(Settings(), merged(all_layers) | {"task": task.name})
     places, sentences = sources(all_layers), setting_sentences()
-    unnamed = () if has_task else ("task", "prompt")
+    unnamed = () if has_task else ("task", "prompt", "prompts")
     for name, value in flat(asdict(settings)).items():
         if name in unnamed and places.get(name) in ("", f"task {task.name}"):
             yield Row(name, "", "not named yet", sentences[name])

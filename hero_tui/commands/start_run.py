@@ -17,13 +17,15 @@ from hero_engine.core.errors import Damaged, ExitCode, HeroError
 from hero_engine.core.numbering import round_name
 from hero_engine.core.xdg import private
 from hero_engine.distributed.launcher import Launched, check_processes
+from hero_engine.labelling.judge_source import is_own_judge
 from hero_engine.labelling.simulated import is_judge
 from hero_engine.models.model_sources import model_facts
+from hero_engine.storage.add_prompts import add_prompts
 from hero_engine.storage.branch_run import branch
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, new_run_path
 from hero_tui.commands.find_run import open_run
-from hero_tui.commands.name_task import cannot_draw, draws, task_named
+from hero_tui.commands.name_task import MorePrompts, cannot_draw, draws, task_of
 from hero_tui.output_streams import data, talk, talk_once
 from hero_tui.preferences.settings_sources import choose, layers, nested, parsed, use_runs_folder
 
@@ -53,7 +55,8 @@ class Way:
 
         if self.graphics is not None and self.graphics not in MODES:
             raise HeroError(f"--graphics {self.graphics}: choose one of {', '.join(MODES)}")
-        if self.force and (self.labels in (None, "none") or is_judge(str(self.labels))):
+        judged = is_judge(str(self.labels)) or is_own_judge(str(self.labels))
+        if self.force and (self.labels in (None, "none") or judged):
             raise HeroError("--force goes with --labels FILE.jsonl")
         check_processes(self.processes)
         if self.headless:
@@ -66,24 +69,29 @@ class Way:
 
 @private()
 def new_run(
-    flags: dict[str, Any], *, folder: Path | None, way: Way, good: str | None = None
+    flags: dict[str, Any],
+    *,
+    folder: Path | None,
+    way: Way,
+    good: str | None = None,
+    more: MorePrompts = MorePrompts(),  # noqa: B008 - frozen
 ) -> int:
     """Start a run; returns the exit code. A run whose model cannot be opened leaves no folder.
 
-    good: what counts as good, if flags["task"] is a prompt.
+    good: what counts as good, if flags["task"] is a prompt. more: prompts beside the task's.
     """
     if (code := followed()) is not None:
         return code
     way.check()
     use_runs_folder()
-    if good is not None and not flags.get("task"):
+    named = task_of(flags.get("task"), good, more)
+    if good is not None and named is None:
         raise HeroError('--good goes with a prompt: hero run "a red bicycle" --good "two wheels"')
-    named = task_named(flags["task"], good) if flags.get("task") else None
     task, settings = choose(layers(), flags, named)
     model_facts(settings.model, settings.model_config)
     if warning := prompt_warning(settings):
         talk(warning)
-    go = prepare(way, task, settings.batch)
+    go = prepare(way, task, settings)
     first = first_lora(settings, flags) if settings.lora.init else None
     settings = first.settings if first else settings
     run = RunDir.create(folder or new_run_path(task.name), settings, task)
@@ -97,8 +105,9 @@ def new_run(
 
 def prompt_warning(settings: Settings) -> str:
     """A line if the embedded model cannot draw the prompt, else nothing."""
-    unknown = settings.model == "embedded" and not draws(settings.prompt)
-    return cannot_draw(settings.prompt) if unknown else ""
+    prompts = settings.plan.prompts if settings.model == "embedded" else ()
+    unknown = next((prompt for prompt in prompts if not draws(prompt)), None)
+    return "" if unknown is None else cannot_draw(unknown)
 
 
 def one_task(what: str | None, task: str | None) -> str | None:
@@ -141,11 +150,12 @@ def resume(
     more_rounds: int | None,
     from_round: int | None = None,
     folder: Path | None = None,
+    added: Sequence[str] = (),
 ) -> int:
     """Continue a run; returns the exit code, 0 if it has ended already.
 
     from_round: leave the run as it is, and repeat from this round in a new run, in `folder` or
-    beside it.
+    beside it. added: further prompts, drawn from the first round that has not begun.
     """
     if (code := followed()) is not None:
         return code
@@ -154,21 +164,34 @@ def resume(
         raise HeroError("--dir goes with --from-round: a resumed run stays in its folder")
     run = open_run(name)
     if from_round is not None:
-        prepare(way, run.task, run.settings.batch)  # refuses before anything is written
+        prepare(way, run.task, run.settings)  # refuses before anything is written
         run = branch(run, from_round, folder)
         talk(f"{round_name(from_round)} starts again in {run.path}")
     if run.in_use():
         with run.lock():
             pass
+    if added:
+        run = with_added(run, added)
     if is_over(run) and more_rounds is None:
         return say_over(run, way)
-    go = prepare(way, run.task, run.settings.batch)
+    go = prepare(way, run.task, run.settings)
     if way.headless and way.labels in (None, "none"):
         from hero_tui.commands.headless import wait_for_labels
 
         if (code := wait_for_labels(run)) is not None:
             return code
     return go(run, more_rounds)
+
+
+def with_added(run: RunDir, templates: Sequence[str]) -> RunDir:
+    """The run with further prompts; says from which round they are drawn."""
+    with run.lock():
+        run = add_prompts(run, templates)
+    start = run.settings.prompt_starts[-1]
+    talk(f"{len(run.settings.prompts)} prompts from {round_name(start)} on")
+    if warning := prompt_warning(run.settings):
+        talk(warning)
+    return run
 
 
 def is_over(run: RunDir) -> str:
@@ -191,7 +214,7 @@ def say_over(run: RunDir, way: Way) -> int:
     return ExitCode.DONE
 
 
-def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], int]:
+def prepare(way: Way, task: Task, settings: Settings) -> Callable[[RunDir, int | None], int]:
     """The function that runs the loop in this way and returns the exit code.
 
     HeroError if it cannot, before anything is written.
@@ -205,7 +228,7 @@ def prepare(way: Way, task: Task, batch: int) -> Callable[[RunDir, int | None], 
         return partial(_in_app, way=way, nice=nice)
     from hero_tui.commands.headless import Limits, labeller_for, run_headless
 
-    make = labeller_for(way.labels, task, batch, force=way.force)
+    make = labeller_for(way.labels, task, settings, force=way.force)
     limits = Limits(way.max_seconds, way.max_rounds)
     return lambda run, more_rounds: run_headless(
         run, make, limits, more_rounds, processes=way.processes

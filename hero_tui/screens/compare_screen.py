@@ -27,6 +27,7 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
 
     The best is recorded with every decision. Leaving gives its index. name_of: names a picture.
     only_raised: whether a click that comes now only raised the window.
+    beside: a picture of the prompt whose good pictures are compared.
     """
 
     place = keymap.COMPARE
@@ -40,11 +41,12 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
         *,
         state: RunState,
         name_of: Callable[[int], str],
+        beside: int,
         only_raised: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(keys, state)
-        marks = labelling_round.session.marks
-        self.tournament = Tournament(marks.goods, marks.best)
+        marks, self._beside = labelling_round.session.marks, beside
+        self.tournament = Tournament(marks.goods_beside(beside), marks.rival(beside))
         self._steps: list[bool] = []
         self._labelling_round, self._uploads, self._cell = labelling_round, uploads, cell
         self._name_of, self._only_raised = name_of, only_raised
@@ -86,10 +88,11 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
     def show_touched(self, images: tuple[int, ...]) -> None:
         """Undo or redo elsewhere: who is good may have changed, so begin again."""
         marks = self._labelling_round.session.marks
-        if len(marks.goods) < 2:
+        goods = marks.goods_beside(self._beside)
+        if len(goods) < 2:
             self.dismiss(images[0])
             return
-        self.tournament, self._steps = Tournament(marks.goods, marks.best), []
+        self.tournament, self._steps = Tournament(goods, marks.rival(self._beside)), []
         self.lay_out()
 
     def _decide(self, *, replace: bool) -> None:

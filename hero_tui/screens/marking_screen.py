@@ -219,7 +219,7 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
 
     def action_compare(self) -> None:
         """Choose the best among the good, two at a time."""
-        goods = self.labelling_round.session.marks.goods
+        goods = self.labelling_round.session.marks.goods_beside(self.pages.here)
         if not self.labelling_round.best_wanted:
             self.say(NO_BEST)
         elif len(goods) < 2:
@@ -233,6 +233,7 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
                 state=self._state,
                 name_of=self.name_of,
                 only_raised=self.only_raised,
+                beside=self.pages.here,
             )
             self.app.push_screen(compare, self._compared)
 
@@ -251,7 +252,7 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
     def _compared(self, best: int | None) -> None:
         self._reopen_if_changed()
         self.refresh_page()
-        if best is not None and best == self.labelling_round.session.marks.best:
+        if best is not None and best in self.labelling_round.session.marks.bests:
             self.say(f"Best: {self.name_of(best)}.")
 
     def _reopen_if_changed(self) -> None:
@@ -287,9 +288,10 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
         if not self.labelling_round.best_wanted:
             self.say(NO_BEST)
             return
-        before = self.labelling_round.session.marks.best
+        before = self.labelling_round.session.marks.rival(image)
         self._mark(image, self.labelling_round.session.toggle_best)
-        if before is not None and self.labelling_round.session.marks.best == image != before:
+        now = self.labelling_round.session.marks.rival(image)
+        if before is not None and now == image != before:
             self.say(
                 f"Best is {self.name_of(image)} now, no longer {self.name_of(before)}. "
                 "Ctrl+Z takes it back; is Caps Lock on?"

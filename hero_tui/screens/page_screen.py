@@ -215,7 +215,14 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         key = self.page_keys()[place] if not self.cursor else POINTER if pointed else ""
         style, tag = self.labelling_round.style_of(image), self.labelling_round.tag_of(image)
         assert self.tiles is not None
-        self.tiles.tiles[place].caption.show(key, style, tag, pointed=pointed, last=last)
+        self.tiles.tiles[place].caption.show(
+            key,
+            style,
+            tag,
+            pointed=pointed,
+            last=last,
+            prompt=self.labelling_round.short_prompt(image),
+        )
 
     def refresh_lines(self) -> None:
         """Everything that is text around the pictures."""
@@ -225,10 +232,16 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         only = f"only {self._only_words}, " if self._only_words else ""
         place = f"{only}page {self.page + 1}/{self.pages.pages}"
         self.query_one("#criterion", TextLine).show(
-            *status.second_row(self._state, place, self.size.width)
+            *status.second_row(self._state, place, self.size.width, self.prompt)
         )
         self.query_one("#tally", TextLine).show(Content(""), status.tally(self.labelling_round))
         self._show_message()
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of the current picture, in a run with several."""
+        count, here = self.labelling_round.count, self.pages.here
+        return self.labelling_round.prompt_of(here) if here < count else ""
 
     @property
     def message(self) -> str:

@@ -122,7 +122,8 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         )
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._uploads.want(picture, self._labelling_round.pictures[self.image], box)
-        self.query_one("#zoom-criterion", TextLine).show(criterion(self._state))
+        prompt = self._labelling_round.prompt_of(self.image)
+        self.query_one("#zoom-criterion", TextLine).show(criterion(self._state, prompt))
         style = self._labelling_round.style_of(self.image)
         standing = Content.assemble(
             (self._name_of(self.image), "bold"),

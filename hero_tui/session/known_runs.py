@@ -106,7 +106,7 @@ def _opened(run: RunDir, touched: float) -> KnownRun:
 def _newest_best(journal: Journal, run: RunDir) -> Path | None:
     """The newest best picture."""
     for round in reversed(journal.rounds()):
-        best = journal.labels(round, run.settings.batch).best
+        best = run.labels(journal, round).best
         if best is not None and best in (images := journal.images(round)):
             return run.path / images[best]
     return None

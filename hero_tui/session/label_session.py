@@ -29,24 +29,45 @@ class Marks:
     """What every picture of the round is labelled as.
 
     `labels[i]` is True (good), False (bad) or None; `goods` lists the good ones in the order they
-    were marked; `best` is one of them or None; `committed` are the pictures of committed pages;
-    `skipped` are those that a commit leaves without a label.
+    were marked; `bests` are the best ones, one of each prompt at most; `groups` are the numbers of
+    the pictures' prompts, empty where all have one; `committed` are the pictures of committed
+    pages; `skipped` are those that a commit leaves without a label.
     """
 
     labels: tuple[bool | None, ...]
-    best: int | None = None
+    bests: tuple[int, ...] = ()
     goods: tuple[int, ...] = ()
     committed: frozenset[int] = frozenset()
     skipped: frozenset[int] = frozenset()
+    groups: tuple[int, ...] = ()
+
+    @property
+    def replayed(self) -> RoundMarks:
+        """The marks as the journal and the engine understand them."""
+        return RoundMarks(self.labels, self.goods, self.bests, self.groups)
+
+    @property
+    def best(self) -> int | None:
+        """The first of the best pictures; None where there is none."""
+        return self.bests[0] if self.bests else None
+
+    def rival(self, image: int) -> int | None:
+        """The best picture of this picture's prompt; None where there is none."""
+        return self.replayed.best_of(self.replayed.group(image))
+
+    def goods_beside(self, image: int) -> tuple[int, ...]:
+        """The good pictures of this picture's prompt, in the order in which they were marked."""
+        group = self.replayed.group
+        return tuple(each for each in self.goods if group(each) == group(image))
 
     def marked(self, mark: Mark) -> Marks:
-        """These marks with one more, as the journal and the engine understand it."""
-        after = RoundMarks(self.labels, self.goods, self.best).after(mark)
+        """These marks with one more."""
+        after = self.replayed.after(mark)
         return replace(
             self,
             labels=after.good,
             goods=after.goods,
-            best=after.best,
+            bests=after.bests,
             skipped=self.skipped - {mark.image},
         )
 
@@ -73,10 +94,10 @@ class Marks:
             for image, (before, after) in enumerate(zip(self.labels, wanted.labels, strict=True))
             if before != after
         ]
-        if self.best is not None and wanted.best is None and wanted.labels[self.best]:
-            marks.append(Mark(self.best, "unbest"))
-        if wanted.best is not None and wanted.best != self.best:
-            marks.append(Mark(wanted.best, "best"))
+        for image in self.bests:
+            if wanted.labels[image] and wanted.rival(image) is None:
+                marks.append(Mark(image, "unbest"))
+        marks += [Mark(image, "best") for image in wanted.bests if image not in self.bests]
         return tuple(marks)
 
 
@@ -92,14 +113,23 @@ class LabelSession:
     `NotRecorded` does not leave the session: the step touched no picture.
     """
 
-    def __init__(self, count: int, record: Recorder) -> None:
+    def __init__(self, count: int, record: Recorder, groups: Sequence[int] = ()) -> None:
         self._record = record
-        self._history = UndoHistory(Marks((None,) * count))
+        self._history = UndoHistory(Marks((None,) * count, groups=tuple(groups)))
 
     @classmethod
-    def resumed(cls, count: int, record: Recorder, history: Iterable[HistoryRow]) -> LabelSession:
-        """The session that left this history in the journal, with its undo and redo."""
-        session = cls(count, record)
+    def resumed(
+        cls,
+        count: int,
+        record: Recorder,
+        history: Iterable[HistoryRow],
+        groups: Sequence[int] = (),
+    ) -> LabelSession:
+        """The session that left this history in the journal, with its undo and redo.
+
+        groups: the numbers of the pictures' prompts; empty where all have one.
+        """
+        session = cls(count, record, groups)
         for _, rows in groupby(history, key=lambda row: row.step):
             session._replay(list(rows))
         return session
@@ -107,7 +137,7 @@ class LabelSession:
     @property
     def labels(self) -> Labels:
         """The labels as the engine will read them."""
-        return Labels(good=self.marks.labels, best=self.marks.best)
+        return Labels(good=self.marks.labels, bests=self.marks.bests)
 
     @property
     def marks(self) -> Marks:
@@ -129,12 +159,12 @@ class LabelSession:
 
     def toggle_best(self, image: int) -> tuple[int, ...]:
         """Make the picture the best (and good); on the best, take that back (it stays good)."""
-        is_best = self.marks.best == self._checked(image)
+        is_best = self._checked(image) in self.marks.bests
         return self._step([Mark(image, "unbest" if is_best else "best")], "mark")
 
     def name_best(self, image: int) -> tuple[int, ...]:
         """Make the picture the best, unless it is."""
-        return () if self.marks.best == self._checked(image) else self.toggle_best(image)
+        return () if self._checked(image) in self.marks.bests else self.toggle_best(image)
 
     def say_bad(self, image: int) -> tuple[int, ...]:
         """Mark as bad, without a commit."""
@@ -163,9 +193,10 @@ class LabelSession:
             return ()
         return self._step([self._settled(image, rest_bad) for image in images], "commit")
 
-    def name_first_good(self) -> tuple[int, ...]:
-        """Make the first picture that was marked good the best."""
-        return self.name_best(self.marks.goods[0]) if self.marks.goods else ()
+    def name_first_good(self, groups: Iterable[int] = (0,)) -> tuple[int, ...]:
+        """Make the first picture of each prompt that was marked good its best. One step."""
+        first = [self.marks.replayed.first_good(group) for group in groups]
+        return self._step([Mark(image, "best") for image in first if image is not None], "mark")
 
     def undo(self) -> tuple[int, ...] | None:
         """Take back the last step; None when there is none."""
@@ -199,7 +230,7 @@ class LabelSession:
 
     def _settled(self, image: int, rest_bad: bool = True) -> Mark:
         """The mark that a commit records for a picture."""
-        if image == self.marks.best:
+        if image in self.marks.bests:
             return Mark(image, "best")
         label = self.marks.labels[image]
         unmarked = rest_bad and label is None and image not in self.marks.skipped
@@ -254,6 +285,5 @@ def _touched(before: Marks, after: Marks) -> tuple[int, ...]:
     """Pictures whose label, being the best, being skipped or committed differs."""
     changed = set(before.committed ^ after.committed | before.skipped ^ after.skipped)
     changed |= {i for i, old in enumerate(before.labels) if old != after.labels[i]}
-    if before.best != after.best:
-        changed |= {image for image in (before.best, after.best) if image is not None}
+    changed |= {*before.bests} ^ {*after.bests}
     return tuple(sorted(changed))

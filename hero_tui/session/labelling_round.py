@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan, short_names
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Mark
-from hero_engine.policy.noise_origins import Origin
+from hero_engine.core.sanitize import sanitized
+from hero_engine.policy.noise_origins import Origin, mixed_by_prompt
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.png import png_size
 from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
-from hero_tui.session.noise_tags import NoiseTag, order_of, origins_of
+from hero_tui.session.noise_tags import NoiseTag, origins_of
 
 SOURCE = "person"
 """Source of the labels in the journal."""
@@ -42,19 +45,32 @@ class LabellingRound:
         self.pictures: dict[int, Path] = {}
         self.session = LabelSession(0, self._record)
         self.submitted = False
-        self.best_carried = False
+        self._carried: frozenset[int] = frozenset()
+        self._prompts = self._short_prompts = ONE_PROMPT.prompts
         self.origins: Sequence[Origin] = ()
         self.order: list[int] = []
         self.near_copies: frozenset[int] = frozenset()
 
-    def open_round(self, round: int, count: int, noise: NoiseSettings | None = None) -> None:
-        """Open a round with its marks from the journal. noise: the run's settings, for the tags."""
-        self.round, self.count = round, count
-        self.origins = origins_of(self._journal, round, count, noise)
-        self.order, self.near_copies = order_of(self.origins), frozenset()
-        self.session = LabelSession.resumed(count, self._record, self._journal.history(round))
+    def open_round(
+        self,
+        round: int,
+        count: int,
+        noise: NoiseSettings | None = None,
+        plan: PromptPlan = ONE_PROMPT,
+    ) -> None:
+        """Open a round with its marks from the journal.
+
+        noise: the run's settings, for the tags. plan: the run's prompts.
+        """
+        self.round, self.count, self._prompts = round, count, plan.prompts
+        self._short_prompts = short_names(plan.prompts)
+        groups = plan.groups(round, count)
+        self.origins = origins_of(self._journal, round, count, noise, plan)
+        self.order, self.near_copies = mixed_by_prompt(self.origins, groups), frozenset()
+        history = self._journal.history(round)
+        self.session = LabelSession.resumed(count, self._record, history, groups)
         self.submitted = self._journal.submitted(round)
-        self.best_carried = any(metrics.get("good") for metrics in self._journal.metrics())
+        self._carried = frozenset(_groups_with_goods(self._journal.metrics()))
         self.pictures = {}
         for index, path in self._journal.images(round).items():
             self.add(index, self._run_dir / path)
@@ -67,6 +83,17 @@ class LabellingRound:
         if not 0 <= index < self.count:
             raise IndexError(f"image {index} in a round of {self.count}")
         self.pictures[index] = path
+
+    def prompt_of(self, image: int) -> str:
+        """The picture's prompt; empty where all have one."""
+        return self._one_of(self._prompts, image)
+
+    def short_prompt(self, image: int) -> str:
+        """What tells the picture's prompt from the others; empty where all have one."""
+        return self._one_of(self._short_prompts, image)
+
+    def _one_of(self, texts: Sequence[str], image: int) -> str:
+        return sanitized(texts[self.session.marks.groups[image]]) if len(texts) > 1 else ""
 
     def ready(self, images: Sequence[int]) -> list[int]:
         """Those of the images that are ready to be labelled."""
@@ -90,7 +117,7 @@ class LabellingRound:
         """Style of the picture's caption."""
         if image not in self.pictures:
             return LabelStyle.PENDING
-        if self.session.marks.best == image:
+        if image in self.session.marks.bests:
             return LabelStyle.BEST
         if image in self.session.marks.skipped:
             return LabelStyle.SKIPPED
@@ -136,16 +163,20 @@ class LabellingRound:
 
     @property
     def best_missing(self) -> bool:
-        """Whether there are goods, none of them named best, and no earlier best to carry over."""
-        marks = self.session.marks
-        known = marks.best is not None or self.best_carried
-        return self.best_wanted and bool(marks.goods) and not known
+        """Whether a prompt has goods, but no best picture, named now or earlier."""
+        return bool(self._groups_without_best())
+
+    def _groups_without_best(self) -> list[int]:
+        marks = self.session.marks.replayed
+        groups = {marks.group(image) for image in marks.goods} - self._carried
+        missing = [group for group in sorted(groups) if marks.best_of(group) is None]
+        return missing if self.best_wanted else []
 
     def submit(self) -> None:
         """Submit the round; a missing best becomes the first that was marked good."""
         if self.best_missing:
             self._source = FIRST_GOOD
-            self.session.name_first_good()
+            self.session.name_first_good(self._groups_without_best())
             self._source = SOURCE
             if self.best_missing:
                 return
@@ -162,3 +193,12 @@ class LabellingRound:
         except HeroError as error:
             self.say(f"Not marked: {error.message}")
             raise NotRecorded from error
+
+
+def _groups_with_goods(metrics: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """The numbers of the prompts that have had a good picture, by the finished rounds."""
+    for report in metrics:
+        if prompts := report.get("prompts"):
+            yield from (each["group"] for each in prompts if each["good"])
+        elif report.get("good"):
+            yield 0

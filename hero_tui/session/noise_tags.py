@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.config.settings import NoiseSettings
-from hero_engine.policy.noise_origins import Origin, mixed_order, origins_after
+from hero_engine.policy.noise_origins import Origin, origins_after
 from hero_engine.storage.journal import Journal
 
 SIDE = 16
@@ -46,17 +47,22 @@ class NoiseTag(Enum):
 
 
 def origins_of(
-    journal: Journal, round: int, batch: int, noise: NoiseSettings | None
+    journal: Journal,
+    round: int,
+    batch: int,
+    noise: NoiseSettings | None,
+    plan: PromptPlan = ONE_PROMPT,
 ) -> Sequence[Origin]:
     """The origin of every picture's noise.
 
-    noise: the run's settings; without them all are taken for fresh.
+    noise: the run's settings; without them all are taken for fresh. plan: the run's prompts.
     """
     if noise is None:
         fresh: Origin = "fresh"
         return (fresh,) * batch
     known = max(0, round - _staleness(journal, round))
-    return origins_after([journal.labels(each, batch) for each in range(known)], batch, noise)
+    earlier = [journal.labels(each, batch, plan.groups(each, batch)) for each in range(known)]
+    return origins_after(earlier, batch, noise, plan, round)
 
 
 def _staleness(journal: Journal, round: int) -> int:
@@ -69,11 +75,6 @@ def _staleness(journal: Journal, round: int) -> int:
     if round < len(known):
         return int(known[round]["metrics"].get("staleness", 0))
     return int(round > len(known) or any("staleness" in each["metrics"] for each in known))
-
-
-def order_of(origins: Sequence[Origin]) -> list[int]:
-    """The pictures as pages show them: guided ones between fresh ones, as they are drawn."""
-    return mixed_order(origins)
 
 
 def thumbnail(picture: Image.Image) -> Thumbnail:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.core.numbering import round_name
 from hero_engine.storage.journal import Journal
 from hero_engine.training.fixed_noise import fixed_noise_images
@@ -28,22 +29,28 @@ class PastRound:
         return round_name(self.round) if self.round else "untrained"
 
 
-def past_rounds(journal: Journal, run_dir: Path, batch: int) -> list[PastRound]:
+def past_rounds(
+    journal: Journal, run_dir: Path, batch: int, plan: PromptPlan = ONE_PROMPT
+) -> list[PastRound]:
     """Rounds with something to show, oldest first; one more after the last where it has pictures.
 
-    batch: pictures a round.
+    batch: pictures a round. plan: the run's prompts; the best is that of the first that has one.
     """
     same = fixed_noise_images(run_dir)
     last = max([-1, *journal.rounds(), *same])
     found = [
-        PastRound(round, _best(journal, run_dir, round, batch), tuple(same.get(round, ())))
+        PastRound(
+            round,
+            _best(journal, run_dir, round, plan.groups(round, batch)),
+            tuple(same.get(round, ())),
+        )
         for round in range(last + 1)
     ]
     return [each for each in found if each.best or each.same]
 
 
-def _best(journal: Journal, run_dir: Path, round: int, batch: int) -> Path | None:
-    best = journal.labels(round, batch).best
+def _best(journal: Journal, run_dir: Path, round: int, groups: Sequence[int]) -> Path | None:
+    best = journal.labels(round, len(groups), groups).best
     path = None if best is None else journal.images(round).get(best)
     return None if path is None else run_dir / path
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
+from rich.cells import set_cell_size
+
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan, short_names
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.labels import Labels
 from hero_engine.core.numbering import round_name
+from hero_engine.core.sanitize import sanitized
 from hero_engine.storage.journal import Journal
 from hero_tui.session.noise_tags import origins_of
 from hero_tui.session.run_state import RunState
@@ -18,6 +23,13 @@ MANY = 0.9
 
 ALIKE = 0.75
 """Variety below this share of the first round's means that pictures grow alike."""
+
+
+MOST_PROMPTS = 6
+"""Rows of prompts that the summary has room for."""
+
+PROMPT_CELLS = 15
+"""Cells of a prompt's name there."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +50,55 @@ class Count:
 
 @dataclass(frozen=True)
 class RoundCounts:
-    """A round's good pictures: all, with fresh noise, and with noise near earlier good ones."""
+    """A round's good pictures: all, with fresh noise, and with noise near earlier good ones.
+
+    by_prompt: those of each prompt, in a run with several.
+    """
 
     round: int
     all: Count
     fresh: Count
     guided: Count
+    by_prompt: Mapping[str, Count] = field(default_factory=dict)
 
 
 def round_counts(
-    journal: Journal, round: int, batch: int, noise: NoiseSettings | None
+    journal: Journal,
+    round: int,
+    batch: int,
+    noise: NoiseSettings | None,
+    plan: PromptPlan = ONE_PROMPT,
 ) -> RoundCounts:
     """The counts of a round by its labels in the journal.
 
-    noise: the run's settings; where they are unknown, fresh and guided stay empty.
+    noise: the run's settings; where they are unknown, fresh and guided stay empty. plan: the run's
+    prompts.
     """
-    labels, indices = journal.labels(round, batch), range(batch)
+    labels = journal.labels(round, batch, plan.groups(round, batch))
+    indices, by_prompt = range(batch), _by_prompt(labels, plan, round)
     if noise is None:
-        return RoundCounts(round, _count(labels, indices), Count(), Count())
-    origins = origins_of(journal, round, batch, noise)
+        return RoundCounts(round, _count(labels, indices), Count(), Count(), by_prompt)
+    origins = origins_of(journal, round, batch, noise, plan)
     fresh = [image for image in indices if origins[image] == "fresh"]
     guided = [image for image in indices if origins[image] != "fresh"]
     return RoundCounts(
-        round, _count(labels, indices), _count(labels, fresh), _count(labels, guided)
+        round,
+        _count(labels, indices),
+        _count(labels, fresh),
+        _count(labels, guided),
+        by_prompt,
     )
+
+
+def _by_prompt(labels: Labels, plan: PromptPlan, round: int) -> dict[str, Count]:
+    """The counts of each prompt of the round by its short name; empty for a run of one prompt."""
+    if len(plan) < 2:
+        return {}
+    groups, names = plan.groups(round, len(labels.good)), short_names(plan.prompts)
+    return {
+        sanitized(names[group]): _count(labels, [i for i, own in enumerate(groups) if own == group])
+        for group in sorted({*groups})
+    }
 
 
 def _count(labels: Labels, images: Sequence[int]) -> Count:
@@ -79,7 +116,17 @@ def summary_rows(counts: Sequence[RoundCounts]) -> list[tuple[str, str, str]]:
         earlier: Count = getattr(before, name) if before else Count()
         if after.labelled or earlier.labelled:
             rows.append((words, _told(earlier) if before else "", _told(after)))
-    return rows if len(rows) > 2 else rows[:1]
+    rows = rows if len(rows) > 2 else rows[:1]
+    return rows + list(_prompt_rows(now, before))
+
+
+def _prompt_rows(now: RoundCounts, before: RoundCounts | None) -> Iterator[tuple[str, str, str]]:
+    for prompt, after in islice(now.by_prompt.items(), MOST_PROMPTS):
+        earlier = before.by_prompt.get(prompt, Count()) if before else Count()
+        was = _told(earlier) if before else ""
+        yield set_cell_size(prompt, PROMPT_CELLS).rstrip(), was, _told(after)
+    if (more := len(now.by_prompt) - MOST_PROMPTS) > 0:
+        yield f"{more} more prompts", "", ""
 
 
 def _told(count: Count) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hero_engine.config.prompts import ONE_PROMPT, Order, PromptPlan
 from hero_engine.core.events import (
     Event,
     Failed,
@@ -69,6 +70,15 @@ class RunState:
             return self
         rounds = tuple(RoundFinished(**row) for row in metrics)
         return replace(self, rounds=rounds, labels=rounds[-1].labels_total)
+
+    @property
+    def plan(self) -> PromptPlan:
+        """The run's prompts; of one prompt while they are unknown."""
+        run = self.opened
+        if run is None or not run.prompts:
+            return ONE_PROMPT
+        order: Order = "mixed" if run.prompts_mixed else "grouped"
+        return PromptPlan(run.prompts, run.prompt_starts, order)
 
     @property
     def shares(self) -> tuple[float | None, ...]:

@@ -136,12 +136,12 @@ def success(state: RunState) -> Content:
     return Content.assemble(("good: ", "$quiet"), run.success)
 
 
-def criterion(state: RunState) -> Content:
-    """What counts as good, and the prompt."""
+def criterion(state: RunState, prompt: str = "") -> Content:
+    """What counts as good, and the prompt: the run's, unless a picture's own is given."""
     run, good = state.opened, success(state)
     if run is None:
         return good
-    return Content.assemble(good, SPACE if good else "", (f"“{run.prompt}”", "$quiet"))
+    return Content.assemble(good, SPACE if good else "", (f"“{prompt or run.prompt}”", "$quiet"))
 
 
 def step_bar(state: RunState) -> Content:
@@ -157,17 +157,19 @@ def step_bar(state: RunState) -> Content:
     )
 
 
-def second_row(state: RunState, place: str, width: int) -> tuple[Content, Content]:
+def second_row(
+    state: RunState, place: str, width: int, prompt: str = ""
+) -> tuple[Content, Content]:
     """Criterion and prompt at the left; the engine's step and the page at the right.
 
-    On a narrow terminal the prompt gives way, then the step.
+    On a narrow terminal the prompt gives way, then the step. prompt: of the current picture.
     """
     bar, page = step_bar(state), Content(place)
     with_bar = Content.assemble(bar, page)
     rows = [
-        (criterion(state), with_bar),
+        (criterion(state, prompt), with_bar),
         (success(state), with_bar),
-        (criterion(state), page),
+        (criterion(state, prompt), page),
     ]
     fits = (row for row in rows if row[0].cell_length + row[1].cell_length < width)
     return next(fits, (success(state), page))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.events import Click
 from textual.geometry import Region
@@ -19,6 +20,8 @@ from hero_tui.session.label_style import LabelStyle
 from hero_tui.session.noise_tags import NoiseTag
 from hero_tui.widgets.static_widgets import BlankWidget, StaticWidget
 
+SHORTEST_PROMPT = 3
+"""Cells that a part of a prompt needs to be shown."""
 ROOMY_CAPTION = 10
 """Cells from which a caption has space around its letter."""
 
@@ -78,7 +81,7 @@ class Caption(StaticWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._key = ""
+        self._key = self._prompt = ""
         self.label_style, self.pointed = LabelStyle.PENDING, False
         self.tag, self.last = NoiseTag.NONE, False
 
@@ -90,27 +93,36 @@ class Caption(StaticWidget):
         *,
         pointed: bool = False,
         last: bool = False,
+        prompt: str = "",
     ) -> None:
         """Replace key, mark and tag, repainting this row only.
 
-        pointed: the cursor is here. last: it is the last tile, which zoom and skip mean.
+        pointed: the cursor is here. last: it is the last tile, which zoom and skip mean. prompt:
+        what tells the picture's prompt from the others of the run.
         """
-        shown = (self._key, self.label_style, self.tag, self.pointed, self.last)
-        if (key, label_style, tag, pointed, last) != shown:
+        shown = (self._key, self.label_style, self.tag, self.pointed, self.last, self._prompt)
+        if (key, label_style, tag, pointed, last, prompt) != shown:
             self._key, self.label_style, self.tag = key, label_style, tag
-            self.pointed, self.last = pointed, last
+            self.pointed, self.last, self._prompt = pointed, last, prompt
             self.repaint()
 
     @property
     def text(self) -> str:
-        """Key, shape and word at the left, the tag at the right as far as there is room for it."""
+        """Key, shape and word at the left, prompt and tag as far as there is room for them."""
         width = self.size.width
         key = f" {self._key} " if width >= ROOMY_CAPTION else self._key
-        left = f"{key} {self.label_style.words}".rstrip()
+        left = self._with_prompt(f"{key} {self.label_style.words}".rstrip(), width)
         room = width - len(left) - 1
         fits = (each for each in (self.tag.words, self.tag.sign) if 0 < len(each) <= room)
         tag = next(fits, "")
         return f"{left}{tag.rjust(room + 1)}"[:width] if tag else left.ljust(width)[:width]
+
+    def _with_prompt(self, left: str, width: int) -> str:
+        """The caption's beginning with as much of the prompt as fits beside the tag's sign."""
+        room = width - cell_len(left) - 1 - (2 if self.tag.sign else 0)
+        if not self._prompt or room < SHORTEST_PROMPT:
+            return left
+        return f"{left} {set_cell_size(self._prompt, min(room, cell_len(self._prompt)))}"
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """One style and one piece: this is what every mark sends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 from hero_process import BATCH, PATIENCE, PROJECT, Hero, WarmCommand
 from safetensors.torch import load_file
 
+from hero_engine.config.tasks import read_task
 from hero_engine.core.errors import ExitCode
 
 DOCS = PROJECT / "docs"
@@ -127,3 +129,22 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def test_the_exit_codes_are_all_of_them(page: str) -> None:
     told = re.findall(r"^\| (\d+) \|", (PROJECT / page).read_text("utf-8"), re.MULTILINE)
     assert [int(code) for code in told] == sorted(ExitCode)
+
+
+@pytest.mark.timeout(600)
+def test_the_page_on_tasks_does_what_it_says(shell: Shell) -> None:
+    for script in blocks("tasks.md", "sh"):
+        done = shell.start(f"set -e\n{script}")
+        _, said = done.communicate(timeout=PATIENCE)
+        assert done.returncode == 0, said
+    labels = [json.loads(line) for line in (shell.home / "labels.jsonl").read_text().splitlines()]
+    assert len({row["prompt"] for row in labels}) == 3
+    scores = json.loads((shell.home / "scores.json").read_text())
+    assert [each["n"] for each in scores["prompts"]] == [2, 2, 2] and scores["n"] == 6
+    judged = json.loads((shell.home / "bright.json").read_text())
+    assert 0 <= judged["score"] <= 1 and judged["judge"] == "python:bright:judge"
+    for table in blocks("tasks.md", "toml"):
+        (shell.home / "more-prompts.txt").write_text("a bicycle at night\n")
+        (shell.home / "task.toml").write_text(table)
+        task = read_task(shell.home / "task.toml")
+        assert (len(task.prompts), len(task.transfer_prompts)) == (3, 1)

@@ -52,12 +52,19 @@ def open_journal(run_dir: Path) -> Journal:
     return Journal(run_dir / "journal.db")
 
 
-def opened(run_dir: Path, *, batch: int, round: int = 0, budget: int = 512) -> RunOpened:
+def opened(
+    run_dir: Path,
+    *,
+    batch: int,
+    round: int = 0,
+    budget: int = 512,
+    prompts: tuple[str, ...] = (),
+) -> RunOpened:
     """What an engine says first."""
     return RunOpened(
         run=str(run_dir),
         task="hands",
-        prompt="1 hand",
+        prompt=prompts[0] if prompts else "1 hand",
         success=SUCCESS,
         model="embedded",
         update="forward",
@@ -66,6 +73,7 @@ def opened(run_dir: Path, *, batch: int, round: int = 0, budget: int = 512) -> R
         budget=budget,
         labels_used=round * batch,
         round=round,
+        prompts=prompts,
     )
 
 
@@ -76,6 +84,7 @@ class FakeEngine:
         self.run_dir = run_dir
         self.batch = batch
         self.commands: list[Command] = []
+        self.prompts: tuple[str, ...] = ()
         self.deliver: Callable[[Event], None] = lambda event: None
         self._picture = picture
         self._alive = False
@@ -97,7 +106,7 @@ class FakeEngine:
             self.deliver(Finished(str(self.run_dir), 0, 0, "stopped"))
 
     def open(self, round: int = 0) -> None:
-        self.deliver(opened(self.run_dir, batch=self.batch, round=round))
+        self.deliver(opened(self.run_dir, batch=self.batch, round=round, prompts=self.prompts))
 
     def phase(self, round: int, phase: str) -> None:
         with open_journal(self.run_dir) as book:

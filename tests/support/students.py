@@ -64,12 +64,12 @@ class Student(PolicyOptimizer):
             lesson, batch = self.update.lesson(feedback), feedback.round.batch
             turn = Turn(0, feedback.round.number)
         assert not isinstance(lesson, NoSignal), lesson.reason
-        return self.take(lesson, batch.latents_B_C_H_W, turn, on_progress)
+        return self.take(lesson, batch, turn, on_progress)
 
     def take(
         self,
         lesson: Any,
-        pictures: Tensor,
+        pictures: Batch,
         turn: Turn | None = None,
         on_progress: OnProgress = lambda *_: None,
     ) -> dict[str, float]:

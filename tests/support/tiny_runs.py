@@ -134,13 +134,13 @@ def first_lesson(
     """A sampled and labelled first round, the state after it, and its update."""
     settings = trainer.settings
     start = trainer.initial_state()
-    batch, _ = trainer.sample(start.lora, trainer.round_request(0, start.prior), 3)
+    batch, _ = trainer.sample(start.lora, trainer.round_request(0, start.priors), 3)
     marks = [Mark(image, VALUES[sign]) for image, sign in enumerate(signs) if sign != "."]
     round = LabelledRound(0, batch, RoundMarks.replayed(6, marks).labels())
     state = start.with_labels(round)
     lesson = trainer.update.lesson(Feedback(round, state.memory, torch.linspace(0, 1, 6)))
     assert not isinstance(lesson, NoSignal), lesson.reason
-    return round, state, UpdateTask(lesson, Turn(settings.seed, 0), batch.latents_B_C_H_W)
+    return round, state, UpdateTask(lesson, Turn(settings.seed, 0), batch)
 
 
 def left_behind(folder: RunDir) -> dict[str, bytes]:

@@ -1,17 +1,20 @@
 """Tasks: a prompt, what counts as good, and a label budget. One TOML file each.
 
-Your own task is such a file; `prompt` is the only key it needs.
+Your own task is such a file; `prompt` is the only key it needs. `prompts` is a list of several,
+`prompts_file` a file with one a line; both, and `prompt`, may have wildcards: "{red|blue} bicycle".
+`keep_aside` keeps some of them for measuring transfer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hero_engine.config.layers import Layer, merged
 from hero_engine.config.old_names import with_new_names
+from hero_engine.config.prompts import all_expanded, kept_aside, read_prompts
 from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import nearest
 from hero_engine.core.errors import HeroError, short
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from hero_engine.config.settings import Settings
 
 FOLDER = Path(__file__).parent
+WHOLE_NUMBERS = ("labels", "batch", "keep_aside")
 NAME_BYTES = 100
 """Longest name of a task: a folder's name has at most 255 bytes, and date and time follow."""
 
@@ -29,6 +33,7 @@ NAME_BYTES = 100
 class Task:
     """A task.
 
+    prompts: all prompts of a task with several, `prompt` first; empty where there is one.
     success: what counts as good, in words. enhanced_prompt: a better prompt, to compare with
     labelling. judge: the task's name in the embedded judges, if they know it.
     wanted: the attributes that a success has, if not those of its subject. paper: labels and batch
@@ -46,6 +51,31 @@ class Task:
     paper: Mapping[str, int] = field(default_factory=dict)
     wanted: Mapping[str, str] = field(default_factory=dict)
     enhanced_prompt: str = ""
+    prompts: tuple[str, ...] = ()
+
+    def with_prompts(self, templates: Sequence[str], aside: int = 0) -> Task:
+        """This task with the prompts of these templates, `aside` of them kept for transfer.
+
+        HeroError for templates that are wrong, and where no prompt is left to train on.
+        """
+        prompts = all_expanded(templates)
+        taught, kept = kept_aside(prompts, aside) if aside else (prompts, ())
+        return replace(
+            self,
+            prompt=taught[0],
+            prompts=taught if len(taught) > 1 else (),
+            transfer_prompts=(*self.transfer_prompts, *kept),
+        )
+
+
+def task_of_prompt(task: Task, prompt: str) -> Task:
+    """The task that says when a picture of one of a run's prompts is good.
+
+    A shipped task where its prompt is this one, so that a run may mix several; else the run's own.
+    """
+    if prompt == task.prompt and task.judge is not None:
+        return task
+    return next((each for each in list_tasks() if each.prompt == prompt), task)
 
 
 def list_tasks() -> tuple[Task, ...]:
@@ -116,8 +146,13 @@ def layers_below(
         Layer("follows the model", {"preset": name}),
         Layer(f"preset {name}", preset_values(name, model=model, update=update)),
         Layer("the kind of model", kind if as_in_paper else {}),
-        Layer(f"task {task.name}", {"task": task.name, "prompt": task.prompt, **numbers}),
+        Layer(f"task {task.name}", {"task": task.name, **prompts_of(task), **numbers}),
     ]
+
+
+def prompts_of(task: Task) -> dict[str, Any]:
+    """The settings of a task's prompts."""
+    return {"prompt": task.prompt, "prompts": [*task.prompts]}
 
 
 def read_task(path: Path) -> Task:
@@ -125,12 +160,20 @@ def read_task(path: Path) -> Task:
     table = read_toml(path)
     table.setdefault("name", path.stem)
     _check(path, table)
-    values = {**table, "transfer_prompts": tuple(table.get("transfer_prompts", ()))}
-    return Task(**values)
+    templates, file = [*table.pop("prompts", ())], table.pop("prompts_file", None)
+    if file is not None:
+        templates += read_prompts(path.parent / file)
+    templates = [table.pop("prompt"), *templates] if "prompt" in table else templates
+    aside, transfer = table.pop("keep_aside", 0), tuple(table.pop("transfer_prompts", ()))
+    try:
+        task = Task(**table, prompt="", transfer_prompts=transfer)
+        return task.with_prompts(templates, aside)
+    except HeroError as error:
+        raise HeroError(f"{path}: {error.message}") from error
 
 
 def _check(path: Path, table: Mapping[str, Any]) -> None:
-    known = {each.name for each in fields(Task)}
+    known = {each.name for each in fields(Task)} | {"prompts_file", "keep_aside"}
     for name, value in table.items():
         if name not in known:
             raise HeroError(
@@ -138,14 +181,14 @@ def _check(path: Path, table: Mapping[str, Any]) -> None:
             )
         if not _fits(name, value):
             raise HeroError(f"{path}: {name} = {short(value)} is not {_wanted(name)}")
-    if "prompt" not in table:
+    if not {"prompt", "prompts", "prompts_file"} & table.keys():
         raise HeroError(f'{path}: a task needs a line such as: prompt = "a red bicycle"')
 
 
 def _fits(name: str, value: object) -> bool:
-    if name in ("labels", "batch"):
+    if name in WHOLE_NUMBERS:
         return isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if name == "transfer_prompts":
+    if name in ("prompts", "transfer_prompts"):
         return isinstance(value, list) and all(_is_line(each) for each in value)
     if name == "paper":
         return isinstance(value, dict) and all(
@@ -169,9 +212,9 @@ def _is_line(value: object) -> TypeGuard[str]:
 
 
 def _wanted(name: str) -> str:
-    if name in ("labels", "batch"):
+    if name in WHOLE_NUMBERS:
         return "a whole number of at least 1"
-    if name == "transfer_prompts":
+    if name in ("prompts", "transfer_prompts"):
         return "a list of texts, each one line"
     if name == "name":
         return "one line of text without '/', of at most 100 bytes, not . or .."

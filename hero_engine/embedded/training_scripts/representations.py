@@ -80,18 +80,18 @@ def auc(
     trainer = Trainer(settings, model)
     reward_model, known = trainer.reward_model, LabelledRound(0, _rows(batch, rows), labels(rows))
     state = trainer.initial_state().with_labels(known)
-    evidence = reward_model.evidence(known, state.memory, state.best)
+    evidence = reward_model.evidence(known, state.memory, state.bests)
     triplets = reward_model.triplets(evidence)
-    if triplets is not None:
+    if triplets:
         state, _ = trainer.fit_embedding(state, triplets, 0, lambda done, total: None)
     unseen = torch.arange(POOL, POOL + UNSEEN)
     truth = torch.tensor([bool(good) for good in labels(unseen).good])
-    latents = _rows(batch, unseen).latents_B_C_H_W
+    others = _rows(batch, unseen)
     if settings.reward.kind == "best":
-        rewards = reward_model.predicted_rewards(state.embedding, evidence, latents)
+        rewards = reward_model.predicted_rewards(state.embedding, evidence, others)
     else:
         predict = reward_model.probability(state.embedding, evidence)
-        rewards = None if predict is None else predict(latents)
+        rewards = None if predict is None else predict(others)
     return None if rewards is None else ranking_auc(rewards, truth)
 
 
@@ -110,7 +110,7 @@ def of_task(task: Task, draws: int) -> dict[str, Any]:
         among = [good[row] for row in rows]
         likely = [chances[row] if good[row] else -1.0 for row in rows]
         best = int(np.argmax(likely)) if any(among) else None
-        return Labels(tuple(among), best)
+        return Labels(tuple(among), () if best is None else (best,))
 
     found: dict[str, Any] = {"base": fmean(good)}
     for name, changes in REPRESENTATIONS.items():

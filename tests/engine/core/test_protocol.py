@@ -21,6 +21,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "float | None": st.none() | finite,
     "tuple[int, ...]": st.lists(numbers).map(tuple),
     "tuple[str, ...]": st.lists(st.text()).map(tuple),
+    "tuple[dict[str, Any], ...]": st.lists(st.dictionaries(st.text(), numbers)).map(tuple),
     "dict[str, float]": st.dictionaries(st.text(), finite),
 }
 

@@ -139,7 +139,7 @@ def test_guided_scores_the_base_with_fresh_noises_too(folder: RunDir, judge: Gla
     """Half (4 of 7) around best's noise, the rest around goods'."""
     result, told = watched(folder, "guided")
     tuned, base, fresh = judge.seen
-    prior = trained(folder, "cpu")[1].prior
+    prior = trained(folder, "cpu")[1].priors.of(0)
     assert prior.best_C_H_W is not None
     noises = prior.draw(IMAGES, (4, 8, 8), folder.settings.noise, EVALUATION_SEED, 0)
     near = 0.99**0.5 * prior.best_C_H_W + 0.1 * fresh_noises()[:4]
@@ -159,7 +159,7 @@ def test_guided_scores_the_base_with_fresh_noises_too(folder: RunDir, judge: Gla
 
 
 def test_another_prompt(folder: RunDir, judge: Glance) -> None:
-    assert evaluate(folder, 2, "fresh", prompt="zebra", device="cpu")["prompt"] == "zebra"
+    assert evaluate(folder, 2, "fresh", prompts=["zebra"], device="cpu")["prompt"] == "zebra"
     assert close(judge.seen[0], drawn(folder, fresh_noises()[:2], base=False, prompt="zebra"))
 
 

@@ -83,7 +83,7 @@ def test_a_judge_names_the_likeliest_good_as_best(
     """Picture 1 is the likeliest of all, but not good."""
     shown = pictures(tmp_path, (200, 0, 90), (0, 0, 250), (200, 0, 120), (0, 0, 0), (200, 0, 30))
     judge.label(0, shown, journal)
-    assert journal.labels(0, 5) == Labels((True, False, True, False, True), best=2)
+    assert journal.labels(0, 5) == Labels((True, False, True, False, True), bests=(2,))
     assert journal.submitted(0) and GreyJudge.asked == ["hands"]
     assert {(each.source, each.step) for each in journal.history(0)} == {("judge", 1)}
 
@@ -101,7 +101,7 @@ def test_a_good_picture_with_probability_0_can_be_best(
 ) -> None:
     """What is read and how likely it is are two views, and a likelihood can vanish."""
     judge.label(0, pictures(tmp_path, (0, 0, 250), (200, 0, 0)), journal)
-    assert journal.labels(0, 2) == Labels((False, True), best=1)
+    assert journal.labels(0, 2) == Labels((False, True), bests=(1,))
 
 
 def test_pictures_keep_their_own_indices(
@@ -191,7 +191,7 @@ def test_a_stop_ends_the_waiting_and_submits_nothing(journal: Journal) -> None:
 
 
 def test_labels_are_sorted_into_goods_bads_and_others() -> None:
-    labels = Labels((True, False, None, True), best=3)
+    labels = Labels((True, False, None, True), bests=(3,))
     assert (labels.goods, labels.bads, labels.others) == ((0, 3), (1,), (0,))
     assert labels.labelled == 3
 
@@ -199,7 +199,7 @@ def test_labels_are_sorted_into_goods_bads_and_others() -> None:
 @pytest.mark.parametrize("best", [-1, 1, 2, 3])
 def test_only_a_good_picture_can_be_best(best: int) -> None:
     with pytest.raises(ValueError, match=f"best is image {best}"):
-        Labels((True, False, None), best)
+        Labels((True, False, None), (best,))
 
 
 # --- where a model lies

@@ -68,10 +68,10 @@ def test_a_file_labels_its_rounds_and_leaves_the_rest_unlabelled(
     )
     labeller = FileAnnotator(read_labels(path, batch=5), run)
     labeller.label(0, {}, journal)
-    assert journal.labels(0, 5) == Labels((False, True, None, True, None), best=3)
+    assert journal.labels(0, 5) == Labels((False, True, None, True, None), bests=(3,))
     assert journal.submitted(0) and not journal.submitted(1)
     assert {(each.source, each.step) for each in journal.history(0)} == {("mine.jsonl", 1)}
-    assert journal.marks(0, 5).first_good == 3  # the order of the file
+    assert journal.marks(0, 5).first_good() == 3  # the order of the file
     labeller.label(1, {}, journal)
     assert journal.labels(1, 5) == Labels((True, None, None, None, None))
 

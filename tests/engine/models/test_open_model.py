@@ -72,7 +72,7 @@ def test_it_learns_and_goes_back_into_diffusers(
 def test_no_negative_prompt_is_zeros_for_sdxl(folders: Folders) -> None:
     """As its pipeline says, where a person gives none."""
     settings = SamplerSettings(steps=4, eta=0, guidance=3.0, height=16, width=16)
-    model = open_model(str(folders("sdxl")), LoraSettings(), "cpu", sampler=settings, prompt="a")
+    model = open_model(str(folders("sdxl")), LoraSettings(), "cpu", sampler=settings, prompts="a")
     arguments = model.arguments.of(Conditioning.of_sampler("a", settings))
     assert arguments["negative_prompt"] is None
     encoded = [each for each in model.driver.encodings.values() if each[1] is not None]
@@ -87,7 +87,7 @@ def test_guidance_is_an_input_of_distilled_flux(folders: Folders) -> None:
     calls: dict[str, list[Any]] = {"flux": [], "schnell": []}
     for name, seen in calls.items():
         sampler = SamplerSettings(guidance=3.5, height=16, width=16)
-        model = open_model(str(folders(name)), LoraSettings(), "cpu", sampler=sampler, prompt="a")
+        model = open_model(str(folders(name)), LoraSettings(), "cpu", sampler=sampler, prompts="a")
         x, t = noises(model), torch.tensor([500.0, 900.0])
         with model.driver.listening() as heard, torch.no_grad():
             strong = model.predict(x, t, Conditioning("a", "bad", 4.0))
@@ -102,7 +102,7 @@ def test_guidance_is_an_input_of_distilled_flux(folders: Folders) -> None:
 
 def test_text_encoders_run_once_and_leave_the_device(folders: Folders) -> None:
     """All of them, so the largest too: T5."""
-    model = open_model(str(folders("flux")), LoraSettings(), "cpu", prompt="a")
+    model = open_model(str(folders("flux")), LoraSettings(), "cpu", prompts="a")
     worked = list[int]()
     encoder = model.driver.pipeline.text_encoder_2
     encoder.register_forward_pre_hook(lambda *_: worked.append(1))

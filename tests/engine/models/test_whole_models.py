@@ -119,7 +119,7 @@ def test_sd3_without_t5_opens_and_says_so(copied: Callable[[str], Path]) -> None
     shutil.rmtree(folder / "text_encoder_3")
     shutil.rmtree(folder / "tokenizer_3")
     sampler = SamplerSettings(height=16, width=16)
-    model = open_model(str(folder), LoraSettings(), "cpu", sampler=sampler, prompt="a")
+    model = open_model(str(folder), LoraSettings(), "cpu", sampler=sampler, prompts="a")
     assert any("without text_encoder_3 (T5)" in told for told in model.told)
 
 
@@ -243,10 +243,10 @@ def test_weights_that_a_configuration_has_no_place_for_are_told(
 
 def test_words_cut_off_by_a_text_encoder_are_reported(square_folder: Path) -> None:
     prompt = " ".join("abcdefghijklmnopqrstuvwxyz")
-    model = open_model(str(square_folder), LoraSettings(), "cpu", prompt=prompt)
+    model = open_model(str(square_folder), LoraSettings(), "cpu", prompts=prompt)
     told = [each for each in model.told if "too long for tokenizer" in each]
     assert len(told) == 1 and told[0].endswith("does not see: o p q r s t u v w x y z")
-    short = open_model(str(square_folder), LoraSettings(), "cpu", prompt="a b")
+    short = open_model(str(square_folder), LoraSettings(), "cpu", prompts="a b")
     assert short.told == ()
 
 
@@ -321,7 +321,7 @@ def test_in_bf16_guidance_is_computed_in_float32(
     """Predictions come out in float32, LoRA gradients arrive, pictures decode."""
     monkeypatch.setattr("hero_engine.models.open_model._pick_dtype", lambda device: torch.bfloat16)
     sampler = SamplerSettings(height=16, width=16, guidance=4.0)
-    model = open_model(str(folders(name)), LoraSettings(), "cpu", sampler=sampler, prompt="a")
+    model = open_model(str(folders(name)), LoraSettings(), "cpu", sampler=sampler, prompts="a")
     x = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
     times = model.process.timesteps_at(torch.tensor([0.3, 0.8]))
     output = model.predict(x, times, Conditioning("a", "bad", 4.0))

@@ -20,7 +20,10 @@ def a_batch(count: int = 6) -> Batch:
 
 
 def labels(text: str, best: int | None = None) -> Labels:
-    return Labels(tuple({"g": True, "b": False, "-": None}[letter] for letter in text), best)
+    return Labels(
+        tuple({"g": True, "b": False, "-": None}[letter] for letter in text),
+        () if best is None else (best,),
+    )
 
 
 def learned(*rounds: tuple[Batch, Labels]) -> NoisePrior:
@@ -29,7 +32,7 @@ def learned(*rounds: tuple[Batch, Labels]) -> NoisePrior:
     for batch, given in rounds:
         round = LabelledRound(state.round, batch, given)
         state = state.with_labels(round).next_round(round, None)
-    return state.prior
+    return state.priors.of(0)
 
 
 def nearest(noises: torch.Tensor, centres: torch.Tensor) -> list[int]:

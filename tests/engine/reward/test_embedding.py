@@ -28,7 +28,7 @@ def fitted(
 ) -> dict[str, float]:
     random = torch.Generator().manual_seed(3)
     triplets = Triplets(best, positives, negatives)
-    return train_embedding(embedding, triplets, SMALL, random, on_epoch)
+    return train_embedding(embedding, [triplets], SMALL, random, on_epoch)
 
 
 def test_triplet_loss_by_hand() -> None:

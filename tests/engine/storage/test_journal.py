@@ -53,7 +53,7 @@ def labels_of(changes: Sequence[Mark]) -> Labels:
         elif mark.value != "good":
             crown -= one
     good = tuple(True if i in goods else False if i in bads else None for i in range(BATCH))
-    return Labels(good, next(iter(crown), None))
+    return Labels(good, tuple(crown))
 
 
 def first_good_of(changes: Sequence[Mark]) -> int | None:
@@ -75,16 +75,16 @@ def test_labels_are_the_result_of_the_marks(steps: list[list[Mark]]) -> None:
             journal.mark(0, step, source="person")
         given_marks = [mark for step in steps for mark in step]
         assert journal.labels(0, BATCH) == labels_of(given_marks)
-        assert journal.marks(0, BATCH).first_good == first_good_of(given_marks)
+        assert journal.marks(0, BATCH).first_good() == first_good_of(given_marks)
         assert [Mark(row.image, row.value) for row in journal.history(0)] == given_marks
 
 
 def test_the_best_moves_and_the_old_one_stays_good(journal: Journal) -> None:
     journal.mark(0, [Mark(1, "best"), Mark(2, "bad")], source="person")
     journal.mark(0, [Mark(3, "best")], source="person")
-    assert journal.labels(0, 4) == Labels((None, True, False, True), best=3)
+    assert journal.labels(0, 4) == Labels((None, True, False, True), bests=(3,))
     journal.mark(0, [Mark(3, "clear")], source="person")
-    assert journal.labels(0, 4) == Labels((None, True, False, None), best=None)
+    assert journal.labels(0, 4) == Labels((None, True, False, None), bests=())
 
 
 def test_marks_of_pictures_that_the_round_has_not_are_left_out(journal: Journal) -> None:
@@ -105,7 +105,7 @@ def test_rounds_do_not_see_each_other(journal: Journal) -> None:
     journal.mark(0, [Mark(0, "best")], source="judge")
     journal.mark(1, [Mark(0, "bad")], source="judge")
     journal.submit(1)
-    assert (journal.labels(0, 1), journal.labels(1, 1)) == (Labels((True,), 0), Labels((False,)))
+    assert (journal.labels(0, 1), journal.labels(1, 1)) == (Labels((True,), (0,)), Labels((False,)))
     assert (journal.submitted(0), journal.submitted(1), journal.submitted(2)) == (0, 1, 0)
 
 
@@ -136,7 +136,7 @@ def test_everything_is_there_after_reopening(path: Path, journal: Journal) -> No
         assert list(again.images(0).items()) == [(0, "images/a.png"), (1, "images/b.png")]
         assert again.images(1) == {}
         assert again.history(0) == history
-        assert again.submitted(0) and again.labels(0, 2) == Labels((True, None), 0)
+        assert again.submitted(0) and again.labels(0, 2) == Labels((True, None), (0,))
         again.mark(1, [Mark(1, "bad")], source="person")
         assert [row.step for row in again.history(1)] == [2]
 

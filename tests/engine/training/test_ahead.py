@@ -74,7 +74,7 @@ def test_a_round_comes_from_what_was_known_one_round_earlier(
         state = trainer.initial_state()
         if round > 1:
             state = trainer.restored(folder.checkpoints.load(round - 1)[0], round - 1, 0)
-        noises = state.prior.draw(6, (4, 8, 8), settings.noise, settings.seed, round)
+        noises = state.priors.of(0).draw(6, (4, 8, 8), settings.noise, settings.seed, round)
         found = latents(folder, round)
         assert torch.equal(found["noises_B_C_H_W"], noises)
         trainer.model.load_lora_state(state.lora)

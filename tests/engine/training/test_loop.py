@@ -47,7 +47,7 @@ class InMemory:
     def sample(self, round: int, policy: PolicySnapshot) -> Batch:
         self.log.append(("sample", round))
         if round not in self.drawn:
-            request = self.trainer.round_request(round, policy.prior)
+            request = self.trainer.round_request(round, policy.priors)
             microbatch = self.trainer.settings.microbatch
             self.drawn[round] = self.trainer.sample(policy.lora, request, microbatch)[0]
         return self.drawn[round]
@@ -56,7 +56,7 @@ class InMemory:
         self.log.append(("label", state.round))
         line = LINES[min(state.round, len(LINES) - 1)]
         marks = [Mark(image, VALUES[sign]) for image, sign in enumerate(line) if sign != "."]
-        return RoundMarks.replayed(len(line), marks).labels(best_required=state.best is None)
+        return RoundMarks.replayed(len(line), marks).labels({0} - state.bests.keys())
 
     def finish(self, state: State, outcome: Outcome) -> None:
         self.log.append(("finish", outcome.round.number, state.round, state.labels_used))

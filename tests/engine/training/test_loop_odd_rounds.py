@@ -31,7 +31,7 @@ def test_no_good_yet(make_run: Callable[..., RunDir], update: str) -> None:
     before = Trainer.open(folder.settings, "cpu").initial_state()
     [report], state = played(folder, "bbbbbb")
     assert report.good == 0 and report.labels == 6
-    assert state.best is None and not state.prior.guided
+    assert state.bests.get(0) is None and not state.priors.guided
     assert same(state.embedding, before.embedding)
     assert not report.updated
     assert same(state.lora, before.lora)
@@ -56,7 +56,7 @@ def test_nothing_to_contrast(make_run: Callable[..., RunDir], update: str, line:
     assert report.note.endswith("the embedding was not trained: nothing to contrast")
     unlike_them = "b" in line or (update == "forward" and "." in line)
     assert ("no bad picture yet to contrast the good ones with" in report.note) == (not unlike_them)
-    assert state.prior.guided
+    assert state.priors.guided
 
 
 def test_a_bad_one_of_an_earlier_round_is_remembered(make_run: Callable[..., RunDir]) -> None:
@@ -127,15 +127,17 @@ def test_best_and_noises_carry_over(make_run: Callable[..., RunDir]) -> None:
     ]
     rounds = [latents(folder, round) for round in range(3)]
     best_noise = rounds[0]["noises_B_C_H_W"][2]
-    assert state.best is not None
-    assert torch.equal(state.best.latent_C_H_W, rounds[0]["latents_B_C_H_W"][2])
+    assert [*state.bests] == [0]
+    assert torch.equal(state.bests[0].latent_C_H_W, rounds[0]["latents_B_C_H_W"][2])
 
     fresh = [torch.randn(4, 8, 8, generator=generator(5, "noise", 2, image)) for image in range(6)]
     want = [0.99**0.5 * best_noise + 0.1 * noise for noise in fresh[:3]] + fresh[3:]
     assert torch.allclose(rounds[2]["noises_B_C_H_W"], torch.stack(want), atol=1e-6)
-    assert state.prior.best_C_H_W is not None and state.prior.goods_N_C_H_W is not None
-    assert torch.equal(state.prior.best_C_H_W, best_noise)
-    assert torch.equal(state.prior.goods_N_C_H_W, rounds[2]["noises_B_C_H_W"][:1])
+    assert (
+        state.priors.of(0).best_C_H_W is not None and state.priors.of(0).goods_N_C_H_W is not None
+    )
+    assert torch.equal(state.priors.of(0).best_C_H_W, best_noise)
+    assert torch.equal(state.priors.of(0).goods_N_C_H_W, rounds[2]["noises_B_C_H_W"][:1])
 
 
 def test_goods_without_a_best(make_run: Callable[..., RunDir]) -> None:
@@ -144,9 +146,9 @@ def test_goods_without_a_best(make_run: Callable[..., RunDir]) -> None:
     [first, second], state = played(folder, "bgbggb", "bbbgbb")
     assert first.note == "no best was named: the first good picture counts as the best"
     assert "first good" not in second.note
-    assert state.best is not None and state.prior.best_C_H_W is not None
-    assert torch.equal(state.best.latent_C_H_W, latents(folder, 0)["latents_B_C_H_W"][1])
-    assert torch.equal(state.prior.best_C_H_W, latents(folder, 0)["noises_B_C_H_W"][1])
+    assert state.bests.get(0) is not None and state.priors.of(0).best_C_H_W is not None
+    assert torch.equal(state.bests[0].latent_C_H_W, latents(folder, 0)["latents_B_C_H_W"][1])
+    assert torch.equal(state.priors.of(0).best_C_H_W, latents(folder, 0)["noises_B_C_H_W"][1])
 
 
 def test_rewards_that_are_labels_need_two_kinds(make_run: Callable[..., RunDir]) -> None:

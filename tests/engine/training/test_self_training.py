@@ -46,13 +46,13 @@ def opened(folder: Path, update: str) -> tuple[Trainer, State]:
     """A trainer, and a state that knows six pictures."""
     trainer = Trainer.open(plus(folder, update), "cpu")
     latents = torch.randn(6, *trainer.model.latent_shape, generator=generator(0, "init", 0, 0))
-    labels = Labels((True, False, True, False, False, True), best=0)
+    labels = Labels((True, False, True, False, False, True), bests=(0,))
     round = LabelledRound(0, Batch(torch.zeros_like(latents), latents), labels)
     return trainer, trainer.initial_state().with_labels(round)
 
 
 def predictor(trainer: Trainer, state: State) -> PredictProbability:
-    predict = trainer.reward_model.probability(state.embedding, Evidence(state.memory, state.best))
+    predict = trainer.reward_model.probability(state.embedding, Evidence(state.memory, state.bests))
     assert predict is not None
     return predict
 

@@ -15,7 +15,7 @@ from hero_engine.core.batch import Batch
 from hero_engine.core.errors import HeroError
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
-from hero_engine.policy.noise_prior import NoisePrior
+from hero_engine.policy.noise_prior import GroupPriors
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.reward.reward_model import Evidence
 from hero_engine.storage.run_folder import Parts
@@ -23,7 +23,7 @@ from hero_engine.training.round_report import auc_of_labelled
 from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer
 
-ODD = Labels((True, None, False, True, True, False), best=3)
+ODD = Labels((True, None, False, True, True, False), bests=(3,))
 
 
 @pytest.fixture
@@ -52,19 +52,19 @@ def after(trainer: Trainer, *rounds: LabelledRound) -> State:
 
 
 def triplets_of(trainer: Trainer, round: LabelledRound, state: State) -> Any:
-    evidence = trainer.reward_model.evidence(round, state.memory, state.best)
-    return trainer.reward_model.triplets(evidence)
+    evidence = trainer.reward_model.evidence(round, state.memory, state.bests)
+    found = trainer.reward_model.triplets(evidence)
+    return found[0] if found else None
 
 
 def rewards_of(trainer: Trainer, round: LabelledRound, state: State) -> torch.Tensor | None:
-    evidence = trainer.reward_model.evidence(round, state.memory, state.best)
+    evidence = trainer.reward_model.evidence(round, state.memory, state.bests)
     return trainer.reward_model.rewards(state.embedding, evidence, round)
 
 
 def predicted(trainer: Trainer, batch: Batch, state: State) -> torch.Tensor | None:
-    evidence = Evidence(state.memory, state.best)
-    latents = batch.latents_B_C_H_W
-    return trainer.reward_model.predicted_rewards(state.embedding, evidence, latents)
+    evidence = Evidence(state.memory, state.bests)
+    return trainer.reward_model.predicted_rewards(state.embedding, evidence, batch)
 
 
 def test_memory_grows_by_what_is_labelled(make: Callable[..., Trainer]) -> None:
@@ -76,10 +76,10 @@ def test_memory_grows_by_what_is_labelled(make: Callable[..., Trainer]) -> None:
     want = [first.batch.latents_B_C_H_W[[0, 2, 3, 4, 5]], second.batch.latents_B_C_H_W[[1, 4]]]
     assert torch.equal(state.memory.latents_N_C_H_W, torch.cat(want))
     assert state.labels_used == 7
-    assert state.best is not None
-    assert torch.equal(state.best.latent_C_H_W, first.batch.latents_B_C_H_W[3])
-    assert torch.equal(state.best.noise_C_H_W, first.batch.noises_B_C_H_W[3])
-    assert (len(start.memory), start.best, start.labels_used) == (0, None, 0)
+    assert [*state.bests] == [0]
+    assert torch.equal(state.bests[0].latent_C_H_W, first.batch.latents_B_C_H_W[3])
+    assert torch.equal(state.bests[0].noise_C_H_W, first.batch.noises_B_C_H_W[3])
+    assert (len(start.memory), start.bests, start.labels_used) == (0, {}, 0)
 
 
 def test_the_next_round_draws_around_best_and_this_rounds_goods(
@@ -87,15 +87,18 @@ def test_the_next_round_draws_around_best_and_this_rounds_goods(
 ) -> None:
     first = LabelledRound(0, pictures(0), ODD)
     state = after(make(), first)
-    assert state.prior.goods_N_C_H_W is None  # not before the round is learned from
-    behaviour = PolicySnapshot({}, NoisePrior())
+    assert state.priors.of(0).goods_N_C_H_W is None  # not before the round is learned from
+    behaviour = PolicySnapshot({}, GroupPriors())
     following = state.next_round(first, behaviour)
     assert (following.round, following.staleness, state.staleness) == (1, 1, 0)
     assert following.sampling_policy is behaviour
     noises = first.batch.noises_B_C_H_W
-    assert following.prior.best_C_H_W is not None and following.prior.goods_N_C_H_W is not None
-    assert torch.equal(following.prior.best_C_H_W, noises[3])
-    assert torch.equal(following.prior.goods_N_C_H_W, noises[[0, 4]])
+    assert (
+        following.priors.of(0).best_C_H_W is not None
+        and following.priors.of(0).goods_N_C_H_W is not None
+    )
+    assert torch.equal(following.priors.of(0).best_C_H_W, noises[3])
+    assert torch.equal(following.priors.of(0).goods_N_C_H_W, noises[[0, 4]])
 
 
 def test_the_triplets_leave_best_out(make: Callable[..., Trainer]) -> None:
@@ -113,7 +116,7 @@ def test_the_triplets_leave_best_out(make: Callable[..., Trainer]) -> None:
     assert torch.equal(triplets.positives_N_C_H_W, second.latents_B_C_H_W[:1])
     for one_sided in ((True,) * 6, (False,) * 6, (None,) * 6):
         assert triplets_of(trainer, LabelledRound(1, second, Labels(one_sided)), state) is None
-    only_best = LabelledRound(0, first, Labels((False, None, None, True, None, None), 3))
+    only_best = LabelledRound(0, first, Labels((False, None, None, True, None, None), (3,)))
     assert triplets_of(trainer, only_best, state) is None
 
 
@@ -121,7 +124,7 @@ def test_triplets_of_all_rounds(make: Callable[..., Trainer]) -> None:
     """A best that was replaced is a positive like others."""
     trainer = make(embedding=replace(make().settings.embedding, history="all"))
     first, second = pictures(0), pictures(1)
-    better = LabelledRound(1, second, Labels((None, None, None, None, None, True), best=5))
+    better = LabelledRound(1, second, Labels((None, None, None, None, None, True), bests=(5,)))
     state = after(trainer, LabelledRound(0, first, ODD), better)
     triplets = triplets_of(trainer, better, state)
     assert torch.equal(triplets.positives_N_C_H_W, first.latents_B_C_H_W[[0, 3, 4]])
@@ -201,16 +204,16 @@ def test_the_embedding_learns_what_is_good(make: Callable[..., Trainer]) -> None
     good = (True, True, True, False, False, False)
     latents = torch.stack([patterns[0 if each else 1] for each in good])
     latents = 0.5 * latents + torch.randn(6, 4, 8, 8, generator=random)
-    round = LabelledRound(0, Batch(latents, latents), Labels(good, best=0))
+    round = LabelledRound(0, Batch(latents, latents), Labels(good, bests=(0,)))
     start = after(trainer, round)
     epochs: list[tuple[int, int]] = []
     state, losses = trainer.fit_embedding(
-        start, triplets_of(trainer, round, start), 0, lambda *at: epochs.append(at)
+        start, [triplets_of(trainer, round, start)], 0, lambda *at: epochs.append(at)
     )
     assert losses["embed_loss_last"] < losses["embed_loss_first"] / 2
     assert epochs == [(epoch, 60) for epoch in range(1, 61)]
     rewards = rewards_of(trainer, round, state)
-    assert rewards is not None and auc_of_labelled(rewards, round.labels) == 1
+    assert rewards is not None and auc_of_labelled(rewards, round) == 1
     assert float(rewards[:3].min()) > float(rewards[3:].max()) + 0.1
     again = trainer.initial_state().embedding
     assert all(torch.equal(again[name], each) for name, each in start.embedding.items())
@@ -218,10 +221,14 @@ def test_the_embedding_learns_what_is_good(make: Callable[..., Trainer]) -> None
 
 def test_auc_counts_pairs_of_labelled_pictures() -> None:
     """Of the pairs (0, 2), (0, 5), (3, 2), (3, 5): right, right, tied, wrong."""
+    batch, groups = pictures(0), torch.tensor([0, 0, 0, 1, 1, 1])
     labels = Labels((True, None, False, True, None, False))
     rewards = torch.tensor([0.9, float("nan"), 0.4, 0.4, 0.0, 0.5])
-    assert auc_of_labelled(rewards, labels) == 2.5 / 4
-    assert auc_of_labelled(rewards, Labels((True, None, None, True, None, None))) is None
+    assert auc_of_labelled(rewards, LabelledRound(0, batch, labels)) == 2.5 / 4
+    by_prompt = LabelledRound(0, replace(batch, groups=groups), labels)  # (0, 2) and (3, 5)
+    assert auc_of_labelled(rewards, by_prompt) == 1 / 2
+    only_good = Labels((True, None, None, True, None, None))
+    assert auc_of_labelled(rewards, LabelledRound(0, batch, only_good)) is None
 
 
 @pytest.mark.parametrize("update", ["ddpo", "forward"])

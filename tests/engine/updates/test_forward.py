@@ -68,7 +68,7 @@ def captured(update: Student, given: Feedback) -> tuple[list[Any], list[float]]:
     update.model.predict = listen
     update.adam.step = record  # type: ignore[method-assign]
     pool = pool_of(update.update.settings, given)
-    update.take(pool, given.round.batch.latents_B_C_H_W)
+    update.take(pool, given.round.batch)
     return asked, gradients[0]
 
 

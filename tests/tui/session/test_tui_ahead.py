@@ -66,7 +66,7 @@ async def test_it_is_there_at_once_and_labelled_while_the_model_learns(tmp_path:
         assert (app.labelling_round.round, app.labelling_round.session.marks.goods) == (1, (0, 6))
         with open_journal(tmp_path) as book:
             assert book.labels(1, BATCH) == Labels(
-                tuple(True if i in (0, 6) else None for i in range(BATCH)), 6
+                tuple(True if i in (0, 6) else None for i in range(BATCH)), (6,)
             )
             assert not book.submitted(1)
 

@@ -98,7 +98,7 @@ async def test_two_pages_are_labelled_committed_and_handed_in(tmp_path: Path) ->
         assert engine.commands == [SubmitLabels(0)]
     good = [False] * BATCH
     good[1] = good[5] = good[15] = True
-    assert journalled(tmp_path) == Labels(good=tuple(good), best=5)
+    assert journalled(tmp_path) == Labels(good=tuple(good), bests=(5,))
     with open_journal(tmp_path) as book:
         assert book.submitted(0)
         assert {row.source for row in book.history(0)} == {"person"}

@@ -61,22 +61,26 @@ def press(session: LabelSession, key: Key) -> object:
     return one[name](argument)
 
 
+prompts = st.sampled_from([(), tuple(image % 3 for image in range(COUNT))])
+"""The numbers of the pictures' prompts: one prompt, or three."""
+
+
 def forgetful(marks: Sequence[Mark], kind: str) -> None:
     """A recorder for tests that look at the session only."""
 
 
-@given(st.lists(keys, max_size=40))
+@given(st.lists(keys, max_size=40), prompts)
 def test_undoing_everything_returns_to_the_start_and_redoing_it_to_the_end(
-    pressed: list[Key],
+    pressed: list[Key], groups: tuple[int, ...]
 ) -> None:
-    session = LabelSession(COUNT, forgetful)
+    session = LabelSession(COUNT, forgetful, groups)
     for key in pressed:
         press(session, key)
     end = session.marks
     steps = 0
     while session.undo() is not None:
         steps += 1
-    assert session.marks == LabelSession(COUNT, forgetful).marks
+    assert session.marks == LabelSession(COUNT, forgetful, groups).marks
     for _ in range(steps):
         session.redo()
     assert session.marks == end
@@ -115,9 +119,9 @@ def test_a_commit_makes_the_unmarked_of_its_page_bad_and_nothing_else(
 
 
 @settings(max_examples=30)
-@given(st.lists(keys, max_size=25), st.lists(keys, max_size=10))
+@given(st.lists(keys, max_size=25), st.lists(keys, max_size=10), prompts)
 def test_the_journal_agrees_and_a_resumed_session_continues_where_it_was(
-    before: list[Key], after: list[Key]
+    before: list[Key], after: list[Key], groups: tuple[int, ...]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.db")
@@ -126,11 +130,11 @@ def test_the_journal_agrees_and_a_resumed_session_continues_where_it_was(
         def record(marks: Sequence[Mark], kind: str) -> None:
             journal.mark(3, marks, source="person", kind=kind)
 
-        session = LabelSession(COUNT, record)
+        session = LabelSession(COUNT, record, groups)
         for key in before:
             press(session, key)
-        assert journal.labels(3, COUNT) == session.labels
-        resumed = LabelSession.resumed(COUNT, forgetful, journal.history(3))
+        assert journal.labels(3, COUNT, groups) == session.labels
+        resumed = LabelSession.resumed(COUNT, forgetful, journal.history(3), groups)
         assert resumed.marks == session.marks
         for key in after:
             assert press(resumed, key) == press(session, key)
@@ -193,7 +197,7 @@ def test_marks_are_always_of_one_piece(pressed: list[Key]) -> None:
         marks = session.marks
         assert set(marks.goods) == {i for i, good in enumerate(marks.labels) if good}
         assert len(marks.goods) == len(set(marks.goods))
-        assert marks.best is None or marks.labels[marks.best]
+        assert all(marks.labels[best] for best in marks.bests)
         assert all(marks.labels[image] is None for image in marks.skipped)
         assert all(marks.labels[i] is not None for i in marks.committed - marks.skipped)
 

@@ -1,0 +1,158 @@
+"""The prompts of a run: templates with wildcards, files with one prompt a line, and the plan that
+says which image has which prompt. Imports no torch.
+
+A prompt is a group: images of a group share a noise prior, a best image, the mean and deviation of
+their advantages, and the contrast of good and bad ones. A group's number is its prompt's place in
+the settings, from 0. One prompt is a plan with one group.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from hero_engine.core.errors import HeroError, short
+from hero_engine.core.sanitize import sanitized
+
+MOST = 1000
+"""Prompts of a run."""
+WILDCARD = re.compile(r"\{([^{}]*\|[^{}]*)\}")
+Order = Literal["grouped", "mixed"]
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """Which prompt each image of a round has; a function of the settings and the round alone.
+
+    prompts: by group. starts: the round from which each is drawn; prompts may be added to a run.
+    order: "grouped" puts the images of a prompt beside each other, "mixed" deals the prompts out in
+    turn.
+    """
+
+    prompts: tuple[str, ...]
+    starts: tuple[int, ...] = ()
+    order: Order = "grouped"
+
+    def active(self, round: int) -> tuple[int, ...]:
+        """The groups that a round draws from, in order."""
+        starts = self.starts or (0,) * len(self.prompts)
+        return tuple(group for group, start in enumerate(starts) if start <= round)
+
+    def groups(self, round: int, images: int) -> tuple[int, ...]:
+        """The group of each of a round's images.
+
+        Each prompt has the same number of images, up to one. Which ones have one more, or have any
+        where there are more prompts than images, changes from round to round.
+        """
+        return _dealt(self.active(round), round, images, self.order)
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+ONE_PROMPT = PromptPlan(("",))
+"""The plan of a run with one prompt, whatever it is."""
+
+
+@lru_cache(maxsize=64)
+def _dealt(active: tuple[int, ...], round: int, images: int, order: Order) -> tuple[int, ...]:
+    first = round * images % len(active)
+    turn = (*active[first:], *active[:first])
+    dealt = [turn[image % len(turn)] for image in range(images)]
+    return tuple(sorted(dealt) if order == "grouped" else dealt)
+
+
+def expanded(template: str) -> tuple[str, ...]:
+    """The prompts of a template: every combination of its alternatives, in order.
+
+    "{red|blue} bicycle, {at dawn|in snow}" is four prompts. Braces without a bar are plain text.
+    HeroError for a bar in braces that do not close, and for more than MOST prompts.
+    """
+    pieces = WILDCARD.split(template)
+    texts, wildcards = pieces[::2], [each.split("|") for each in pieces[1::2]]
+    if any(re.search(r"\{[^{}]*\|", text) for text in texts):
+        raise HeroError(f"prompt {short(template)}: write alternatives as {{red|blue}}")
+    if not wildcards:
+        return (template,)
+    count = 1
+    for each in wildcards:
+        count *= len(each)
+    if count > MOST:
+        raise HeroError(f"prompt {short(template)} stands for {count} prompts; at most {MOST}")
+    return tuple(
+        " ".join("".join(_alternating(texts, chosen)).split()) for chosen in product(*wildcards)
+    )
+
+
+def _alternating(texts: Sequence[str], chosen: Sequence[str]) -> Iterable[str]:
+    for text, wildcard in zip(texts, chosen, strict=False):
+        yield text
+        yield wildcard
+    yield texts[-1]
+
+
+def all_expanded(templates: Iterable[str]) -> tuple[str, ...]:
+    """The prompts of several templates, in order; one that occurs twice counts once.
+
+    HeroError for an empty one, for one that is not a line of plain text, and for too many.
+    """
+    prompts = dict.fromkeys(prompt for each in templates for prompt in expanded(each))
+    for prompt in prompts:
+        if not prompt.strip() or sanitized(prompt) != prompt:
+            raise HeroError(f"a prompt is {short(prompt)}; write one line of text")
+    if len(prompts) > MOST:
+        raise HeroError(f"{len(prompts)} prompts; a run takes at most {MOST}")
+    return tuple(prompts)
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """The templates of a file, one a line; empty lines and those that begin with # are skipped.
+
+    HeroError where it cannot be read or has none.
+    """
+    try:
+        lines = path.expanduser().read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise HeroError(f"cannot read the prompts file {path}: {reason}") from error
+    found = tuple(
+        line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")
+    )
+    if not found:
+        raise HeroError(f"{path} has no prompts: write one a line")
+    return found
+
+
+def kept_aside(prompts: Sequence[str], count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Prompts to train on, and `count` others that measure transfer.
+
+    Which ones is decided by a digest of their text, so it does not depend on their order.
+    HeroError where no prompt is left.
+    """
+    if count >= len(prompts):
+        raise HeroError(f"--keep-aside {count}: there are {len(prompts)} prompts to draw from")
+    by_digest = sorted(prompts, key=lambda prompt: sha256(prompt.encode()).digest())
+    aside = set(by_digest[:count])
+    return (
+        tuple(each for each in prompts if each not in aside),
+        tuple(each for each in prompts if each in aside),
+    )
+
+
+def short_names(prompts: Sequence[str]) -> tuple[str, ...]:
+    """What tells each prompt from the others: its words without those that all of them have.
+
+    Where nothing is left, or two would be the same, the whole prompt.
+    """
+    if len(prompts) < 2:
+        return tuple(prompts)
+    words = [re.findall(r"[^\s,]+", prompt) for prompt in prompts]
+    common = set.intersection(*({*each} for each in words))
+    names = [" ".join(word for word in each if word not in common) for each in words]
+    return tuple(names) if all(names) and len({*names}) == len(names) else tuple(prompts)
