@@ -111,7 +111,9 @@ class RoundImages:
             for each in self.ranges
             if each.start in saved
         }
-        return Found(parts, [each for each in self._order(round, priors) if each.start not in parts], kept)
+        return Found(
+            parts, [each for each in self._order(round, priors) if each.start not in parts], kept
+        )
 
     def _order(self, round: int, priors: GroupPriors) -> list[range]:
         """Microbatches as they are sampled: those near earlier good pictures between fresh ones.
