@@ -57,7 +57,7 @@ class PromptPlan:
 
 
 ONE_PROMPT = PromptPlan(("",))
-"""The plan of a run with one prompt, whatever it is."""
+"""The plan of a run with one prompt."""
 
 
 @lru_cache(maxsize=64)
@@ -146,7 +146,7 @@ def kept_aside(prompts: Sequence[str], count: int) -> tuple[tuple[str, ...], tup
 
 
 def short_names(prompts: Sequence[str]) -> tuple[str, ...]:
-    """What tells each prompt from the others: its words without those that all of them have.
+    """The words that distinguish each prompt: those that not all prompts have.
 
     Where nothing is left, or two would be the same, the whole prompt.
     """

@@ -183,7 +183,7 @@ class Scorer:
 
     @property
     def prior(self) -> NoisePrior:
-        """The run's noise prior for this prompt; the first one's for a prompt it was not taught."""
+        """The run's noise prior for this prompt; the first one's for an untrained prompt."""
         prompts = self.settings.plan.prompts
         group = prompts.index(self.prompt) if self.prompt in prompts else 0
         return self.state.priors.of(group)

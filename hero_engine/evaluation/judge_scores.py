@@ -1,4 +1,4 @@
-"""Scores of the fine-tuned model and of its base by a judge of one's own.
+"""Scores of the fine-tuned model and of its base by a custom judge.
 
 Both draw from the same noises, as in `evaluate.py`. The judge gets the pictures of both at once, in
 an order and under names that do not tell whose they are.

@@ -118,7 +118,7 @@ class SimulatedAnnotator:
 
 
 class JudgeAnnotator:
-    """A judge of one's own in a person's place; see `judge_source.py`.
+    """A custom judge; see `judge_source.py`.
 
     raise_if_stopped: called while the judge works; whoever runs the engine may set it.
     """
@@ -128,7 +128,7 @@ class JudgeAnnotator:
         self.raise_if_stopped: Callable[[], None] = lambda: None
 
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
-        """Label the pictures in one step. HeroError, exit code 3, where the judge fails."""
+        """Label the pictures in one step. HeroError, exit code 3, if the judge fails."""
         groups = self._plan.groups(round, len(pictures))
         asked = [
             Asked(path, self._plan.prompts[group])
@@ -138,7 +138,7 @@ class JudgeAnnotator:
             verdicts = ask(self._source, asked, self.raise_if_stopped)
         except JudgeFailed as error:
             raise HeroError(
-                f"{error.message}. {round_name(round).capitalize()} still waits for labels: mend "
+                f"{error.message}. {round_name(round).capitalize()} still waits for labels: fix "
                 "the judge, then run hero resume with the same --labels",
                 exit_code=error.exit_code,
             ) from error

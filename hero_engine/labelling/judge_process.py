@@ -2,8 +2,8 @@
 
     python -m hero_engine.labelling.judge_process MODULE:FUNCTION
 
-The function is looked for in the current folder too. What it prints goes to the error output, so
-that it cannot be taken for an answer.
+The function is looked for in the current folder too. What it prints goes to stderr, so that
+it is not read as an answer.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except Exception as error:  # whatever a person's function raises is one line
+    except Exception as error:  # any error of a person's function becomes one line
         print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""A judge of one's own at work: a program of its own, so that nothing it does can hurt the run.
+"""Runs a custom judge in its own process, so that its faults cannot damage the run.
 
 A command is started for every round; it reads a JSON line a picture and writes one for each:
 
@@ -6,8 +6,7 @@ A command is started for every round; it reads a JSON line a picture and writes 
     out  {"image": 0, "score": 0.71}      or      {"image": 0, "label": "good" | "bad" | null}
 
 A Python function gets the paths and the prompts, and returns a score, True, False, "good", "bad" or
-None for each. It runs in an interpreter of its own (`judge_process.py`), which speaks the same
-lines.
+None for each. It runs in its own interpreter (`judge_process.py`), which uses the same lines.
 
 Time, output and number of answers are limited. JudgeFailed says in one line what went wrong.
 """
@@ -35,10 +34,10 @@ from hero_engine.labelling.judge_source import JudgeSource, Verdict
 PROCESS = "hero_engine.labelling.judge_process"
 """The program that calls a Python function."""
 MOST_BYTES = 1 << 24
-"""Of output that a judge may write in a round, and of the end of its error output."""
+"""Limits in bytes: output of a judge in a round, and the kept end of its error output."""
 PIECE = 1 << 16
 TICK = 0.5
-"""Seconds between looks at whether a stop was asked for."""
+"""Seconds between checks whether a stop was requested."""
 LABELS = {"good": True, "bad": False, None: None, True: True, False: False}
 
 
@@ -62,7 +61,7 @@ def ask(
     pictures: Sequence[Asked],
     raise_if_stopped: Callable[[], None] = lambda: None,
 ) -> list[Verdict]:
-    """The judge's verdict on each picture. JudgeFailed where it gives none.
+    """The judge's verdict on each picture. JudgeFailed if it gives none.
 
     raise_if_stopped: called twice a second; if it raises, the judge is ended.
     """
@@ -106,8 +105,8 @@ def _code(code: int) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program and all that it started."""
-    with suppress(OSError):  # also what it left behind
+    """End the program and all processes that it started."""
+    with suppress(OSError):  # also the processes that it started
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
@@ -126,7 +125,7 @@ class Exchange:
         self.out, self._errors = bytearray(), bytearray()
 
     def run(self, raise_if_stopped: Callable[[], None]) -> str:
-        """Why the exchange was cut off; empty where the program ended by itself."""
+        """Why the exchange was cut off; empty if the program ended normally."""
         with selectors.DefaultSelector() as selector:
             for pipe, event in self._pipes():
                 os.set_blocking(pipe.fileno(), False)
@@ -166,12 +165,12 @@ class Exchange:
         yield self._err, selectors.EVENT_READ
 
     def _moved(self, pipe: Any) -> bool:
-        """Write or read a piece; False where that is over."""
+        """Write or read a piece; False at the end."""
         if pipe is self._in:
             with suppress(BlockingIOError):
                 try:
                     self._left = self._left[os.write(pipe.fileno(), self._left[:PIECE]) :]
-                except BrokenPipeError:  # it does not want the rest
+                except BrokenPipeError:  # it reads no further
                     return False
             return bool(self._left)
         try:

@@ -1,4 +1,4 @@
-"""Which judge of one's own `--labels` and `--judge` name, and how its scores become labels.
+"""The custom judge that `--labels` and `--judge` name, and how its scores become labels.
 
     python:MODULE:FUNCTION              a function: paths and prompts in, scores or labels out
     command:./score.sh --fast           a program: JSON lines in, JSON lines out
@@ -31,7 +31,7 @@ HOW = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says of a picture: a score, or a label; both None where it says nothing."""
+    """A judge's verdict on a picture: a score or a label; both None without a verdict."""
 
     score: float | None = None
     label: bool | None = None
@@ -39,7 +39,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class JudgeSource:
-    """A judge of one's own.
+    """A custom judge.
 
     name: as it was typed; the source of its labels. what: "MODULE:FUNCTION", or a command line.
     threshold, top, seconds: see the options above; top is 0 where it was not given.
@@ -58,7 +58,7 @@ class JudgeSource:
         return shlex.split(self.what)
 
     def labels(self, verdicts: Sequence[Verdict], groups: Sequence[int]) -> tuple[bool | None, ...]:
-        """Each picture's label; None where the judge said nothing. groups: of their prompts."""
+        """Each picture's label; None without a verdict. groups: of their prompts."""
         good = self._top(verdicts, groups) if self.top else self._above(verdicts)
         return tuple(
             each.label if each.score is None else image in good
@@ -85,7 +85,7 @@ class JudgeSource:
 def bests(
     verdicts: Sequence[Verdict], labels: Sequence[bool | None], groups: Sequence[int]
 ) -> tuple[int, ...]:
-    """Of each prompt the good picture with the highest score; none where there are only labels."""
+    """Each prompt's good picture with the highest score; none if there are only labels."""
     found = []
     for group in sorted({*groups}):
         scores = {
@@ -99,12 +99,12 @@ def bests(
 
 
 def is_own_judge(source: str) -> bool:
-    """Whether a value of --labels names a judge of one's own."""
+    """Whether a value of --labels names a custom judge."""
     return source.partition(":")[0].partition(",")[0] in KINDS and ":" in source
 
 
 def read_judge_source(text: str) -> JudgeSource:
-    """The judge that a text names. HeroError for one that cannot be."""
+    """The judge that a text names. HeroError if it names none."""
     head, _, what = text.partition(":")
     name, *parts = head.split(",")
     kind = KINDS.get(name)

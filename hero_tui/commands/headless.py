@@ -60,7 +60,7 @@ class Limits:
 def labeller_for(
     labels: str | None, task: Task, settings: Settings, *, force: bool
 ) -> MakeLabeller:
-    """The source that `--labels` names: a judge (the embedded one or one's own), a file, or None or
+    """The source that `--labels` names: a judge (embedded or custom), a file, or None or
     "none" for `hero label`.
 
     HeroError if there is no such source, before anything is written or opened.

@@ -71,7 +71,7 @@ def score_by_own(
     *,
     as_json: bool,
 ) -> None:
-    """Print the scores that a judge of one's own gives."""
+    """Print the scores of a custom judge."""
     talk(f"opening {folder.settings.model}")
     from hero_engine.evaluation.judge_scores import judge_scores
 

@@ -70,7 +70,7 @@ class MorePrompts:
 def task_of(text: str | None, good: str | None, more: MorePrompts) -> Task | None:
     """The task with this name or prompt, and with more prompts. None where nothing is given.
 
-    good: what counts as good, for prompts of one's own.
+    good: what counts as good, for prompts that are not a task's.
     """
     templates = more.templates()
     if text is not None and (good is not None or not WILDCARD.search(text)):
