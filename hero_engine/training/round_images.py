@@ -82,7 +82,7 @@ class RoundImages:
         begins = bool(found.missing) or self.phases.of(round) in ("sampling", "done")
         if begins:
             self.phases.enter(round, "sampling")
-        self._mend(round, found, announce=begins)
+        self._restore(round, found, announce=begins)
         sampled = self._sampled(round, policy, found.missing)
         batch = self._whole(round, found, sampled)
         return self.sampler.whole(batch, sum(map(len, sampled.values())))
@@ -126,13 +126,13 @@ class RoundImages:
         order = mixed_by_prompt([origins[i] for i in firsts], [groups[i] for i in firsts])
         return [self.ranges[index] for index in order]
 
-    def _mend(self, round: int, found: Found, *, announce: bool) -> None:
+    def _restore(self, round: int, found: Found, *, announce: bool) -> None:
         """Decode images again that are damaged or gone; announce those, or all that are there."""
         for first, latents in found.latents(self.ranges).items():
-            if self._mended(round, first, latents) or announce:
+            if self._restored(round, first, latents) or announce:
                 self._announce(round, range(first, first + len(latents)))
 
-    def _mended(self, round: int, first: int, latents: Tensor) -> bool:
+    def _restored(self, round: int, first: int, latents: Tensor) -> bool:
         """Whether anything had to be decoded again."""
         images = range(first, first + len(latents))
         broken = [image for image in images if not self.folder.has_picture(round, image)]

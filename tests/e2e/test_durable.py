@@ -47,7 +47,7 @@ def test_a_branch_that_cannot_be_is_refused(hero: Hero, finished: FinishedRun) -
         assert len(done.err.splitlines()) == 1
 
 
-def test_a_finished_run_whose_last_checkpoint_is_damaged_mends_itself(
+def test_a_finished_run_restores_its_damaged_last_checkpoint(
     hero: Hero, finished: FinishedRun, damaged: Path, labels: Path
 ) -> None:
     lora = damaged / "checkpoints" / f"r{ROUNDS:03}" / "lora.safetensors"

@@ -1,4 +1,4 @@
-"""Damage to what can be made again is named and mended; the run is the same bit for bit."""
+"""Damage to what can be made again is named and repaired; the run is the same bit for bit."""
 
 import shutil
 from collections.abc import Callable
