@@ -15,20 +15,29 @@ FOCUS = (b"\x1b[I", b"\x1b[O")
 ESCAPE_DELAY = 0.1
 """Seconds after which a lone escape byte is the Escape key."""
 
+LATE_DELAY = 0.5
+"""Seconds that `P` or `O` soon after an Escape key waits for the rest of a sequence."""
+
 PATIENCE = 10.0
 """Seconds to wait for the rest of a sequence. Later bytes that look like one key are a key."""
 
 LONGEST = 4096
 """Bytes of a reply that are kept; the rest is dropped."""
 
-STRINGS = {ord("P"): "dcs", ord("]"): "osc", ord("_"): "apc"}
-"""Introducers of strings that terminals send."""
+STRINGS = {ord("P"): "dcs", ord("]"): "osc", ord("_"): "apc", ord("^"): "pm", ord("X"): "sos"}
+"""Introducers of strings."""
 
-STRING_STARTS = {"dcs": b"0123456789>$!+|{", "osc": b"0123456789lLI", "apc": b"G"}
-"""First bytes of the strings that terminals send. Alt+] and then a letter is no string."""
+STRING_STARTS = {
+    "dcs": b"0123456789>$!+|{@=?<",
+    "osc": b"0123456789lLI",
+    "apc": b"G",
+    "pm": b"",
+    "sos": b"",
+}
+"""First bytes of the strings that terminals send; Alt+] and a letter later are no string."""
 
-NEVER_KEYS = b"[]_"
-"""Introducers that no key of a page is: after an Escape they go on with the sequence."""
+ANY_START = ("osc", "apc")
+"""Strings that may begin otherwise within one read: no key of a page has their introducer."""
 
 LEAVE = (0x03, 0x11)
 """Ctrl+C and Ctrl+Q, which must work also inside a reply that never ends."""
@@ -40,6 +49,11 @@ C1, FIRST_OF_C1 = range(0x80, 0xA0), 0xC2
 """8-bit controls, and the byte that stands before them in UTF-8."""
 
 INTRODUCERS = b"[]OP_"
+"""What makes a sequence with an escape byte before it; the 8-bit controls are 0x40 above them."""
+
+LATE_KEYS = (b"\x1bO", b"\x1bP")
+"""Those of them that are a page's keys too."""
+
 STRING_TERMINATOR = 0x9C
 CSI_REST = re.compile(rb"[0-?]+[ -/]*[@-~]|[ -/]+[@-~]")
 STRING_REST = re.compile(rb"[^\x1b\x07]*(\x1b\\|\x07)")

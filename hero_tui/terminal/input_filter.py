@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 
 from hero_tui.terminal.input_bytes import (
+    ANY_START,
     BELL,
     C1,
     CANCEL,
@@ -27,9 +28,10 @@ from hero_tui.terminal.input_bytes import (
     FOCUS,
     INTRODUCERS,
     LAST_FINAL,
+    LATE_DELAY,
+    LATE_KEYS,
     LEAVE,
     LONGEST,
-    NEVER_KEYS,
     PASTE_END,
     PASTE_START,
     PATIENCE,
@@ -71,6 +73,8 @@ class InputFilter:
         self._out = bytearray()
         self._heard_at = 0.0
         self._escaped_at = -math.inf
+        self._late = False
+        self._began_string = False
         self._ahead = b""
         self._broken: tuple[State, bytes, int] | None = None
 
@@ -88,6 +92,7 @@ class InputFilter:
         elif self.waiting and now - self._heard_at > PATIENCE and self._looks_like_a_key(data):
             self._give_up()
         self._heard_at = now
+        self._began_string = False
         for at, byte in enumerate(data):
             self._ahead = data[at + 1 :] if self._state is State.STRING_START else b""
             self._step(byte)
@@ -95,10 +100,14 @@ class InputFilter:
 
     def tick(self, now: float) -> bytes:
         """Time has passed without input: a lone escape byte becomes the Escape key."""
+        waited = now - self._heard_at
         delay = PATIENCE if self.kitty_keys else ESCAPE_DELAY
-        if self._state is State.ESCAPE and now - self._heard_at >= delay:
+        if self._state is State.ESCAPE and waited >= delay:
             self._out += ESCAPE_KEY
             self._escaped_at = now
+            self._rest()
+        elif self._late and self._held in LATE_KEYS and waited >= LATE_DELAY:
+            self._out += self._held[1:]
             self._rest()
         return self._taken()
 
@@ -106,6 +115,7 @@ class InputFilter:
         """Go back to a sequence that was left too early, if these bytes are its rest."""
         if self._continues_escape(data, now):
             self._begin(State.ESCAPE, ESC)
+            self._late = True
         elif self._broken is not None and now - self._heard_at <= PATIENCE:
             state, held, missing = self._broken
             rest = STRING_REST if state is State.STRING else CSI_REST
@@ -114,13 +124,8 @@ class InputFilter:
                 self._missing, self._broken = missing, None
 
     def _continues_escape(self, data: bytes, now: float) -> bool:
-        """Whether these bytes are the rest of a sequence whose first byte was taken for Escape.
-
-        Nobody types `[D` within one read.
-        """
-        if now - self._escaped_at > PATIENCE:
-            return False
-        return data[0] in NEVER_KEYS or (data[0] in b"OP" and len(data) > 1)
+        """Whether these bytes may be the rest of a sequence that began with a lone Escape."""
+        return now - self._escaped_at <= PATIENCE and data[0] in INTRODUCERS
 
     def _looks_like_a_key(self, data: bytes) -> bool:
         """One character or a sequence of its own, and no end of the string that is waited for."""
@@ -158,6 +163,7 @@ class InputFilter:
     def _rest(self) -> None:
         self._begin(State.GROUND)
         self._missing = 0
+        self._late = False
 
     def _pass_on(self) -> None:
         self._out += self._held
@@ -216,6 +222,7 @@ class InputFilter:
             self._begin(State.SS3, ESC, byte)
         elif byte in STRINGS:
             self._string = STRINGS[byte]
+            self._began_string = True
             self._begin(State.STRING_START, ESC, byte)
         elif continuation_bytes(byte):
             self._missing = continuation_bytes(byte)
@@ -290,15 +297,25 @@ class InputFilter:
         if self._missing == 0:
             self._reply()
 
-    def _string_start(self, byte: int) -> None:
+    def _starts_string(self, byte: int) -> bool:
+        """Whether this byte after an introducer is a string's: by itself, as it was read with the
+        introducer, or by the string's end in the same read."""
+        together = self._began_string and self._string in ANY_START and byte != ESC
         whole = b"\x1b\\" in self._ahead or BELL in self._ahead
-        if byte in STRING_STARTS[self._string] or whole:
+        return byte in STRING_STARTS[self._string] or together or whole
+
+    def _string_start(self, byte: int) -> None:
+        if self._starts_string(byte):
             self._missing = 0
             self._state = State.STRING
             self._step(byte)
         else:
-            introducer = self._held[1]
-            self._alt(introducer)
+            introducer, late = self._held[1], self._late
+            self._rest()
+            if late:
+                self._out.append(introducer)
+            else:
+                self._alt(introducer)
             self._step(byte)
 
     def _string_body(self, byte: int) -> None:

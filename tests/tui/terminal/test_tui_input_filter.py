@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from itertools import cycle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual._xterm_parser import XTermParser
 
-from hero_tui.terminal.input_bytes import ESCAPE_DELAY, PATIENCE
+from hero_tui.terminal.input_bytes import ESCAPE_DELAY, LATE_DELAY, PATIENCE
 from hero_tui.terminal.input_filter import InputFilter
-from hero_tui.terminal.key_sequences import simple_key
+from hero_tui.terminal.key_sequences import is_key, simple_key
 
 REPLIES = [
     b"\x1b_Gi=31;OK\x1b\\",
@@ -69,6 +69,7 @@ REPLIES = [
 ]
 """Answers and reports of kitty, xterm, foot, WezTerm, Konsole, tmux, PuTTY and iTerm2."""
 
+C1 = set(map(chr, range(0x80, 0xA0)))
 KEYS = ["q", "W", "1", "м", "é", "\r", "\x1a", "\t", " "]
 SEQUENCES = {
     "\x1b[D": "left",
@@ -171,28 +172,47 @@ def test_the_end_of_a_long_delayed_string_is_not_a_key(reply: bytes) -> None:
         assert app.keys == [], at
 
 
+text = st.text(
+    st.characters(min_codepoint=0x20, exclude_characters="\x7f", codec="utf-8"), max_size=9
+)
+strings = st.builds(
+    lambda start, body, end: (start + body + end).encode(),
+    st.sampled_from(["\x1bP>|", "\x1bP1$r", "\x1bP0+r", "\x1bP!|", "\x1b]4;", "\x1b]L", "\x1b_G"]),
+    text.filter(lambda body: not C1 & set(body)),
+    st.just("\x1b\\"),
+)
+controls = st.from_regex(rb"\x1b\[[?>=][0-9:;]{0,9}[ -/]?[@-~]", fullmatch=True)
+replies = st.one_of(st.sampled_from(REPLIES), strings, controls.filter(lambda one: not is_key(one)))
+
 pieces = st.one_of(
-    st.sampled_from(REPLIES).map(lambda reply: (reply, False)),
+    replies.map(lambda reply: (reply, False)),
     st.sampled_from([*KEYS, *SEQUENCES]).map(lambda key: (key.encode(), True)),
 )
 
 
-@settings(max_examples=400, deadline=None)
-@given(
-    st.lists(pieces, max_size=12),
-    st.lists(st.integers(1, 40), max_size=30),
-    st.lists(st.sampled_from([0.0, 0.01, 0.06, 0.09, 0.15, 0.6, 2.0, 9.0]), min_size=1),
+SHORT = st.sampled_from([0.0, 0.01, 0.06, 0.09, 0.15, 0.4])
+LONG = st.sampled_from([0.0, 0.06, 0.15, 0.6, 2.0, 9.0])
+timings = st.one_of(
+    st.tuples(st.just([1]), st.lists(SHORT, min_size=1)),
+    st.tuples(st.lists(st.integers(2, 40), min_size=1), st.lists(LONG, min_size=1)),
 )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(pieces, max_size=12), timings)
+@example([(b"\x1bP>|qwe\x1b\\", False)], ([1], [0.15]))
+@example([(b"\x1b_qwe\x1b\\", False)], ([3], [0.15]))
 def test_only_what_a_person_typed_becomes_keys(
-    said: list[tuple[bytes, bool]], sizes: list[int], gaps: list[float]
+    said: list[tuple[bytes, bool]], timing: tuple[list[int], list[float]]
 ) -> None:
-    """Replies are read in pieces of any size with any pause; a person's key arrives whole, before
-    or after other things, after a pause, as a person types.
+    """Replies are read byte by byte with pauses of up to 0.4 s, or in larger pieces with any pause.
+
+    A person's key arrives whole, before or after other things, after a pause, as a person types.
     """
     app, typed = App(), []
-    size, gap = cycle(sizes or [40]), cycle(gaps)
-    for data, is_key in said:
-        if is_key:
+    size, gap = (cycle(each) for each in timing)
+    for data, by_person in said:
+        if by_person:
             app.wait(0.3)
             app.read(data)
             app.wait(0.3)
@@ -256,6 +276,20 @@ def test_escape_is_a_key_after_a_moment_and_at_once_before_another() -> None:
     assert app.keys == ["escape"]
     app.read(b"\x1b\x1b\x11")
     assert app.keys == ["escape", "escape", "escape", "ctrl+q"]
+
+
+@pytest.mark.parametrize("letter", ["O", "P"])
+def test_a_letter_soon_after_escape_is_a_key_unless_a_sequence_follows(letter: str) -> None:
+    """A terminal's reply and a person both may send an escape byte and then `P`."""
+    app = App()
+    app.read(b"\x1b")
+    app.wait(0.3)
+    app.read(letter.encode())
+    app.wait(LATE_DELAY - 0.1)
+    assert app.characters == ["\x1b"]
+    app.wait(0.2)
+    app.read(b"q")
+    assert app.characters == ["\x1b", letter, "q"]
 
 
 def test_with_kittys_keys_an_escape_byte_waits_for_its_sequence() -> None:
