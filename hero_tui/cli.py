@@ -52,8 +52,15 @@ from hero_tui.commands.shared_options import (
     Transfer,
     UpdateName,
 )
-from hero_tui.commands.usage_errors import usage_message
-from hero_tui.output_streams import NobodyReads, any_encoding, data, forget_stdout, talk
+from hero_tui.commands.usage_errors import is_help, usage_message
+from hero_tui.output_streams import (
+    NobodyReads,
+    any_encoding,
+    data,
+    forget_stdout,
+    talk,
+    talk_page,
+)
 
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """ClickException; typer brings its own copy of click, in a place that moves."""
@@ -353,8 +360,7 @@ def run_command(arguments: list[str]) -> int:
     except HeroError as error:
         return _refused(error, error.message, error.exit_code)
     except CLICK_ERROR as error:
-        message = usage_message(error)
-        return _refused(error, message, ExitCode.USAGE) if message else ExitCode.USAGE
+        return _wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         talk("interrupted")
         return ExitCode.INTERRUPTED
@@ -365,6 +371,13 @@ def run_command(arguments: list[str]) -> int:
         return _refused(
             error, f"{type(error).__name__}: {reason} (HERO_DEBUG=1 shows more)", ExitCode.FAILED
         )
+
+
+def _wrong_usage(error: Any) -> int:
+    if is_help(error):
+        talk_page(error.format_message())
+        return ExitCode.USAGE
+    return _refused(error, usage_message(error), ExitCode.USAGE)
 
 
 def _refused(error: Exception, message: str, code: int) -> int:

@@ -25,6 +25,12 @@ def talk(text: str) -> None:
         print(f"hero: {line}", file=sys.stderr, flush=True)
 
 
+def talk_page(text: str) -> None:
+    """Several lines on stderr."""
+    with suppress(OSError):
+        print(harmless_lines(text), file=sys.stderr, flush=True)
+
+
 @cache
 def talk_once(text: str) -> None:
     """The same, but a text that was printed before is not printed again."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 
+def is_help(error: Any) -> bool:
+    """Whether the message of an error of click is the help, for a command that needs another."""
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
 def usage_message(error: Any) -> str:
-    """One line for an error of click; empty where it only asks for the help that it printed."""
+    """One line for an error of click."""
     message = str(error.format_message())
-    if not message:
-        return ""
     option = getattr(error, "option_name", "")
     if type(error).__name__ == "NoSuchOption" and (names := settings_called(option)):
         return f"{error.message}. {instead(names)}"

@@ -42,12 +42,22 @@ class SixelPainter:
     def paint(self, picture: Image.Image, box: Box) -> Drawing:
         """Encode the picture at the box's pixel size, height a multiple of six: anything else
         smears the last band over the row below."""
-        width, height = _whole_bands(self._within_limit(box.fit(picture.size)))
-        left = (box.columns - -(-width // box.cell[0])) // 2
-        data = _encode(picture.resize((width, height), Image.Resampling.LANCZOS))
+        size = _whole_bands(self._within_limit(box.fit(picture.size)))
+        shown = self._whole_cells(picture.resize(size, Image.Resampling.LANCZOS), box)
+        left = (box.columns - -(-shown.width // box.cell[0])) // 2
+        data = _encode(shown)
         empty = (blank(box.columns),)
         last = (*empty, over_cells(data, box, left))
         return Drawing(box, (*[empty] * (box.rows - 1), last))
+
+    def _whole_cells(self, picture: Image.Image, box: Box) -> Image.Image:
+        """The picture with its outer columns repeated up to whole cells: mlterm and tmux fill the
+        rest of the last cell with a colour of their own."""
+        more = -picture.width % box.cell[0]
+        if self.limit is not None and picture.width + more > self.limit[0]:
+            return picture
+        sides = (0, 0), (more // 2, more - more // 2), (0, 0)
+        return Image.fromarray(np.pad(np.asarray(picture), sides, mode="edge"))
 
     def _within_limit(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size, or the largest of its proportions that the terminal draws."""

@@ -77,8 +77,10 @@ class Sixel:
 
     @cached_property
     def _head(self) -> str:
+        """What begins the sixel. No register below the last is left out: tmux 3.6 would define it
+        wrongly, and xterm then draws nothing."""
         width, height = self.size
-        used = np.bincount(self.lines % len(self.palette)).nonzero()[0]
+        used = np.arange((self.lines % len(self.palette)).max() + 1)
         rows = np.column_stack([used, self.palette[used]]).tolist()
         colours = ["#{};2;{};{};{}".format(*row) for row in rows]
         return "".join([f'\x1bP0;1;0q"1;1;{width};{height}', *colours])

@@ -38,7 +38,14 @@ def test_colours_that_sixel_cannot_tell_apart_are_sent_as_one() -> None:
     pixels = np.full((BAND, 4, 3), 100, np.uint8)
     pixels[:, 2:] = 101
     few = Image.fromarray(pixels).quantize(2, Image.Quantize.FASTOCTREE)
-    assert Sixel.of(few).text.count(";2;") == 1
+    assert len(Sixel.of(few).lines) == 1
+
+
+def test_every_register_below_the_last_is_defined() -> None:
+    """tmux 3.6 and later would define the others wrongly, and xterm then draws nothing."""
+    pixels = Image.fromarray(np.full((BAND, 4), 2, np.uint8), "P")
+    pixels.putpalette([0, 0, 0, 90, 90, 90, 255, 0, 0])
+    assert [f"#{each};2;" in Sixel.of(pixels).text for each in range(4)] == [True] * 3 + [False]
 
 
 def test_columns_far_apart_are_where_they_were() -> None:

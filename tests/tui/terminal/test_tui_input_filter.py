@@ -286,10 +286,10 @@ def test_a_letter_soon_after_escape_is_a_key_unless_a_sequence_follows(letter: s
     app.wait(0.3)
     app.read(letter.encode())
     app.wait(LATE_DELAY - 0.1)
-    assert app.characters == ["\x1b"]
+    assert app.keys == ["escape"]
     app.wait(0.2)
     app.read(b"q")
-    assert app.characters == ["\x1b", letter, "q"]
+    assert app.characters[1:] == [letter, "q"]
 
 
 def test_with_kittys_keys_an_escape_byte_waits_for_its_sequence() -> None:
