@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -128,7 +128,7 @@ class HeldTerminal:
                 driver.current.give_back()
 
         with signals_call(leave_for, give_back):
-            code = app.run()
+            code = app.run(mouse=not in_gnu_screen(os.environ))
         return app.return_code or 0 if code is None else code
 
 
@@ -143,6 +143,11 @@ def held_terminal(log: Path) -> Iterator[HeldTerminal]:
             os.environ.setdefault("COLORTERM", "truecolor")
         stack.enter_context(output_to_log(log, tty))
         yield HeldTerminal(tty, modes, asked)
+
+
+def in_gnu_screen(environ: Mapping[str, str]) -> bool:
+    """Whether GNU screen is in between: with the mouse on it keeps an Escape until the next key."""
+    return bool(environ.get("STY")) and not environ.get("TMUX")
 
 
 def require_terminal(
