@@ -49,6 +49,11 @@ class Picture(BlankWidget):
             self.drawing = drawing
             self.repaint()
 
+    def forget_lines(self) -> None:
+        """The terminal has lost what the lines draw by themselves: showing them repaints."""
+        if self.drawing is not None and not self.drawing.upload:
+            self.drawing = None
+
     def render_lines(self, crop: Region) -> list[Strip]:
         """Drawings go past Textual's style cache and filters.
 

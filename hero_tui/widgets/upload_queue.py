@@ -90,6 +90,7 @@ class UploadQueue:
         for screen in self._app.screen_stack:
             for picture in screen.query(Picture):
                 if picture.wanted is not None:
+                    picture.forget_lines()
                     self._queue.put_nowait((picture, *picture.wanted))
 
     def drawn(self) -> None:

@@ -149,6 +149,28 @@ async def test_a_file_that_is_not_a_picture_does_not_delay_the_others(tmp_path: 
     assert [picture.drawing is None for picture in pictures] == [True, False]
 
 
+@pytest.mark.parametrize("painter", [SixelPainter(), KittyPainter()], ids=["sixel", "kitty"])
+async def test_pictures_that_a_terminal_lost_are_sent_again(
+    tmp_path: Path, painter: SixelPainter | KittyPainter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kitty picture is an upload, a sixel is painted with its widget: tmux forgets both."""
+    engine = FakeEngine(tmp_path, 8)
+    app = HeroApp(tmp_path, engine, painter, opened=opened(tmp_path, batch=8))
+    repainted: list[Picture] = []
+    written: list[str] = []
+    async with app.run_test(size=(120, 40)) as pilot:
+        engine.open(0)
+        engine.phase(0, "sampling")
+        engine.images(0, range(8))
+        await pilot.pause()
+        await app.uploads.idle()
+        monkeypatch.setattr(Picture, "repaint", repainted.append)
+        monkeypatch.setattr(app.uploads, "_write", written.append)
+        app.uploads.send_again()
+        await app.uploads.idle()
+    assert (len(set(repainted)), len(written)) == ((8, 0) if painter.name == "sixel" else (0, 8))
+
+
 def noise(side: int) -> Image.Image:
     """A picture that nothing compresses."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
