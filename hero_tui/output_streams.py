@@ -28,7 +28,7 @@ def talk(text: str) -> None:
 def talk_page(text: str) -> None:
     """Several lines on stderr."""
     with suppress(OSError):
-        print(harmless_lines(text), file=sys.stderr, flush=True)
+        print(sanitized_lines(text), file=sys.stderr, flush=True)
 
 
 @cache
