@@ -5,7 +5,9 @@
     python tests/versions.py newest --venv DIR tests/tui  # keep the environment; other tests
 
 "newest" leaves out term-image, which holds Pillow below 11. Indirect dependencies are the newest
-that fit. Without tests named it runs those of the engine and the contracts.
+that fit. Without tests named it runs those that meet a dependency directly: models and their files
+(torch, diffusers, transformers, peft, safetensors), storage, commands (typer), keys and pictures in
+a terminal (textual, Pillow). The others depend on hero's own code alone.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 PROJECT = Path(__file__).parents[1]
-TESTS = ("tests/engine", "tests/contracts")
+TESTS = (
+    *("tests/engine/models", "tests/engine/storage", "tests/engine/embedded"),
+    *("tests/contracts/test_imports.py", "tests/e2e/test_short_commands.py"),
+    *("tests/tui/keyboard", "tests/tui/graphics", "tests/tui/preferences"),
+)
 NOT_NEWEST = frozenset({"term-image"})
 BOUND = re.compile(r"^(?P<name>[\w.-]+)\s*>=\s*(?P<lowest>[\w.]+)")
 
