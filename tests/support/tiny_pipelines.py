@@ -6,73 +6,10 @@ from typing import Any
 
 import tiny_transformers
 import torch
+from tiny_parts import LETTER_TOKENS, POOLED, TEXT, clip, clip_tokenizer, t5, t5_tokenizer, vae
 
-TEXT, POOLED = 8, 8
-"""Width of a text encoder's states, and of its pooled vector."""
 Folders = Callable[[str], Path]
 """The folder of a pipeline in `MAKERS`, by its name."""
-LETTERS = [chr(code) for code in range(97, 123)]
-
-
-def clip_tokenizer() -> Any:
-    """A letter a token, 16 tokens."""
-    from transformers import CLIPTokenizer
-
-    tokens = ["<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{x}</w>" for x in LETTERS)]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=16)
-
-
-def clip(*, projected: bool) -> Any:
-    """A text encoder of two layers; with a projection its first output is the pooled vector."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    config = CLIPTextConfig(
-        vocab_size=54,
-        hidden_size=TEXT,
-        intermediate_size=16,
-        projection_dim=POOLED,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
-
-
-def t5_tokenizer() -> Any:
-    """A letter a token."""
-    from transformers import T5TokenizerFast
-
-    pieces = ["<pad>", "</s>", "<unk>", "▁", *LETTERS]
-    return T5TokenizerFast(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0)
-
-
-def t5(width: int) -> Any:
-    """One layer."""
-    from transformers import T5Config, T5EncoderModel
-
-    return T5EncoderModel(
-        T5Config(vocab_size=30, d_model=width, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
-    )
-
-
-def vae(channels: int, **settings: Any) -> Any:
-    """Twice as many pixels as the latent has, each way."""
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        latent_channels=channels,
-        norm_num_groups=4,
-        mid_block_add_attention=False,
-        **settings,
-    )
 
 
 def unet(**settings: Any) -> Any:
@@ -175,7 +112,7 @@ def sd3() -> Any:
         tokenizer=clip_tokenizer(),
         text_encoder_2=clip(projected=True),
         tokenizer_2=clip_tokenizer(),
-        text_encoder_3=t5(2 * TEXT),
+        text_encoder_3=t5(2 * TEXT, LETTER_TOKENS),
         tokenizer_3=t5_tokenizer(),
     )
 
@@ -201,7 +138,7 @@ def flux(*, distilled: bool = True) -> Any:
         vae=vae(4, shift_factor=0.06, scaling_factor=1.5),
         text_encoder=clip(projected=False),
         tokenizer=clip_tokenizer(),
-        text_encoder_2=t5(TEXT),
+        text_encoder_2=t5(TEXT, LETTER_TOKENS),
         tokenizer_2=t5_tokenizer(),
     )
 

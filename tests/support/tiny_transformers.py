@@ -6,176 +6,23 @@ Their configurations follow diffusers' own tests. `tiny_pipelines.MAKERS` has th
 from typing import Any
 
 import torch
-
-VOCABULARY = 300
-"""Of the language models: every byte, and a few special tokens."""
-
-CHAT = (
-    "{% for m in messages %}{{ m['role'] }}: "
-    "{{ m['content'] if m['content'] is string else m['content'][0]['text'] }}\n{% endfor %}"
+from tiny_parts import (
+    VOCABULARY,
+    byte_tokenizer,
+    flow,
+    flux2_vae,
+    gemma2,
+    qwen3,
+    qwen_vae,
+    qwen_vl,
+    t5,
+    vae,
 )
 
 
-def byte_tokenizer(length: int = 64, *, begins: bool = False) -> Any:
-    """A byte a token; with a chat template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<pad>", "<bos>", "<eos>", "<unk>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    if begins:
-        inner.post_processor = TemplateProcessing(
-            single="<bos> $A", special_tokens=[("<bos>", vocabulary["<bos>"])]
-        )
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        pad_token="<pad>",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        unk_token="<unk>",
-        model_max_length=length,
-    )
-    made.chat_template = CHAT
-    return made
-
-
-def qwen3(kind: str = "Qwen3Model", *, width: int = 16, layers: int = 2, heads: int = 2) -> Any:
-    """A language model."""
-    import transformers
-
-    config = transformers.Qwen3Config(
-        hidden_size=width,
-        intermediate_size=16,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=VOCABULARY,
-        max_position_embeddings=2048,
-    )
-    return getattr(transformers, kind)(config)
-
-
-def qwen_vl(width: int, sections: list[int]) -> Any:
-    """A language model that could see."""
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    rope = {"mrope_section": sections, "rope_type": "default", "type": "default"}
-    text = {
-        "hidden_size": width,
-        "intermediate_size": width,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "vocab_size": VOCABULARY,
-        "rope_scaling": rope,
-        "rope_theta": 1e6,
-    }
-    vision = {
-        "depth": 2,
-        "hidden_size": width,
-        "intermediate_size": width,
-        "num_heads": 2,
-        "out_hidden_size": width,
-    }
-    return Qwen2_5_VLForConditionalGeneration(
-        Qwen2_5_VLConfig(
-            text_config=text, vision_config=vision, hidden_size=width, vocab_size=VOCABULARY
-        )
-    )
-
-
-def t5_bytes(width: int, vocabulary: int = VOCABULARY) -> Any:
-    """One layer."""
-    from transformers import T5Config, T5EncoderModel
-
-    return T5EncoderModel(
-        T5Config(vocab_size=vocabulary, d_model=width, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
-    )
-
-
-def gemma2() -> Any:
-    """One layer."""
-    from transformers import Gemma2Config, Gemma2Model
-
-    return Gemma2Model(
-        Gemma2Config(
-            head_dim=16,
-            hidden_size=8,
-            intermediate_size=64,
-            num_attention_heads=2,
-            num_hidden_layers=1,
-            num_key_value_heads=2,
-            vocab_size=VOCABULARY,
-            attn_implementation="eager",
-        )
-    )
-
-
-def kl_vae(channels: int, blocks: tuple[int, ...] = (8, 16)) -> Any:
-    """Twice as many pixels as the latent has, for each block after the first."""
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(blocks),
-        up_block_types=("UpDecoderBlock2D",) * len(blocks),
-        block_out_channels=blocks,
-        layers_per_block=1,
-        latent_channels=channels,
-        norm_num_groups=4,
-        mid_block_add_attention=False,
-        scaling_factor=0.36,
-        shift_factor=0.116,
-    )
-
-
-def flux2_vae() -> Any:
-    """With statistics in a batch norm, as Flux.2 has them."""
-    from diffusers import AutoencoderKLFlux2
-
-    vae = AutoencoderKLFlux2(
-        sample_size=32,
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(4, 4),
-        layers_per_block=1,
-        latent_channels=1,
-        norm_num_groups=1,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
-    vae.bn.running_mean.normal_()
-    vae.bn.running_var.uniform_(0.5, 2)
-    return vae
-
-
-def qwen_vae(channels: int = 4) -> Any:
-    """With a mean and a standard deviation for each channel."""
-    from diffusers import AutoencoderKLQwenImage
-
-    return AutoencoderKLQwenImage(
-        base_dim=channels * 6,
-        z_dim=channels,
-        dim_mult=[1, 2, 4],
-        num_res_blocks=1,
-        temperal_downsample=[False, True],
-        latents_mean=[0.1] * channels,
-        latents_std=[1.3] * channels,
-    )
-
-
-def flow(**settings: Any) -> Any:
-    """The scheduler of a rectified flow."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    return FlowMatchEulerDiscreteScheduler(**settings)
+def flow_vae(channels: int, blocks: tuple[int, ...] = (8, 16)) -> Any:
+    """An autoencoder whose latents are scaled and shifted."""
+    return vae(channels, blocks, scaling_factor=0.36, shift_factor=0.116)
 
 
 def z_image() -> Any:
@@ -204,7 +51,7 @@ def z_image() -> Any:
         network.cap_pad_token.fill_(1.0)
     return ZImagePipeline(
         scheduler=flow(shift=3.0),
-        vae=kl_vae(16),
+        vae=flow_vae(16),
         text_encoder=qwen3(),
         tokenizer=byte_tokenizer(),
         transformer=network,
@@ -365,8 +212,8 @@ def chroma() -> Any:
     )
     return ChromaPipeline(
         scheduler=flow(),
-        vae=kl_vae(1, (4,)),
-        text_encoder=t5_bytes(32),
+        vae=flow_vae(1, (4,)),
+        text_encoder=t5(32),
         tokenizer=byte_tokenizer(),
         transformer=network,
     )
@@ -394,7 +241,7 @@ def lumina2() -> Any:
     )
     return Lumina2Pipeline(
         scheduler=flow(shift=6.0),
-        vae=kl_vae(4, (4, 4, 4, 4)),
+        vae=flow_vae(4, (4, 4, 4, 4)),
         text_encoder=gemma2(),
         tokenizer=byte_tokenizer(),
         transformer=network,
@@ -490,7 +337,7 @@ def cogview4() -> Any:
     )
     return CogView4Pipeline(
         scheduler=scheduler,
-        vae=kl_vae(4),
+        vae=flow_vae(4),
         text_encoder=encoder,
         tokenizer=byte_tokenizer(begins=True),
         transformer=network,
@@ -520,7 +367,7 @@ def aura_flow() -> Any:
     )
     return AuraFlowPipeline(
         scheduler=flow(),
-        vae=kl_vae(4),
+        vae=flow_vae(4),
         text_encoder=encoder,
         tokenizer=byte_tokenizer(),
         transformer=network,
@@ -544,7 +391,7 @@ def ovis_image() -> Any:
     )
     return OvisImagePipeline(
         scheduler=flow(),
-        vae=kl_vae(1, (4,)),
+        vae=flow_vae(1, (4,)),
         text_encoder=qwen3(width=32, heads=4),
         tokenizer=byte_tokenizer(),
         transformer=network,
@@ -574,8 +421,8 @@ def pixart_sigma() -> Any:
     )
     return PixArtSigmaPipeline(
         scheduler=DDIMScheduler(clip_sample=False),
-        vae=kl_vae(4),
-        text_encoder=t5_bytes(32),
+        vae=flow_vae(4),
+        text_encoder=t5(32),
         tokenizer=byte_tokenizer(),
         transformer=network,
     )
@@ -620,7 +467,7 @@ def hunyuan_image() -> Any:
         vae=vae,
         text_encoder=qwen_vl(32, [2, 2, 4]),
         tokenizer=byte_tokenizer(),
-        text_encoder_2=t5_bytes(32, 400),
+        text_encoder_2=t5(32, 400),
         tokenizer_2=ByT5Tokenizer(),
         transformer=network,
         guider=AdaptiveProjectedMixGuidance(adaptive_projected_guidance_start_step=2),
