@@ -69,4 +69,4 @@ async def test_tiles_say_their_prompt_and_each_prompt_has_its_best(tmp_path: Pat
         labels = book.labels(0, BATCH, PLAN.groups(0, BATCH))
         assert (labels.bests, labels.goods) == ((1, 8), (0, 1, 8, 9))
         rows = summary_rows([round_counts(book, 0, BATCH, None, PLAN)])
-    assert rows[-2:] == [("red", "-", "2 of 8 (25%)"), ("blue", "-", "2 of 8 (25%)")]
+    assert rows[-2:] == [("red", "", "2 of 8 (25%)"), ("blue", "", "2 of 8 (25%)")]
