@@ -19,7 +19,7 @@ class Verdict:
     answer: Answer
     needed: int = 0
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         """One sentence, with what to do next."""
         if self.answer == "better":
             return "Better: the tuned model succeeds more often than its base."

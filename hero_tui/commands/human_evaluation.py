@@ -71,7 +71,7 @@ def print_result(result: dict[str, Any]) -> None:
     alone = f"only tuned good {result['only_tuned']}, only base {result['only_base']}"
     say(f"difference  {difference}, {result['pairs']} pairs: {alone}")
     if found := verdict_of(result):
-        say(found.told())
+        say(found.sentence())
 
 
 def verdict_of(result: dict[str, Any]) -> Verdict | None:

@@ -59,7 +59,7 @@ def score(
         data_json(scores | {"verdict": found.answer, "images_needed": found.needed})
     else:
         print_scores(scores)
-        say(found.told())
+        say(found.sentence())
 
 
 def score_by_own(

@@ -49,7 +49,7 @@ def _named(text: str) -> Task:
 
 @dataclass(frozen=True)
 class MorePrompts:
-    """What `hero run` is told of prompts beside its task.
+    """The prompt options of `hero run`, beside its task.
 
     texts, file: further prompts, or templates; file has one a line. aside: how many of all prompts
     are kept for measuring transfer.

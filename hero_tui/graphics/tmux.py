@@ -76,14 +76,14 @@ async def watch_tmux(
     """
     pane = environ.get("TMUX_PANE", "")
     before = await asyncio.to_thread(_pane, pane)
-    told = set(before.clients)
+    known = set(before.clients)
     while True:
         await asyncio.sleep(poll)
         now = await asyncio.to_thread(_pane, pane)
         for client, terminal in now.clients.items():
             named = terminal or client in before.clients  # tmux learns the name later, or never
-            if named and client not in told:
-                told.add(client)
+            if named and client not in known:
+                known.add(client)
                 attached(terminal)
         if now.visible and not (before.visible and now.clients.keys() <= before.clients.keys()):
             shown()

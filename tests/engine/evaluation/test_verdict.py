@@ -45,5 +45,5 @@ def test_the_needed_number_of_pictures_would_decide(n: int, data: st.DataObject)
 
 
 def test_a_sentence_says_what_to_do() -> None:
-    assert Verdict("undecided", 140).told().endswith("(--images 140).")
+    assert Verdict("undecided", 140).sentence().endswith("(--images 140).")
     assert verdict(0.0, (-0.1, 0.1), 64).needed == 260
