@@ -31,7 +31,8 @@ def write_published_layout(folder: Path) -> None:
         _rename_keys(encoder)
     for tokenizer in folder.glob("tokenizer*"):
         _write_vocabulary(tokenizer)
-        if not any((tokenizer / name).is_file() for name in VOCABULARIES):
+        alone = not any((tokenizer / name).is_file() for name in VOCABULARIES)
+        if alone and (tokenizer / "tokenizer.json").is_file():
             _name_fast(folder / INDEX, tokenizer.name)
 
 
