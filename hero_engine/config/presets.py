@@ -47,17 +47,51 @@ PLUS: dict[str, Any] = {
 }
 """What preset "hero+" does beyond the paper, by experiment: see docs/results.md."""
 
-NAMES = ("paper", "embedded", "hero+")
+LARGE: dict[str, Any] = {
+    "update": "forward",
+    "batch": 16,
+    "microbatch": 4,
+    "sampler": {"height": 768, "width": 768},
+    "forward": {
+        "loss": "x0_normalised",
+        "steps": 10,
+        "good_images_per_update": 4,
+        "bad_images_per_update": 4,
+        "kl_weight": 1.0,
+        "learning_rate": 3e-4,
+    },
+}
+"""For networks of `LARGE_FROM` weights or more, so that a round takes minutes: few pictures and
+optimizer steps, no guidance in training, a pull to the base. Chosen by arithmetic (docs/memory.md),
+not by experiment."""
+
+LARGEST: dict[str, Any] = {"batch": 8, "microbatch": 2, "sampler": {"height": 512, "width": 512}}
+"""Over LARGE, from `LARGEST_FROM` weights."""
+
+LARGE_FROM, LARGEST_FROM = 1.5e9, 5e9
+"""Weights of a network. Stable Diffusion 1.5 has 0.86e9, SDXL 2.6e9, Z-Image 6.2e9."""
+
+NAMES = ("paper", "embedded", "hero+", "large")
 
 
-def preset_for(model: str) -> str:
-    """The default preset of a model."""
-    return "embedded" if model == "embedded" else "paper"
+def preset_for(model: str, parameters: float = 0) -> str:
+    """The default preset of a model.
+
+    parameters: weights of its network; 0: unknown.
+    """
+    if model == "embedded":
+        return "embedded"
+    return "large" if parameters >= LARGE_FROM else "paper"
+
+
+def size_values(parameters: float) -> dict[str, Any]:
+    """What preset "large" sets for a network of this many weights."""
+    return merge(LARGE, LARGEST if parameters >= LARGEST_FROM else {})
 
 
 def follows_paper(preset: str, model: str) -> bool:
     """Whether the preset has the paper's settings, which are Stable Diffusion's."""
-    return preset == "paper" or (preset == "hero+" and model != "embedded")
+    return preset in ("paper", "large") or (preset == "hero+" and model != "embedded")
 
 
 def preset_values(preset: str, *, model: str, update: object = None) -> dict[str, Any]:
@@ -67,6 +101,8 @@ def preset_values(preset: str, *, model: str, update: object = None) -> dict[str
     """
     if preset not in NAMES:
         raise HeroError(f"no preset is called {preset!r}; {known_instead(preset, NAMES)}")
+    if preset == "large" and model == "embedded":
+        raise HeroError("preset 'large' is for models of 1.5 billion weights or more")
     if follows_paper(preset, model):
         values = PAPER
     else:

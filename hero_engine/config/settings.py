@@ -148,6 +148,11 @@ class DdpoSettings(AdamWSettings):
         "On a GPU, use a larger microbatch where memory allows: the same gradient up to rounding.",
     )
     images_per_update: int = number(8, 1, 4096, "Images per optimizer step.")
+    ratio_precision: Literal["float32", "network"] = setting(
+        "float32",
+        "Precision of likelihood ratios on a bf16 or fp16 network: float32 takes a second forward "
+        "pass; network clips about half of the steps wrongly in bf16.",
+    )
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,21 @@ class Settings(Checked):
     model_config: str = setting(
         "", "For a .safetensors file: folder or hub id of its configuration; empty: guess."
     )
+    network: str = setting(
+        "",
+        "File of the network alone, .safetensors or .gguf, as ComfyUI keeps them; the rest is "
+        "model's. Empty: the network is model's too.",
+    )
+    quantise: Literal["none", "int8", "fp8", "nf4"] = setting(
+        "none",
+        "Smaller weights of the frozen network: a byte each (int8, fp8; needs torchao) or half a "
+        "byte (nf4; needs bitsandbytes and a GPU).",
+    )
+    offload: bool = setting(
+        False,
+        "Keep the network on the CPU and copy each layer to the GPU when it computes: slower, and "
+        "little GPU memory.",
+    )
     preset: str = setting("paper", "Preset these settings started from.")
     update: Literal["ddpo", "forward", "d3po", "sft"] = setting(
         "ddpo", "Training method; its settings are in the section of the same name."
@@ -300,6 +320,14 @@ class Settings(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_prompts()
+        if self.offload and self.quantise == "nf4":
+            raise HeroError("offload does not go with quantise 'nf4': use int8 or fp8")
+        if self.offload and self.gradient_checkpointing == "off":
+            raise HeroError(
+                "offload needs gradient checkpointing: leave gradient_checkpointing out"
+            )
+        if self.network.endswith(".gguf") and (self.offload or self.quantise != "none"):
+            raise HeroError("a .gguf network is quantised already: leave quantise and offload out")
         probabilities = self.reward.kind == "probability"
         if self.embedding.kind == "backbone" and self.reward.kind not in ("probability", "labels"):
             raise HeroError(

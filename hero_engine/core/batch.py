@@ -44,6 +44,18 @@ class Trajectory:
         """The steps of the images with these indices (int64)."""
         return Trajectory(**{name: tensor[images] for name, tensor in self.tensors().items()})
 
+    def at(self, rows_R_2: Tensor) -> "Trajectory":
+        """Single steps, (R, 1): each row is an image and which of its steps (int64)."""
+        images, slots = rows_R_2.unbind(1)
+        picked = {name: tensor[images, slots, None] for name, tensor in self.tensors().items()}
+        return Trajectory(**picked)
+
+    @property
+    def every_row(self) -> Tensor:
+        """The rows of `at` for every step of every image, in order: (B S, 2)."""
+        images, steps = (torch.arange(size) for size in self.timesteps_B_S.shape)
+        return torch.cartesian_prod(images, steps).view(-1, 2)
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -8,7 +8,9 @@ machine slows both.
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -24,6 +26,8 @@ from hero_engine.core.batch import Batch
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
 from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.footprint import Footprint, footprint
+from hero_engine.models.known_configurations import is_configuration, known_configuration
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_driver import NetworkCall
 from hero_engine.policy.noise_prior import GroupPriors
@@ -91,6 +95,26 @@ class SpeedTest:
         pieces = torch.split(self.batch.latents_B_C_H_W, self.settings.microbatch)
         return np.concatenate([self.model.decode(each) for each in pieces])
 
+    def peak_bytes(self) -> int:
+        """Bytes that this process had at its peak: on a GPU as allocated there, else resident."""
+        if self.model.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.model.device)
+        return resident_bytes()
+
+    def counted_bytes(self, found: Footprint, before: int) -> int:
+        """The same by arithmetic; `before`: resident before the model was opened."""
+        on_gpu = self.model.device.type == "cuda"
+        precision = "fp32" if self.model.dtype == torch.float32 else "bf16"
+        rows = max(rows for rows, trained in update_calls(self.settings) if trained)
+        checkpointed = bool(self.model.network.is_gradient_checkpointing)
+        merged = 4 * found.targeted if precision == "fp32" else 0
+        peak = max(
+            found.updating(precision, rows, checkpointed=checkpointed),
+            found.updating(precision, 0) + merged,
+            found.decoding_peak(precision),
+        )
+        return round(peak if on_gpu else before + peak)
+
     def _sampled(self) -> Batch:
         settings, request = self.settings, self.trainer.round_request(0, GroupPriors())
         return Batch.cat(
@@ -104,6 +128,21 @@ class SpeedTest:
         bare.make(calls[:2])  # warm
         pairs = [(timed(engine), timed(lambda: bare.make(calls))) for _ in range(turns)]
         return Timing([a for a, _ in pairs], [b for _, b in pairs], sum(rows for rows, _ in calls))
+
+
+def counted(settings: Settings) -> Footprint | None:
+    """What a configuration takes by arithmetic; None for a model with weights of its own."""
+    if not is_configuration(settings.model):
+        return None
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    size = max(settings.sampler.width, settings.sampler.height)
+    return footprint(known_configuration(settings.model), size, settings.lora, dtype)
+
+
+def resident_bytes() -> int:
+    """Memory of this process at its peak so far."""
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found * (1 if sys.platform == "darwin" else 1024)
 
 
 class BareNetwork:

@@ -122,7 +122,9 @@ def export_merged(folder: RunDir, out: Path) -> None:
     learned, settings = Learned.of(folder), folder.settings
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise HeroError(f"{out} exists already; --merge makes a new folder")
-    opened = load_pipeline(settings.model, torch.float32, settings.model_config)
+    if settings.network.endswith(".gguf"):
+        raise HeroError("a .gguf network cannot be merged: export the LoRA, without --merge")
+    opened = load_pipeline(settings.model, torch.float32, settings.model_config, settings.network)
     pipeline, part = opened.pipeline, opened.network
     network = getattr(pipeline, part)
     with quiet(), _written(out):

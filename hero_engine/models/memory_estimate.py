@@ -1,16 +1,13 @@
-"""How much memory training takes, by arithmetic: a network without weights, on no device.
-
-    python -m hero_engine.models.memory_estimate        # the table of docs/memory.md
+"""What a network keeps for its backward pass, by arithmetic: without weights, on no device.
 
 A forward pass on torch's meta device computes shapes only; autograd still says which tensors it
-would keep for the backward pass. What is counted is what stays at the peak: weights, kept tensors,
-gradients and optimizer. What an allocator wastes and a kernel needs in passing is not.
+would keep for the backward pass. What an allocator wastes and a kernel needs in passing is not
+counted.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,44 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from hero_engine.config.settings import LoraSettings, Settings
-from hero_engine.models.lora import attach_lora
-from hero_engine.models.quiet_libraries import quiet
-
-GIGA = 1e9
-ADAM = 4
-"""Float32 numbers for each trained weight: itself, its gradient, two moments."""
-
-SD_15: dict[str, Any] = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64}
-SDXL: dict[str, Any] = {
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-UNETS: dict[str, dict[str, Any]] = {"SD 1.5, 512 px": SD_15, "SDXL, 1024 px": SDXL}
-"""The published configurations."""
-
 
 @dataclass(frozen=True)
 class Kept:
     """Bytes that a network keeps between its forward and its backward pass.
 
     plain: as it is. inputs: what goes into its checkpointed blocks. outside: kept outside of
-    them. largest: kept inside the block that keeps most.
+    them. largest: kept inside the block that keeps most. weights: of the block with most, a number.
     """
 
     plain: int
     inputs: int
     outside: int
     largest: int
+    weights: int = 0
 
     @property
     def checkpointed(self) -> int:
@@ -86,12 +59,14 @@ class Count:
 def kept_for_backward(network: Any, call: Callable[[], Tensor]) -> Kept:
     """What autograd keeps when `call` runs the network once; on the meta device, or a real one."""
     count, inputs = Count(network.parameters()), Count(network.parameters())
-    blocks: list[int] = []
+    blocks, weights = list[int](), [0]
 
     def block(module: Callable[..., Any], *arguments: Any) -> Any:
         for each in arguments:
             if isinstance(each, Tensor):
                 inputs.add(each)
+        if isinstance(module, nn.Module):
+            weights.append(sum(weight.numel() for weight in module.parameters()))
         before = count.total
         output = module(*arguments)
         blocks.append(count.total - before)
@@ -103,7 +78,8 @@ def kept_for_backward(network: Any, call: Callable[[], Tensor]) -> Kept:
             call()
     finally:
         network.disable_gradient_checkpointing()
-    return Kept(count.total, inputs.total, count.total - sum(blocks), max(blocks, default=0))
+    outside = count.total - sum(blocks)
+    return Kept(count.total, inputs.total, outside, max(blocks, default=0), max(weights))
 
 
 class _Attention(torch.autograd.Function):
@@ -127,52 +103,3 @@ def _flash_attention() -> Iterator[None]:
 
     with patch.object(torch.nn.functional, "scaled_dot_product_attention", attend):
         yield
-
-
-def unet_and_call(
-    configuration: Mapping[str, Any], rows: int, lora: LoraSettings
-) -> tuple[nn.Module, Callable[[], Tensor]]:
-    """A UNet in bf16 with float32 LoRA on the meta device, and its call on `rows` rows."""
-    with quiet(), torch.device("meta"):
-        from diffusers import UNet2DConditionModel
-
-        unet = UNet2DConditionModel(**configuration).to(torch.bfloat16).requires_grad_(False)
-        attach_lora(unet, lora, 0)
-        size, width = configuration["sample_size"], configuration["cross_attention_dim"]
-        x = torch.empty(rows, 4, size, size, dtype=torch.bfloat16)
-        text = torch.empty(rows, 77, width, dtype=torch.bfloat16)
-        added = {
-            "text_embeds": torch.empty(rows, 1280, dtype=torch.bfloat16),
-            "time_ids": torch.empty(rows, 6, dtype=torch.bfloat16),
-        }
-        timesteps = torch.empty(rows)
-    return unet, lambda: unet(x, timesteps, text, added_cond_kwargs=added).sample
-
-
-def table(settings: Settings) -> Iterator[str]:
-    """Markdown: gigabytes of the UNet's training by model and minibatch, guidance included."""
-    yield "| model | minibatch (rows) | UNet | LoRA, Adam | kept | with checkpointing | sum | sum |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for name, configuration in UNETS.items():
-        for minibatch in (1, settings.ddpo.microbatch):
-            rows = (
-                minibatch
-                * settings.ddpo.steps_per_image
-                * (2 if settings.sampler.guidance > 1 else 1)
-            )
-            unet, call = unet_and_call(configuration, rows, settings.lora)
-            trained = [weight for weight in unet.parameters() if weight.requires_grad]
-            frozen = [weight for weight in unet.parameters() if not weight.requires_grad]
-            weights = sum(weight.nbytes for weight in frozen)
-            state = ADAM * sum(weight.nbytes for weight in trained)
-            kept = kept_for_backward(unet, call)
-            cells = [weights, state, kept.plain, kept.checkpointed]
-            sums = [weights + state + kept.plain, weights + state + kept.checkpointed]
-            numbers = " | ".join(f"{cell / GIGA:.2f}" for cell in [*cells, *sums])
-            yield f"| {name} | {minibatch} ({rows}) | {numbers} |"
-
-
-if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    for line in table(Settings()):
-        print(line, flush=True)

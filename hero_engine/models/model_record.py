@@ -49,6 +49,8 @@ def _of_weights(module: nn.Module) -> Iterable[bytes]:
 
 
 def _sample(weight: Tensor) -> bytes:
+    if type(weight) not in (Tensor, nn.Parameter):  # quantised by torchao
+        weight = weight.dequantize()
     flat = weight.detach().flatten()
     stride = max(1, len(flat) // SAMPLED)
     picked = flat[::stride][: 2 * SAMPLED].to("cpu", torch.float32).contiguous()

@@ -10,6 +10,7 @@ from typing import Any
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.embedded import judges_dir, weights_dir
+from hero_engine.models.known_configurations import is_configuration, known_configuration
 from hero_engine.models.pipeline_facts import FACTS, PipelineFacts, facts_of
 
 INDEX = "model_index.json"
@@ -31,6 +32,9 @@ def find_model(name: str) -> str:
 
     HeroError, exit code 3, where it can be none of these.
     """
+    if is_configuration(name):
+        known_configuration(name)
+        return name
     path = weights_dir() if name == "embedded" else Path(name).expanduser()
     if path.is_dir():
         path = _snapshot(path)
@@ -152,6 +156,8 @@ def model_index(source: str, config: str = "") -> dict[str, Any]:
 
     HeroError, exit code 3, where it cannot be read or asks for code of its own.
     """
+    if is_configuration(source):
+        return known_configuration(source).index()
     found = configuration(source, config)
     try:
         path = Path(found) / INDEX if Path(found).is_dir() else _fetched(found)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings
 from hero_engine.core.errors import ExitCode, HeroError
@@ -17,12 +15,15 @@ from hero_engine.models.grouped_conditioning import Prompts, texts_of
 from hero_engine.models.lora import attach_lora
 from hero_engine.models.model_record import fingerprints
 from hero_engine.models.noise_schedules import NoiseSchedule, noise_schedule
+from hero_engine.models.offload import offload
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_arguments import PipelineArguments
 from hero_engine.models.pipeline_driver import PipelineDriver, Rows
 from hero_engine.models.pipeline_loading import OpenPipeline, in_one_line, load_pipeline
+from hero_engine.models.quantisation import quantisation_config
 from hero_engine.models.quiet_libraries import quiet
 from hero_engine.models.self_test import self_test
+from hero_engine.models.text_encoders import Encoders, modules_of
 
 LARGE_PICTURE = 256
 HUGE_PICTURE = 1536
@@ -30,6 +31,17 @@ HUGE_PICTURE = 1536
 
 AMPLE_MEMORY = 32e9
 """Bytes of a GPU that can keep every activation of SD 1.5 at the paper's microbatch."""
+
+
+@dataclass(frozen=True)
+class NetworkWeights:
+    """The network's weights. file: of the network alone; empty: the model's own. quantise,
+    offload: as in the settings.
+    """
+
+    file: str = ""
+    quantise: str = "none"
+    offload: bool = False
 
 
 def model_for(settings: Settings, device: str = "auto") -> Model:
@@ -46,9 +58,10 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
         config=settings.model_config,
         sampler=sampler,
         prompts=settings.plan.prompts,
+        weights=NetworkWeights(settings.network, settings.quantise, offload=settings.offload),
     )
     _check_noise(model, settings)
-    if _short_of_memory(settings.gradient_checkpointing, model.device):
+    if settings.offload or _short_of_memory(settings.gradient_checkpointing, model.device):
         model.network.enable_gradient_checkpointing()
     return model
 
@@ -85,19 +98,26 @@ def open_model(
     config: str = "",
     sampler: SamplerSettings | None = None,
     prompts: Prompts = "",
+    weights: NetworkWeights | None = None,
 ) -> Model:
     """A model by name: "embedded", a folder with a pipeline, a hub id, or a file of weights.
 
     device: "auto" (a GPU where there is one), or any torch device. The LoRA's first weights come
     from `seed`. config: the folder or hub id whose configuration a single file has. sampler,
-    prompts: what pictures will be drawn with; their size is the sampler's. HeroError, in one line:
-    exit code 3 when it cannot be opened, 2 when it cannot have this size or this LoRA.
+    prompts: what pictures will be drawn with; their size is the sampler's. weights: where the
+    network's come from and how they are kept. HeroError, in one line: exit code 3 when it cannot be
+    opened, 2 when it cannot have this size or this LoRA.
     """
     where = torch.device(_pick_device(device))
     dtype = _pick_dtype(where)
-    opened = load_pipeline(name, dtype, config)
+    weights, drawn = weights or NetworkWeights(), sampler or SamplerSettings()
     with quiet():
-        return _model(name, opened, lora, where, dtype, seed, sampler or SamplerSettings(), prompts)
+        quantisation = quantisation_config(weights.quantise, dtype, where)
+    opened = load_pipeline(name, dtype, config, weights.file, quantisation)
+    with quiet():
+        if weights.offload:
+            offload(getattr(opened.pipeline, opened.network), where)
+        return _model(name, opened, lora, where, dtype, seed, drawn, prompts, weights)
 
 
 def _model(
@@ -109,9 +129,10 @@ def _model(
     seed: int,
     sampler: SamplerSettings,
     prompts: Prompts,
+    weights: NetworkWeights,
 ) -> Model:
     pipeline, network = opened.pipeline, getattr(opened.pipeline, opened.network)
-    for part in _modules(pipeline):
+    for part in modules_of(pipeline):
         part.requires_grad_(False).eval()
     noise = noise_schedule(pipeline.scheduler, scales_input=opened.network == "unet")
     pipeline.scheduler = noise.scheduler
@@ -135,7 +156,7 @@ def _model(
             model = Model(driver, arguments, noise, dtype=dtype, lora=lora, prompt=first)
             model.encode(conditionings)
         pipeline.vae.to(device)
-        network.to(device)
+        model.place(device, offloaded=weights.offload)
         model.process.steps(sampler.steps)
         _try(name, model, noise, conditionings)
     told = [*_kind_told(opened), *opened.told, noise.told, *driver.truncated]
@@ -189,47 +210,6 @@ def _try(
         self_test(model, noise, guided.values())
         _tried[key] = dict(model.driver.mixed)
     model.driver.mixed = dict(_tried.get(key, {False: "one call", True: "doubled"}))
-
-
-@dataclass
-class Encoders:
-    """A pipeline's text encoders: on the device only while they encode."""
-
-    pipeline: Any
-    network: Any
-    device: torch.device
-    working: bool = False
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """The network makes room for them, where it was on the device already."""
-        if self.working:
-            yield
-            return
-        placed = next(self.network.parameters()).device
-        moves = placed.type != "cpu" and placed == self.device
-        if moves:
-            self.network.to("cpu")
-        encoders = [
-            part
-            for part in _modules(self.pipeline)
-            if part is not self.network and part is not self.pipeline.vae
-        ]
-        for encoder in encoders:
-            encoder.to(self.device)
-        self.working = True
-        try:
-            yield
-        finally:
-            self.working = False
-            for encoder in encoders:
-                encoder.to("cpu")
-            if moves:
-                self.network.to(placed)
-
-
-def _modules(pipeline: Any) -> list[nn.Module]:
-    return [each for each in pipeline.components.values() if isinstance(each, nn.Module)]
 
 
 def _pick_device(device: str) -> str:

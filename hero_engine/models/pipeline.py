@@ -17,6 +17,7 @@ from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.diffusion_process import Process
+from hero_engine.models.float32_pass import computing_in_float32, is_quantised
 from hero_engine.models.latent_layout import LatentLayout
 from hero_engine.models.lora import lora_layers
 from hero_engine.models.noise_schedules import NoiseSchedule
@@ -181,16 +182,41 @@ class Model:
         finally:
             self.load_lora_state(own)
 
+    def place(self, device: torch.device, *, offloaded: bool) -> None:
+        """Put the network on the device; of an offloaded one, its LoRA weights alone."""
+        if not offloaded:
+            self.network.to(device)
+            return
+        for weight in self.lora_parameters():
+            weight.data = weight.data.to(device)
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Predictions computed in float32, for as long as the block lasts; without gradients.
+
+        The weights are those of the network's own precision.
+        """
+        self.driver.in_float32 = True
+        try:
+            with computing_in_float32(self.network):
+                yield
+        finally:
+            self.driver.in_float32 = False
+
     @contextmanager
     def merged(self) -> Iterator[None]:
         """The tuned model with its LoRA added into the weights, for as long as the block lasts.
 
         The same predictions up to float rounding, without the LoRA layers' own calls, for sampling.
         Weights of lower precision than float32 would round the LoRA away and stay as they are, and
-        so does the bare model within `base`.
+        so do quantised ones, and the bare model within `base`.
         """
         layers = list(lora_layers(self.network))
-        if self.dtype != torch.float32 or any(layer.disable_adapters for layer in layers):
+        if (
+            self.dtype != torch.float32
+            or any(layer.disable_adapters for layer in layers)
+            or any(is_quantised(layer.get_base_layer()) for layer in layers)
+        ):
             yield
             return
         weights = [layer.get_base_layer().weight for layer in layers]

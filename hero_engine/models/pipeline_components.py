@@ -49,11 +49,16 @@ class Components:
 
 
 def load_components(
-    folder: Path, index: Mapping[str, Any], dtype: torch.dtype, given: Iterable[str] = ()
+    folder: Path,
+    index: Mapping[str, Any],
+    dtype: torch.dtype,
+    given: Iterable[str] = (),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Components:
     """All components with weights, on the CPU; the VAE in float32.
 
-    given: components that come from elsewhere. HeroError, exit code 3, for one that is not whole.
+    given: components that come from elsewhere. options: arguments of a component's
+    `from_pretrained`. HeroError, exit code 3, for one that is not whole.
     """
     made = Components()
     missing_tokenizers: set[str] = set()
@@ -72,7 +77,10 @@ def load_components(
                 missing_tokenizers.add(MAY_BE_MISSING[name])
         elif made.given.get(name, name) is not None and _has_weights(library, kind):
             precision = torch.float32 if name == "vae" else dtype
-            made.given[name] = load_component(folder / name, library, kind, precision, made.told)
+            more = (options or {}).get(name, {})
+            made.given[name] = load_component(
+                folder / name, library, kind, precision, made.told, **more
+            )
     return made
 
 
@@ -106,7 +114,7 @@ def _has_weights(library: str, kind: str) -> bool:
 
 
 def load_component(
-    folder: Path, library: str, kind: str, dtype: torch.dtype, told: list[str]
+    folder: Path, library: str, kind: str, dtype: torch.dtype, told: list[str], **more: Any
 ) -> nn.Module:
     """One component, whole. HeroError, exit code 3, where it is not."""
     variant = weights_variant(folder)
@@ -121,6 +129,7 @@ def load_component(
             local_files_only=True,
             output_loading_info=True,
             **{precision: dtype},
+            **more,
         )
     except HeroError:
         raise
@@ -132,7 +141,7 @@ def load_component(
         raise _refused(f"{_files(folder)} lacks weights: {_listed(lacking)}")
     if unused := _unused(library, info):
         told.append(f"{folder.name}: its configuration has no place for {_listed(unused)}")
-    if module.dtype != dtype and dtype == torch.float32:
+    if module.dtype != dtype and dtype == torch.float32 and not more:
         module.to(dtype)
     loaded: nn.Module = module
     return loaded

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from hero_engine.models.float32_pass import HALF, in_float32
 from hero_engine.models.latent_layout import LatentLayout
 from hero_engine.models.prompt_truncation import told_truncations
 
@@ -31,8 +32,6 @@ Mode = Literal["pipeline", "schedule", "predict", "decode"]
 Rows = Literal["one call", "doubled", "one by one"]
 """How rows of several timesteps go through the pipeline: its `t` holds a time for each row, for
 each row of [negative, positive], or every row is a call of its own."""
-
-HALF = (torch.bfloat16, torch.float16)
 
 
 class PredictionReached(Exception):  # noqa: N818 - ends a call, no error
@@ -99,8 +98,9 @@ class PipelineDriver:
     """A pipeline that answers one prediction at a time.
 
     device: where the network and the VAE compute. encoding: a context in which the text encoders
-    can work. mixed: how rows of different timesteps are called, by whether guidance is on; set by
-    the self-test.
+    can work, which gives their device (None: the same). in_float32: latents go to the network in
+    float32 whatever its precision is. mixed: how rows of different timesteps are called, by whether
+    guidance is on; set by the self-test.
     """
 
     pipeline: Any
@@ -113,6 +113,8 @@ class PipelineDriver:
     encodings: dict[str, Any] = field(default_factory=dict)
     prepared: dict[str, Prepared] = field(default_factory=dict)
     checks: bool = False
+    in_float32: bool = False
+    encoding_on: torch.device | None = None
     truncated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -144,6 +146,17 @@ class PipelineDriver:
             return None
         finally:
             self.request = Request("pipeline")
+
+    @contextmanager
+    def at_encoders(self) -> Iterator[torch.device]:
+        """The device on which a prompt is encoded; words that are cut off are told."""
+        tells = told_truncations(self.pipeline, self.truncated)
+        with torch.no_grad(), self.encoding() as device, tells:
+            self.encoding_on = device
+            try:
+                yield device or self.device
+            finally:
+                self.encoding_on = None
 
     @contextmanager
     def checking(self, checks: bool) -> Iterator[None]:
@@ -272,7 +285,7 @@ def hooked(base: Any) -> Any:
 
         @property
         def _execution_device(self) -> torch.device:
-            return self.driver.device
+            return self.driver.encoding_on or self.driver.device
 
         def check_inputs(self, *args: Any, **kwargs: Any) -> None:
             if self.driver.checks:
@@ -293,9 +306,11 @@ def hooked(base: Any) -> Any:
             key = _key(bound.arguments, ("self", "device"))
             known = self.driver.encodings
             if key not in known:
-                tells = told_truncations(self, self.driver.truncated)
-                with torch.no_grad(), self.driver.encoding(), tells:
-                    known[key] = base.encode_prompt(*bound.args, **bound.kwargs)
+                with self.driver.at_encoders() as device:
+                    if "device" in bound.arguments:
+                        bound.arguments["device"] = device
+                    made = base.encode_prompt(*bound.args, **bound.kwargs)
+                known[key] = moved(made, self.driver.device)
             return repeated(known[key], rows)
 
         @wraps(base.prepare_latents)
@@ -311,8 +326,8 @@ def hooked(base: Any) -> Any:
             x = driver.request.x
             if x is None:
                 return made.with_latents(torch.zeros(made.shape, dtype=made.dtype).to(made.device))
-            decoded = driver.request.mode == "decode"
-            return made.with_latents(x.to(made.device, torch.float32 if decoded else made.dtype))
+            exact = driver.in_float32 or driver.request.mode == "decode"
+            return made.with_latents(x.to(made.device, torch.float32 if exact else made.dtype))
 
     Hooked.__name__, Hooked.__qualname__ = base.__name__, base.__qualname__
     return Hooked
@@ -341,13 +356,11 @@ def repeated(encoded: Any, rows: int) -> Any:
     return encoded
 
 
-def in_float32(output: Any) -> Any:
-    """A network's output, whether a tensor or a nest of them, in float32."""
-    if isinstance(output, Tensor):
-        return output.float()
-    if isinstance(output, tuple | list):
-        return type(output)(in_float32(each) for each in output)
-    return output
+def moved(value: Any, device: torch.device) -> Any:
+    """A nest of tensors on this device."""
+    if isinstance(value, tuple | list):
+        return type(value)(moved(each, device) for each in value)
+    return value.to(device) if isinstance(value, Tensor) else value
 
 
 class _SilentBar:

@@ -29,8 +29,9 @@ class PipelineFacts:
     takes guidance away. no_negative: what its call gets for an empty negative prompt. call: further
     arguments of its call. settings: what a run of it wants other than preset `paper`, which is
     Stable Diffusion 1.5's. comfyui: the layout of LoRA files that ComfyUI reads for it
-    (comfy/lora.py); empty for none. a1111: whether A1111 or Forge read kohya's. known: False for a
-    pipeline without a row.
+    (comfy/lora.py); empty for none. a1111: whether A1111 or Forge read kohya's. parameters: weights
+    of the published network, of the smallest where there are several; 0: unknown. known: False for
+    a pipeline without a row.
     """
 
     title: str
@@ -44,6 +45,7 @@ class PipelineFacts:
     kohya: Naming = ""
     comfyui: Layout | Literal[""] = ""
     a1111: bool = False
+    parameters: float = 0
     known: bool = True
     pipeline: str = ""
 
@@ -64,16 +66,26 @@ NO_BINNING = {"use_resolution_binning": False}
 
 FACTS: dict[str, PipelineFacts] = {
     "StableDiffusionPipeline": PipelineFacts(
-        "Stable Diffusion 1.x and 2.x", kohya="diffusers", comfyui="kohya", a1111=True
+        "Stable Diffusion 1.x and 2.x",
+        kohya="diffusers",
+        comfyui="kohya",
+        a1111=True,
+        parameters=0.86e9,
     ),
     "StableDiffusionXLPipeline": PipelineFacts(
-        "Stable Diffusion XL", no_negative=None, kohya="stability", comfyui="kohya", a1111=True
+        "Stable Diffusion XL",
+        no_negative=None,
+        kohya="stability",
+        comfyui="kohya",
+        a1111=True,
+        parameters=2.57e9,
     ),
     "StableDiffusion3Pipeline": PipelineFacts(
         "Stable Diffusion 3 and 3.5",
         settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 4.5}},
         kohya="sd3",
         comfyui="diffusers",
+        parameters=2.08e9,
     ),
     "FluxPipeline": PipelineFacts(
         "Flux.1",
@@ -83,6 +95,7 @@ FACTS: dict[str, PipelineFacts] = {
         kohya="flux",
         comfyui="diffusers",
         a1111=True,
+        parameters=11.9e9,
     ),
     "Flux2Pipeline": PipelineFacts(
         "Flux.2",
@@ -90,34 +103,49 @@ FACTS: dict[str, PipelineFacts] = {
         embedded="guidance_scale",
         settings=_flow(28, 4.0) | FLUX_2_LORA,
         comfyui="diffusers",
+        parameters=32e9,
     ),
     "Flux2KleinPipeline": PipelineFacts(
         "Flux.2-klein",
         distilled="is_distilled",
         settings=_flow(4, 1.0) | FLUX_2_LORA,
         comfyui="diffusers",
+        parameters=3.9e9,
     ),
     "ZImagePipeline": PipelineFacts(
-        "Z-Image", off=0.0, settings=_flow(9, 0.0), comfyui="diffusers"
+        "Z-Image", off=0.0, settings=_flow(9, 0.0), comfyui="diffusers", parameters=6.15e9
     ),
     "QwenImagePipeline": PipelineFacts(
-        "Qwen-Image", guidance="true_cfg_scale", settings=_flow(28, 4.0), comfyui="diffusers"
+        "Qwen-Image",
+        guidance="true_cfg_scale",
+        settings=_flow(28, 4.0),
+        comfyui="diffusers",
+        parameters=20.4e9,
     ),
     "ChromaPipeline": PipelineFacts(
-        "Chroma", settings=_flow(28, 5.0), kohya="chroma", comfyui="diffusers"
+        "Chroma", settings=_flow(28, 5.0), kohya="chroma", comfyui="diffusers", parameters=8.9e9
     ),
-    "SanaPipeline": PipelineFacts("Sana", call=NO_BINNING, settings=_flow(20, 4.5)),
+    "SanaPipeline": PipelineFacts(
+        "Sana", call=NO_BINNING, settings=_flow(20, 4.5), parameters=0.6e9
+    ),
     "Lumina2Pipeline": PipelineFacts(
-        "Lumina Image 2.0", settings=_flow(30, 4.0), kohya="lumina", comfyui="kohya"
+        "Lumina Image 2.0",
+        settings=_flow(30, 4.0),
+        kohya="lumina",
+        comfyui="kohya",
+        parameters=2.6e9,
     ),
     "Krea2Pipeline": PipelineFacts("Krea 2", off=0.0, settings=_flow(28, 4.5), comfyui="diffusers"),
-    "CogView4Pipeline": PipelineFacts("CogView4", settings=_flow(50, 5.0)),
-    "AuraFlowPipeline": PipelineFacts("AuraFlow", settings=_flow(50, 3.5), comfyui="diffusers"),
+    "CogView4Pipeline": PipelineFacts("CogView4", settings=_flow(50, 5.0), parameters=6e9),
+    "AuraFlowPipeline": PipelineFacts(
+        "AuraFlow", settings=_flow(50, 3.5), comfyui="diffusers", parameters=6.8e9
+    ),
     "PixArtSigmaPipeline": PipelineFacts(
         "PixArt-Sigma",
         call=NO_BINNING,
         settings={"sampler": {"steps": 20, "guidance": 4.5}},
         comfyui="diffusers",
+        parameters=0.6e9,
     ),
     "HunyuanImagePipeline": PipelineFacts(
         "HunyuanImage 2.1",
@@ -126,6 +154,7 @@ FACTS: dict[str, PipelineFacts] = {
         settings=_flow(50, 3.5, 1024),
         kohya="hunyuan",
         comfyui="kohya",
+        parameters=17e9,
     ),
 }
 

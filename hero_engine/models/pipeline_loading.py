@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.models.known_configurations import is_configuration, known_configuration
 from hero_engine.models.model_sources import (
     configuration,
     find_model,
@@ -29,6 +30,7 @@ from hero_engine.models.pipeline_components import (
 )
 from hero_engine.models.pipeline_facts import PipelineFacts
 from hero_engine.models.quiet_libraries import quiet
+from hero_engine.models.random_models import random_pipeline
 from hero_engine.models.single_files import (
     SUFFIXES,
     SingleFile,
@@ -53,46 +55,95 @@ class OpenPipeline:
     folder: Path | None = None
 
 
-def load_pipeline(name: str, dtype: torch.dtype, config: str = "") -> OpenPipeline:
+def load_pipeline(
+    name: str, dtype: torch.dtype, config: str = "", network: str = "", quantisation: Any = None
+) -> OpenPipeline:
     """A diffusers pipeline on the CPU, every weight of it loaded; the VAE in float32 always.
 
-    Any failure of the libraries, whatever its type, becomes one line for the user.
+    network: a file with the network's weights, in place of the model's own. quantisation: of it,
+    diffusers' configuration. Any failure of the libraries, whatever its type, becomes one line for
+    the user.
     """
     with quiet():
         facts = model_facts(name, config)
         with in_one_line(name):
-            opened = _opened(find_model(name), facts, dtype, config)
+            reading = Reading(facts, dtype, config, network, quantisation)
+            opened = _opened(find_model(name), reading)
             refuse_unloaded(opened.pipeline, name)
             opened.pipeline.vae.to(torch.float32)
             return opened
 
 
-def _opened(source: str, facts: PipelineFacts, dtype: torch.dtype, config: str) -> OpenPipeline:
+@dataclass(frozen=True)
+class Reading:
+    """How a pipeline is loaded: see `load_pipeline`."""
+
+    facts: PipelineFacts
+    dtype: torch.dtype
+    config: str = ""
+    network: str = ""
+    quantisation: Any = None
+
+    def network_of(self, file: SingleFile, folder: Path, index: Mapping[str, Any]) -> Any:
+        """The network of a file, in the configuration of the base folder."""
+        name = network_name(index)
+        kind = index[name][1]
+        return open_network(file, kind, name, str(folder), self.dtype, self.quantisation)
+
+
+def _opened(source: str, reading: Reading) -> OpenPipeline:
+    if is_configuration(source):
+        known = known_configuration(source)
+        told = [f"{source} has random weights: it is for measuring"]
+        pipeline = random_pipeline(known, reading.dtype)
+        return OpenPipeline(pipeline, reading.facts, known.network, told)
     path = Path(source)
     if path.suffix in SUFFIXES and path.is_file():
-        return _from_file(SingleFile.read(path), facts, dtype, config)
+        return _from_file(SingleFile.read(path), reading)
     folder = path if path.is_dir() else hub_folder(source)
-    return _from_folder(folder, facts, dtype, [])
+    return _with_network(folder, reading) if reading.network else _from_folder(folder, reading, [])
 
 
-def _from_folder(
-    folder: Path, facts: PipelineFacts, dtype: torch.dtype, told: list[str], **given: Any
-) -> OpenPipeline:
+def _with_network(folder: Path, reading: Reading) -> OpenPipeline:
+    """A base folder with the network of a file."""
+    file, index = _network_file(reading), model_index(str(folder))
+    name = network_name(index)
+    network = reading.network_of(file, folder, index)
+    told = [f"the {name} comes from {file.path.name}, everything else from {folder}"]
+    opened = _from_folder(folder, reading, told, **{name: network})
+    apply_markers(file, opened.pipeline)
+    return opened
+
+
+def _network_file(reading: Reading) -> SingleFile:
+    path = Path(reading.network).expanduser()
+    if path.suffix not in SUFFIXES or not path.is_file():
+        raise HeroError(
+            f"there is no network file {path} (.safetensors or .gguf)",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    return SingleFile.read(path)
+
+
+def _from_folder(folder: Path, reading: Reading, told: list[str], **given: Any) -> OpenPipeline:
     import diffusers
 
     index = model_index(str(folder))
-    parts = load_components(folder, index, dtype, given)
+    options = {}
+    if reading.quantisation is not None:
+        options[network_name(index)] = {"quantization_config": reading.quantisation}
+    parts = load_components(folder, index, reading.dtype, given, options)
     more = {"requires_safety_checker": False} if "safety_checker" in index else {}
     kind = getattr(diffusers, index["_class_name"])
     pipeline = kind.from_pretrained(
-        folder, local_files_only=True, torch_dtype=dtype, **parts.given, **given, **more
+        folder, local_files_only=True, torch_dtype=reading.dtype, **parts.given, **given, **more
     )
-    return OpenPipeline(pipeline, facts, network_name(index), [*told, *parts.told], folder)
+    told = [*told, *parts.told]
+    return OpenPipeline(pipeline, reading.facts, network_name(index), told, folder)
 
 
-def _from_file(
-    file: SingleFile, facts: PipelineFacts, dtype: torch.dtype, config: str
-) -> OpenPipeline:
+def _from_file(file: SingleFile, reading: Reading) -> OpenPipeline:
+    config, dtype = reading.config, reading.dtype
     folder = _configuration_folder(str(file.path), config)
     index, source = model_index(str(folder)), config or str(folder)
     told = [*file.told()]
@@ -107,17 +158,20 @@ def _from_file(
                 "--set model_config=FOLDER",
                 exit_code=ExitCode.ENVIRONMENT,
             )
-        network = open_network(file, index[name][1], name, str(folder), dtype)
+        network = reading.network_of(file, folder, index)
         told.append(f"{file.path.name} has only the {name}; everything else comes from {source}")
-        opened = _from_folder(folder, facts, dtype, told, **{name: network})
+        opened = _from_folder(folder, reading, told, **{name: network})
         apply_markers(file, opened.pipeline)
         return opened
     given: dict[str, Any] = {each: None for each in UNUSED if each in index}
     given |= load_missing_encoders(folder, index, dtype, lambda kind: has_encoder(file, kind), told)
     if "safety_checker" in index:
         given["requires_safety_checker"] = False
+    if reading.network or reading.quantisation is not None:
+        own = _network_file(reading) if reading.network else file
+        given[name] = reading.network_of(own, folder, index)
     pipeline = open_single_file(file, index["_class_name"], str(folder), dtype, **given)
-    return OpenPipeline(pipeline, facts, name, told)
+    return OpenPipeline(pipeline, reading.facts, name, told)
 
 
 def bare_network(name: str, config: str = "") -> tuple[PipelineFacts, str, Any]:

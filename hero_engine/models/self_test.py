@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.models.pipeline_driver import HALF, Rows
+from hero_engine.models.float32_pass import HALF
+from hero_engine.models.pipeline_driver import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

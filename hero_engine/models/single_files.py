@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.model_sources import refuse_lora
+from hero_engine.models.quantisation import require
 
 FP8_SCALES = (".scale_weight", ".weight_scale")
 """Ends of keys with the numbers that fp8 weights are to be multiplied by."""
@@ -125,13 +126,24 @@ def apply_markers(file: SingleFile, pipeline: Any) -> None:
 
 
 def open_network(
-    file: SingleFile, network_class: str, component: str, config: str, dtype: torch.dtype
+    file: SingleFile,
+    network_class: str,
+    component: str,
+    config: str,
+    dtype: torch.dtype,
+    quantisation: Any = None,
 ) -> Any:
-    """The network of a file that has nothing else; config: the base folder. Also GGUF."""
+    """The network of a file that has nothing else; config: the base folder. Also GGUF.
+
+    quantisation: diffusers' configuration for a file that is not quantised.
+    """
     import diffusers
 
     more: dict[str, Any] = {}
+    if quantisation is not None:
+        more["quantization_config"] = quantisation
     if file.path.suffix == ".gguf":
+        require("gguf", file.path.name)
         more["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
     with scaled_back(file, dtype):
         return getattr(diffusers, network_class).from_single_file(

@@ -99,10 +99,7 @@ def pick_training_steps(
     row. S is `kept.per_image`, or fewer where the window has fewer steps with noise. ValueError
     where it has none (eta = 0, or an empty window).
     """
-    stds = model.process.std(*model.process.steps(settings.steps), settings.eta)
-    place = (torch.arange(len(stds)) + 0.5) / len(stds)
-    inside = (place > kept.window[0]) & (place < kept.window[1])
-    noisy = ((stds > MIN_STD) & inside).nonzero().flatten()
+    noisy = noisy_steps(model, settings, kept)
     if len(noisy) == 0:
         raise ValueError(f"no denoising step in the window {kept.window} has noise (eta = 0?)")
     count = min(kept.per_image, len(noisy))
@@ -111,6 +108,19 @@ def pick_training_steps(
         order = torch.randperm(len(noisy), generator=generator(seed, "pick", round, image))
         rows.append(noisy[order[:count].sort().values])
     return torch.stack(rows)
+
+
+def noisy_steps(model: Model, settings: SamplerSettings, kept: KeptSteps) -> Tensor:
+    """The denoising steps with noise inside the window, as indices (int64)."""
+    stds = model.process.std(*model.process.steps(settings.steps), settings.eta)
+    place = (torch.arange(len(stds)) + 0.5) / len(stds)
+    inside = (place > kept.window[0]) & (place < kept.window[1])
+    return ((stds > MIN_STD) & inside).nonzero().flatten()
+
+
+def rows_of_image(model: Model, settings: SamplerSettings, kept: KeptSteps) -> int:
+    """Rows that an image is in training: one for each kept step; at least 1."""
+    return max(1, min(kept.per_image, len(noisy_steps(model, settings, kept))))
 
 
 def log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def first_microbatch(
     backoff: OomBackoff,
     smallest: Callable[[int], int] = lambda images: images,
 ) -> int:
-    """The microbatch to begin an update with; `backoff` may know of a smaller one.
+    """The microbatch to begin an update with, in rows; `backoff` may know of a smaller one.
 
     smallest: of what the processes of a run found, each on its own device.
     """
@@ -80,14 +80,15 @@ def first_microbatch(
     memory, most = memory_of(update.model.device), update.settings.images_per_update
     if update.settings.microbatch >= most:
         return update.microbatch
+    rows = update.rows_of_image
     if backoff.has_limit("update"):
-        return update.microbatch if memory is None else most
+        return update.microbatch if memory is None else most * rows
     fits, why = (0, "") if memory is None else _measured(update, task.lesson, memory, most)
     agreed = smallest(fits)
     if not agreed:
         return update.microbatch
-    backoff.begin("update", agreed, why if agreed == fits else "")
-    return most
+    backoff.begin("update", agreed * rows, why if agreed == fits else "")
+    return most * rows
 
 
 def fitting(images: int, needed: int, free: int, most: int) -> int:

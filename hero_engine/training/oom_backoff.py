@@ -58,13 +58,13 @@ class OomBackoff:
         step: str,
         wanted: int,
         attempt: Callable[[int], Result],
-        save_memory: Callable[[], bool] = lambda: False,
+        save_memory: Callable[[], str] = lambda: "",
     ) -> Result:
         """What `attempt(microbatch)` returns, with the largest microbatch that fits.
 
         A failed attempt must leave everything as it was. save_memory: called where not even one row
-        fits; it may make each need less, and returns whether it did. HeroError, exit code 3, where
-        one row does not fit then.
+        fits; it may make each need less, and returns what it did, if anything. HeroError, exit
+        code 3, where one row does not fit then.
         """
         microbatch = self.size(step, wanted)
         while True:
@@ -74,17 +74,17 @@ class OomBackoff:
                 if not is_memory_short(error):
                     raise
             # Out here the error is gone, and with it the tensors of the frames that it came from.
-            if microbatch == 1 and save_memory():
-                microbatch = self._restarted(step, wanted)
+            if microbatch == 1 and (done := save_memory()):
+                microbatch = self._restarted(step, wanted, done)
             else:
                 microbatch = self._halved(step, microbatch)
 
-    def _restarted(self, step: str, wanted: int) -> int:
+    def _restarted(self, step: str, wanted: int, done: str) -> int:
         self._limits.pop(step, None)
         self._emit(
             Notice(
-                f"out of memory in the step {step!r}: gradient checkpointing is on from here, with "
-                f"a microbatch of {wanted}"
+                f"out of memory in the step {step!r}: {done} from here, with a microbatch of "
+                f"{wanted}"
             )
         )
         return wanted
@@ -95,7 +95,8 @@ class OomBackoff:
             torch.cuda.empty_cache()
         if microbatch == 1:
             raise HeroError(
-                f"the device's memory does not hold one picture in the step {step!r}",
+                f"the device's memory does not hold one {'row' if step == 'update' else 'picture'} "
+                f"in the step {step!r}; try --quantise nf4, --offload, or a smaller sampler.width",
                 exit_code=ExitCode.ENVIRONMENT,
             )
         half = microbatch // 2

@@ -101,7 +101,7 @@ class LearningSteps:
             "update",
             self._first_microbatch(task),
             lambda microbatch: self.trainer.improve(state, task, microbatch, meter),
-            self.trainer.recompute_activations,
+            self.trainer.save_memory,
         )
 
     def _first_microbatch(self, task: UpdateTask) -> int:

@@ -22,6 +22,7 @@ from hero_engine.distributed.collectives import SINGLE, Processes
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
+from hero_engine.models.row_by_row import train_row_by_row
 from hero_engine.policy.noise_prior import GroupPriors, shared_noises
 from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps
 from hero_engine.reward.embedding import OnEpoch, Triplets
@@ -37,6 +38,7 @@ class Trainer:
 
     def __init__(self, settings: Settings, model: Model, processes: Processes = SINGLE) -> None:
         self.settings, self.model, self.processes = settings, model, processes
+        self._row_by_row = False
         self.update = make_update(settings, model)
         self.optimizer = PolicyOptimizer(self.update, settings.plan.prompts, processes)
         self.reward_model = RewardModel(settings, model)
@@ -162,13 +164,17 @@ class Trainer:
         _check_finite(learned, metrics, task.turn.round, self.settings.update)
         return replace(state, lora=lora, optimizer=optimizer), metrics
 
-    def recompute_activations(self) -> bool:
-        """Switch gradient checkpointing on; False where it is on, or is not wanted."""
-        network, wanted = self.model.network, self.settings.gradient_checkpointing == "auto"
-        if not wanted or network.is_gradient_checkpointing:
-            return False
-        network.enable_gradient_checkpointing()
-        return True
+    def save_memory(self) -> str:
+        """Make a row need less memory; returns what was done, or nothing where no more can be."""
+        network, wanted = self.model.network, self.settings.gradient_checkpointing
+        if wanted == "auto" and not network.is_gradient_checkpointing:
+            network.enable_gradient_checkpointing()
+            return "gradient checkpointing is on"
+        if wanted != "off" and not self._row_by_row:
+            self._row_by_row = True
+            train_row_by_row(network)
+            return "the network computes one row at a time"
+        return ""
 
 
 def trained(folder: RunDir, device: str = "auto") -> tuple[Trainer, State]:

@@ -70,8 +70,8 @@ class D3poUpdate:
                 f"{policy.sampler.eta}: set it above 0"
             )
         self.settings, self.policy, self.model = settings, policy, policy.model
-        self.microbatch = settings.microbatch
         self.kept_steps = KeptSteps(settings.steps_per_image)
+        self.microbatch = settings.microbatch * policy.rows_of_image(self.kept_steps)
 
     def lesson(self, feedback: Feedback) -> PreferenceData | NoSignal:
         """The round's kept steps and labels. ValueError where no step was kept."""
@@ -118,7 +118,7 @@ class D3poUpdate:
 
 
 class PreferenceObjective:
-    """DPO's loss with clipped ratios. A step's rows are pairs (P, 2): a good image, a bad one.
+    """DPO's loss with clipped ratios. A step's rows are (good image, bad image, kept step).
 
     reference_B_S: the base's log-probabilities of all kept steps.
     """
@@ -135,14 +135,16 @@ class PreferenceObjective:
         self._margins = [torch.zeros(0)]
 
     def rows(self, step: int) -> Tensor:
-        """The pairs of an optimizer step."""
-        return self._groups[step]
+        """The rows of an optimizer step, (R, 3): its pairs, each at all kept steps."""
+        pairs, steps = self._groups[step], self.reference_B_S.shape[1]
+        slots = torch.arange(steps).repeat(len(pairs))
+        return torch.cat([pairs.repeat_interleave(steps, 0), slots[:, None]], 1)
 
     def loss(self, rows: Tensor) -> Tensor:
-        """The mean loss of these pairs' steps."""
-        images = rows.T.flatten()
-        log_probs = self.policy.log_probs(self.trajectory.rows(images), self.group_B[images])
-        reference = self.reference_B_S[images].to(log_probs.device)
+        """The mean loss of these rows."""
+        both = torch.cat([rows[:, [0, 2]], rows[:, [1, 2]]])
+        log_probs = self.policy.log_probs(self.trajectory.at(both), self.group_B[both[:, 0]])
+        reference = self.reference_B_S[both[:, 0], both[:, 1], None].to(log_probs.device)
         better, worse = (log_probs - reference).chunk(2)
         self._margins.append((better - worse).detach().flatten().cpu())
         return preference_loss(better, worse, self.settings).mean()

@@ -8,8 +8,10 @@ What differs from sony/hero and ddpo-pytorch, which it builds on:
 - the steps of a microbatch are one batch of rows, not a loop; the gradient of an optimizer step is
   the mean over all its images and steps, as there, whatever the microbatch size;
 - log-probabilities and ratios are computed from float32 latents and outputs, not float16 ones;
-- in a lower precision than float32 the likelihoods "when sampled" are computed again, by the path
-  that trains, before the first optimizer step: rounding there is larger than a clip range of 1e-4;
+- in a lower precision than float32 the network's rounding is as large as a clip range of 1e-4. So
+  there rho is computed in float32, by a second forward pass without gradients, and so are the
+  likelihoods "when sampled", before the first optimizer step; the gradient of log p keeps the
+  network's precision (`ratio_precision`);
 - a step without noise (the last one of schedules that end at alpha = 1) is not trained; theirs has
   noise, since they clamp the timestep it leads to at 0;
 - a last group smaller than `images_per_update` makes a step of its own; they need whole groups;
@@ -74,8 +76,9 @@ class DdpoUpdate:
                 f"{policy.sampler.eta}: set it above 0, or use --update forward"
             )
         self.settings, self.policy, self.model = settings, policy, policy.model
-        self.microbatch = settings.microbatch
         self.kept_steps = KeptSteps(settings.steps_per_image, settings.window)
+        self.rows_of_image = policy.rows_of_image(self.kept_steps)
+        self.microbatch = settings.microbatch * self.rows_of_image
 
     def lesson(self, feedback: Feedback) -> RewardedTrajectories | NoSignal:
         """The round's kept steps and rewards. ValueError where no step was kept."""
@@ -103,10 +106,19 @@ class DdpoUpdate:
         """The clipped objective of these trajectories."""
         trajectory = lesson.trajectory
         if self.model.dtype in (torch.bfloat16, torch.float16):
+            of = self.policy.log_probs_in_float32 if self.exact else self.policy.log_probs
             with self.model.with_lora(lesson.behaviour_lora):
-                measured_B_S = self.policy.all_log_probs(trajectory, lesson.group_B, microbatches)
+                measured_B_S = self.policy.all_log_probs(
+                    trajectory, lesson.group_B, microbatches, of
+                )
             lesson = replace(lesson, trajectory=replace(trajectory, log_probs_B_S=measured_B_S))
         return ClippedPolicyGradient(self, lesson, turn)
+
+    @property
+    def exact(self) -> bool:
+        """Whether ratios come from a float32 pass: the network computes in less."""
+        lower = self.model.dtype in (torch.bfloat16, torch.float16)
+        return lower and self.settings.ratio_precision == "float32"
 
     def rehearsal(self, lesson: RewardedTrajectories, images: int) -> Callable[[], None]:
         """A forward and backward pass over this many images, which changes no weight."""
@@ -115,7 +127,7 @@ class DdpoUpdate:
 
         def run() -> None:
             try:
-                objective.loss(torch.arange(images)).backward()  # type: ignore[no-untyped-call]
+                objective.loss(objective.of_images(torch.arange(images))).backward()  # type: ignore[no-untyped-call]
             finally:
                 for weight in self.model.lora_parameters():
                     weight.grad = None
@@ -124,14 +136,14 @@ class DdpoUpdate:
 
 
 class ClippedPolicyGradient:
-    """PPO's clipped objective. A step's rows are indices of images, each with all its kept steps.
+    """PPO's clipped objective. A step's rows are (image, kept step), all of its images.
 
     An advantage compares an image with the images of its prompt. Every inner epoch is a new shuffle
     of all images with a reward, `images_per_update` a step.
     """
 
     def __init__(self, update: DdpoUpdate, lesson: RewardedTrajectories, turn: Turn) -> None:
-        self.settings, self.policy = update.settings, update.policy
+        self.settings, self.policy, self.exact = update.settings, update.policy, update.exact
         self.trajectory, self.group_B = lesson.trajectory, lesson.group_B
         cut = self.settings.advantage_clip
         self.advantages_B = group_advantages(lesson.rewards_B, lesson.group_B).clamp(-cut, cut)
@@ -140,19 +152,31 @@ class ClippedPolicyGradient:
         self._ratios, self._at_first_step, self._first_ratio_error = list[Tensor](), False, 0.0
 
     def rows(self, step: int) -> Tensor:
-        """The images of an optimizer step."""
+        """The rows of an optimizer step, (R, 2)."""
         self._at_first_step = step == 0
-        return self._image_sets[step]
+        return self.of_images(self._image_sets[step])
+
+    def of_images(self, images: Tensor) -> Tensor:
+        """All rows of these images, in order."""
+        slots = torch.arange(self.trajectory.timesteps_B_S.shape[1])
+        return torch.cartesian_prod(images, slots).view(-1, 2)
 
     def loss(self, rows: Tensor) -> Tensor:
         """The clipped loss, a mean over images and steps."""
-        steps = self.trajectory.rows(rows)
-        log_probs = self.policy.log_probs(steps, self.group_B[rows])
-        ratio = (log_probs - steps.log_probs_B_S.to(log_probs.device)).exp()
+        ratio = self._ratio(self.trajectory.at(rows), self.group_B[rows[:, 0]])
         self._record(ratio.detach())
-        weight = -self.advantages_B[rows].to(ratio)[:, None]
+        weight = -self.advantages_B[rows[:, 0]].to(ratio)[:, None]
         clip = self.settings.clip_range
         return torch.maximum(weight * ratio, weight * ratio.clamp(1 - clip, 1 + clip)).mean()
+
+    def _ratio(self, steps: Trajectory, group_R: Tensor) -> Tensor:
+        """rho of each step; where it is computed in float32, its gradient is not."""
+        log_probs = self.policy.log_probs(steps, group_R)
+        then = steps.log_probs_B_S.to(log_probs.device)
+        if not self.exact:
+            return (log_probs - then).exp()
+        exact = (self.policy.log_probs_in_float32(steps, group_R) - then).exp()
+        return exact * (log_probs - log_probs.detach()).exp()
 
     def metrics(self, collective: Collective) -> dict[str, float]:
         """Statistics of the ratios, over all images and steps trained on."""

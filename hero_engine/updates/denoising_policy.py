@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from hero_engine.core.batch import Trajectory
 from hero_engine.core.collective import Microbatches
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 from hero_engine.models.pipeline import Model
-from hero_engine.policy.sampler import log_prob
+from hero_engine.policy.sampler import KeptSteps, log_prob, rows_of_image
 
 
 class DenoisingPolicy:
@@ -19,6 +21,10 @@ class DenoisingPolicy:
     def __init__(self, model: Model, sampler: SamplerSettings, prompts: Prompts) -> None:
         self.model, self.sampler = model, sampler
         self.conditioning = GroupedConditioning.of_sampler(prompts, sampler)
+
+    def rows_of_image(self, kept: KeptSteps) -> int:
+        """Rows that an image is in training."""
+        return rows_of_image(self.model, self.sampler, kept)
 
     def log_probs(self, rows: Trajectory, group_B: Tensor | None = None) -> Tensor:
         """(B, S), differentiable. All B x S steps of a prompt are one forward pass.
@@ -37,13 +43,27 @@ class DenoisingPolicy:
         return log_prob(x_next, mean, std).view_as(rows.timesteps_B_S)
 
     @torch.no_grad()
+    def log_probs_in_float32(self, rows: Trajectory, group_B: Tensor | None = None) -> Tensor:
+        """(B, S): as `log_probs`, computed in float32 whatever the network's precision is."""
+        with self.model.in_float32():
+            return self.log_probs(rows, group_B)
+
+    @torch.no_grad()
     def all_log_probs(
-        self, trajectory: Trajectory, group_B: Tensor, microbatches: Microbatches
+        self,
+        trajectory: Trajectory,
+        group_B: Tensor,
+        microbatches: Microbatches,
+        log_probs: Callable[[Trajectory, Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Of every image, (B, S) on the CPU; each process computes its share."""
-        images, none = torch.arange(len(trajectory.timesteps_B_S)), trajectory.log_probs_B_S[:0]
+        """Of every image, (B, S) on the CPU; each process computes its share.
+
+        log_probs: how; by default as training does.
+        """
+        of, rows = log_probs or self.log_probs, trajectory.every_row
+        none = trajectory.log_probs_B_S.new_zeros(0, 1)
         parts = [
-            self.log_probs(trajectory.rows(some), group_B[some]).cpu()
-            for some in microbatches.of(images)
+            of(trajectory.at(some), group_B[some[:, 0]]).cpu() for some in microbatches.of(rows)
         ]
-        return microbatches.collective.all_gather(torch.cat([none, *parts]))
+        found = microbatches.collective.all_gather(torch.cat([none, *parts]))
+        return found.view_as(trajectory.log_probs_B_S)

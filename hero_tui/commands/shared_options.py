@@ -102,6 +102,21 @@ InitLora = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="LoRA to start from: a file of any trainer, or its folder."),
 ]
+NetworkFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--network",
+        metavar="FILE",
+        help="The network alone, .safetensors or .gguf; the rest is --model's.",
+    ),
+]
+Quantise = Annotated[
+    str | None,
+    typer.Option(metavar="int8|fp8|nf4", help="Smaller weights of the frozen network."),
+]
+Offload = Annotated[
+    bool, typer.Option("--offload", help="Keep the network on the CPU; its layers visit the GPU.")
+]
 ModelName = Annotated[
     str | None,
     typer.Option(metavar="embedded|FOLDER|HUB_ID", help="Diffusion model (default: embedded)."),

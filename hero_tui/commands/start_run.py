@@ -19,6 +19,7 @@ from hero_engine.core.xdg import private
 from hero_engine.distributed.launcher import Launched, check_processes
 from hero_engine.labelling.judge_source import is_own_judge
 from hero_engine.labelling.simulated import is_judge
+from hero_engine.models.known_configurations import is_configuration
 from hero_engine.models.model_sources import model_facts
 from hero_engine.storage.add_prompts import add_prompts
 from hero_engine.storage.branch_run import branch
@@ -88,6 +89,8 @@ def new_run(
     if good is not None and named is None:
         raise HeroError('--good goes with a prompt: hero run "a red bicycle" --good "two wheels"')
     task, settings = choose(layers(), flags, named)
+    if is_configuration(settings.model):
+        raise HeroError(f"{settings.model} has random weights: it is for hero bench speed")
     model_facts(settings.model, settings.model_config)
     if warning := prompt_warning(settings):
         talk(warning)

@@ -24,6 +24,7 @@ from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import Checked, from_table, known_instead, number, setting
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.xdg import config_folder
+from hero_engine.models.model_size import network_parameters
 from hero_engine.models.model_sources import model_settings
 from hero_tui.output_streams import talk_once
 
@@ -116,7 +117,7 @@ def nested(name: str, value: Any) -> dict[str, Any]:
 
 _RUN_TABLES = {name.partition(".")[0] for name in RUN}
 _TABLES = {*_RUN_TABLES, "ui", "keys", "runs"}
-MODEL_PATHS = {"model", "model_config"}
+MODEL_PATHS = {"model", "model_config", "network"}
 """Settings that may be a path."""
 
 
@@ -191,8 +192,15 @@ def run_layers(
     if task is None and not values.get("task"):
         raise HeroError("no task is named: hero run TASK; hero tasks lists the tasks that ship")
     task, model = task or load_task(values["task"]), values.get("model", "embedded")
-    kind = model_settings(model, values.get("model_config", ""))
-    below = layers_below(task, model, values.get("preset"), update=values.get("update"), kind=kind)
+    config = values.get("model_config", "")
+    below = layers_below(
+        task,
+        model,
+        values.get("preset"),
+        update=values.get("update"),
+        kind=model_settings(model, config),
+        parameters=network_parameters(model, config),
+    )
     return task, [*below, *said]
 
 

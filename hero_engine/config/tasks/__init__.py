@@ -118,34 +118,55 @@ def settings_for(
     changes: Mapping[str, Any] | None = None,
     *,
     kind: Mapping[str, Any] | None = None,
+    parameters: float = 0,
 ) -> Settings:
     """The settings of a run of this task: preset, kind of model, task, and `changes` over those.
 
     preset: by default "embedded" for the embedded model and "paper" for any other. kind: what
-    the kind of model sets over the preset "paper", which is Stable Diffusion's.
+    the kind of model sets over the preset "paper", which is Stable Diffusion's. parameters: as in
+    `layers_below`.
     HeroError for an unknown preset or setting, or a value out of range.
     """
     from hero_engine.config.settings import Settings, with_changes  # `hero tasks` needs none
 
     said = Layer("changes", with_new_names(changes or {}))
-    below = layers_below(task, model, preset, update=said.values.get("update"), kind=kind or {})
+    update = said.values.get("update")
+    below = layers_below(task, model, preset, update=update, kind=kind or {}, parameters=parameters)
     return with_changes(Settings(), merged([*below, said]))
 
 
 def layers_below(
-    task: Task, model: str, preset: str | None, *, update: object, kind: Mapping[str, Any]
+    task: Task,
+    model: str,
+    preset: str | None,
+    *,
+    update: object,
+    kind: Mapping[str, Any],
+    parameters: float = 0,
 ) -> list[Layer]:
-    """The layers below a person's own settings, the strongest last: see `settings_for`."""
-    from hero_engine.config.presets import follows_paper, preset_for, preset_values
+    """The layers below a person's own settings, the strongest last: see `settings_for`.
 
-    name = preset or preset_for(model)
+    parameters: weights of the model's network; 0: unknown. They choose preset "large".
+    """
+    from hero_engine.config.presets import (
+        follows_paper,
+        preset_for,
+        preset_values,
+        size_values,
+    )
+
+    name = preset or preset_for(model, parameters)
     as_in_paper = follows_paper(name, model)
     numbers = {"batch": task.batch, "labels": task.labels, **(task.paper if as_in_paper else {})}
+    size = size_values(parameters) if name == "large" else {}
+    if size:
+        del numbers["batch"]
     return [
         Layer("default", {"model": model}),
         Layer("follows the model", {"preset": name}),
         Layer(f"preset {name}", preset_values(name, model=model, update=update)),
         Layer("the kind of model", kind if as_in_paper else {}),
+        Layer(f"preset {name}, by the model's {parameters / 1e9:.1f} billion weights", size),
         Layer(f"task {task.name}", {"task": task.name, **prompts_of(task), **numbers}),
     ]
 

@@ -39,7 +39,11 @@ def tui(
 @app.command("speed")
 def speed(
     model: Annotated[
-        str, typer.Option(metavar="embedded|FOLDER|HUB_ID", help="The diffusion model.")
+        str,
+        typer.Option(
+            metavar="embedded|FOLDER|HUB_ID|config:NAME",
+            help="The diffusion model; config:sd15: its true configuration with random weights.",
+        ),
     ] = "embedded",
     update: Annotated[
         str | None, typer.Option(metavar="forward|ddpo", help="The update (default: the preset's).")
@@ -68,6 +72,8 @@ def speed(
 
     hero bench speed --update ddpo
 
+    hero bench speed --model config:sd15 --set sampler.width=256
+
     hero bench speed --processes 2
     """
     from hero_tui.commands.bench.bench_processes import bench_processes
@@ -78,6 +84,23 @@ def speed(
         bench_speed(settings, quick=quick, as_json=as_json)
     else:
         bench_processes(settings, processes, quick=quick, as_json=as_json)
+
+
+@app.command("memory")
+def memory(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="config:NAME...", help="Configurations; else all that ship."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Which model trains on which card, and a round's minutes: by arithmetic, without a GPU.
+
+    hero bench memory config:sd15 config:z-image
+    """
+    from hero_tui.commands.bench.bench_memory import bench_memory
+
+    bench_memory(models or [], as_json=as_json)
 
 
 @app.command("waiting")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import load_task, settings_for
 from hero_engine.core.errors import HeroError
+from hero_engine.models.model_size import network_parameters
+from hero_engine.models.model_sources import model_settings
 from hero_tui.commands.start_run import changes_of
 from hero_tui.graphics.choose_painter import choose_painter
 from hero_tui.graphics.detect_terminal import Terminal
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 TURNS, QUICK_TURNS = 5, 1
 SAMPLING, UPDATE, EMBEDDING, THUMBNAILS = 1.10, 1.20, 3.0, 0.02
+COUNTED = 0.15
 TILE = Box(16, 8)
 """128 pixels square, at the usual size of a cell."""
 
@@ -50,7 +53,14 @@ def settings_to_measure(
 ) -> Settings:
     """A model's preset with these changes. HeroError where the update is another one."""
     every = changes_of(changes, update=update, batch=batch)
-    settings = settings_for(load_task("hands"), model, None, every)
+    settings = settings_for(
+        load_task("hands"),
+        model,
+        None,
+        every,
+        kind=model_settings(model),
+        parameters=network_parameters(model),
+    )
     if settings.update not in ("forward", "ddpo"):
         raise HeroError(f"--update {settings.update}: choose forward or ddpo")
     return settings
@@ -58,16 +68,21 @@ def settings_to_measure(
 
 def measure(settings: Settings, turns: int) -> dict[str, Any]:
     """All figures, as JSON values: seconds and ratios."""
-    from hero_engine.evaluation.engine_speed import SpeedTest
+    from hero_engine.evaluation.engine_speed import SpeedTest, counted, resident_bytes
 
-    load, speed = os.getloadavg()[0], SpeedTest(settings)
+    expected = counted(settings)
+    load, before = os.getloadavg()[0], resident_bytes()
+    speed = SpeedTest(settings)
     sampling, update = speed.sampling(turns), speed.update(turns)
     pictures = speed.pictures()
+    peak = speed.peak_bytes()
     return {
         "device": speed.device_name,
         "cores": os.cpu_count(),
         "threads": speed.threads,
         "load": load,
+        "peak_bytes": peak,
+        "counted_bytes": None if expected is None else speed.counted_bytes(expected, before),
         "sampling": asdict(sampling) | {"ratio": sampling.ratio},
         "update": asdict(update) | {"ratio": update.ratio},
         "embedding": speed.embedding(),
@@ -94,6 +109,15 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
         yield f"{name} over bare calls", f"{ratio:.3f}", f"≤ {limit:.2f}", ratio <= limit
     spent = found["embedding"]
     yield "representation, a round", f"{spent:.2f} s", f"≤ {EMBEDDING:.0f} s", spent <= EMBEDDING
+    yield "peak memory", f"{found['peak_bytes'] / 1e9:.2f} GB", "", True
+    if counted := found["counted_bytes"]:
+        ratio = found["peak_bytes"] / counted
+        yield (
+            "peak memory over arithmetic",
+            f"{ratio:.3f}",
+            f"1 ± {COUNTED:.2f}",
+            abs(ratio - 1) <= COUNTED,
+        )
     whole = seconds_of_round(found)
     for kind, seconds in found["thumbnails"].items():
         share = seconds / whole

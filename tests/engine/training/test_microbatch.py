@@ -106,7 +106,7 @@ def test_a_run_with_free_memory_learns_the_same_in_fewer_calls(
     rows = trained_calls(trainer)
     go(ample, Script(*LINES), emit=events.append, trainer=trainer)
     assert [event.message for event in events if isinstance(event, Notice)] == [TOLD]
-    assert limits_of(ample) == {"update": 3} and fake.passes == [1]
+    assert limits_of(ample) == {"update": 6} and fake.passes == [1]  # 3 pictures, 2 steps each
     # With guidance a picture's two steps are four rows: a rehearsal of one, then threes.
     assert rows[0] == 4 and set(rows[1:-1]) == {12}
     one, two = lora_of(small), lora_of(ample)
@@ -142,7 +142,7 @@ def test_without_free_memory_the_microbatch_stays(
     device(**memory)
     go(run, Script(*LINES), emit=events.append)
     assert not any(isinstance(event, Notice) for event in events)
-    assert limits_of(run) == {"update": 1}
+    assert limits_of(run) == {"update": 2}  # a picture's two steps
 
 
 @pytest.mark.parametrize("update", ["forward", "whole", "fixed"])
