@@ -10,7 +10,7 @@ from hero_engine.config.presets import LARGEST_FROM
 from hero_engine.config.tasks import load_task, settings_for
 from hero_engine.models.model_size import network_parameters
 from hero_engine.models.model_sources import model_settings
-from hero_engine.models.open_model import bare_network
+from hero_engine.models.pipeline_loading import bare_network
 
 
 @pytest.mark.parametrize("name", ["sd2", "z_image"])

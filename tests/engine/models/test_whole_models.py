@@ -289,7 +289,7 @@ def test_a_consistency_model_is_trained_at_the_guidance_it_samples_with(tmp_path
     pipeline = sd2(time_cond_proj_dim=8)
     pipeline.save_pretrained(tmp_path / "lcm")
     sampler = SamplerSettings(height=16, width=16, guidance=6.0)
-    model = open_model(str(tmp_path / "lcm"), LoraSettings(), "cpu", sampler=sampler, prompt="a")
+    model = open_model(str(tmp_path / "lcm"), LoraSettings(), "cpu", sampler=sampler, prompts="a")
     x = torch.randn(1, *model.latent_shape, generator=torch.Generator().manual_seed(1))
     with model.driver.listening() as heard, torch.no_grad():
         for each in (Conditioning("a"), Conditioning("a", "", 6.0), Conditioning("a", "", 2.0)):

@@ -77,12 +77,9 @@ def test_at_most_a_fiftieth_is_clipped_otherwise(
     wrong = {}
     for precision, objective in objectives.items():
         with torch.no_grad():
-            ratio = objective._ratio(objective.trajectory.at(rows_of(objective)))
+            rows_R_2 = objective.trajectory.every_row
+            picked = objective.trajectory.at(rows_R_2)
+            ratio = objective._ratio(picked, objective.group_B[rows_R_2[:, 0]])
         wrong[precision] = float((decisions(ratio.log()) != decisions(truth)).float().mean())
     assert wrong["float32"] <= 0.02 and wrong["network"] > without
     assert 0.2 < float((decisions(truth) != 0).float().mean()) < 0.8
-
-
-def rows_of(objective: object) -> Tensor:
-    """All rows of an objective."""
-    return objective.trajectory.every_row  # type: ignore[attr-defined, no-any-return]
