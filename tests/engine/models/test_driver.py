@@ -64,7 +64,7 @@ def sampler(*, guided: bool, eta: float = 0.0) -> SamplerSettings:
 @cache
 def model_of(folder: Path) -> Model:
     made = open_model(
-        str(folder), LORA, "cpu", sampler=sampler(guided=True), prompt="a hand", seed=3
+        str(folder), LORA, "cpu", sampler=sampler(guided=True), prompts="a hand", seed=3
     )
     made.encode([Conditioning("a hand", "bad", SCALE), Conditioning("a hand")])
     return made
