@@ -25,11 +25,11 @@ def test_an_export_writes_a_file_for_each_kind_of_program(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert follow(HomeChoice("export", str(run))) == 0
-    kohya, diffusers = (
-        load_file(run / "export" / f"hands-{layout}.safetensors")
-        for layout in ("kohya", "diffusers")
+    comfyui, diffusers = (
+        load_file(run / "export" / f"hands-{program}.safetensors")
+        for program in ("comfyui", "diffusers")
     )
-    assert all(name.startswith("lora_unet_") for name in kohya)
+    assert all(name.startswith("lora_unet_") for name in comfyui)
     assert all(name.startswith("unet.") for name in diffusers)
     assert "ComfyUI/models/loras" in capsys.readouterr().err
 
