@@ -1,4 +1,4 @@
-"""What a run has learned, for other programs: a LoRA file, a merged model, a model card."""
+"""Exports a run: a LoRA file, a merged model, a model card."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class _Cast:
         return in_float32(args), {name: in_float32(each) for name, each in kwargs.items()}
 
     def _restore_numbers(self, layer: Any) -> None:
-        """Either the layer is told to compute in float32, or its weights become plain ones."""
+        """Either the layer computes in float32, or its weights become plain ones."""
         if hasattr(layer, "compute_dtype"):  # bitsandbytes and GGUF
             self._quantised = ("compute_dtype", layer.compute_dtype)
             layer.compute_dtype = torch.float32

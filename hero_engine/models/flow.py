@@ -49,8 +49,8 @@ Schedule = Callable[[int], tuple[Tensor, Tensor]]
 class Flow:
     """The process of a rectified flow. Timesteps are float64: what the network is called with.
 
-    schedule: the pipeline's own, shifted as it wants for the picture's size. train_steps: what a
-    timestep is at pure noise. Noise levels of timesteps that `steps` gave are the schedule's own
+    schedule: the pipeline's own, shifted as it wants for the picture's size. train_steps: the
+    timestep of pure noise. Noise levels of timesteps that `steps` gave are the schedule's own
     numbers; of others they are t / train_steps, or lie on the schedule's curve where a pipeline's
     timesteps are not its noise levels (CogView4).
     """

@@ -26,7 +26,7 @@ class FirstLora:
         found = read_lora(path, *bare_network(settings.model, settings.model_config))
         return cls(replace(settings, lora=replace(found.lora, init=str(path))), found)
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         """What was found in the file, in words."""
         lora, left_out = self.settings.lora, self.found.left_out
         rest = f"; {left_out} tensors of text encoders are left out" if left_out else ""

@@ -121,10 +121,10 @@ def base_metadata(facts: PipelineFacts, network: Any, prediction: str) -> dict[s
     "v_prediction", "epsilon" or "" for flows.
     """
     by_v = prediction == "v_prediction"
-    told = _versions(facts, network, by_v)
-    if not told:
+    versions = _versions(facts, network, by_v)
+    if not versions:
         return {}
-    architecture, implementation, version = told
+    architecture, implementation, version = versions
     made = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/lora",

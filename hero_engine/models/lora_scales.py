@@ -39,24 +39,24 @@ class Scales:
         HeroError, exit code 2, for an adapter that is no LoRA.
         """
         if DIFFUSERS in metadata:
-            told = dict(json.loads(metadata[DIFFUSERS]))
-            return cls._of({key.removeprefix(f"{part}."): told[key] for key in told})
+            config = dict(json.loads(metadata[DIFFUSERS]))
+            return cls._of({key.removeprefix(f"{part}."): config[key] for key in config})
         beside = path.parent / PEFT
         if not beside.is_file():
             return cls(_alpha_of_run(path))
-        told = dict(json.loads(beside.read_text("utf-8")))
-        kind = told.get("peft_type", "LORA")
+        config = dict(json.loads(beside.read_text("utf-8")))
+        kind = config.get("peft_type", "LORA")
         if kind != "LORA":
             raise HeroError(f"{path} is a {kind} adapter ({beside.name}); hero trains plain LoRA")
-        return cls._of(told)
+        return cls._of(config)
 
     @classmethod
-    def _of(cls, told: Mapping[str, Any]) -> Self:
-        alpha, pattern = told.get("lora_alpha"), told.get("alpha_pattern") or {}
+    def _of(cls, config: Mapping[str, Any]) -> Self:
+        alpha, pattern = config.get("lora_alpha"), config.get("alpha_pattern") or {}
         made = cls(
             None if alpha is None else float(alpha),
             {str(name): float(each) for name, each in pattern.items()},
-            bool(told.get("use_rslora")),
+            bool(config.get("use_rslora")),
         )
         if not all(map(isfinite, (*made.pattern.values(), made.alpha or 0.0))):
             raise ValueError("an alpha is no finite number")

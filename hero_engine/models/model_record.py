@@ -1,4 +1,4 @@
-"""What a run keeps of its model: a fingerprint of each component, and what was told at opening.
+"""A run's record of its model: a fingerprint of each component, and the notices at opening.
 
 A run resumed with other weights, tokenizers or schedules is not the same run, so resume
 refuses them. `model.toml` in the run's folder has the record.
@@ -22,10 +22,10 @@ from hero_engine.storage.run_folder import RunDir
 
 RECORD = "model.toml"
 SAMPLED = 1024
-"""Numbers of each tensor that a fingerprint looks at, evenly spread: other training changes all."""
+"""Numbers per tensor in a fingerprint, evenly spread: any training changes all of them."""
 
 PROBE = "a photo of 1 hand, 5 fingers"
-"""What tokenizers are told apart by."""
+"""Text whose tokens distinguish tokenizers."""
 
 
 def fingerprints(pipeline: Any) -> dict[str, str]:
@@ -69,8 +69,10 @@ def _hashed(parts: Iterable[bytes]) -> str:
     return made.hexdigest()
 
 
-def record_model(folder: RunDir, found: dict[str, str], told: tuple[str, ...]) -> tuple[str, ...]:
-    """Write the record where the run has none; returns the sentences to tell, once a run.
+def record_model(
+    folder: RunDir, found: dict[str, str], notices: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Write the record where the run has none; returns the notices, once a run.
 
     HeroError: as `check_model`.
     """
@@ -78,8 +80,8 @@ def record_model(folder: RunDir, found: dict[str, str], told: tuple[str, ...]) -
     if path.exists():
         check_model(folder, found)
         return ()
-    write_atomically(path, tomli_w.dumps({"told": list(told), "fingerprints": found}))
-    return told
+    write_atomically(path, tomli_w.dumps({"told": list(notices), "fingerprints": found}))
+    return notices
 
 
 def check_model(folder: RunDir, found: dict[str, str]) -> None:

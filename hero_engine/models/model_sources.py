@@ -1,4 +1,4 @@
-"""Where a model lies, without opening it. Imports no torch, so that a mistake shows at once."""
+"""Finds a model and its kind without opening it. Imports no torch: mistakes show at once."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _snapshot(path: Path) -> Path:
 def model_facts(name: str, config: str = "") -> PipelineFacts:
     """What kind of model this is, by its configuration alone.
 
-    HeroError, exit code 3, where that cannot be told, or it is no text-to-image pipeline.
+    HeroError, exit code 3, if that cannot be determined, or it is not a text-to-image pipeline.
     """
     kind = pipeline_class(find_model(name), config)
     if kind not in FACTS and not _draws_from_text(kind):
@@ -118,7 +118,7 @@ DRIVEN = ("encode_prompt", "prepare_latents")
 
 
 def model_settings(name: str, config: str = "") -> dict[str, Any]:
-    """What such a model wants other than the preset; empty where it cannot be looked into."""
+    """Settings of this kind of model that differ from the preset; empty if it cannot be read."""
     try:
         return dict(model_facts(name, config).settings)
     except HeroError:
@@ -128,7 +128,7 @@ def model_settings(name: str, config: str = "") -> dict[str, Any]:
 def pipeline_class(source: str, config: str = "") -> str:
     """The diffusers class of what `find_model` found, such as "StableDiffusionPipeline".
 
-    config: as in `configuration`. HeroError, exit code 3, where nothing can be told.
+    config: as in `configuration`. HeroError, exit code 3, if it cannot be determined.
     """
     return str(model_index(source, config)["_class_name"])
 
@@ -226,7 +226,7 @@ def _fetched(hub_id: str) -> Path:
 
 
 def _offline(hub_id: str) -> bool:
-    """Whether nobody answers; what is raised then depends on the hub's HTTP library."""
+    """Whether the hub cannot be reached; the error depends on its HTTP library."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 

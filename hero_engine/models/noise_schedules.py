@@ -1,4 +1,4 @@
-"""Take a pipeline's noise process over exactly, or refuse it.
+"""Reproduces a pipeline's noise process exactly, or refuses it.
 
 A scheduler is a noise process (what x_t is, what a prediction means) and a solver. Training needs
 the process; the solver is ours: DDIM's Gaussian step for models that predict noise, v or x_0, and
@@ -38,7 +38,7 @@ SOLVER_CHOICES = {
     "clip_sample": False,
     "thresholding": False,
 }
-"""Cuts of predicted pictures, which have no density to train. They are off here, and told."""
+"""Cuts of predicted pictures, which have no density to train. They are off; a notice says so."""
 
 OWN_LEVELS = ("sigma_min", "sigma_max")
 """Settings of a scheduler that has noise levels of its own in place of the betas'."""
@@ -46,11 +46,11 @@ OWN_LEVELS = ("sigma_min", "sigma_max")
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """The scheduler that stands for a pipeline's own, and what to tell a person about it."""
+    """The scheduler used in place of a pipeline's own, and a notice about it."""
 
     scheduler: Any
     flow: bool
-    told: str = ""
+    notice: str = ""
 
 
 def noise_schedule(scheduler: Any, *, scales_input: bool) -> NoiseSchedule:
@@ -84,7 +84,7 @@ def _flow(scheduler: Any, shift: float) -> NoiseSchedule:
     own = config if kind == "FlowMatchEulerDiscreteScheduler" else {"shift": shift}
     steps = config.get("num_train_timesteps", 1000)
     made = Euler.from_config(own, stochastic_sampling=False, num_train_timesteps=steps)
-    return NoiseSchedule(made, True, _told(kind, "FlowMatchEulerDiscreteScheduler"))
+    return NoiseSchedule(made, True, _notice(kind, "FlowMatchEulerDiscreteScheduler"))
 
 
 def _diffusion(scheduler: Any) -> NoiseSchedule:
@@ -110,8 +110,8 @@ def _diffusion(scheduler: Any) -> NoiseSchedule:
         for name in SOLVER_CHOICES
         if config.get(name)
     ]
-    told = [_told(kind, "DDIMScheduler"), *cuts]
-    return NoiseSchedule(made, False, "; ".join(filter(None, told)))
+    notices = [_notice(kind, "DDIMScheduler"), *cuts]
+    return NoiseSchedule(made, False, "; ".join(filter(None, notices)))
 
 
 KNOWN_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
@@ -126,7 +126,7 @@ def _check_same(scheduler: Any, made: Any) -> None:
         raise _refused(type(scheduler).__name__, "DDIM has other noise levels")
 
 
-def _told(kind: str, ours: str) -> str:
+def _notice(kind: str, ours: str) -> str:
     return "" if kind == ours else f"{ours} samples in place of {kind}, on the same noise levels"
 
 

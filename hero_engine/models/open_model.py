@@ -159,8 +159,8 @@ def _model(
         model.place(device, offloaded=weights.offload)
         model.process.steps(sampler.steps)
         _try(name, model, noise, conditionings)
-    told = [*_kind_told(opened), *opened.told, noise.told, *driver.truncated]
-    model.told, model.fingerprints = tuple(filter(None, told)), components
+    notices = [*_kind_notices(opened), *opened.notices, noise.notice, *driver.truncated]
+    model.notices, model.fingerprints = tuple(filter(None, notices)), components
     if max(model.picture_size) >= LARGE_PICTURE:
         model.vae.enable_slicing()
     if max(model.picture_size) >= HUGE_PICTURE:
@@ -169,7 +169,7 @@ def _model(
 
 
 def _check_channels(opened: OpenPipeline) -> None:
-    """HeroError, exit code 3, for a UNet that wants more than a latent: a mask, another picture."""
+    """HeroError, exit code 3, for a UNet with further inputs: a mask, another picture."""
     if opened.network != "unet":
         return
     wanted, made = (
@@ -187,8 +187,8 @@ def _check_channels(opened: OpenPipeline) -> None:
         )
 
 
-def _kind_told(opened: OpenPipeline) -> Iterator[str]:
-    """For a kind of pipeline that nobody has looked at."""
+def _kind_notices(opened: OpenPipeline) -> Iterator[str]:
+    """A notice for a pipeline without a row of facts."""
     if not opened.facts.known:
         yield (
             f"{opened.facts.title} has no row in hero's table: it opens with the defaults "

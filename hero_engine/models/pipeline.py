@@ -31,7 +31,7 @@ class Model:
     network, vae: diffusers' own, in eval mode throughout. process: what predictions mean.
     dtype: the network's; LoRA weights, latents and the VAE are float32 always.
     latent_shape: (channels, height, width) of a latent. picture_size: (height, width) in pixels.
-    told: what a person should know of how the model was opened. fingerprints: of each component
+    notices: notices about how the model was opened. fingerprints: of each component
     (`model_record`).
     """
 
@@ -49,7 +49,7 @@ class Model:
         self.driver, self.arguments = driver, arguments
         self.network, self.vae = driver.network, driver.pipeline.vae
         self.device, self.dtype, self.lora = driver.device, dtype, lora
-        self.told: tuple[str, ...] = ()
+        self.notices: tuple[str, ...] = ()
         self.fingerprints: dict[str, str] = {}
         self.layout, self.picture_size = self._read_layout()
         self.latent_shape = self.layout.shape
@@ -231,7 +231,7 @@ class Model:
                 weight.data = data
 
     def feature_layers(self) -> list[Any]:
-        """The layers whose activations tell most of a picture: those in the network's middle."""
+        """The layers whose activations say most about a picture: the network's middle ones."""
         network = self.network
         if hasattr(network, "mid_block"):
             return [network.mid_block, network.up_blocks[0]]

@@ -1,7 +1,7 @@
 """Load a pipeline's components from a folder: every weight from its file, or a refusal.
 
-The libraries fill a weight that a file lacks with random numbers and a warning. Two starts then
-have two models, so a component that is not whole is refused, by file and key.
+The libraries fill a weight that a file lacks with random numbers and a warning: two starts would
+have two models. So an incomplete component is refused, by file and key.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ LISTED_KEYS = 3
 
 @dataclass
 class Components:
-    """Arguments for a pipeline's `from_pretrained`, and what to tell a person."""
+    """Arguments for a pipeline's `from_pretrained`, and notices."""
 
     given: dict[str, Any] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 def load_components(
@@ -72,14 +72,14 @@ def load_components(
                 raise _refused(f"{folder} has no {name}/, which its model_index.json names")
             made.given[name] = None
             if name in MAY_BE_MISSING:
-                made.told.append(f"opened without {name} (T5): the folder has none")
+                made.notices.append(f"opened without {name} (T5): the folder has none")
                 made.given[MAY_BE_MISSING[name]] = None
                 missing_tokenizers.add(MAY_BE_MISSING[name])
         elif made.given.get(name, name) is not None and _has_weights(library, kind):
             precision = torch.float32 if name == "vae" else dtype
             more = (options or {}).get(name, {})
             made.given[name] = load_component(
-                folder / name, library, kind, precision, made.told, **more
+                folder / name, library, kind, precision, made.notices, **more
             )
     return made
 
@@ -89,7 +89,7 @@ def load_missing_encoders(
     index: Mapping[str, Any],
     dtype: torch.dtype,
     has: Callable[[Any], bool],
-    told: list[str],
+    notices: list[str],
 ) -> dict[str, nn.Module]:
     """Text encoders that a single file lacks, from the folder of its configuration.
 
@@ -101,8 +101,8 @@ def load_missing_encoders(
             continue
         lies_there = (folder / name).is_dir() and any((folder / name).glob("*.safetensors"))
         if lies_there and not has(getattr(importlib.import_module(library), kind)):
-            made[name] = load_component(folder / name, library, kind, dtype, told)
-            told.append(f"{name} comes from {folder.name}: the file has none")
+            made[name] = load_component(folder / name, library, kind, dtype, notices)
+            notices.append(f"{name} comes from {folder.name}: the file has none")
     return made
 
 
@@ -114,12 +114,12 @@ def _has_weights(library: str, kind: str) -> bool:
 
 
 def load_component(
-    folder: Path, library: str, kind: str, dtype: torch.dtype, told: list[str], **more: Any
+    folder: Path, library: str, kind: str, dtype: torch.dtype, notices: list[str], **more: Any
 ) -> nn.Module:
     """One component, whole. HeroError, exit code 3, where it is not."""
     variant = weights_variant(folder)
     if variant:
-        told.append(f"{folder.name}: weights of variant {variant}, since there are no others")
+        notices.append(f"{folder.name}: weights of variant {variant}, since there are no others")
     precision = "dtype" if library == "transformers" else "torch_dtype"
     try:
         module, info = getattr(importlib.import_module(library), kind).from_pretrained(
@@ -140,7 +140,7 @@ def load_component(
     if lacking:
         raise _refused(f"{_files(folder)} lacks weights: {_listed(lacking)}")
     if unused := _unused(library, info):
-        told.append(f"{folder.name}: its configuration has no place for {_listed(unused)}")
+        notices.append(f"{folder.name}: its configuration has no place for {_listed(unused)}")
     if module.dtype != dtype and dtype == torch.float32 and not more:
         module.to(dtype)
     loaded: nn.Module = module

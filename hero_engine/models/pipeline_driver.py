@@ -26,7 +26,7 @@ from torch import Tensor
 
 from hero_engine.models.float32_pass import HALF, in_float32
 from hero_engine.models.latent_layout import LatentLayout
-from hero_engine.models.prompt_truncation import told_truncations
+from hero_engine.models.prompt_truncation import noting_truncations
 
 Mode = Literal["pipeline", "schedule", "predict", "decode"]
 Rows = Literal["one call", "doubled", "one by one"]
@@ -149,9 +149,9 @@ class PipelineDriver:
 
     @contextmanager
     def at_encoders(self) -> Iterator[torch.device]:
-        """The device on which a prompt is encoded; words that are cut off are told."""
-        tells = told_truncations(self.pipeline, self.truncated)
-        with torch.no_grad(), self.encoding() as device, tells:
+        """The device on which a prompt is encoded; words that are cut off become notices."""
+        noting = noting_truncations(self.pipeline, self.truncated)
+        with torch.no_grad(), self.encoding() as device, noting:
             self.encoding_on = device
             try:
                 yield device or self.device

@@ -27,7 +27,7 @@ class PipelineFacts:
     scale and below. embedded: the argument for a network that takes its guidance as an input, where
     the network's configuration says so (`guidance_embeds`). distilled: the pipeline's setting that
     takes guidance away. no_negative: what its call gets for an empty negative prompt. call: further
-    arguments of its call. settings: what a run of it wants other than preset `paper`, which is
+    arguments of its call. settings: a run's settings that differ from preset `paper`, which is
     Stable Diffusion 1.5's. comfyui: the layout of LoRA files that ComfyUI reads for it
     (comfy/lora.py); empty for none. a1111: whether A1111 or Forge read kohya's. parameters: weights
     of the published network, of the smallest where there are several; 0: unknown. known: False for

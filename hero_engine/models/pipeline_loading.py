@@ -51,7 +51,7 @@ class OpenPipeline:
     pipeline: Any
     facts: PipelineFacts
     network: str
-    told: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     folder: Path | None = None
 
 
@@ -94,9 +94,9 @@ class Reading:
 def _opened(source: str, reading: Reading) -> OpenPipeline:
     if is_configuration(source):
         known = known_configuration(source)
-        told = [f"{source} has random weights: it is for measuring"]
+        notices = [f"{source} has random weights: it is for measuring"]
         pipeline = random_pipeline(known, reading.dtype)
-        return OpenPipeline(pipeline, reading.facts, known.network, told)
+        return OpenPipeline(pipeline, reading.facts, known.network, notices)
     path = Path(source)
     if path.suffix in SUFFIXES and path.is_file():
         return _from_file(SingleFile.read(path), reading)
@@ -109,8 +109,8 @@ def _with_network(folder: Path, reading: Reading) -> OpenPipeline:
     file, index = _network_file(reading), model_index(str(folder))
     name = network_name(index)
     network = reading.network_of(file, folder, index)
-    told = [f"the {name} comes from {file.path.name}, everything else from {folder}"]
-    opened = _from_folder(folder, reading, told, **{name: network})
+    notices = [f"the {name} comes from {file.path.name}, everything else from {folder}"]
+    opened = _from_folder(folder, reading, notices, **{name: network})
     apply_markers(file, opened.pipeline)
     return opened
 
@@ -125,7 +125,7 @@ def _network_file(reading: Reading) -> SingleFile:
     return SingleFile.read(path)
 
 
-def _from_folder(folder: Path, reading: Reading, told: list[str], **given: Any) -> OpenPipeline:
+def _from_folder(folder: Path, reading: Reading, notices: list[str], **given: Any) -> OpenPipeline:
     import diffusers
 
     index = model_index(str(folder))
@@ -138,18 +138,18 @@ def _from_folder(folder: Path, reading: Reading, told: list[str], **given: Any) 
     pipeline = kind.from_pretrained(
         folder, local_files_only=True, torch_dtype=reading.dtype, **parts.given, **given, **more
     )
-    told = [*told, *parts.told]
-    return OpenPipeline(pipeline, reading.facts, network_name(index), told, folder)
+    notices = [*notices, *parts.notices]
+    return OpenPipeline(pipeline, reading.facts, network_name(index), notices, folder)
 
 
 def _from_file(file: SingleFile, reading: Reading) -> OpenPipeline:
     config, dtype = reading.config, reading.dtype
     folder = _configuration_folder(str(file.path), config)
     index, source = model_index(str(folder)), config or str(folder)
-    told = [*file.told()]
+    notices = [*file.notices()]
     if not config:
         source = configuration(str(file.path))
-        told.append(f"{file.path.name}: configuration guessed from its keys: {source}")
+        notices.append(f"{file.path.name}: configuration guessed from its keys: {source}")
     name = network_name(index)
     if file.network_only:
         if not config:
@@ -159,19 +159,21 @@ def _from_file(file: SingleFile, reading: Reading) -> OpenPipeline:
                 exit_code=ExitCode.ENVIRONMENT,
             )
         network = reading.network_of(file, folder, index)
-        told.append(f"{file.path.name} has only the {name}; everything else comes from {source}")
-        opened = _from_folder(folder, reading, told, **{name: network})
+        notices.append(f"{file.path.name} has only the {name}; everything else comes from {source}")
+        opened = _from_folder(folder, reading, notices, **{name: network})
         apply_markers(file, opened.pipeline)
         return opened
     given: dict[str, Any] = {each: None for each in UNUSED if each in index}
-    given |= load_missing_encoders(folder, index, dtype, lambda kind: has_encoder(file, kind), told)
+    given |= load_missing_encoders(
+        folder, index, dtype, lambda kind: has_encoder(file, kind), notices
+    )
     if "safety_checker" in index:
         given["requires_safety_checker"] = False
     if reading.network or reading.quantisation is not None:
         own = _network_file(reading) if reading.network else file
         given[name] = reading.network_of(own, folder, index)
     pipeline = open_single_file(file, index["_class_name"], str(folder), dtype, **given)
-    return OpenPipeline(pipeline, reading.facts, name, told)
+    return OpenPipeline(pipeline, reading.facts, name, notices)
 
 
 def bare_network(name: str, config: str = "") -> tuple[PipelineFacts, str, Any]:
@@ -200,9 +202,9 @@ def prediction_type(name: str, config: str = "") -> str:
     with quiet(), in_one_line(name):
         source = find_model(name)
         path = _configuration_folder(source, config) / "scheduler" / "scheduler_config.json"
-        told = json.loads(path.read_text("utf-8"))
-        flow = str(told.get("_class_name")) in FLOWS
-        predicts = str(told.get("prediction_type", "" if flow else "epsilon"))
+        read = json.loads(path.read_text("utf-8"))
+        flow = str(read.get("_class_name")) in FLOWS
+        predicts = str(read.get("prediction_type", "" if flow else "epsilon"))
         if not Path(source).is_file():
             return predicts
         markers = SingleFile.read(Path(source)).scheduler_changes()

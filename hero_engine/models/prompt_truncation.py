@@ -1,6 +1,6 @@
-"""A prompt that is longer than a text encoder reads: which words it does not see.
+"""Prompts longer than a text encoder reads: which words are cut off.
 
-diffusers warns of some of them in its log, which nobody sees in an app.
+diffusers warns of some of them in its log, which the app does not show.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 class Listening:
     """A tokenizer that notes what it cuts off; in all else it is the tokenizer."""
 
-    def __init__(self, tokenizer: Any, name: str, told: list[str]) -> None:
-        self._tokenizer, self._name, self._told = tokenizer, name, told
+    def __init__(self, tokenizer: Any, name: str, notices: list[str]) -> None:
+        self._tokenizer, self._name, self._notices = tokenizer, name, notices
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
@@ -42,20 +42,20 @@ class Listening:
             f"the prompt is too long for {self._name}, which reads {length} tokens and does not "
             f"see: {words}"
         )
-        if words and sentence not in self._told:
-            self._told.append(sentence)
+        if words and sentence not in self._notices:
+            self._notices.append(sentence)
 
 
 @contextmanager
-def told_truncations(pipeline: Any, told: list[str]) -> Iterator[None]:
-    """Add a sentence to `told` for each prompt that is cut, as long as the block lasts."""
+def noting_truncations(pipeline: Any, notices: list[str]) -> Iterator[None]:
+    """Add a sentence to `notices` for each prompt that is cut, as long as the block lasts."""
     parts = vars(pipeline)
     own = {
         name: part
         for name, part in parts.items()
         if name.startswith("tokenizer") and hasattr(part, "all_special_ids")
     }
-    parts.update({name: Listening(part, name, told) for name, part in own.items()})
+    parts.update({name: Listening(part, name, notices) for name, part in own.items()})
     try:
         yield
     finally:

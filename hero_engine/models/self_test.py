@@ -1,4 +1,4 @@
-"""What is tried when a model is opened: whether driving its pipeline gives the pipeline's pictures.
+"""The test at opening: does the driven pipeline make the pictures that its own call makes?
 
 Two things. Rows of different timesteps in one call must be what each row gives alone; where they
 are not, every row becomes a call of its own. And our sampling without noise must end in the

@@ -87,7 +87,7 @@ class SingleFile:
                 return self.metadata[key].lower()
         return "v" if self.metadata.get("modelspec.architecture", "").endswith("-v") else ""
 
-    def told(self) -> Iterator[str]:
+    def notices(self) -> Iterator[str]:
         """The same in words."""
         changes = self.scheduler_changes()
         if changes.get("prediction_type") == "v_prediction":

@@ -189,12 +189,12 @@ class EngineThread(threading.Thread):
         try:
             trainer = Trainer.open(self._folder.settings, self._device, processes)
             model = trainer.model
-            told = record_model(self._folder, model.fingerprints, model.told)
+            notices = record_model(self._folder, model.fingerprints, model.notices)
         finally:
             self.opening = False
         gc.freeze()  # the model's objects stay: looking through them again holds up every thread
         reporter.emit(self._folder.opened())
-        for sentence in (*told, *self._folder.shortcomings()):
+        for sentence in (*notices, *self._folder.shortcomings()):
             reporter.emit(Notice(sentence))
         if self._folder.settings.model != "embedded" and journal.current() is None:
             reporter.emit(preflight(trainer, self._check))

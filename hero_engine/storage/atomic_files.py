@@ -77,8 +77,8 @@ def write_tensors(
     from safetensors.torch import save
 
     plain = {name: each.detach().contiguous() for name, each in tensors.items()}
-    told = {"format": "pt", **metadata} if metadata else {}
-    write_atomically(path, save(plain, metadata={"sha256": _checksum(plain), **told}))
+    more = {"format": "pt", **metadata} if metadata else {}
+    write_atomically(path, save(plain, metadata={"sha256": _checksum(plain), **more}))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -89,11 +89,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     read: Callable[[bytes], dict[str, Tensor]] = load
     try:
         data = path.read_bytes()
-        tensors, told = read(data), _metadata(data).get("sha256")
+        tensors, checksum = read(data), _metadata(data).get("sha256")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Damaged(f"{path} is damaged: {reason}") from error
-    if told != _checksum(tensors):
+    if checksum != _checksum(tensors):
         raise Damaged(f"{path} is damaged: its checksum differs")
     return tensors
 

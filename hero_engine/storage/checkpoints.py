@@ -132,11 +132,11 @@ def _facts(path: Path) -> dict[str, Any]:
 def _check(folder: Path) -> None:
     """Damaged if a file differs from the manifest."""
     try:
-        told = dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
-        for name in sorted(told.keys() | {path.name for path in _files(folder)} - {MANIFEST}):
-            if name not in told:
+        expected = dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
+        for name in sorted(expected.keys() | {path.name for path in _files(folder)} - {MANIFEST}):
+            if name not in expected:
                 raise Damaged(f"{folder}/{name} is damaged: the manifest does not have it")
-            if told[name] != _facts(folder / name):
+            if expected[name] != _facts(folder / name):
                 raise Damaged(f"{folder}/{name} is damaged: its checksum differs")
     except OSError as error:
         raise Damaged(f"{error.filename or folder} is damaged: {error.strerror}") from error

@@ -84,7 +84,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path, self._log = path, path.with_name(mark_log.NAME)
         logged, written_ahead = mark_log.read(self._log), _bytes_of(_wal(path))
-        with self._told():
+        with self._translated_errors():
             self._db = _open(path)
             self._check_form()
         if lost := self._lost(logged):
@@ -99,7 +99,7 @@ class Journal:
         self = cls.__new__(cls)
         self.path, self._log = path, path.with_name(mark_log.NAME)
         logged = mark_log.read(self._log)
-        with self._told():
+        with self._translated_errors():
             self._db = _open_to_read(path)
             self._check_form()
         if lost := self._lost(logged):
@@ -254,7 +254,7 @@ class Journal:
 
     def copy(self, path: Path, rounds: int) -> None:
         """Write a new journal with the first `rounds` rounds of this one, and the limits."""
-        with self._told(), closing(sqlite3.connect(path)) as other:
+        with self._translated_errors(), closing(sqlite3.connect(path)) as other:
             self._db.backup(other)
             with other:
                 for table in ("rounds", "images", "marks"):
@@ -275,12 +275,12 @@ class Journal:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Store all that the block writes, durably, or nothing of it."""
-        with self._told(), self._db:
+        with self._translated_errors(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._told():
+        with self._translated_errors():
             return self._db.execute(query, values).fetchall()
 
     def _sealed(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -321,7 +321,7 @@ class Journal:
         )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Turn SQLite's errors into HeroError; programming errors pass."""
         try:
             yield

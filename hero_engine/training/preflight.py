@@ -1,4 +1,4 @@
-"""What a new run will need, told before its first picture: memory, and the time of a session.
+"""What a new run will need, shown before its first picture: memory, and the time of a session.
 
 The time of a denoising step is measured on the run's own model and device. All else is arithmetic:
 an image takes its steps, and a trained row, forward and backward, takes BACKWARD steps.

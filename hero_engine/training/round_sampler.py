@@ -34,14 +34,14 @@ class RoundSampler:
 
         missing: the microbatches to sample, as rank 0 knows them; other ranks receive them.
         """
-        told = self.processes.from_main(lambda: [[each.start, each.stop] for each in missing])
-        if not told:
+        received = self.processes.from_main(lambda: [[each.start, each.stop] for each in missing])
+        if not received:
             return
         request, meter = (
             self.trainer.round_request(round, policy.priors),
             self.progress.meter(round, "sampling", "sample"),
         )
-        ranges = [range(*each) for each in told]
+        ranges = [range(*each) for each in received]
         there = self.settings.batch - sum(map(len, ranges))
         for group in parallel_groups(ranges, self.processes.count):
             yield group, *self._sampled(request, policy, group, meter, there)

@@ -66,7 +66,7 @@ def sample_sharded(
     """The images of a request, in order: the batch on every rank; pixels on rank 0, elsewhere none.
 
     microbatch: images a forward pass; every rank takes the smallest that any of them passes.
-    on_images: told of this rank's progress as if all ranks were as far. decode: whether anybody
+    on_images: called with this rank's progress, scaled to all ranks. decode: whether anybody
     will see the images.
     """
     with processes.in_step():

@@ -141,7 +141,7 @@ def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
     if said := sorted({"rank", "alpha", "targets", "within"} & flags.get("lora", {}).keys()):
         raise HeroError(f"lora.{said[0]} comes from the file of --init-lora: leave it out")
     first = FirstLora.of(settings)
-    talk(first.told())
+    talk(first.sentence())
     return first
 
 

@@ -115,7 +115,7 @@ def summary_rows(counts: Sequence[RoundCounts]) -> list[tuple[str, str, str]]:
         after: Count = getattr(now, name)
         earlier: Count = getattr(before, name) if before else Count()
         if after.labelled or earlier.labelled:
-            rows.append((words, _told(earlier) if before else "", _told(after)))
+            rows.append((words, _count_text(earlier) if before else "", _count_text(after)))
     rows = rows if len(rows) > 2 else rows[:1]
     return rows + list(_prompt_rows(now, before))
 
@@ -123,13 +123,13 @@ def summary_rows(counts: Sequence[RoundCounts]) -> list[tuple[str, str, str]]:
 def _prompt_rows(now: RoundCounts, before: RoundCounts | None) -> Iterator[tuple[str, str, str]]:
     for prompt, after in islice(now.by_prompt.items(), MOST_PROMPTS):
         earlier = before.by_prompt.get(prompt, Count()) if before else Count()
-        was = _told(earlier) if before else ""
-        yield set_cell_size(prompt, PROMPT_CELLS).rstrip(), was, _told(after)
+        was = _count_text(earlier) if before else ""
+        yield set_cell_size(prompt, PROMPT_CELLS).rstrip(), was, _count_text(after)
     if (more := len(now.by_prompt) - MOST_PROMPTS) > 0:
         yield f"{more} more prompts", "", ""
 
 
-def _told(count: Count) -> str:
+def _count_text(count: Count) -> str:
     return str(count) if count.labelled else "-"
 
 

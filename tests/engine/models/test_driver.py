@@ -208,5 +208,5 @@ def test_every_row_of_the_table_is_tried(folders: Folders) -> None:
 
 
 def test_a_kind_without_a_row_says_so(folders: Folders) -> None:
-    assert any("OvisImagePipeline" in each for each in model_of(folders("ovis_image")).told)
-    assert not any("defaults" in each for each in model_of(folders("z_image")).told)
+    assert any("OvisImagePipeline" in each for each in model_of(folders("ovis_image")).notices)
+    assert not any("defaults" in each for each in model_of(folders("z_image")).notices)

@@ -34,7 +34,7 @@ def test_the_settings_are_the_files(first: FirstLora, tmp_path: Path) -> None:
     lora = first.settings.lora
     assert (lora.rank, lora.alpha) == (2, 2)
     assert set(lora.targets) == {"to_q", "conv1", "conv2"}
-    assert first.told() == f"starting from {lora.init}: rank 2, {', '.join(lora.targets)}"
+    assert first.sentence() == f"starting from {lora.init}: rank 2, {', '.join(lora.targets)}"
 
 
 def test_its_first_pictures_are_those_of_that_lora(first: FirstLora, tmp_path: Path) -> None:

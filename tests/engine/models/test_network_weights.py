@@ -140,7 +140,7 @@ def test_a_network_of_another_file(folders: Folders, name: str, tmp_path: Path) 
     own, theirs = (each.network.state_dict() for each in (model, base))
     assert own.keys() == theirs.keys()
     assert all(torch.equal(own[key], 2 * each) for key, each in theirs.items() if "lora" not in key)
-    assert any("mine.safetensors" in told for told in model.told)
+    assert any("mine.safetensors" in notice for notice in model.notices)
     with refused(ExitCode.ENVIRONMENT, "there is no network file"):
         model_for(replace(settings, network=str(tmp_path / "no.safetensors")), "cpu")
 

@@ -36,13 +36,15 @@ def test_a_noise_process_is_taken_over_exactly(kind: str, settings: dict[str, An
     made = noise_schedule(theirs, scales_input=True)
     assert torch.allclose(made.scheduler.alphas_cumprod, theirs.alphas_cumprod, atol=1e-6, rtol=0)
     assert made.scheduler.config.prediction_type == theirs.config.prediction_type
-    assert not made.flow and kind in made.told
+    assert not made.flow and kind in made.notice
 
 
 def test_cuts_that_are_left_out_are_told() -> None:
     made = noise_schedule(scheduler("DDIMScheduler", clip_sample=True), scales_input=True)
-    assert made.told == "clip_sample of the model's scheduler is not applied"
-    assert not noise_schedule(scheduler("DDIMScheduler", clip_sample=False), scales_input=True).told
+    assert made.notice == "clip_sample of the model's scheduler is not applied"
+    assert not noise_schedule(
+        scheduler("DDIMScheduler", clip_sample=False), scales_input=True
+    ).notice
 
 
 def test_a_flow_behind_another_solver_keeps_its_shift() -> None:

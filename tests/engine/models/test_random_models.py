@@ -53,7 +53,7 @@ def test_a_configuration_opens(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert any(
         bool(weight.grad.any()) for weight in model.lora_parameters() if weight.grad is not None
     )
-    assert any("random weights" in told for told in model.told)
+    assert any("random weights" in notice for notice in model.notices)
     assert model.decode(x).shape[1:3] == (128, 128)
 
 

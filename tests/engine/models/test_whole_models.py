@@ -88,7 +88,9 @@ def test_folders_with_only_fp16_files_open(copied: Callable[[str], Path]) -> Non
     folder = copied("sd2")
     for each in folder.rglob("*.safetensors"):
         each.rename(each.with_name(each.name.replace(".safetensors", ".fp16.safetensors")))
-    assert any("variant fp16" in told for told in load_pipeline(str(folder), torch.float32).told)
+    assert any(
+        "variant fp16" in notice for notice in load_pipeline(str(folder), torch.float32).notices
+    )
     assert weights_variant(folder / "unet") == "fp16"
 
 
@@ -120,7 +122,7 @@ def test_sd3_without_t5_opens_and_says_so(copied: Callable[[str], Path]) -> None
     shutil.rmtree(folder / "tokenizer_3")
     sampler = SamplerSettings(height=16, width=16)
     model = open_model(str(folder), LoraSettings(), "cpu", sampler=sampler, prompts="a")
-    assert any("without text_encoder_3 (T5)" in told for told in model.told)
+    assert any("without text_encoder_3 (T5)" in notice for notice in model.notices)
 
 
 def test_a_cache_folder_leads_to_its_snapshot(copied: Callable[[str], Path]) -> None:
@@ -149,7 +151,7 @@ def test_markers_of_a_single_file(folders: Folders, tmp_path: Path) -> None:
     process: Any = model.process
     assert process.scheduler.config.prediction_type == "v_prediction"
     assert float(process.scheduler.alphas_cumprod[-1]) == 0
-    assert sum("model.safetensors says so" in told for told in model.told) == 2
+    assert sum("model.safetensors says so" in notice for notice in model.notices) == 2
 
 
 def _process(path: Path, config: Path) -> Any:
@@ -172,7 +174,7 @@ def test_scaled_fp8_is_multiplied_by_its_scales(
     assert want
     save_file(state | {"scaled_fp8": torch.zeros(2).to(torch.float8_e4m3fn)}, path)
     loaded = load_pipeline(str(path), torch.float32, str(folders("sd2")))
-    assert any("fp8 weights were multiplied" in told for told in loaded.told)
+    assert any("fp8 weights were multiplied" in notice for notice in loaded.notices)
     got = {float(w.sum()) for n, w in loaded.pipeline.unet.named_parameters() if "attn1.to_q" in n}
     assert got == {float(weight.sum()) for weight in want.values()}
     state[next(iter(want))] = state[next(iter(want))].float()
@@ -212,7 +214,7 @@ def test_a_network_alone_has_its_markers_too(folders: Folders, tmp_path: Path) -
     save_file(alone | {"v_pred": torch.zeros(0)}, path)
     loaded = load_pipeline(str(path), torch.float32, str(folders("sdxl")))
     assert loaded.pipeline.scheduler.config.prediction_type == "v_prediction"
-    assert any("has only the unet" in told for told in loaded.told)
+    assert any("has only the unet" in notice for notice in loaded.notices)
 
 
 def test_an_encoder_that_a_checkpoint_lacks_is_whole_or_refused(
@@ -223,7 +225,7 @@ def test_an_encoder_that_a_checkpoint_lacks_is_whole_or_refused(
     path = write_single_file(opened(folder), tmp_path / "model.safetensors")
     save_file({k: v for k, v in load_file(path).items() if "cond_stage" not in k}, path)
     loaded = load_pipeline(str(path), torch.float32, str(folder))
-    assert "text_encoder comes from sd2: the file has none" in loaded.told
+    assert "text_encoder comes from sd2: the file has none" in loaded.notices
     weights(folder / "text_encoder", lambda state: {k: v for k, v in list(state.items())[1:]})
     with pytest.raises(HeroError, match=r"text_encoder/model\.safetensors lacks weights"):
         load_pipeline(str(path), torch.float32, str(folder))
@@ -236,7 +238,7 @@ def test_weights_that_a_configuration_has_no_place_for_are_told(
     weights(folder / "vae", lambda state: state | {"decoder.extra.weight": torch.zeros(1)})
     more = {"encoder.layers.7.mlp.fc1.weight": torch.zeros(1)}
     weights(folder / "text_encoder", lambda state: state | more | {"vision.x": torch.zeros(1)})
-    told = load_pipeline(str(folder), torch.float32).told
+    told = load_pipeline(str(folder), torch.float32).notices
     assert f"text_encoder: its configuration has no place for {min(more)}" in told
     assert "vae: its configuration has no place for decoder.extra.weight" in told
 
@@ -244,10 +246,10 @@ def test_weights_that_a_configuration_has_no_place_for_are_told(
 def test_words_cut_off_by_a_text_encoder_are_reported(square_folder: Path) -> None:
     prompt = " ".join("abcdefghijklmnopqrstuvwxyz")
     model = open_model(str(square_folder), LoraSettings(), "cpu", prompts=prompt)
-    told = [each for each in model.told if "too long for tokenizer" in each]
+    told = [each for each in model.notices if "too long for tokenizer" in each]
     assert len(told) == 1 and told[0].endswith("does not see: o p q r s t u v w x y z")
     short = open_model(str(square_folder), LoraSettings(), "cpu", prompts="a b")
-    assert short.told == ()
+    assert short.notices == ()
 
 
 def test_resume_refuses_another_component(square_folder: Path, tmp_path: Path) -> None:
