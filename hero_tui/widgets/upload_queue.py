@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from textual.app import App
+from textual.geometry import Region
 
 from hero_engine.core.errors import HeroError
 from hero_tui.graphics.painter import Box, Drawing, Painter
@@ -25,6 +26,9 @@ them. At first what a link of 300 KB/s takes in DELAY; more on one that proves t
 
 PATIENCE = 1.0
 """Seconds to wait for that answer."""
+
+NEXT_FRAME = 0.1
+"""Seconds in which a terminal has drawn what it took in."""
 
 TOGETHER = 16
 """Pictures encoded in one go, and drawn at once where they fit into one flight."""
@@ -151,6 +155,14 @@ class UploadQueue:
                 await self._send(picture, drawing)
         if self._queue.empty():
             await self._landed()
+            self._wake(wants)
+
+    def _wake(self, wants: list[Want]) -> None:
+        """Change a row again: kitty 0.48 shows a picture only with the change after it."""
+        if self.painter.name == "kitty" and wants:
+            picture, _, box = wants[-1]
+            last_row = Region(0, box.rows - 1, box.columns, 1)
+            picture.set_timer(NEXT_FRAME, lambda: picture.refresh(last_row))
 
     async def _send(self, picture: Picture, drawing: Drawing) -> None:
         wanted = picture.wanted

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine, opened
 from PIL import Image
+from textual.geometry import Region
 
 from hero_tui.app import HeroApp
 from hero_tui.graphics.byte_budget import PNG_BYTES, SIXEL_BYTES, allowance, palette_png
@@ -158,17 +159,42 @@ async def test_pictures_that_a_terminal_lost_are_sent_again(
     app = HeroApp(tmp_path, engine, painter, opened=opened(tmp_path, batch=8))
     repainted: list[Picture] = []
     written: list[str] = []
+
+    def repaint(picture: Picture) -> None:
+        repainted.append(picture)
+
     async with app.run_test(size=(120, 40)) as pilot:
         engine.open(0)
         engine.phase(0, "sampling")
         engine.images(0, range(8))
         await pilot.pause()
         await app.uploads.idle()
-        monkeypatch.setattr(Picture, "repaint", repainted.append)
+        monkeypatch.setattr(Picture, "repaint", repaint)
         monkeypatch.setattr(app.uploads, "_write", written.append)
         app.uploads.send_again()
         await app.uploads.idle()
     assert (len(set(repainted)), len(written)) == ((8, 0) if painter.name == "sixel" else (0, 8))
+
+
+async def test_kitty_gets_a_change_after_the_last_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kitty 0.48 shows a picture only with the change after it."""
+    engine, changed = FakeEngine(tmp_path, 4), asyncio.Event()
+
+    def refresh(picture: Picture, *regions: Region, **options: bool) -> Picture:
+        if any(region.height == 1 for region in regions):
+            changed.set()
+        return picture
+
+    app = HeroApp(tmp_path, engine, KittyPainter(), opened=opened(tmp_path, batch=4))
+    async with app.run_test(size=(120, 40)) as pilot:
+        engine.open(0)
+        engine.phase(0, "sampling")
+        await pilot.pause()
+        monkeypatch.setattr(Picture, "refresh", refresh)
+        engine.images(0, range(4))
+        await asyncio.wait_for(changed.wait(), 30)
 
 
 def noise(side: int) -> Image.Image:
