@@ -55,7 +55,7 @@ def configuration_names() -> list[str]:
 
 
 def known_configuration(model: str) -> KnownConfiguration:
-    """The configuration of "config:NAME". HeroError, exit code 3, where there is none."""
+    """The configuration of "config:NAME". HeroError, exit code 3, if there is none."""
     if model not in configuration_names():
         raise HeroError(
             f"no configuration {model}; there are {', '.join(configuration_names())}",

@@ -44,7 +44,7 @@ def _of_file(path: Path) -> float:
 
 
 def _header(path: Path) -> dict[str, dict[str, Any]]:
-    """Names, types and shapes. ValueError where the file has none."""
+    """Names, types and shapes. ValueError if the file has none."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > LARGEST_HEADER:

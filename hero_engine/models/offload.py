@@ -20,7 +20,7 @@ from hero_engine.core.errors import ExitCode, HeroError
 def offload(network: Any, device: torch.device) -> None:
     """Offload the network's layers, before LoRA weights are attached, which stay on the device.
 
-    HeroError, exit code 3, where diffusers cannot.
+    HeroError, exit code 3, if diffusers cannot.
     """
     for layer in network.modules():
         if layer._parameters:

@@ -20,7 +20,7 @@ PACKAGES = {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"}
 def quantisation_config(kind: str, dtype: torch.dtype, device: torch.device) -> Any:
     """diffusers' configuration of "int8", "fp8" or "nf4"; None for "none".
 
-    dtype: what layers compute in. HeroError, exit code 3, where it cannot work here.
+    dtype: what layers compute in. HeroError, exit code 3, if it cannot work here.
     """
     if kind == "none":
         return None
@@ -40,7 +40,7 @@ def quantisation_config(kind: str, dtype: torch.dtype, device: torch.device) -> 
 
 
 def require(package: str, what: str) -> None:
-    """HeroError, exit code 3, where a package that `what` needs is not installed."""
+    """HeroError, exit code 3, if a package that `what` needs is not installed."""
     if find_spec(package) is None:
         raise _refused(f"{what} needs {package}: pip install {package}")
 

@@ -16,7 +16,7 @@ REMOTE = ("SSH_CONNECTION", "SSH_TTY")
 
 
 def viewer_command(setting: str, environ: Mapping[str, str]) -> list[str]:
-    """The program and its arguments; empty where none can show anything here.
+    """The program and its arguments; empty if none can show anything here.
 
     setting: `ui.viewer`, before $HERO_VIEWER. The system's program is left out over SSH and where
     there is no display. ValueError for a command with an open quote.

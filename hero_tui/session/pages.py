@@ -59,7 +59,7 @@ class Pages:
         return page, place
 
     def at(self, place: int) -> int | None:
-        """The picture in a place of the screen; None where there is none."""
+        """The picture in a place of the screen; None if there is none."""
         images = self.images
         return images[place] if 0 <= place < len(images) else None
 

@@ -61,7 +61,7 @@ class WriteLog:
         self._callbacks: list[Any] = []
         self._sqlite = ctypes.CDLL(_sqlite3.__file__)
         self.possible = hasattr(self._sqlite, "sqlite3_vfs_find")
-        """False where Python's SQLite is not a shared library."""
+        """False if Python's SQLite is not a shared library."""
 
     @contextmanager
     def recording(self) -> Iterator[None]:

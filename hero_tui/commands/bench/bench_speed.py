@@ -51,7 +51,7 @@ def bench_speed(settings: Settings, *, quick: bool, as_json: bool) -> None:
 def settings_to_measure(
     model: str, update: str | None, batch: int | None, changes: Sequence[str]
 ) -> Settings:
-    """A model's preset with these changes. HeroError where the update is another one."""
+    """A model's preset with these changes. HeroError if the update is another one."""
     every = changes_of(changes, update=update, batch=batch)
     settings = settings_for(
         load_task("hands"),
