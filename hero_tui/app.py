@@ -262,7 +262,9 @@ class HeroApp(GlobalActions, inherit_bindings=False):
 
     async def _tag_copies(self) -> None:
         current, round = self.labelling_round, self.labelling_round.round
-        found = await self.copies.among(current.earlier_best(), current.pictures, current.origins)
+        found = await self.copies.among(
+            current.earlier_bests(), current.pictures, current.groups, current.origins
+        )
         if current.round == round and found != current.near_copies:
             changed = found ^ current.near_copies
             current.near_copies = found

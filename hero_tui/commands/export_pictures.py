@@ -50,18 +50,20 @@ def labelled_pictures(run: RunDir, which: str) -> Iterator[tuple[str, Path]]:
     """(file name, picture) of every good or best picture, by round."""
     if not run.journal_path.exists():
         return
+    batch, plan = run.settings.batch, run.settings.plan
     with Journal.reading(run.journal_path) as journal:
         for round in journal.rounds():
-            labels, paths = journal.labels(round, run.settings.batch), journal.images(round)
-            best = () if labels.best is None else (labels.best,)
-            for image in labels.goods if which == "good" else best:
+            groups, paths = plan.groups(round, batch), journal.images(round)
+            labels = journal.labels(round, batch, groups)
+            for image in labels.goods if which == "good" else labels.bests:
                 if image in paths:
-                    yield file_name(run, round, image), run.path / paths[image]
+                    prompt = plan.prompts[groups[image]]
+                    yield file_name(run, round, image, prompt), run.path / paths[image]
 
 
-def file_name(run: RunDir, round: int, image: int) -> str:
+def file_name(run: RunDir, round: int, image: int, prompt: str) -> str:
     """Round and picture as the app counts them, the run's seed, and the prompt."""
-    words = re.sub(r"[^\w]+", "-", run.settings.prompt.lower()).strip("-")[:LONGEST_PROMPT]
+    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST_PROMPT]
     place = f"round{number(round):03}-picture{number(image):03}-seed{run.settings.seed}"
     return f"{place}-{words}".strip("-") + ".png"
 

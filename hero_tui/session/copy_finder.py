@@ -22,24 +22,33 @@ class CopyFinder:
         self._known: dict[Path, Thumbnail] = {}
 
     async def among(
-        self, best: Path | None, pictures: Mapping[int, Path], origins: Sequence[Origin]
+        self,
+        bests: Mapping[int, Path],
+        pictures: Mapping[int, Path],
+        groups: Sequence[int],
+        origins: Sequence[Origin],
     ) -> frozenset[int]:
-        """Those of the pictures that repeat the best; none without a best.
+        """Those of the pictures that repeat the best of their prompt.
 
-        A picture that cannot be read is left out.
+        bests: by the prompt's number; groups: that of each picture. A picture that cannot be read
+        is left out.
         """
-        if best is None:
+        if not bests:
             return frozenset()
         here = dict(pictures)
-        asked = [best, *here.values()]
+        asked = [*bests.values(), *here.values()]
         missing = [path for path in asked if path not in self._known]
         read = await self._beside(lambda: _thumbnails(missing)) if missing else {}
         known = self._known | read
         self._known = {path: known[path] for path in asked if path in known}
-        if best not in known:
-            return frozenset()
-        thumbnails = {image: known[path] for image, path in here.items() if path in known}
-        return near_copies(known[best], thumbnails, origins)
+        found = set[int]()
+        for group, best in bests.items():
+            own = {
+                i: known[path] for i, path in here.items() if groups[i] == group and path in known
+            }
+            if best in known:
+                found |= near_copies(known[best], own, origins)
+        return frozenset(found)
 
 
 def _thumbnails(paths: Sequence[Path]) -> dict[Path, Thumbnail]:

@@ -46,6 +46,7 @@ class LabellingRound:
         self.session = LabelSession(0, self._record)
         self.submitted = False
         self._carried: frozenset[int] = frozenset()
+        self._plan = ONE_PROMPT
         self._prompts = self._short_prompts = ONE_PROMPT.prompts
         self.origins: Sequence[Origin] = ()
         self.order: list[int] = []
@@ -63,7 +64,7 @@ class LabellingRound:
         noise: the run's settings, for the tags. plan: the run's prompts.
         """
         self.round, self.count, self._prompts = round, count, plan.prompts
-        self._short_prompts = short_names(plan.prompts)
+        self._plan, self._short_prompts = plan, short_names(plan.prompts)
         groups = plan.groups(round, count)
         self.origins = origins_of(self._journal, round, count, noise, plan)
         self.order, self.near_copies = mixed_by_prompt(self.origins, groups), frozenset()
@@ -136,14 +137,20 @@ class LabellingRound:
         """Whether any picture's noise lies near an earlier good one's."""
         return any(origin != "fresh" for origin in self.origins)
 
-    def earlier_best(self) -> Path | None:
-        """The picture that was named best last, before this round."""
-        for round in reversed(range(self.round)):
-            best = self._journal.labels(round, self.count).best
-            path = None if best is None else self._journal.images(round).get(best)
-            if path is not None:
-                return self._run_dir / path
-        return None
+    def earlier_bests(self) -> dict[int, Path]:
+        """Each prompt's picture that was named best last, before this round."""
+        found = dict[int, Path]()
+        for round in range(self.round):
+            groups, paths = self._plan.groups(round, self.count), self._journal.images(round)
+            for best in self._journal.labels(round, self.count, groups).bests:
+                if best in paths:
+                    found[groups[best]] = self._run_dir / paths[best]
+        return found
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The number of each picture's prompt."""
+        return self._plan.groups(self.round, self.count)
 
     def described(self, images: Sequence[int], name_of: Callable[[int], str]) -> str:
         """The labels of these pictures, in a few words."""

@@ -79,6 +79,24 @@ def test_wrong_options_are_one_line(
     assert says in capsys.readouterr().err
 
 
+def test_each_picture_is_named_by_its_own_prompt(tmp_path: Path) -> None:
+    settings = Settings(prompt="a cat", prompts=("a cat", "a dog"), batch=2, seed=7)
+    folder = RunDir.create(tmp_path / "two", settings, Task("pets", "a cat"))
+    with Journal(folder.journal_path) as journal:
+        journal.add_round(0)
+        for image in range(2):
+            path = folder.picture_path(0, image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8)).save(path)
+            journal.add_images(0, {image: folder.relative(path)})
+        journal.mark(0, [Mark(0, "best"), Mark(1, "best")], source="person")
+    assert run_command(["export", str(folder.path), "--pictures", "best", str(tmp_path / "o")]) == 0
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        "round001-picture001-seed7-a-cat.png",
+        "round001-picture002-seed7-a-dog.png",
+    ]
+
+
 def test_a_run_without_good_pictures_says_so(tmp_path: Path) -> None:
     from hero_tui.commands.export_pictures import export_pictures
 
