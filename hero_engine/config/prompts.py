@@ -114,7 +114,7 @@ def all_expanded(templates: Iterable[str]) -> tuple[str, ...]:
 def read_prompts(path: Path) -> tuple[str, ...]:
     """The templates of a file, one a line; empty lines and those that begin with # are skipped.
 
-    HeroError where it cannot be read or has none.
+    HeroError if it cannot be read or has none.
     """
     try:
         lines = path.expanduser().read_text("utf-8-sig").splitlines()
@@ -133,7 +133,7 @@ def kept_aside(prompts: Sequence[str], count: int) -> tuple[tuple[str, ...], tup
     """Prompts to train on, and `count` others that measure transfer.
 
     Which ones is decided by a digest of their text, so it does not depend on their order.
-    HeroError where no prompt is left.
+    HeroError if no prompt is left.
     """
     if count >= len(prompts):
         raise HeroError(f"--keep-aside {count}: there are {len(prompts)} prompts to draw from")

@@ -63,7 +63,7 @@ class Batch:
 
     noises_B_C_H_W: z_T, the initial noises; latents_B_C_H_W: z_0, the final latents.
     trajectory: None when no denoising step was kept. groups: each image's group, that is the number
-    of its prompt, (B,) int64; None where all are of the first.
+    of its prompt, (B,) int64; None if all are of the first.
     """
 
     noises_B_C_H_W: Tensor
@@ -85,7 +85,7 @@ class Batch:
 
     @classmethod
     def cat(cls, parts: Iterable["Batch"]) -> Self:
-        """One batch of all parts, in order. ValueError where only some parts keep trajectories."""
+        """One batch of all parts, in order. ValueError if only some parts keep trajectories."""
         parts = list(parts)
         kept = [part.trajectory for part in parts if part.trajectory is not None]
         if kept and len(kept) != len(parts):
@@ -108,7 +108,7 @@ class Batch:
 
     @classmethod
     def from_tensors(cls, flat: Mapping[str, Tensor]) -> Self:
-        """The batch that `tensors` wrote. KeyError where a tensor is missing."""
+        """The batch that `tensors` wrote. KeyError if a tensor is missing."""
         trajectory = None
         if any(name.startswith("trajectory.") for name in flat):
             trajectory = Trajectory(**{k: flat[f"trajectory.{k}"] for k in Trajectory.FIELDS})
@@ -127,7 +127,7 @@ def distinct(group_ids: Tensor) -> list[int]:
 
 
 def some_groups(group_B: Tensor) -> Tensor | None:
-    """The groups; None where all images are of the first, so that such files stay as they were."""
+    """The groups; None if all images are of the first, so that such files stay as they were."""
     return group_B if bool(group_B.any()) else None
 
 

@@ -68,7 +68,7 @@ class RunOpened(JsonEvent):
 
 @dataclass(frozen=True)
 class Preflight(JsonEvent):
-    """What a new run will need. Memory in bytes: weights and optimizer; None where there is no GPU.
+    """What a new run will need. Memory in bytes: weights and optimizer; None if there is no GPU.
 
     parameters: of the network. images: in a round. round_seconds: drawing and learning.
     """

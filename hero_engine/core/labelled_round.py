@@ -26,7 +26,7 @@ class Best:
 class LabelledLatents:
     """Final latents of labelled images, (N, C, H, W) on the CPU, and which are good, (N,) bool.
 
-    groups: the number of each one's prompt, (N,) int64; None where all are of the first.
+    groups: the number of each one's prompt, (N,) int64; None if all are of the first.
     """
 
     latents_N_C_H_W: Tensor

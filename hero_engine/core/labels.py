@@ -26,7 +26,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Labels:
-    """good: for each image True, False, or None where it is unlabelled.
+    """good: for each image True, False, or None if it is unlabelled.
 
     bests: indices of the best images, which are good, in order; one of each prompt at most.
     best_assumed: no best was named; it is the image that was marked good first.
@@ -45,7 +45,7 @@ class Labels:
 
     @property
     def best(self) -> int | None:
-        """The first of the best images; None where there is none."""
+        """The first of the best images; None if there is none."""
         return self.bests[0] if self.bests else None
 
     @property
@@ -80,7 +80,7 @@ class RoundMarks:
 
     good: as in `Labels`. goods: the good images in the order in which they became good. bests: the
     best images, which are good, in order; one of each group at most. groups: the group (prompt) of
-    each image; empty where all are of one.
+    each image; empty if all are of one.
     """
 
     good: tuple[bool | None, ...]
@@ -123,7 +123,7 @@ class RoundMarks:
         return self.groups[image] if self.groups else 0
 
     def best_of(self, group: int) -> int | None:
-        """The best image of a group; None where it has none."""
+        """The best image of a group; None if it has none."""
         return next((each for each in self.bests if self.group(each) == group), None)
 
     def first_good(self, group: int = 0) -> int | None:

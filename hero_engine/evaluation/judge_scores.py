@@ -48,7 +48,7 @@ def judge_scores(
 ) -> dict[str, Any]:
     """Have the judge score the run's newest checkpoint and its base, `images` a model and prompt.
 
-    Returns what `hero eval --judge --json` prints. HeroError where the judge fails (exit code 3)
+    Returns what `hero eval --judge --json` prints. HeroError if the judge fails (exit code 3)
     or the run has no checkpoint (4).
     """
     prompts = prompts or folder.settings.plan.prompts

@@ -115,7 +115,7 @@ class Trial:
 def measure(settings: Settings, processes: int, turns: int, logs: Path) -> dict[str, Any]:
     """All figures as JSON values, by this process and the others, which it starts.
 
-    logs: folder for what the others print. Lost where one of them ends.
+    logs: folder for what the others print. Lost if one of them ends.
     """
     threads = torch.get_num_threads()
     with processes_of(processes, logs, PROGRAM) as group:

@@ -40,7 +40,7 @@ class Annotator(Protocol):
     def label(self, round: int, pictures: Pictures, journal: Journal) -> None:
         """Return when the round's labels are in the journal and submitted.
 
-        StopRequested where the engine should stop instead.
+        StopRequested if the engine should stop instead.
         """
         ...
 

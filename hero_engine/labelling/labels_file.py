@@ -69,7 +69,7 @@ class LabelsFile:
 
 
 def checksum(picture: Path) -> str:
-    """SHA-256 of a picture's file. Damaged where it cannot be read."""
+    """SHA-256 of a picture's file. Damaged if it cannot be read."""
     try:
         return sha256(picture.read_bytes()).hexdigest()
     except OSError as error:

@@ -39,7 +39,7 @@ class Learned:
 
     @classmethod
     def of(cls, folder: RunDir) -> Self:
-        """HeroError, exit code 4, where no round is finished yet."""
+        """HeroError, exit code 4, if no round is finished yet."""
         found = folder.load_checkpoint()
         if found is None:
             raise HeroError(f"{folder.path} has not finished a round yet", exit_code=ExitCode.RUN)
@@ -73,7 +73,7 @@ def export_lora(
 ) -> None:
     """Write the newest checkpoint's LoRA to `out`, with where it comes from as metadata.
 
-    program: what reads the file, and decides on its layout. HeroError where no round is finished
+    program: what reads the file, and decides on its layout. HeroError if no round is finished
     yet (exit code 4), the layout or the program has none for this kind of model (2), or the base
     model is not known any more or `out` cannot be written (3).
     """
@@ -160,7 +160,7 @@ def _all_but(root: Path, part: str) -> Callable[[str, list[str]], list[str]]:
 def export_card(folder: RunDir, beside: Path) -> Path:
     """Write a model card next to an exported file, or into an exported folder; returns its path.
 
-    HeroError, exit code 3, where a README.md is there already or cannot be written.
+    HeroError, exit code 3, if a README.md is there already or cannot be written.
     """
     card = (beside if beside.is_dir() else beside.parent) / CARD
     if card.exists():

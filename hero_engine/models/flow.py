@@ -61,7 +61,7 @@ class Flow:
         self._curve = self._read_curve()
 
     def _read_curve(self) -> tuple[Numbers, Numbers] | None:
-        """Rising noise levels and their timesteps; None where they are proportional."""
+        """Rising noise levels and their timesteps; None if they are proportional."""
         timesteps, levels = (each.double().numpy() for each in self._schedule(self._train_steps))
         gap = np.abs(timesteps - self._train_steps * levels[:-1]).max()
         if gap < PROPORTIONAL * self._train_steps:

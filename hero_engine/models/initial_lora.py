@@ -21,7 +21,7 @@ class FirstLora:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Read `settings.lora.init`. HeroError, 2, where it does not fit; 3 without its model."""
+        """Read `settings.lora.init`. HeroError, 2, if it does not fit; 3 without its model."""
         path = Path(settings.lora.init).expanduser().absolute()
         found = read_lora(path, *bare_network(settings.model, settings.model_config))
         return cls(replace(settings, lora=replace(found.lora, init=str(path))), found)

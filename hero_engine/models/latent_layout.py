@@ -26,7 +26,7 @@ class LatentLayout:
 
     @classmethod
     def of(cls, own: tuple[int, ...], height: int, width: int) -> Self:
-        """The layout of latents of a picture of this size. ValueError where it is none of these."""
+        """The layout of latents of a picture of this size. ValueError if it is none of these."""
         grid = tuple(side for side in own[:-2] if side != 1) + own[-2:]
         if len(own) >= 3 and len(grid) == 3:
             if height % grid[1] or width % grid[2] or height // grid[1] != width // grid[2]:

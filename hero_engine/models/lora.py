@@ -27,7 +27,7 @@ def attach_lora(network: Any, lora: LoraSettings, seed: int) -> None:
     Targets match the end of module names; "conv" stands for the residual blocks' convolutions,
     "ff" for the feed-forward layers, "time" for the time embedding's projections, "text" for the
     text's side of a transformer's joint attention. `lora.block` keeps to one part of the network.
-    HeroError, 2, where a target names no layer there.
+    HeroError, 2, if a target names no layer there.
     """
     from peft import LoraConfig, inject_adapter_in_model
 

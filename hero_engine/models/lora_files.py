@@ -162,7 +162,7 @@ def read_lora(path: Path, facts: PipelineFacts, part: str, network: Any) -> Foun
     """A LoRA file in any layout, for this network (its weights are not looked at).
 
     path: also a folder that diffusers or peft wrote, or a run. part: what the pipeline calls the
-    network. HeroError, exit code 2, where it cannot be read, does not fit, has NaN, or is of
+    network. HeroError, exit code 2, if it cannot be read, does not fit, has NaN, or is of
     another method.
     """
     path = _file_of(path)
@@ -229,7 +229,7 @@ class _LoraFile:
     network: Any
 
     def matched(self, rest: dict[str, Tensor], scales: Scales) -> dict[str, Tensor] | None:
-        """Every tensor under the network's own names, scales in B; None where one is left over.
+        """Every tensor under the network's own names, scales in B; None if one is left over.
 
         rest: the file's tensors; those that are matched are taken out.
         """

@@ -36,7 +36,7 @@ OUTSIDE = {
 
 
 def kohya_name(layer: str, naming: Naming) -> str:
-    """The layer's name in a file of kohya's layout; empty where none is documented for it.
+    """The layer's name in a file of kohya's layout; empty if none is documented for it.
 
     After kohya-ss/sd-scripts, networks/lora.py and library/sdxl_model_util.py: SD 1.x and 2.x by
     diffusers' names of the UNet, SDXL by Stability's.

@@ -72,7 +72,7 @@ COMFYUI_LAYERS: Mapping[str, str] = {
 def layout_for(program: Program, facts: PipelineFacts, layers: Iterable[str]) -> Layout:
     """The layout that a program reads for such a model.
 
-    HeroError, exit code 2, where it reads none, or not all of these layers.
+    HeroError, exit code 2, if it reads none, or not all of these layers.
     """
     match program:
         case "diffusers":

@@ -85,7 +85,7 @@ def record_model(
 
 
 def check_model(folder: RunDir, found: dict[str, str]) -> None:
-    """HeroError, exit code 3, where a component is another one than the run began with."""
+    """HeroError, exit code 3, if a component is another one than the run began with."""
     path = folder.path / RECORD
     if not path.exists():
         return

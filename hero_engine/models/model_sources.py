@@ -30,7 +30,7 @@ AUTO = re.compile("Auto(?!encoder)")
 def find_model(name: str) -> str:
     """What diffusers opens: "embedded"'s folder, a folder, a .safetensors file, or a hub id.
 
-    HeroError, exit code 3, where it can be none of these.
+    HeroError, exit code 3, if it can be none of these.
     """
     if is_configuration(name):
         known_configuration(name)
@@ -154,7 +154,7 @@ def component_kinds(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 def model_index(source: str, config: str = "") -> dict[str, Any]:
     """The model_index.json of what `find_model` found; config: as in `configuration`.
 
-    HeroError, exit code 3, where it cannot be read or asks for code of its own.
+    HeroError, exit code 3, if it cannot be read or asks for code of its own.
     """
     if is_configuration(source):
         return known_configuration(source).index()
@@ -176,7 +176,7 @@ def model_index(source: str, config: str = "") -> dict[str, Any]:
 
 
 def refuse_code(source: str, index: Mapping[str, Any]) -> None:
-    """HeroError, exit code 3, where a model's index asks for code of its own.
+    """HeroError, exit code 3, if a model's index asks for code of its own.
 
     diffusers imports whatever module the index names for a part, from wherever Python finds it.
     """
@@ -204,7 +204,7 @@ def configuration(source: str, config: str = "") -> str:
     """The folder or hub id that has a model's configuration: itself, unless it is a single file.
 
     For that it is `config`; else its keys and shapes tell, and the hub has it.
-    HeroError, exit code 3, where they do not.
+    HeroError, exit code 3, if they do not.
     """
     if not Path(source).is_file():
         return source
@@ -272,7 +272,7 @@ def _guessed(file: str) -> str:
 
 
 def refuse_lora(file: str, keys: Iterable[str]) -> None:
-    """HeroError, exit code 3, where a file of weights is a LoRA in place of a model."""
+    """HeroError, exit code 3, if a file of weights is a LoRA in place of a model."""
     if any(LORA_KEY.search(key) for key in keys):
         raise _missing(
             f"{file} is a LoRA, not a model: give its base model with --model, and the LoRA with "

@@ -47,7 +47,7 @@ class NetworkWeights:
 def model_for(settings: Settings, device: str = "auto") -> Model:
     """The model of a run as it begins, its prompts encoded.
 
-    HeroError, exit code 3, where it cannot be opened, and 2 where the run's settings do not fit.
+    HeroError, exit code 3, if it cannot be opened, and 2 where the run's settings do not fit.
     """
     sampler = settings.sampler
     model = open_model(
@@ -67,7 +67,7 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
 
 
 def _check_noise(model: Model, settings: Settings) -> None:
-    """HeroError, exit code 2, where an update has no step with noise to learn from."""
+    """HeroError, exit code 2, if an update has no step with noise to learn from."""
     if settings.update not in ("ddpo", "d3po"):
         return
     sampler = settings.sampler

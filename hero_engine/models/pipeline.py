@@ -143,7 +143,7 @@ class Model:
         return {name: weight.detach().cpu().clone() for name, weight in state.items()}
 
     def load_lora_state(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `lora_state` gave. ValueError where names or shapes differ."""
+        """Put back what `lora_state` gave. ValueError if names or shapes differ."""
         own = dict(self._lora_by_portable_name())
         if own.keys() != state.keys():
             raise ValueError("these LoRA weights were made for other layers")

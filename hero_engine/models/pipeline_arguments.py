@@ -45,7 +45,7 @@ class PipelineArguments:
         return replace(self, height=height, width=width)
 
     def guided(self, conditioning: Conditioning) -> bool:
-        """True where the call makes classifier-free guidance."""
+        """True if the call makes classifier-free guidance."""
         facts, scale = self.facts, conditioning.guidance
         if scale is None or self.embedded or not facts.guidance:
             return False

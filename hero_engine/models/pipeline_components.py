@@ -116,7 +116,7 @@ def _has_weights(library: str, kind: str) -> bool:
 def load_component(
     folder: Path, library: str, kind: str, dtype: torch.dtype, notices: list[str], **more: Any
 ) -> nn.Module:
-    """One component, whole. HeroError, exit code 3, where it is not."""
+    """One component, whole. HeroError, exit code 3, if it is not."""
     variant = weights_variant(folder)
     if variant:
         notices.append(f"{folder.name}: weights of variant {variant}, since there are no others")
@@ -180,7 +180,7 @@ def _listed(keys: list[str]) -> str:
 
 
 def refuse_unloaded(pipeline: Any, source: str) -> None:
-    """HeroError, exit code 3, where a weight of a component was not in its file."""
+    """HeroError, exit code 3, if a weight of a component was not in its file."""
     for name, module in pipeline.components.items():
         if isinstance(module, nn.Module):
             weights = (*module.named_parameters(), *module.named_buffers())

@@ -136,7 +136,7 @@ class PipelineDriver:
         return in_float32(output) if self.request.mode == "predict" else output
 
     def run(self, request: Request, rows: int, arguments: Mapping[str, Any]) -> Any:
-        """One call of the pipeline; returns its output, None where a prediction ended it."""
+        """One call of the pipeline; returns its output, None if a prediction ended it."""
         self.request = request
         try:
             return self._call(

@@ -23,7 +23,7 @@ class PipelineFacts:
     """One pipeline.
 
     title: for a person. pipeline: its class, which `facts_of` fills in. guidance: the argument of
-    its call for classifier-free guidance; empty where it has none. off: guidance is off at this
+    its call for classifier-free guidance; empty if it has none. off: guidance is off at this
     scale and below. embedded: the argument for a network that takes its guidance as an input, where
     the network's configuration says so (`guidance_embeds`). distilled: the pipeline's setting that
     takes guidance away. no_negative: what its call gets for an empty negative prompt. call: further

@@ -179,7 +179,7 @@ def _from_file(file: SingleFile, reading: Reading) -> OpenPipeline:
 def bare_network(name: str, config: str = "") -> tuple[PipelineFacts, str, Any]:
     """The model's facts, and its network's name in the pipeline and layers, without weights.
 
-    HeroError, exit code 3, where its configuration cannot be read.
+    HeroError, exit code 3, if its configuration cannot be read.
     """
     with quiet():
         facts = model_facts(name, config)
@@ -197,7 +197,7 @@ def bare_network(name: str, config: str = "") -> tuple[PipelineFacts, str, Any]:
 def prediction_type(name: str, config: str = "") -> str:
     """What its files say that a model predicts: "epsilon", "v_prediction", ...; "" for a flow.
 
-    HeroError, exit code 3, where its configuration cannot be read.
+    HeroError, exit code 3, if its configuration cannot be read.
     """
     with quiet(), in_one_line(name):
         source = find_model(name)

@@ -33,7 +33,7 @@ TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2
 
 @torch.no_grad()
 def self_test(model: Model, noise: NoiseSchedule, conditionings: Iterable[Conditioning]) -> None:
-    """HeroError, exit code 3, where the model cannot be driven."""
+    """HeroError, exit code 3, if the model cannot be driven."""
     for conditioning in conditionings:
         SelfTest(model, noise, conditioning).run()
 

@@ -40,7 +40,7 @@ class SingleFile:
 
     @classmethod
     def read(cls, path: Path) -> SingleFile:
-        """HeroError, exit code 3, where it is no such file, or one that cannot be opened."""
+        """HeroError, exit code 3, if it is no such file, or one that cannot be opened."""
         if path.suffix == ".gguf":
             return cls(path, frozenset())
         from safetensors import SafetensorError, safe_open

@@ -126,7 +126,7 @@ def rows_of_image(model: Model, settings: SamplerSettings, kept: KeptSteps) -> i
 def log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """log N(x; mean, std^2) averaged (not summed) over an image's elements: (B,).
 
-    ddpo-pytorch's scale; a clip range of 1e-4 is meant on it. ValueError where a standard
+    ddpo-pytorch's scale; a clip range of 1e-4 is meant on it. ValueError if a standard
     deviation is (nearly) zero: there is no density then.
     """
     if bool((std <= MIN_STD).any()):
@@ -145,7 +145,7 @@ def sample_batches(
 ) -> Iterator[Batch]:
     """Sample the request, `microbatch` images at a time, in order.
 
-    HeroError, exit code 1, where the model produces NaN.
+    HeroError, exit code 1, if the model produces NaN.
     """
     done = 0
     for places in torch.split(torch.arange(len(request)), microbatch):

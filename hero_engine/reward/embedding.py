@@ -146,7 +146,7 @@ def ranking_auc(scores: Tensor, good: Tensor, group_B: Tensor | None = None) -> 
     """Share of (good, bad) pairs in which the good one scores higher; ties count half.
 
     scores: (B,) numbers; good: (B,) bool. group_B: pairs are made within a group;
-    None: all are of one. None where there is no pair.
+    None: all are of one. None if there is no pair.
     """
     groups = torch.zeros_like(good, dtype=torch.int64) if group_B is None else group_B
     parts = []

@@ -61,7 +61,7 @@ class RewardModel:
         return {name: each.cpu().clone() for name, each in self.embedding.state_dict().items()}
 
     def load(self, weights: Weights) -> None:
-        """Use these weights. RuntimeError where they do not fit."""
+        """Use these weights. RuntimeError if they do not fit."""
         self.embedding.load_state_dict(weights)
 
     def evidence(
@@ -96,7 +96,7 @@ class RewardModel:
     ) -> Tensor | None:
         """Rewards of images whose labels are not known: (B,) on the CPU.
 
-        None where nothing was learned yet, and where the label itself is the reward. NaN for an
+        None if nothing was learned yet, and where the label itself is the reward. NaN for an
         image of a prompt of which nothing was learned.
         """
         match self.settings.reward.kind:
@@ -110,7 +110,7 @@ class RewardModel:
         assert_never(self.settings.reward.kind)
 
     def rewards(self, weights: Weights, evidence: Evidence, round: LabelledRound) -> Tensor | None:
-        """The reward of every image, (B,) on the CPU; None where nothing is known to compare."""
+        """The reward of every image, (B,) on the CPU; None if nothing is known to compare."""
         kind, known = self.settings.reward.kind, round.known
         if kind == "labels":
             return label_reward(round.labels)

@@ -76,7 +76,7 @@ class RoundImages:
     def sample(self, round: int, policy: PolicySnapshot) -> Batch:
         """The round's images, on the disk and announced; those that are missing are sampled.
 
-        HeroError, exit code 3, where they are not those that were labelled.
+        HeroError, exit code 3, if they are not those that were labelled.
         """
         found = self._found(round, policy.priors)
         begins = bool(found.missing) or self.phases.of(round) in ("sampling", "done")

@@ -25,7 +25,7 @@ class Outcome:
     """A round that was learned from.
 
     state: what was learned; `State.next_round` still adds the round's good noises to the prior.
-    rewards_B: None where there was nothing to compare with. observed: metrics of the images and
+    rewards_B: None if there was nothing to compare with. observed: metrics of the images and
     rewards. fitted, updated: metrics of fitting the reward model and of updating the weights, or
     why that was not done.
     """
@@ -96,7 +96,7 @@ class Outcome:
 def auc_of_labelled(rewards_B: Tensor, round: LabelledRound) -> float | None:
     """How well rewards rank a round's labelled images: the share of (good, bad) pairs in order.
 
-    The images of a pair are of one prompt. Ties count half. None where there is no pair.
+    The images of a pair are of one prompt. Ties count half. None if there is no pair.
     """
     labels = round.labels
     known = [index for index, good in enumerate(labels.good) if good is not None]

@@ -74,7 +74,7 @@ class D3poUpdate:
         self.microbatch = settings.microbatch * policy.rows_of_image(self.kept_steps)
 
     def lesson(self, feedback: Feedback) -> PreferenceData | NoSignal:
-        """The round's kept steps and labels. ValueError where no step was kept."""
+        """The round's kept steps and labels. ValueError if no step was kept."""
         labels, batch = feedback.round.labels, feedback.round.batch
         if batch.trajectory is None:
             raise ValueError("d3po needs the kept denoising steps of the images")

@@ -81,7 +81,7 @@ class DdpoUpdate:
         self.microbatch = settings.microbatch * self.rows_of_image
 
     def lesson(self, feedback: Feedback) -> RewardedTrajectories | NoSignal:
-        """The round's kept steps and rewards. ValueError where no step was kept."""
+        """The round's kept steps and rewards. ValueError if no step was kept."""
         if feedback.rewards_B is None:
             return NoSignal("no picture was ever good, so there is nothing to compare with")
         batch = feedback.round.batch

@@ -35,7 +35,7 @@ OPTIONAL = {"term-image": "not installed; only `hero show` in kitty before 0.28 
 
 
 def doctor(as_json: bool) -> None:
-    """Print the findings. HeroError, exit code 3, where hero cannot work here."""
+    """Print the findings. HeroError, exit code 3, if hero cannot work here."""
     facts = findings()
     if as_json:
         data_json(facts)

@@ -63,12 +63,12 @@ class MorePrompts:
         return bool(self.texts or self.file or self.aside)
 
     def templates(self) -> tuple[str, ...]:
-        """All of them. HeroError where the file cannot be read."""
+        """All of them. HeroError if the file cannot be read."""
         return (*self.texts, *(read_prompts(self.file) if self.file else ()))
 
 
 def task_of(text: str | None, good: str | None, more: MorePrompts) -> Task | None:
-    """The task with this name or prompt, and with more prompts. None where nothing is given.
+    """The task with this name or prompt, and with more prompts. None if nothing is given.
 
     good: what counts as good, for prompts that are not a task's.
     """

@@ -70,7 +70,7 @@ class Terminal:
     """What a terminal said about itself.
 
     `cell` is the size of a character in pixels (width, height); `sixel_limit` the largest sixel
-    picture in pixels (width, height), or None where it is not limited; `hint` is a line for the
+    picture in pixels (width, height), or None if it is not limited; `hint` is a line for the
     person, or "". `answered`: whether DA1 came, the last of the answers.
     """
 
@@ -108,7 +108,7 @@ class TerminalAnswers:
         self._found: dict[str, bytes] = {}
 
     def take(self, reply: bytes) -> bool:
-        """Remember a reply; False where it says nothing about pictures."""
+        """Remember a reply; False if it says nothing about pictures."""
         match = REPLIES.fullmatch(reply)
         if match is None:
             return False

@@ -101,7 +101,7 @@ def _grid(
 ) -> Grid | None:
     """The largest boxes for this many tiles, `space` blank rows between rows of tiles.
 
-    None where there is no room. whole: rows for a height in rows. A box is as many whole rows high
+    None if there is no room. whole: rows for a height in rows. A box is as many whole rows high
     as its picture: the picture loses less than a row, and no blank row comes above its caption.
     """
     space = space if rows > 1 else 0

@@ -134,7 +134,7 @@ def ago(moment: float, now: float | None = None) -> str:
 
 
 def rename(run: KnownRun, name: str) -> Path:
-    """Give the run's folder another name; returns its path. HeroError where that cannot be."""
+    """Give the run's folder another name; returns its path. HeroError if that cannot be."""
     name = name.strip()
     if not name or name.startswith(".") or "/" in name or name != sanitized(name):
         raise HeroError(f"{short(name)} is no name for a run: use letters, digits, - and _")

@@ -30,7 +30,7 @@ class Marks:
 
     `labels[i]` is True (good), False (bad) or None; `goods` lists the good ones in the order they
     were marked; `bests` are the best ones, one of each prompt at most; `groups` are the numbers of
-    the pictures' prompts, empty where all have one; `committed` are the pictures of committed
+    the pictures' prompts, empty if all have one; `committed` are the pictures of committed
     pages; `skipped` are those that a commit leaves without a label.
     """
 
@@ -48,11 +48,11 @@ class Marks:
 
     @property
     def best(self) -> int | None:
-        """The first of the best pictures; None where there is none."""
+        """The first of the best pictures; None if there is none."""
         return self.bests[0] if self.bests else None
 
     def rival(self, image: int) -> int | None:
-        """The best picture of this picture's prompt; None where there is none."""
+        """The best picture of this picture's prompt; None if there is none."""
         return self.replayed.best_of(self.replayed.group(image))
 
     def goods_beside(self, image: int) -> tuple[int, ...]:
@@ -127,7 +127,7 @@ class LabelSession:
     ) -> LabelSession:
         """The session that left this history in the journal, with its undo and redo.
 
-        groups: the numbers of the pictures' prompts; empty where all have one.
+        groups: the numbers of the pictures' prompts; empty if all have one.
         """
         session = cls(count, record, groups)
         for _, rows in groupby(history, key=lambda row: row.step):

@@ -16,7 +16,7 @@ from hero_engine.training.fixed_noise import fixed_noise_images
 class PastRound:
     """A round as the gallery shows it: all of its pictures come from the weights it began with.
 
-    best: None where none was named. same: pictures of the fixed noises, in their order.
+    best: None if none was named. same: pictures of the fixed noises, in their order.
     """
 
     round: int
@@ -74,6 +74,6 @@ def rows_shown(space: int, noises: int, readable: int) -> int:
 
 
 def picture_of(column: PastRound, row: int) -> Path | None:
-    """The picture in a row: 0 is the best, 1 the first noise; None where there is none."""
+    """The picture in a row: 0 is the best, 1 the first noise; None if there is none."""
     pictures: Sequence[Path | None] = (column.best, *column.same)
     return pictures[row] if row < len(pictures) else None

@@ -41,7 +41,7 @@ class Count:
 
     @property
     def share(self) -> float | None:
-        """Good / labelled; None where nothing is labelled."""
+        """Good / labelled; None if nothing is labelled."""
         return self.good / self.labelled if self.labelled else None
 
     def __str__(self) -> str:

@@ -82,7 +82,7 @@ class RunState:
 
     @property
     def shares(self) -> tuple[float | None, ...]:
-        """The share of good of every finished round; None where it is not known."""
+        """The share of good of every finished round; None if it is not known."""
         return tuple(event.good_share for event in self.rounds)
 
     @property
@@ -97,7 +97,7 @@ class RunState:
 
     @property
     def wait(self) -> Wait | None:
-        """How long the person waits for pictures; None where there are some, or none will come."""
+        """How long the person waits for pictures; None if there are some, or none will come."""
         if self.your_turn or self.stopping or self.finished is not None:
             return None
         last = self.rounds[-1].seconds if self.rounds else {}

@@ -27,9 +27,9 @@ def wait_for_pictures(
     last_seconds: Mapping[str, float],
     first_share: float,
 ) -> Wait | None:
-    """The wait that the engine's phase means; None where it makes nothing that is waited for.
+    """The wait that the engine's phase means; None if it makes nothing that is waited for.
 
-    last_seconds: each step's seconds in the last finished round, empty where there is none.
+    last_seconds: each step's seconds in the last finished round, empty if there is none.
     first_share: of a round's pictures, the share that appears first.
     """
     if phase not in ("training", "sampling"):

@@ -50,7 +50,7 @@ class Student(PolicyOptimizer):
         self.model = update.model
 
     def why_not(self, feedback: Feedback) -> str:
-        """Why there is nothing to learn; empty where there is something."""
+        """Why there is nothing to learn; empty if there is something."""
         lesson = self.update.lesson(feedback)
         return lesson.reason if isinstance(lesson, NoSignal) else ""
 

@@ -33,7 +33,7 @@ NAME_BYTES = 100
 class Task:
     """A task.
 
-    prompts: all prompts of a task with several, `prompt` first; empty where there is one.
+    prompts: all prompts of a task with several, `prompt` first; empty if there is one.
     success: what counts as good, in words. enhanced_prompt: a better prompt, to compare with
     labelling. judge: the task's name in the embedded judges, if they know it.
     wanted: the attributes that a success has, if not those of its subject. paper: labels and batch

@@ -160,7 +160,7 @@ COMFYUI = {
     "cogview4": "",
     "ovis_image": "",
 }
-"""A name that ComfyUI looks up (comfy/lora.py), of each pipeline; empty where it knows none."""
+"""A name that ComfyUI looks up (comfy/lora.py), of each pipeline; empty if it knows none."""
 
 
 @pytest.mark.parametrize("kind", MAKERS)
