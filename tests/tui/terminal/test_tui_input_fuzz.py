@@ -82,7 +82,7 @@ class PersonModel:
         """As the engine would read them."""
         return Labels(
             good=tuple(True if image in self.goods else None for image in range(BATCH)),
-            best=self.best,
+            bests=() if self.best is None else (self.best,),
         )
 
 
