@@ -29,6 +29,7 @@ from hero_engine.core.events import (
 )
 from hero_engine.core.numbering import round_name
 from hero_engine.core.sanitize import shown
+from hero_engine.labelling.judge_source import JudgeSource
 from hero_engine.storage.journal import Journal
 from hero_tui.global_actions import GlobalActions
 from hero_tui.graphics.detect_terminal import Terminal
@@ -54,6 +55,7 @@ from hero_tui.session.paste_guard import PasteGuard
 from hero_tui.session.preflight_words import asks_first, preflight_rows
 from hero_tui.session.run_state import RunState
 from hero_tui.session.shutdown import Shutdown
+from hero_tui.session.suggestions import Suggestions
 from hero_tui.terminal.attention import Attention
 from hero_tui.terminal.signals import GRACE
 from hero_tui.widgets.upload_queue import UploadQueue
@@ -72,7 +74,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
     models', mixed, and only judged: there is no best, and the app ends when they are labelled.
     noise: the run's settings of the noise prior, for the summary. welcome: begin with four
     sentences. summaries: show a summary after each round, and a menu at the end; `next_step` is
-    what was chosen there.
+    what was chosen there. judge: one of the person's own, whose labels are shown as suggestions.
     """
 
     ENABLE_COMMAND_PALETTE = True
@@ -93,6 +95,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         noise: NoiseSettings | None = None,
         welcome: bool = False,
         summaries: bool = False,
+        judge: JudgeSource | None = None,
     ) -> None:
         super().__init__(without_best(preferences) if blind else preferences)
         self.run_dir = run_dir
@@ -103,6 +106,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         self.state = RunState(opened=None if opened is None else shown(opened))
         self.journal = Journal(run_dir / "journal.db")
         self.labelling_round = LabellingRound(self.journal, run_dir, best_wanted=not blind)
+        self.suggestions = None if judge is None else Suggestions(judge, self.labelling_round)
         self.uploads = UploadQueue(self, painter)
         self.copies = CopyFinder(self.uploads.beside)
         self.attention = Attention(self.write, bell=self.preferences.ui.bell)
@@ -187,6 +191,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self.labelling_round.add(index, Path(path))
         self.labelling.show_ready(event.indices)
         self._look_for_copies()
+        self._suggest()
 
     @_react.register
     def _round_finished(self, event: RoundFinished) -> None:
@@ -251,6 +256,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         self.labelling_round.open_round(round, opened.batch, self.noise, self.state.plan)
         self.labelling.show_round()
         self._look_for_copies()
+        self._suggest()
         if self._hint:
             self.labelling.say(self._hint)
             self._hint = ""
@@ -269,6 +275,17 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             changed = found ^ current.near_copies
             current.near_copies = found
             self.labelling.refresh_captions(tuple(changed))
+
+    def _suggest(self) -> None:
+        """Ask the judge, once the round's pictures are complete."""
+        if self.suggestions is not None and self.suggestions.due:
+            self.run_worker(self._suggested(self.suggestions), name="suggestions")
+
+    async def _suggested(self, suggestions: Suggestions) -> None:
+        opened = self.state.opened
+        if said := await suggestions.fetch("" if opened is None else opened.prompt):
+            self.labelling.say(said)
+            self.labelling.refresh_page()
 
     def _ring_for_round(self) -> None:
         """Ring once for a round that is complete, unless the person is labelling it already."""
@@ -343,5 +360,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
 
     def on_unmount(self) -> None:
         """Close threads and files."""
+        if self.suggestions is not None:
+            self.suggestions.close()
         self.uploads.close()
         self.journal.close()

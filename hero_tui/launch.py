@@ -15,6 +15,7 @@ from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import RunOpened
 from hero_engine.core.numbering import round_name
+from hero_engine.labelling.judge_source import JudgeSource
 from hero_tui.app import HeroApp
 from hero_tui.graphics.choose_painter import choose_painter, require_mode
 from hero_tui.graphics.detect_terminal import Terminal, colour_hint
@@ -39,11 +40,12 @@ def run_on_terminal(
     blind: bool = False,
     go_on: str = "hero resume {}",
     noise: NoiseSettings | None = None,
+    judge: JudgeSource | None = None,
     then: Callable[[NextStep | None], int] | None = None,
 ) -> int:
     """Run the app until the person leaves; print how to continue, and return the exit code.
 
-    graphics: over the preferences. blind, noise: see `HeroApp`. go_on: the command to
+    graphics: over the preferences. blind, noise, judge: see `HeroApp`. go_on: the command to
     continue, {} for the folder. then: does what the person chose at the end of the run; with it
     and with ui.guide the app explains what happens. Raises HeroError with exit code 2 when
     stdin or stdout is no terminal, or the person's preferences are wrong.
@@ -68,6 +70,7 @@ def run_on_terminal(
             noise=noise,
             welcome=guide and first_time(),
             summaries=guide,
+            judge=judge,
         )
         code = held.run(
             app,

@@ -17,7 +17,7 @@ from hero_engine.core.errors import Damaged, ExitCode, HeroError
 from hero_engine.core.numbering import round_name
 from hero_engine.core.xdg import private
 from hero_engine.distributed.launcher import Launched, check_processes
-from hero_engine.labelling.judge_source import is_own_judge
+from hero_engine.labelling.judge_source import JudgeSource, is_own_judge, read_judge_source
 from hero_engine.labelling.simulated import is_judge
 from hero_engine.models.known_configurations import is_configuration
 from hero_engine.models.model_sources import model_facts
@@ -50,20 +50,29 @@ class Way:
     max_rounds: int | None = None
     processes: int = 1
 
+    @property
+    def judge(self) -> JudgeSource | None:
+        """The judge of one's own that `labels` names, if it does. HeroError where it is wrong."""
+        own = self.labels is not None and is_own_judge(self.labels)
+        return read_judge_source(str(self.labels)) if own else None
+
     def check(self) -> None:
         """HeroError for options that exclude each other."""
         from hero_tui.graphics.choose_painter import MODES
 
         if self.graphics is not None and self.graphics not in MODES:
             raise HeroError(f"--graphics {self.graphics}: choose one of {', '.join(MODES)}")
-        judged = is_judge(str(self.labels)) or is_own_judge(str(self.labels))
+        judged = is_judge(str(self.labels)) or self.judge is not None
         if self.force and (self.labels in (None, "none") or judged):
             raise HeroError("--force goes with --labels FILE.jsonl")
         check_processes(self.processes)
         if self.headless:
             return
-        if self.labels is not None:
-            raise HeroError("--labels goes with --headless: in the app you label")
+        if self.labels is not None and self.judge is None:
+            raise HeroError(
+                "--labels goes with --headless: in the app you label. A judge of your own "
+                "(python:MODULE:FUNCTION, command:PROGRAM) gives suggestions there"
+            )
         if self.max_seconds is not None or self.max_rounds is not None:
             raise HeroError("--max-seconds and --max-rounds go with --headless")
 
@@ -262,6 +271,7 @@ def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int
         graphics=way.graphics,
         opened=run.opened(),
         noise=run.settings.noise,
+        judge=way.judge,
         then=lambda step: after_run(run, step, lambda more: _in_app(run, more, way=way, nice=nice)),
     )
 

@@ -130,6 +130,7 @@ ACTIONS = (
     Action("skip_page", ("ctrl+l",), "Commit the page: unmarked tiles stay unlabelled", PAGE),
     Action("range", ("ctrl+r",), "Apply the last mark to every tile up to the next letter", PAGE),
     Action("invert", ("ctrl+e",), "Invert the page's marks", PAGE),
+    Action("suggested", ("ctrl+t",), "Mark what the judge suggests on the page", PAGE),
     Action("compare", ("ctrl+k",), "Choose the best among the good, two at a time", PAGE),
     Action("filter", ("ctrl+f",), "Show only good, unmarked or skipped pictures, or all", PAGE),
     Action("view", ("ctrl+o",), "Open the last picture in another program", PAGE),

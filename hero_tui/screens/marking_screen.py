@@ -26,6 +26,7 @@ from hero_tui.widgets.upload_queue import UploadQueue
 FINAL = "This round was handed in; its labels are final."
 NOT_DRAWN = "This picture is still being drawn: nothing is marked."
 NO_PICTURES = "No picture is here yet: keys mark nothing until the first ones come."
+NO_SUGGESTION = "Nothing is suggested here: hero resume RUN --labels python:MODULE:FUNCTION asks."
 NO_BEST = "In a blind comparison no picture is the best: mark the good ones."
 RAISED = "That click only raised the window. Click again to mark."
 FILTERS = {
@@ -158,6 +159,14 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
     def action_invert(self) -> None:
         """Invert the page's marks."""
         self._change(self.labelling_round.ready(self.images), self.labelling_round.session.invert)
+
+    def action_suggested(self) -> None:
+        """Mark the pictures of the page good that the judge suggests."""
+        before = self.labelling_round.session.marks
+        images = self.labelling_round.ready(self.images)
+        self._change(images, self.labelling_round.take_suggestions)
+        if self.labelling_round.session.marks == before and not self.labelling_round.submitted:
+            self.say(NO_SUGGESTION)
 
     def action_range(self) -> None:
         """Apply the last mark to every tile from it to the cursor, or to the next letter."""

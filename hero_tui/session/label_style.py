@@ -14,6 +14,8 @@ class LabelStyle(Enum):
     BEST = ("best", "★", "best", "warning")
     BAD = ("bad", "×", "bad", "quiet")
     SKIPPED = ("skipped", "–", "skip", "quiet")
+    SUGGESTED_GOOD = ("suggested", "?", "maybe good", "quiet")
+    SUGGESTED_BAD = ("suggested", "?", "maybe bad", "quiet")
 
     @property
     def component(self) -> str:

@@ -47,6 +47,8 @@ class LabellingRound:
         self.submitted = False
         self._carried: frozenset[int] = frozenset()
         self._plan = ONE_PROMPT
+        self._suggested: dict[int, bool] = {}
+        self._judge = ""
         self._prompts = self._short_prompts = ONE_PROMPT.prompts
         self.origins: Sequence[Origin] = ()
         self.order: list[int] = []
@@ -72,7 +74,7 @@ class LabellingRound:
         self.session = LabelSession.resumed(count, self._record, history, groups)
         self.submitted = self._journal.submitted(round)
         self._carried = frozenset(_groups_with_goods(self._journal.metrics()))
-        self.pictures = {}
+        self.pictures, self._suggested = {}, {}
         for index, path in self._journal.images(round).items():
             self.add(index, self._run_dir / path)
 
@@ -123,7 +125,39 @@ class LabellingRound:
         if image in self.session.marks.skipped:
             return LabelStyle.SKIPPED
         label = self.session.label(image)
-        return LabelStyle.OPEN if label is None else LabelStyle.GOOD if label else LabelStyle.BAD
+        if label is None:
+            return self._open_style(image)
+        return LabelStyle.GOOD if label else LabelStyle.BAD
+
+    def _open_style(self, image: int) -> LabelStyle:
+        """Of a picture without a label: a suggestion is not drawn as a label is."""
+        suggested = self._suggested.get(image)
+        if suggested is None:
+            return LabelStyle.OPEN
+        return LabelStyle.SUGGESTED_GOOD if suggested else LabelStyle.SUGGESTED_BAD
+
+    def suggest(self, judge: str, labels: Sequence[bool | None]) -> int:
+        """Show a judge's labels as suggestions; returns how many are good."""
+        self._judge = judge
+        self._suggested = {i: label for i, label in enumerate(labels) if label is not None}
+        return sum(self._suggested.values())
+
+    def take_suggestions(self, images: Sequence[int]) -> tuple[int, ...]:
+        """Mark those of the images good that are suggested and have no label; the judge is their
+        source. One step.
+        """
+        skipped = self.session.marks.skipped
+        wanted = [
+            image
+            for image in images
+            if self._suggested.get(image) and self.session.label(image) is None
+            if image not in skipped
+        ]
+        self._source = self._judge
+        try:
+            return self.session.mark_all(wanted, good=True) if wanted else ()
+        finally:
+            self._source = SOURCE
 
     def tag_of(self, image: int) -> NoiseTag:
         """Whether the picture's noise lies near an earlier good one's, or it repeats the best."""
