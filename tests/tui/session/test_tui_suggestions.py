@@ -25,7 +25,7 @@ FIRST_THREE = (
 
 
 def app_with(folder: Path, engine: FakeEngine, code: str | None) -> HeroApp:
-    words = "" if code is None else shlex.join([sys.executable, "-S", "-c", code])
+    words = "" if code is None else shlex.join([sys.executable, "-S", "-c", f"exec({code!r})"])
     return HeroApp(
         folder,
         engine,
