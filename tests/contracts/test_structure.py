@@ -146,6 +146,7 @@ THREADS = {
     "hero_engine/runtime/engine_thread.py": "the engine",
     "hero_tui/graphics/picture_encoder.py": "encodes pictures for the terminal",
     "hero_tui/app.py": "stops the engine while the app closes",
+    "hero_tui/session/suggestions.py": "waits for a judge's program",
     "hero_tui/graphics/tmux.py": "awaits a command of tmux",
     "hero_tui/terminal/signals.py": "ends a process that cannot leave its terminal",
     "hero_tui/commands/headless.py": "--max-seconds",
