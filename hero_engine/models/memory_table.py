@@ -52,6 +52,14 @@ class Entry:
     settings: Settings
     footprint: Footprint
 
+    @property
+    def rows_of_picture(self) -> int:
+        """Rows of a call for a picture: 2 with classifier-free guidance."""
+        known, scale = known_configuration(self.name), self.settings.sampler.guidance
+        facts, network = facts_of(known.pipeline), known.components[known.network][2]
+        embedded = bool(facts.embedded) and bool(network.get("guidance_embeds", False))
+        return 2 if scale > facts.off and facts.guidance and not embedded else 1
+
 
 def entries(names: Iterable[str] = ()) -> list[Entry]:
     """All configurations that ship, or these, from the smallest network."""
@@ -104,8 +112,7 @@ def encoder_table(found: Iterable[Entry]) -> Iterator[str]:
 
 def round_work(entry: Entry) -> tuple[float, float]:
     """Operations of a round: of sampling, and of the update."""
-    settings, flops = entry.settings, entry.footprint.flops
-    guided = 2 if settings.sampler.guidance > 1 else 1
+    settings, flops, guided = entry.settings, entry.footprint.flops, entry.rows_of_picture
     sampling = settings.batch * settings.sampler.steps * guided * flops
     if settings.update == "forward":
         forward = settings.forward
