@@ -94,7 +94,9 @@ def memory(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Which model trains on which card, and a round's minutes: by arithmetic, without a GPU.
+    """Print which model trains on which card, by arithmetic.
+
+    Also the minutes of a round. It needs no GPU and no download.
 
     hero bench memory config:sd15 config:z-image
     """
