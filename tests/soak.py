@@ -131,7 +131,7 @@ def _folder_slope(rows: Sequence[Row]) -> float:
 
 
 def soak(folder: Path, rounds: int, out: Path, update: str) -> None:
-    """Run, or continue, until there are so many rounds."""
+    """Run or resume until there are `rounds` rounds."""
     torch.set_num_threads(1)
     model = folder.with_name(f"{folder.name}-model")
     if not model.exists():

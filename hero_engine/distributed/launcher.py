@@ -278,7 +278,7 @@ class StartedProcesses:
         return f"exit code {code}" + (f": {printed[-1]}" if printed else "")
 
     def end(self) -> None:
-        """Wait for those that leave by themselves, and end the others: they hold no data."""
+        """Wait for those that leave, and end the others: they hold no data."""
         for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
             _wait(self._processes, END_SECONDS)
             for process in self._processes:

@@ -89,9 +89,9 @@ class Watch:
             self.store.compare_set(FAILED, "", report)
 
     def leave(self, patience: float = 0.0) -> None:
-        """This rank has ended. If it is rank 0, so must the others, for whatever reason.
+        """This rank has ended. If it is rank 0, the others must end too.
 
-        patience: seconds in which rank 0 waits for them. It may hold the store that they look at.
+        patience: seconds in which rank 0 waits for them. It may hold the store that they check.
         """
         with suppress(RuntimeError):
             self.store.set(_left(self._rank), "")

@@ -120,7 +120,7 @@ class SimulatedAnnotator:
 class JudgeAnnotator:
     """A custom judge; see `judge_source.py`.
 
-    raise_if_stopped: called while the judge works; whoever runs the engine may set it.
+    raise_if_stopped: called while the judge works; set by the engine.
     """
 
     def __init__(self, source: JudgeSource, plan: PromptPlan) -> None:

@@ -1,4 +1,4 @@
-"""A network that trains one row at a time, whatever is asked of it at once.
+"""A network that computes one row at a time, however many rows a call has.
 
 The last resort where memory is short: a picture's two halves of classifier-free guidance, or the
 two pictures of a pair, are rows of one call, and a loss needs both. Each row becomes a checkpoint

@@ -69,7 +69,7 @@ class EngineThread(threading.Thread):
     Without a terminal, call `run` itself.
 
     `opening` is true while the model is opened. That takes seconds and has no safe point, but
-    whoever ends the process then loses nothing.
+    ending the process then loses nothing.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class Run:
     """A run at work. The caller holds the folder's lock.
 
     state: what the next round starts from. more_rounds: end after this many further rounds,
-    whatever the budget; None for the run's own end. Any method may raise StopRequested; to
+    regardless of the budget; None for the run's own end. Any method may raise StopRequested; to
     continue after that, make a new Run, which begins at the last checkpoint.
     """
 

@@ -43,7 +43,7 @@ class MainRounds:
         return self._rounds.sample(round, policy)
 
     def label(self, state: State) -> Labels:
-        """The labels of the rounds, after whatever time that takes."""
+        """The labels of the rounds, without a time limit."""
         labels = self._rounds.label(state)
         self._processes.broadcast(asdict(labels))
         return labels

@@ -123,7 +123,7 @@ class Trainer:
         return SampleRequest(settings.seed, round, images, noises, kept, groups=groups)
 
     def groups(self, round: int, images: int) -> Tensor | None:
-        """The number of each image's prompt in a round of so many images; None: all the first."""
+        """The number of each image's prompt in a round; None: all images have the first one."""
         return some_groups(torch.tensor(self.settings.plan.groups(round, images)))
 
     def kept_steps(self, round: int, images: range) -> Tensor | None:

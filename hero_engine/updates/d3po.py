@@ -19,7 +19,7 @@ What differs from yk7333/d3po (config/base.py, scripts/train.py, scripts/rm/trai
   noise, since they clamp the timestep it leads to at 0.
 
 With the paper's beta and clip_range of 0.1 the loss stays within 0.683 and 0.703 and its slope
-within a hundredth of beta / 2, whatever was learned; beyond the clip there is none. So the loss
+within a hundredth of beta / 2 at any weights; beyond the clip there is none. So the loss
 does not hold the model near the base as DPO's does: how far the model goes depends on the learning
 rate and the number of steps (docs/results.md).
 

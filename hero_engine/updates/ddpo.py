@@ -6,7 +6,7 @@ loss = mean max(-A rho, -A clip(rho, 1 - c, 1 + c)).
 
 What differs from sony/hero and ddpo-pytorch, which it builds on:
 - the steps of a microbatch are one batch of rows, not a loop; the gradient of an optimizer step is
-  the mean over all its images and steps, as there, whatever the microbatch size;
+  the mean over all its images and steps, as there, for any microbatch size;
 - log-probabilities and ratios are computed from float32 latents and outputs, not float16 ones;
 - in a lower precision than float32 the network's rounding is as large as a clip range of 1e-4. So
   there rho is computed in float32, by a second forward pass without gradients, and so are the

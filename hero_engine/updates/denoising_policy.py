@@ -44,7 +44,7 @@ class DenoisingPolicy:
 
     @torch.no_grad()
     def log_probs_in_float32(self, rows: Trajectory, group_B: Tensor | None = None) -> Tensor:
-        """(B, S): as `log_probs`, computed in float32 whatever the network's precision is."""
+        """(B, S): as `log_probs`, computed in float32 at any precision of the network."""
         with self.model.in_float32():
             return self.log_probs(rows, group_B)
 

@@ -97,7 +97,7 @@ class Terminal:
 
 
 class TerminalAnswers:
-    """Collects replies, in whatever order and however late, into a `Terminal`.
+    """Collects replies, in any order and at any time, into a `Terminal`.
 
     tmux: what tmux says of itself, where it is in between.
     """

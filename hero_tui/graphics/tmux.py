@@ -92,7 +92,7 @@ async def watch_tmux(
 
 @dataclass(frozen=True)
 class Pane:
-    """Who looks at the session of a pane, the names of terminals by tty and time; and whether the
+    """The terminals attached to the session of a pane, by tty and time; and whether the
     pane itself is what they see."""
 
     visible: bool

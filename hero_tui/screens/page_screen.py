@@ -151,7 +151,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         self.refresh_page()
 
     def go_to(self, image: int) -> None:
-        """Make a picture the current one, on whatever page it is."""
+        """Make a picture the current one, and show its page."""
         page, before = self.page, self.pages.here
         self.pages.here = image
         if self.page != page:

@@ -1,4 +1,4 @@
-"""Before an hour is spent: what the run will need, and whether to go on."""
+"""Before a long run: what it will need, and whether to continue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = 14
 
 
 class PreflightScreen(BaseScreen[None], inherit_bindings=False):
-    """Asks once, while the first pictures are drawn: they are not lost whatever the answer."""
+    """Asks once, while the first pictures are drawn: no answer loses them."""
 
     place = keymap.PREFLIGHT
 

@@ -37,7 +37,7 @@ class Asked:
 def ask(
     output: int, input: int, environ: Mapping[str, str], *, deadline: float = DEADLINE
 ) -> Asked:
-    """Ask the terminal on these descriptors, in raw mode; the mode is restored whatever happens."""
+    """Ask the terminal on these descriptors, in raw mode; the mode is restored in every case."""
     asked = Asked(TerminalAnswers(ask_tmux(environ), window_cell(output)))
     question = questions(environ).encode("ascii")
     if not question:

@@ -57,7 +57,7 @@ class Tally:
 
 
 class Person:
-    """Labels one picture after the other, and says of each that it is given; goes on where it was.
+    """Labels one picture after the other and reports each label; resumes where it stopped.
 
     `shown`: a descriptor for `GIVEN`.
     """

@@ -38,20 +38,22 @@ Row = tuple[str, str, str, bool]
 def measure(*, quick: bool) -> dict[str, Any]:
     """All figures, as JSON values: seconds, bytes, shares."""
     keys, turns = (QUICK_KEYS, QUICK_TURNS) if quick else (KEYS, TURNS)
-    wires, waits = {}, {}
+    sent_bytes, waits = {}, {}
     for kind in KINDS:
         talk(f"bytes and a slow link: {kind}")
-        wires[kind] = sent(kind)
+        sent_bytes[kind] = sent(kind)
         waits[kind] = max(first_key(kind) for _ in range(1 if quick else 3))
     talk(f"{keys} keys while the engine works, and the engine alone, in turns")
     task = load_task("hands")
     settings = settings_for(task, "embedded", "embedded", CHANGES)
     with tempfile.TemporaryDirectory() as folder:
         work = measure_latency(Path(folder), settings, task, keys=keys, turns=turns)
-    return facts(work, wires, waits)
+    return facts(work, sent_bytes, waits)
 
 
-def facts(work: LatencyResult, wires: dict[str, Sent], waits: dict[str, float]) -> dict[str, Any]:
+def facts(
+    work: LatencyResult, sent_bytes: dict[str, Sent], waits: dict[str, float]
+) -> dict[str, Any]:
     """The measurements as JSON values."""
     return {
         "cores": os.cpu_count(),
@@ -64,7 +66,7 @@ def facts(work: LatencyResult, wires: dict[str, Sent], waits: dict[str, float]) 
         "in_app": work.in_app,
         "alone": work.alone,
         "slowdown": work.slowdown,
-        "sent": {kind: asdict(wire) for kind, wire in wires.items()},
+        "sent": {kind: asdict(each) for kind, each in sent_bytes.items()},
         "first_key": waits,
     }
 
@@ -77,12 +79,12 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
     slower = found["slowdown"]
     yield "engine slowdown, app open", f"{slower:.1%}", f"≤ {SLOWDOWN:.0%}", slower <= SLOWDOWN
     for kind, limit in KINDS.items():
-        wire, wait = found["sent"][kind], found["first_key"][kind]
-        paint, mark, replace = wire["first_paint"], wire["mark"], wire["replace"]
+        each, wait = found["sent"][kind], found["first_key"][kind]
+        paint, mark, replace = each["first_paint"], each["mark"], each["replace"]
         yield f"first paint, {kind}", kb(paint), f"≤ {kb(limit)}", paint <= limit
-        few = mark <= MARK and not wire["mark_pictures"]
+        few = mark <= MARK and not each["mark_pictures"]
         yield f"one mark, {kind}", f"{mark} B", f"≤ {MARK} B, no picture", few
-        one = wire["replace_pictures"] == 1
+        one = each["replace_pictures"] == 1
         yield f"one replaced picture, {kind}", kb(replace), "one picture sent", one
         link = f"≤ {ms(FIRST_KEY)}"
         yield f"first key at {kb(SLOW_LINK)}/s, {kind}", ms(wait), link, wait <= FIRST_KEY

@@ -1,4 +1,4 @@
-"""A judge of one's own: what it is asked, what its answers mean, and how it may fail."""
+"""A custom judge: its input, the meaning of its answers, and its failures."""
 
 from __future__ import annotations
 

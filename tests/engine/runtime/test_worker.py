@@ -128,7 +128,7 @@ def test_a_stop_in_every_phase(
     stop_at: Callable[[Event], bool],
     reached: str,
 ) -> None:
-    """After it comes nothing but the end; the run then goes on from there."""
+    """Only the end follows it; the run then resumes from there."""
     monkeypatch.setattr(reporting, "REPORT_INTERVAL", 0.0)
     person = Person(folder, stop_at)
     assert person.play() == Finished(str(folder.path), 0, 0, "stopped")
