@@ -83,7 +83,7 @@ def export_lora(
     facts, part, network = bare_network(settings.model, settings.model_config)
     if program is not None:
         layout = layout_for(program, facts, learned.layers)
-    prediction = prediction_type(settings.model, settings.model_config)
+    prediction = prediction_type(settings.model, settings.model_config, settings.network)
     metadata = learned.metadata() | base_metadata(facts, network, prediction)
     metadata |= {"modelspec.title": settings.task} if "modelspec.architecture" in metadata else {}
     if layout == "kohya":
@@ -135,7 +135,8 @@ def export_merged(folder: RunDir, out: Path) -> None:
             ignore = _all_but(opened.folder, part)
             shutil.copytree(opened.folder, out, dirs_exist_ok=True, ignore=ignore)
             network.save_pretrained(out / part)
-            if Path(settings.model).is_file():  # its markers may have changed the noise process
+            if Path(settings.model).is_file() or settings.network:
+                # A file's markers may have changed the noise process.
                 pipeline.scheduler.save_pretrained(out / "scheduler")
             make_loadable(out)
         write_published_layout(out)

@@ -11,6 +11,7 @@ from hero_engine.core.numbering import number
 from hero_engine.models.model_sources import (
     HUB_ID,
     configuration,
+    find_model,
     model_facts,
     model_index,
     network_name,
@@ -103,25 +104,31 @@ def _use(
 
 
 def _open_base(settings: Settings, pipeline: str, base: str) -> Iterator[str]:
-    path, config = Path(settings.model), public_name(settings.model_config)
-    if path.suffix not in SUFFIXES:
+    path, config = Path(settings.model), settings.model_config
+    alone = path.suffix in SUFFIXES and bool(config) and SingleFile.read(path).network_only
+    if settings.network or alone:
+        yield from _open_network(settings, pipeline, alone=alone)
+    elif path.suffix not in SUFFIXES:
         yield f'pipeline = diffusers.{pipeline}.from_pretrained("{base}")'
-        return
-    if not config or not SingleFile.read(path).network_only:
-        said = f', config="{config}"' if config else ""
+    else:
+        said = f', config="{public_name(config)}"' if config else ""
         yield "# from_pretrained, where the base is a folder"
         yield f'pipeline = diffusers.{pipeline}.from_single_file("{base}"{said})'
-        return
-    index = model_index(configuration(str(path), settings.model_config))
-    part = network_name(index)
-    gguf = (
-        ", quantization_config=diffusers.GGUFQuantizationConfig()" if path.suffix == ".gguf" else ""
-    )
+
+
+def _open_network(settings: Settings, pipeline: str, *, alone: bool) -> Iterator[str]:
+    """A network's file beside a base. alone: the model itself is the file."""
+    file = settings.model if alone else settings.network
+    base = settings.model_config if alone else settings.model
+    index = model_index(configuration(find_model(settings.model), settings.model_config))
+    part, name = network_name(index), public_name(base)
+    gguf = ", quantization_config=diffusers.GGUFQuantizationConfig()"
+    more = gguf if file.endswith(".gguf") else ""
     yield (
         f"{part} = diffusers.{index[part][1]}.from_single_file(\n"
-        f'    "{base}", config="{config}", subfolder="{part}"{gguf}\n)'
+        f'    "{public_name(file)}", config="{name}", subfolder="{part}"{more}\n)'
     )
-    yield f'pipeline = diffusers.{pipeline}.from_pretrained("{config}", {part}={part})'
+    yield f'pipeline = diffusers.{pipeline}.from_pretrained("{name}", {part}={part})'
 
 
 def _load_lora(pipeline: str, name: str) -> Iterator[str]:

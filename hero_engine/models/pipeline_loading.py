@@ -110,6 +110,7 @@ def _with_network(folder: Path, reading: Reading) -> OpenPipeline:
     name = network_name(index)
     network = reading.network_of(file, folder, index)
     notices = [f"the {name} comes from {file.path.name}, everything else from {folder}"]
+    notices += file.notices()
     opened = _from_folder(folder, reading, notices, **{name: network})
     apply_markers(file, opened.pipeline)
     return opened
@@ -169,10 +170,13 @@ def _from_file(file: SingleFile, reading: Reading) -> OpenPipeline:
     )
     if "safety_checker" in index:
         given["requires_safety_checker"] = False
-    if reading.network or reading.quantisation is not None:
-        own = _network_file(reading) if reading.network else file
-        given[name] = reading.network_of(own, folder, index)
+    network_file = _network_file(reading) if reading.network else None
+    if network_file or reading.quantisation is not None:
+        given[name] = reading.network_of(network_file or file, folder, index)
     pipeline = open_single_file(file, index["_class_name"], str(folder), dtype, **given)
+    if network_file:
+        apply_markers(network_file, pipeline)
+        notices += network_file.notices()
     return OpenPipeline(pipeline, reading.facts, name, notices)
 
 
@@ -194,7 +198,7 @@ def bare_network(name: str, config: str = "") -> tuple[PipelineFacts, str, Any]:
                 return facts, part, kind.from_config(kind.load_config(folder, subfolder=part))
 
 
-def prediction_type(name: str, config: str = "") -> str:
+def prediction_type(name: str, config: str = "", network: str = "") -> str:
     """What its files say that a model predicts: "epsilon", "v_prediction", ...; "" for a flow.
 
     HeroError, exit code 3, if its configuration cannot be read.
@@ -205,10 +209,10 @@ def prediction_type(name: str, config: str = "") -> str:
         read = json.loads(path.read_text("utf-8"))
         flow = str(read.get("_class_name")) in FLOWS
         predicts = str(read.get("prediction_type", "" if flow else "epsilon"))
-        if not Path(source).is_file():
-            return predicts
-        markers = SingleFile.read(Path(source)).scheduler_changes()
-        return str(markers.get("prediction_type", predicts))
+        for file in filter(None, (source if Path(source).is_file() else "", network)):
+            markers = SingleFile.read(Path(file).expanduser()).scheduler_changes()
+            predicts = str(markers.get("prediction_type", predicts))
+        return predicts
 
 
 def _configuration_folder(source: str, config: str) -> Path:
