@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from hero_engine.config.old_names import NEW_NAMES, NEW_VALUES
-from hero_engine.config.presets import EMBEDDED, EMBEDDED_ON_TRAJECTORIES, PLUS
+from hero_engine.config.presets import EMBEDDED, EMBEDDED_ON_TRAJECTORIES, LARGE, LARGEST, PLUS
 from hero_engine.config.settings import Settings, declared
 from hero_engine.config.validation import flat
 from hero_engine.models.pipeline_facts import FACTS
@@ -106,7 +106,7 @@ writes `--for diffusers`.
 diffusers, peft (alphas from `adapter_config.json`), attention processors (ddpo-pytorch, d3po),
 kohya-ss/sd-scripts (for every row with kohya names above), OneTrainer (`lora_transformer_…`),
 SimpleTuner (`lycoris_…`), ComfyUI (`diffusion_model.…`), and what diffusers' own converters know.
-Ranks and alphas may differ by layer. Text encoders' weights are left out, and told. NaN is
+Ranks and alphas may differ by layer. Text encoders' weights are left out, with a notice. NaN is
 refused; so are DoRA, LoHa, LoKr, LoCon with a middle convolution, OFT, IA3, GLoRA and full-weight
 differences, by name.
 """
@@ -193,13 +193,16 @@ def _cell(text: str) -> str:
 
 def _presets() -> Iterator[str]:
     yield (
-        "## Presets\n\n`--preset` chooses one; without it the embedded model has `embedded` and any"
-        " other has `paper`.\n\n`paper` is the defaults above.\n"
+        "## Presets\n\n`--preset` chooses one. Without it the embedded model has `embedded`, a model"
+        " of 1.5 billion\nweights or more `large`, and any other model `paper`.\n\n`paper` is the"
+        " defaults above.\n"
     )
     for title, values in (
         ("`embedded` sets:", EMBEDDED),
         ("`embedded` with `update` ddpo or d3po sets, over that:", EMBEDDED_ON_TRAJECTORIES),
         ("`hero+` sets, over `embedded` or `paper`:", PLUS),
+        ("`large` sets:", LARGE),
+        ("`large` for 5 billion weights or more sets, over that:", LARGEST),
     ):
         rows = (f"| `{name}` | {_code(value)} |" for name, value in flat(values).items())
         yield f"{title}\n\n| setting | value |\n| --- | --- |\n" + "\n".join(rows) + "\n"
