@@ -193,9 +193,9 @@ def _cell(text: str) -> str:
 
 def _presets() -> Iterator[str]:
     yield (
-        "## Presets\n\n`--preset` chooses one. Without it the embedded model has `embedded`, a model"
-        " of 1.5 billion\nweights or more `large`, and any other model `paper`.\n\n`paper` is the"
-        " defaults above.\n"
+        "## Presets\n\n`--preset` chooses one. Without it the embedded model has `embedded`, a"
+        " model of 1.5 billion\nweights or more `large`, and any other model `paper`.\n\n`paper` is"
+        " the defaults above.\n"
     )
     for title, values in (
         ("`embedded` sets:", EMBEDDED),
