@@ -28,7 +28,7 @@ CHANGES: dict[str, Any] = {
 """Changes to the preset: shorter rounds, and no fixed-noise samples, which one run would draw
 during the other's turn."""
 
-MARK, FIRST_KEY = 250, 0.1
+MARK, FIRST_KEY = 280, 0.1
 P50, P99, SLOWDOWN = 0.020, 0.050, 0.05
 
 Row = tuple[str, str, str, bool]

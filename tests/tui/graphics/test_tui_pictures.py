@@ -16,7 +16,7 @@ from hero_tui.commands.bench.bytes_sent import sent
 
 SCRIPT = Path(play_terminal.__file__)
 FEW = 280
-"""Bytes at most, for a mark or a move; textual 8.0 writes 253 for a mark."""
+"""Bytes at most, for a mark or a move."""
 
 TAB, RIGHT, DOWN = "\t", "\x1b[C", "\x1b[B"
 FIRST_PAINT = {"kitty": 400_000, "sixel": 500_000}
