@@ -184,3 +184,30 @@ def test_a_failed_attempt_leaves_the_state_as_it_was(
     trainer.optimizer.adam.step = real  # type: ignore[method-assign]
     again, _ = trainer.improve(state, task)
     assert all(torch.equal(again.lora[name], each) for name, each in whole.lora.items())
+
+
+def test_a_device_that_holds_one_row_of_the_network_learns_the_same(
+    make_run: Callable[..., RunDir],
+) -> None:
+    """With guidance a row is two of the network's; they are computed one after the other."""
+    found, events = [], list[Event]()
+    for name, most in (("ample", 100), ("small", 1)):
+        folder = make_run(name, update="ddpo")
+        trainer = Trainer.open(folder.settings, "cpu")
+
+        def short(layer: Any, inputs: Any, most: int = most) -> None:
+            if torch.is_grad_enabled() and len(inputs[0]) > most:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+        trainer.model.network.conv_in.register_forward_pre_hook(short)
+        go(folder, Script(*LINES), emit=events.append, trainer=trainer)
+        checkpoint = folder.load_checkpoint()
+        assert checkpoint is not None
+        found.append(checkpoint[0]["lora"])
+    told = [event.message for event in events if isinstance(event, Notice)]
+    assert told[-1] == (
+        "out of memory in the step 'update': the network computes one row at a time from here, "
+        "with a microbatch of 6"
+    )
+    one, two = found
+    assert all(torch.allclose(two[name], each, atol=1e-4) for name, each in one.items())
