@@ -11,42 +11,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hero_process import BATCH, PATIENCE, PROJECT, FinishedRun, Hero, WarmCommand, small_run
+from hero_process import BATCH, PATIENCE, PROJECT, FinishedRun, Hero, small_run
 
 sys.path.append(str(PROJECT / "tests" / "tui"))
 
 from fake_terminal import FakeTerminal
 
 
-class HeroTerminal(FakeTerminal):
-    """A terminal on which `hero` is started."""
-
-    def __init__(self, command: Path) -> None:
-        super().__init__("plain", 100, 40)
-        self.command = command
-
-
-@pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A `hero` that has imported the libraries."""
-    folder = tmp_path_factory.mktemp("command")
-    warm = WarmCommand(folder)
-    yield folder / "hero"
-    warm.close()
+CLI = PROJECT / "hero_tui" / "cli.py"
 
 
 @pytest.fixture
-def terminals(command: Path) -> Iterator[list[FakeTerminal]]:
+def terminals() -> Iterator[list[FakeTerminal]]:
     """Two terminals, one for each session."""
-    made = [HeroTerminal(command) for _ in range(2)]
+    made = [FakeTerminal("plain", 100, 40) for _ in range(2)]
     yield made
     for terminal in made:
         terminal.close()
 
 
 def begin(terminal: FakeTerminal, hero: Hero, *arguments: object) -> None:
-    assert isinstance(terminal, HeroTerminal)
-    terminal.start(str(terminal.command), *map(str, arguments), **hero.environment)
+    terminal.run(CLI, *map(str, arguments), **hero.environment)
 
 
 def await_text(terminal: FakeTerminal, *texts: str) -> None:
