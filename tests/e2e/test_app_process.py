@@ -17,7 +17,6 @@ sys.path.append(str(PROJECT / "tests" / "tui"))
 
 from fake_terminal import FakeTerminal
 
-
 CLI = PROJECT / "hero_tui" / "cli.py"
 
 
