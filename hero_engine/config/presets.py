@@ -71,7 +71,31 @@ LARGEST: dict[str, Any] = {"batch": 8, "microbatch": 2, "sampler": {"height": 51
 LARGE_FROM, LARGEST_FROM = 1.5e9, 5e9
 """Weights of a network. Stable Diffusion 1.5 has 0.86e9, SDXL 2.6e9, Z-Image 6.2e9."""
 
-NAMES = ("paper", "embedded", "hero+", "large")
+JOINT: dict[str, Any] = {
+    "update": "forward",
+    "noise": {"fresh_ratio": 1.0},
+    "forward": {
+        "loss": "x0_normalised",
+        "old_policy": "round",
+        "history": "all",
+        "beta": 0.6,
+        "bad_weight": 0.3,
+        "steps": 60,
+        "learning_rate": 2e-3,
+        "betas": (0.9, 0.99),
+        "decay_learning_rate": True,
+        "weight_average": 0.95,
+    },
+    "embedding": {"kind": "backbone", "history": "all"},
+    "reward": {"kind": "probability"},
+    "self_training": {"kind": "joint", "images": 128, "base_images": 384, "novelty": 3.0},
+}
+"""What preset "joint" does beyond the paper, by experiment: see docs/variety.md."""
+
+EXTENSIONS = {"hero+": PLUS, "joint": JOINT}
+"""What presets that are not in the paper set over the ones of their model."""
+
+NAMES = ("paper", "embedded", *EXTENSIONS, "large")
 
 
 def preset_for(model: str, parameters: float = 0) -> str:
@@ -91,7 +115,7 @@ def size_values(parameters: float) -> dict[str, Any]:
 
 def follows_paper(preset: str, model: str) -> bool:
     """Whether the preset has the paper's settings, which are Stable Diffusion's."""
-    return preset in ("paper", "large") or (preset == "hero+" and model != "embedded")
+    return preset in ("paper", "large") or (preset in EXTENSIONS and model != "embedded")
 
 
 def preset_values(preset: str, *, model: str, update: object = None) -> dict[str, Any]:
@@ -108,7 +132,7 @@ def preset_values(preset: str, *, model: str, update: object = None) -> dict[str
     else:
         on_trajectories = preset == "embedded" and update in ("ddpo", "d3po")
         values = merge(EMBEDDED, EMBEDDED_ON_TRAJECTORIES if on_trajectories else {})
-    return merge(values, PLUS) if preset == "hero+" else dict(values)
+    return merge(values, EXTENSIONS.get(preset, {}))
 
 
 def from_preset(preset: str, *, model: str = "", **changes: Any) -> Settings:

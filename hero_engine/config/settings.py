@@ -104,13 +104,30 @@ class RewardSettings(Checked):
 
 @dataclass(frozen=True)
 class SelfTrainingSettings(Checked):
-    """Further updates in a round, on generated images with predicted labels; not in the paper."""
+    """Learning from generated images with predicted labels; not in the paper."""
 
+    kind: Literal["after", "joint"] = setting(
+        "after",
+        "after: updates that follow the one on labels, images weighted by probability; joint: one "
+        "update on labels and on unlabelled images by rank.",
+    )
     rounds: int = number(
-        0, 0, 1000, "Updates on predicted labels that follow each update on given ones; 0: none."
+        0,
+        0,
+        1000,
+        "after: updates on predicted labels that follow each update on given ones; 0: none.",
     )
     images: int = number(
         64, 2, 100_000, "Images per such update, sampled from fresh noise with current weights."
+    )
+    base_images: int = number(
+        192, 2, 100_000, "joint: images of the frozen base, sampled once, that every update uses."
+    )
+    novelty: float = number(
+        3.0,
+        0,
+        10,
+        "joint: exponent of the weight of unusual images among the good ones; 0: all alike.",
     )
 
 
@@ -123,6 +140,16 @@ class AdamWSettings(Checked):
     weight_decay: float = number(1e-4, 0, 1, "AdamW's weight decay.")
     adam_epsilon: float = number(1e-8, 0, 1, "AdamW's epsilon.", above=True)
     max_grad_norm: float = number(1.0, 0, 1e6, "Gradients are clipped to this norm.", above=True)
+    decay_learning_rate: bool = setting(
+        False, "Lower the learning rate linearly to a tenth over an update's steps."
+    )
+    weight_average: float = number(
+        0.0,
+        0,
+        0.9999,
+        "Decay of a moving average of the LoRA over an update's steps, which the update ends with; "
+        "0: off.",
+    )
 
 
 @dataclass(frozen=True)
@@ -338,6 +365,11 @@ class Settings(Checked):
             raise HeroError(
                 "self_training.rounds needs rewards that are probabilities: set reward.kind to "
                 "'probability', and update to 'forward' or 'ddpo'"
+            )
+        if self.self_training.kind == "joint" and not (probabilities and self.update == "forward"):
+            raise HeroError(
+                "self_training.kind 'joint' needs rewards that are probabilities: set reward.kind "
+                "to 'probability', and update to 'forward'"
             )
 
     def _check_prompts(self) -> None:

@@ -23,6 +23,7 @@ Purpose = Literal[
     "label",
     "same",
     "features",
+    "base",
 ]
 
 

@@ -41,13 +41,15 @@ class Score:
     rate: success in 0..1; interval: Wilson's, 95%; diversity: mean Euclidean distance between two
     pictures, in the judge's features; good_diversity: the same between two successes, None for
     fewer than two. Failures differ more than successes do, so diversity falls as success rises;
-    good_diversity shows a collapse.
+    good_diversity shows a collapse. nearest: each picture's distance to the nearest other one; see
+    `nearest_distances`.
     """
 
     rate: float
     interval: tuple[float, float]
     diversity: float
     good_diversity: float | None
+    nearest: tuple[float, ...]
 
 
 def evaluate(
@@ -94,8 +96,13 @@ class PromptScores:
         """The prompt and its scores, as in the result."""
         named: dict[str, Any] = {"prompt": self.prompt}
         for prefix, score in self.by_prefix.items():
-            named |= _named(prefix, score)
+            named |= _named(prefix, score, self.fresh_base)
         return named
+
+    @property
+    def fresh_base(self) -> Score:
+        """The base with fresh noise."""
+        return self.by_prefix.get("base_fresh_", self.by_prefix["base_"])
 
 
 def _scores(scorer: Scorer, noise: Noise) -> PromptScores:
@@ -116,12 +123,14 @@ def _in_all(noise: Noise, images: int, scores: Sequence[PromptScores]) -> dict[s
         prefix: _mean([each.by_prefix[prefix] for each in scores], images)
         for prefix in first.by_prefix
     }
-    in_all = PromptScores("all prompts", all_scores)
+    named = [each.named() for each in scores]
+    copies = [name for name in named[0] if name.endswith("near_copies")]
     return {
         "noise": noise,
         "n": images * len(scores),
-        **in_all.named(),
-        "prompts": [{"n": images} | each.named() for each in scores],
+        **PromptScores("all prompts", all_scores).named(),
+        **{name: sum(each[name] for each in named) / len(named) for name in copies},
+        "prompts": [{"n": images} | each for each in named],
     }
 
 
@@ -135,6 +144,7 @@ def _mean(scores: Sequence[Score], images: int) -> Score:
         wilson(round(rate * number), number),
         sum(each.diversity for each in scores) / len(scores),
         sum(among_good) / len(among_good) if among_good else None,
+        tuple(distance for each in scores for distance in each.nearest),
     )
 
 
@@ -143,12 +153,14 @@ def _check_number(images: int) -> None:
         raise HeroError(f"--images {images}: use at least 2")
 
 
-def _named(prefix: str, score: Score) -> dict[str, Any]:
+def _named(prefix: str, score: Score, fresh: Score) -> dict[str, Any]:
+    """fresh: the base with fresh noise."""
     return {
         f"{prefix}success_rate": score.rate,
         f"{prefix}interval": score.interval,
         f"{prefix}diversity": score.diversity,
         f"{prefix}good_diversity": score.good_diversity,
+        f"{prefix}near_copies": near_copies(score.nearest, fresh.nearest),
     }
 
 
@@ -202,6 +214,7 @@ class Scorer:
             wilson(successes, self.images),
             mean_distance(features),
             mean_distance(features[good]) if successes > 1 else None,
+            tuple(nearest_distances(pictures)),
         )
 
     def _pictures(self, prior: NoisePrior, base: bool) -> npt.NDArray[np.uint8]:
@@ -240,3 +253,23 @@ def evaluation_pictures(
 def mean_distance(features_B_F: npt.NDArray[np.float32]) -> float:
     """Mean Euclidean distance between two rows."""
     return float(torch.pdist(torch.from_numpy(features_B_F).double()).mean())
+
+
+def nearest_distances(pictures_B_H_W_C: npt.NDArray[np.uint8]) -> list[float]:
+    """Each picture's distance to the nearest other one: root mean square over pixels, in 0..255.
+
+    At least two pictures.
+    """
+    pixels = torch.from_numpy(pictures_B_H_W_C).flatten(1).float()
+    distances = torch.cdist(pixels, pixels, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = distances.fill_diagonal_(torch.inf).amin(1) / pixels.shape[1] ** 0.5
+    return [round(distance, 3) for distance in nearest.tolist()]
+
+
+def near_copies(nearest: Sequence[float], of_base: Sequence[float]) -> float:
+    """Share of pictures that are nearer to another one than all but 1% of the base's are.
+
+    Both from `nearest_distances`, of equally many pictures with fresh noise: the base has 0.01.
+    """
+    limit = float(np.quantile(of_base, 0.01))
+    return sum(distance < limit for distance in nearest) / len(nearest)

@@ -31,8 +31,9 @@ class Point:
     success in 0..1 with fresh noise and with the run's guided noise. base_guided: success of the
     base with that guided noise. diversity: mean distance between two pictures in the evaluator's
     features, with fresh noise. good_diversity: the same between two successes; None for fewer than
-    two. kl: nats a picture from the base. transfer: mean success over the task's other prompts, at
-    the end of a trial. settings: see `settings_hash`. made_with: versions.
+    two. near_copies: share of pictures with fresh noise that are nearer to another one than all but
+    1% of the base's. kl: nats a picture from the base. transfer: mean success over the task's other
+    prompts, at the end of a trial. settings: see `settings_hash`. made_with: versions.
     """
 
     study: str
@@ -46,6 +47,7 @@ class Point:
     fresh: float
     diversity: float
     good_diversity: float | None = None
+    near_copies: float | None = None
     guided: float | None = None
     base_guided: float | None = None
     kl: float | None = None
@@ -62,7 +64,8 @@ class Point:
 COLUMNS = tuple(field.name for field in fields(Point))
 READERS: dict[str, Callable[[str], Any]] = {
     "seed": int, "images": int, "labels": int, "fresh": float, "diversity": float,
-    "good_diversity": float, "guided": float, "base_guided": float, "kl": float, "transfer": float,
+    "good_diversity": float, "near_copies": float, "guided": float, "base_guided": float,
+    "kl": float, "transfer": float,
 }  # fmt: skip
 """How a column that is not text is read."""
 SIX_DIGITS = frozenset({"diversity", "good_diversity", "kl"})

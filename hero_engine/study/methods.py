@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hero_engine.config.old_names import new_name, with_new_names
-from hero_engine.config.presets import PLUS
+from hero_engine.config.presets import JOINT, PLUS
 from hero_engine.config.validation import known_instead, merge
 from hero_engine.core.errors import HeroError
 
@@ -64,6 +64,10 @@ METHODS: dict[str, Method] = {
         "the embedded preset with self-training on pseudo-labels from backbone features",
         PLUS,
     ),
+    "joint": Method(
+        "the embedded preset, trained on labels and on ranked pictures of the base and the policy",
+        JOINT,
+    ),
     "hero-recent": Method(
         "HERO, its embedding trained on all labels, recent ones more often",
         _but(embedding={"history": "all", "recency_half_life": 64.0}),
@@ -83,7 +87,7 @@ ALIASES = {"hero-beta-0.5": "hero", "hero-eps-0.1": "hero"}
 """Names for ablations at the paper's own values."""
 
 HEADLINE = ("hero", "hero+", "hero-forward", "ddpo", "d3po", "sft")
-BEYOND = ("hero+", "hero-recent", "hero-probability")
+BEYOND = ("hero+", "joint", "hero-recent", "hero-probability")
 """Methods that are not in the paper."""
 ABLATIONS = tuple(
     name
@@ -91,7 +95,7 @@ ABLATIONS = tuple(
     if name.startswith("hero-") and name not in ("hero-preset", "hero-forward", *BEYOND)
 )
 
-VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero+"})
+VARIANTS = frozenset({*ABLATIONS, *BEYOND} - {"hero+", "joint"})
 """HERO with one setting changed."""
 
 BETWEEN_METHODS = re.compile(r",(?![^\[]*\])")

@@ -102,7 +102,7 @@ def success_table(outcome: Outcome, summaries: Sequence[MethodSummary]) -> Table
     """For each task and sampler: the baselines, then each method at its last common score."""
     headers = (
         "task", "method", "labels", "seeds", "fresh noise", "guided noise", "base, guided noise",
-        "by labels", "diversity", "of the good", "KL", "transfer",
+        "by labels", "diversity", "of the good", "near-copies", "KL", "transfer",
     )  # fmt: skip
     baselines = [point for point in outcome.points if point.is_baseline]
     found: list[tuple[str, ...]] = []
@@ -125,6 +125,7 @@ def _baseline_row(point: Point, base: Point) -> tuple[str, ...]:
         f"*base, {point.sampler}*" if is_base else f"*{prompt_of(point)}*",
         "0", "", f"{point.fresh:.3f}", "", "", "",
         *("" if each is None else f"{each:.2f}" for each in shares),
+        "0.01" if is_base else "",
         "0" if is_base else "",
         "" if point.transfer is None else f"{point.transfer:.3f}",
     )  # fmt: skip
@@ -148,6 +149,7 @@ def _method_row(row: MethodSummary) -> tuple[str, ...]:
         sparkline(curve),
         row.diversity.text(2),
         _text(row.good_diversity, 2),
+        _text(row.near_copies, 2),
         _text(row.kl, 0),
         _text(row.transfer),
     )

@@ -5,12 +5,13 @@ A study that is started again continues; two processes on one folder share the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.evaluation.evaluate import near_copies
 from hero_engine.labelling.simulated import read_annotator_model
 from hero_engine.study.baselines import pictures_left, score_baseline
 from hero_engine.study.figures import BASE, PROMPT, Point, read_points
@@ -71,12 +72,13 @@ def read_study(plan: Plan) -> Outcome:
 def _from_folder(plan: Plan) -> Outcome:
     trials = [(trial, read_figures(plan.figures_path(trial))) for trial in plan.trials()]
     begun = [(trial, figures) for trial, figures in trials if figures.get("points")]
+    baselines = [read_figures(each.path) for each in plan.baselines().values()]
+    nearest = {(b["task"], b["sampler"]): b["base"].get("nearest") for b in baselines if b}
     points = [
         point
         for trial, figures in begun
-        for point in within(trial_points(figures, plan.study), trial.labels)
+        for point in within(trial_points(figures, plan.study, nearest), trial.labels)
     ]
-    baselines = [read_figures(each.path) for each in plan.baselines().values()]
     missing = sum(not is_finished(figures, trial.labels) for trial, figures in trials)
     rows = [point for each in baselines if each for point in baseline_points(each, plan)]
     return Outcome(plan, rows + points, missing, [figures["settings"] for _, figures in begun])
@@ -113,8 +115,15 @@ def _taste(plan: Plan) -> str:
     return f"judge:picky={taste}" if taste else "judge"
 
 
-def trial_points(figures: dict[str, Any], study: str) -> list[Point]:
-    """A trial's file as rows of the table; transfer is on the last."""
+def trial_points(
+    figures: dict[str, Any],
+    study: str,
+    nearest_of_base: Mapping[tuple[str, str], Sequence[float] | None],
+) -> list[Point]:
+    """A trial's file as rows of the table; transfer is on the last.
+
+    nearest_of_base: `Score.nearest` of the base by task and sampler, None where it is not known.
+    """
     settings = figures["settings"]
     transfer = [score["rate"] for score in figures.get("transfer", {}).values()]
     sampler = "{} steps, eta {:g}, guidance {:g}".format(
@@ -123,6 +132,7 @@ def trial_points(figures: dict[str, Any], study: str) -> list[Point]:
     first = {name: figures[name] for name in ("task", "method", "labeller", "seed", "images")}
     first |= {"study": study, "sampler": sampler, "settings": settings_hash(settings)}
     first["made_with"] = _versions(figures["made_with"])
+    of_base = nearest_of_base.get((figures["task"], sampler))
     rows = [
         Point(
             **first,
@@ -130,6 +140,7 @@ def trial_points(figures: dict[str, Any], study: str) -> list[Point]:
             fresh=point["fresh"]["rate"],
             diversity=point["fresh"]["diversity"],
             good_diversity=point["fresh"]["good_diversity"],
+            near_copies=_near_copies(point["fresh"], of_base),
             guided=point["guided"] and point["guided"]["rate"],
             base_guided=point["base_guided"] and point["base_guided"]["rate"],
             kl=point["kl"],
@@ -162,6 +173,12 @@ def baseline_points(figures: dict[str, Any], plan: Plan) -> list[Point]:
         for method, score in scores.items()
         if score is not None
     ]
+
+
+def _near_copies(score: Mapping[str, Any], of_base: Sequence[float] | None) -> float | None:
+    """None for a score, or a base, that was measured before distances were kept."""
+    nearest = score.get("nearest")
+    return near_copies(nearest, of_base) if nearest and of_base else None
 
 
 def _versions(made: dict[str, str]) -> str:

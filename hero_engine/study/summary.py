@@ -64,7 +64,8 @@ class MethodSummary:
     base: success of the base with the method's sampler and fresh noise. needed: success rate ->
     (mean labels over the seeds that reach it, or None; how many seeds reach it). diversity,
     good_diversity: as shares of the base's, with fresh noise; good_diversity is None if a seed has
-    fewer than two successes. transfer: mean success over prompts that were not trained on.
+    fewer than two successes. near_copies: see `Point`. transfer: mean success over prompts that
+    were not trained on.
     """
 
     task: str
@@ -80,6 +81,7 @@ class MethodSummary:
     needed: dict[float, tuple[Mean | None, int]]
     diversity: Mean
     good_diversity: Mean | None
+    near_copies: Mean | None
     kl: Mean | None
     transfer: Mean | None
     curve: list[tuple[int, Mean]]
@@ -129,6 +131,7 @@ def _summary(trials: list[list[Point]], base: Point, reach: Sequence[float]) -> 
         needed=needed,
         diversity=mean_of(point.diversity / base.diversity for point in last),
         good_diversity=_known(share(p.good_diversity, base.good_diversity) for p in last),
+        near_copies=_known(point.near_copies for point in last),
         kl=_known(point.kl for point in last),
         transfer=_known(point.transfer for point in last),
         curve=[(at, mean_of(_at(trial, at).fresh for trial in trials)) for at in common],

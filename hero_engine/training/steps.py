@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
+from hero_engine.core.batch import Batch
 from hero_engine.core.labelled_round import LabelledRound
+from hero_engine.policy.sampler import SampleRequest
 from hero_engine.reward.reward_model import Evidence, PredictProbability
 from hero_engine.training.microbatch import first_microbatch
 from hero_engine.training.oom_backoff import OomBackoff
 from hero_engine.training.progress_reports import StepProgress
 from hero_engine.training.round_report import Metrics, agreement_metric, diversity_metric
-from hero_engine.training.self_training import pseudo_labelled
+from hero_engine.training.self_training import (
+    base_request,
+    memory_features,
+    pseudo_labelled,
+    ranked,
+    self_training_request,
+)
 from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer
 from hero_engine.updates import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
+from hero_engine.updates.lessons import JointImages
 
 
 class LearningSteps:
@@ -22,6 +33,7 @@ class LearningSteps:
     def __init__(self, trainer: Trainer, backoff: OomBackoff, progress: StepProgress) -> None:
         self.trainer, self.backoff, self.progress = trainer, backoff, progress
         self.settings, self.reward_model = trainer.settings, trainer.reward_model
+        self._base_batch: Batch | None = None
 
     def observe(self, state: State, round: LabelledRound) -> Metrics:
         """Metrics of the round's images and of the policy that sampled them, before any learning.
@@ -65,7 +77,9 @@ class LearningSteps:
             return state, NoSignal("nothing is labelled")
         behaviour_lora = None if state.behaviour is None else state.behaviour.lora
         lesson = self.trainer.update.lesson(
-            Feedback(round, state.memory, rewards_B, behaviour_lora)
+            Feedback(
+                round, state.memory, rewards_B, behaviour_lora, self._joint_images(state, round)
+            )
         )
         if isinstance(lesson, NoSignal):
             return state, lesson
@@ -76,7 +90,7 @@ class LearningSteps:
     def self_train(self, state: State, round: LabelledRound) -> tuple[State, Metrics]:
         """Further updates, on images of the new policy with pseudo-labels (not in the paper)."""
         wanted, metrics = self.settings.self_training, Metrics()
-        if not wanted.rounds:
+        if not wanted.rounds or wanted.kind == "joint":
             return state, metrics
         predict = self.reward_model.probability(state.embedding, self._evidence(state, round))
         if predict is None:
@@ -91,6 +105,41 @@ class LearningSteps:
                     task = UpdateTask(lesson, turn, images.batch)
                     state, _ = self._improve(state, task)
         return state, metrics
+
+    def _joint_images(self, state: State, round: LabelledRound) -> JointImages | None:
+        """Unlabelled images of the base and, from round 1 on, of the policy; None if not wanted."""
+        wanted, evidence = self.settings.self_training, self._evidence(state, round)
+        if wanted.kind != "joint":
+            return None
+        with self.progress.timed("update"):
+            batches = [self._base_images()]
+            if round.number:
+                own = self_training_request(
+                    self.trainer, Turn(self.settings.seed, round.number, number=1)
+                )
+                batches.append(self._sampled(state.lora, own))
+            images = [ranked(self.trainer, state, evidence, batch) for batch in batches]
+            features = memory_features(self.trainer, state.memory)
+        return JointImages(features, [each for each in images if each], wanted.novelty)
+
+    def _base_images(self) -> Batch:
+        """The base's images, sampled once."""
+        if self._base_batch is None:
+            request = base_request(self.trainer)
+            self._base_batch = self._sampled(self.trainer.base_lora, request)
+        return self._base_batch
+
+    def _sampled(self, lora: Mapping[str, Tensor], request: SampleRequest) -> Batch:
+        """Images that nobody will see."""
+        meter, count = self.progress.meter(request.round, "training", "self_train"), len(request)
+
+        def sample(microbatch: int) -> Batch:
+            batch, _ = self.trainer.sample(
+                lora, request, microbatch, lambda done: meter.at(done, count), decode=False
+            )
+            return batch
+
+        return self.backoff.run("sample", self.settings.microbatch, sample)
 
     def _evidence(self, state: State, round: LabelledRound) -> Evidence:
         return self.reward_model.evidence(round, state.memory, state.bests)

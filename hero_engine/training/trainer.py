@@ -69,6 +69,11 @@ class Trainer:
             raise HeroError(f"the run's first LoRA: {error}", exit_code=ExitCode.RUN) from error
         return replace(self._initial, lora=self.model.lora_state())
 
+    @property
+    def base_lora(self) -> dict[str, Tensor]:
+        """LoRA weights that leave the base model as it is."""
+        return {name: torch.zeros_like(each) for name, each in self._initial.lora.items()}
+
     def restored(self, parts: Parts, round: int, labels_used: int) -> State:
         """The state of a checkpoint. HeroError, exit code 4, where it does not fit the run."""
         try:

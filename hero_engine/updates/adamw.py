@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from hero_engine.config.settings import AdamWSettings
 from hero_engine.core.collective import ONE_PROCESS, Collective
 
+LAST_RATE = 0.1
+"""What a decaying learning rate falls to in an update, as a share of its first value."""
+
 
 class LoraAdamW:
     """The optimizer that all updates share. A step sums gradients over all processes."""
@@ -21,6 +24,7 @@ class LoraAdamW:
         collective: Collective = ONE_PROCESS,
     ) -> None:
         self.weights, self.max_grad_norm = weights, settings.max_grad_norm
+        self.settings = settings
         self.collective = collective
         self.adam = torch.optim.AdamW(
             weights,
@@ -29,6 +33,14 @@ class LoraAdamW:
             weight_decay=settings.weight_decay,
             eps=settings.adam_epsilon,
         )
+
+    def set_learning_rate(self, done: float) -> None:
+        """Set the rate for a step before which `done` (0..1) of the update's steps were taken."""
+        rate = self.settings.learning_rate
+        if self.settings.decay_learning_rate:
+            rate *= 1 - (1 - LAST_RATE) * done
+        for group in self.adam.param_groups:
+            group["lr"] = rate
 
     def step(self) -> float:
         """Step on the accumulated gradients; returns their norm before clipping."""

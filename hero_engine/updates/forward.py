@@ -45,7 +45,10 @@ from hero_engine.updates.denoising_loss import LOSSES
 from hero_engine.updates.label_pool import Pool, label_pool, pseudo_label_pool
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
 from hero_engine.updates.noising import NoisedRows, RowSampler
+from hero_engine.updates.ranked_pool import ranked_pool
 from hero_engine.updates.reference_policy import Reference, current_policy, frozen_base
+
+NO_GOODS = NoSignal("no picture is good, so there is no direction to learn")
 
 
 class ForwardUpdate:
@@ -66,8 +69,14 @@ class ForwardUpdate:
         )
 
     def lesson(self, feedback: Feedback) -> Pool | NoSignal:
-        """The labelled images, of this round or of all, as the settings say."""
+        """The labelled images, of this round or of all, as the settings say.
+
+        In joint self-training those of all rounds, and the unlabelled ones by rank.
+        """
         settings = self.settings
+        if feedback.joint is not None:
+            known_goods = bool(feedback.memory.good_N.any())
+            return ranked_pool(feedback.memory, feedback.joint) if known_goods else NO_GOODS
         pool = label_pool(
             feedback, settings.history, assume_negatives=settings.assume_unlabelled_bad
         )
@@ -137,5 +146,5 @@ def _checked(pool: Pool) -> Pool | NoSignal:
     if len(pool) == 0:
         return NoSignal("no picture is labelled")
     if not pool.has_goods:
-        return NoSignal("no picture is good, so there is no direction to learn")
+        return NO_GOODS
     return pool

@@ -5,7 +5,7 @@ An update takes from it what it needs (`Update.lesson`): trajectories and reward
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,18 +18,44 @@ from hero_engine.core.rng import Purpose, generator
 
 
 @dataclass(frozen=True)
+class RankedImages:
+    """Unlabelled images of one policy, with what the reward model makes of them, on the CPU.
+
+    features: (B, F). probability: of being good, (B,), in 0..1.
+    """
+
+    batch: Batch
+    features_B_F: Tensor
+    probability_B: Tensor
+
+
+@dataclass(frozen=True)
+class JointImages:
+    """What a joint update learns from besides the labels: see `ranked_pool.py`.
+
+    features_N_F: of the memory's images, on the CPU. novelty: exponent of the goods' weights.
+    """
+
+    features_N_F: Tensor
+    images: Sequence[RankedImages]
+    novelty: float
+
+
+@dataclass(frozen=True)
 class Feedback:
     """A labelled round, and what is known beyond it.
 
     memory: the labelled latents of all rounds, this one included. rewards_B: None where there is
     nothing to compare with; NaN for an image whose reward is unknown. behaviour_lora: the weights
-    that sampled the images; None where they are the current ones.
+    that sampled the images; None where they are the current ones. joint: unlabelled images to learn
+    from in the same update; None for none.
     """
 
     round: LabelledRound
     memory: LabelledLatents
     rewards_B: Tensor | None = None
     behaviour_lora: Mapping[str, Tensor] | None = None
+    joint: JointImages | None = None
 
 
 @dataclass(frozen=True)

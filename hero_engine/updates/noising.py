@@ -56,12 +56,11 @@ class RowSampler:
         """The rows of the optimizer step with this index; the good ones come first.
 
         The groups of the pool take turns, so that no prompt's share of good images leads the
-        others. In a group each image is drawn as good in proportion to its probability, and as bad
-        to the rest.
+        others. In a group each image is drawn in proportion to its weight.
         """
         random = turn.generator("update", index)
-        goods = _draw(pool, pool.probability_N, self.goods, index, random)
-        bads = _draw(pool, 1 - pool.probability_N, self.bads, index, random)
+        goods = _draw(pool, pool.good_weight_N, self.goods, index, random)
+        bads = _draw(pool, pool.bad_weight_N, self.bads, index, random)
         drawn = torch.cat([goods, bads])
         clean = pool.latents_N_C_H_W[drawn].to(self.model.device)
         timesteps = torch.cat(

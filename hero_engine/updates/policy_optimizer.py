@@ -18,6 +18,7 @@ from hero_engine.policy.sampler import KeptSteps
 from hero_engine.updates.adamw import LoraAdamW
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
 from hero_engine.updates.probe import Probe
+from hero_engine.updates.weight_average import WeightAverage
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, total) after every optimizer step; it may raise, to stop between two steps."""
@@ -103,6 +104,7 @@ class PolicyOptimizer:
         self, objective: Objective, microbatches: Microbatches, on_progress: OnProgress
     ) -> dict[str, float]:
         self.adam.clear()
+        average = WeightAverage(self.adam.weights, self.update.settings.weight_average)
         loss, count, norms = 0.0, 0, list[float]()
         for step in range(objective.steps):
             rows = objective.rows(step)
@@ -110,8 +112,11 @@ class PolicyOptimizer:
                 mean = objective.loss(rows[part])
                 (mean * len(part) / len(rows)).backward()  # type: ignore[no-untyped-call]
                 loss, count = loss + mean.item() * len(part), count + len(part)
+            self.adam.set_learning_rate(step / objective.steps)
             norms.append(self.adam.step())
+            average.follow()
             on_progress(step + 1, objective.steps)
+        average.write()
         sums = torch.tensor([loss, count], dtype=torch.float64)
         self.collective.all_reduce([sums])
         return {

@@ -143,4 +143,5 @@ def print_scores(scores: dict[str, Any]) -> None:
             f"{name:<6} {noises:<7} noise: success {scores[f'{prefix}success_rate']:.3f}"
             f" ({low:.3f} to {high:.3f}), diversity {scores[f'{prefix}diversity']:.2f}"
             f" (of good images: {'-' if of_good is None else f'{of_good:.2f}'})"
+            f", near-copies {scores[f'{prefix}near_copies']:.0%}"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import LINES, PLUS, Script, go, left_behind
+from tiny_runs import JOINT, LINES, PLUS, Script, go, left_behind
 
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event
@@ -22,7 +22,7 @@ QUESTIONS, AHEAD_QUESTIONS = 26, 41
 AHEAD: dict[str, Any] = {"sample_ahead": True, "labels": 17}
 """Settings of the latter."""
 
-KINDS: dict[str, dict[str, Any]] = {"": {}, "ahead": AHEAD, "plus": PLUS}
+KINDS: dict[str, dict[str, Any]] = {"": {}, "ahead": AHEAD, "plus": PLUS, "joint": JOINT}
 """What a run may have besides its update."""
 
 

@@ -46,6 +46,18 @@ PLUS: dict[str, Any] = {
 }
 """What preset hero+ does, for `tiny_settings`."""
 
+JOINT: dict[str, Any] = PLUS | {
+    "self_training": SelfTrainingSettings(kind="joint", images=4, base_images=6),
+    "forward": ForwardSettings(
+        steps=2,
+        good_images_per_update=2,
+        bad_images_per_update=2,
+        decay_learning_rate=True,
+        weight_average=0.9,
+    ),
+}
+"""What preset joint does."""
+
 
 def tiny_settings(model: Path, **changes: Any) -> Settings:
     """Six pictures a round in minibatches of three; two steps of everything."""

@@ -16,7 +16,14 @@ from hero_engine.config.tasks import Task
 from hero_engine.core.errors import HeroError
 from hero_engine.core.rng import generator
 from hero_engine.embedded.judge import Judge
-from hero_engine.evaluation.evaluate import EVALUATION_SEED, Noise, evaluate, mean_distance
+from hero_engine.evaluation.evaluate import (
+    EVALUATION_SEED,
+    Noise,
+    evaluate,
+    mean_distance,
+    near_copies,
+    nearest_distances,
+)
 from hero_engine.evaluation.intervals import wilson
 from hero_engine.policy.sampler import SampleRequest, sample
 from hero_engine.storage.run_folder import RunDir
@@ -64,14 +71,17 @@ def folder(square_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
     return folder
 
 
-def expected(pictures: npt.NDArray[np.uint8], prefix: str = "") -> dict[str, Any]:
-    """A score by loops, as `evaluate` names it."""
+def expected(
+    pictures: npt.NDArray[np.uint8], fresh: npt.NDArray[np.uint8], prefix: str = ""
+) -> dict[str, Any]:
+    """A score by loops, as `evaluate` names it. fresh: the base's pictures with fresh noise."""
     even = [picture for picture in pictures if int(picture[3, 5, 0]) % 2 == 0]
     return {
         f"{prefix}success_rate": len(even) / len(pictures),
         f"{prefix}interval": pytest.approx(roots_of_the_score_test(len(even), len(pictures))),
         f"{prefix}diversity": distance_by_loops(pictures),
         f"{prefix}good_diversity": distance_by_loops(even),
+        f"{prefix}near_copies": near_copies_by_loops(pictures, fresh),
     }
 
 
@@ -80,6 +90,22 @@ def distance_by_loops(pictures: Iterable[npt.NDArray[np.uint8]]) -> Any:
     corners = [picture[:2, :2].astype(float).ravel() for picture in pictures]
     pairs = [math.dist(one, other) for one, other in combinations(corners, 2)]
     return pytest.approx(sum(pairs) / len(pairs)) if pairs else None
+
+
+def near_copies_by_loops(pictures: npt.NDArray[np.uint8], fresh: npt.NDArray[np.uint8]) -> float:
+    """The 1st percentile of 7 distances lies 6% of the way from the smallest to the next one."""
+    smallest, following = sorted(nearest_by_loops(fresh))[:2]
+    limit = smallest + 0.06 * (following - smallest)
+    return sum(distance < limit for distance in nearest_by_loops(pictures)) / len(pictures)
+
+
+def nearest_by_loops(pictures: npt.NDArray[np.uint8]) -> list[float]:
+    """Root mean square over pixels, to three digits."""
+    flat = [picture.ravel().astype(float) for picture in pictures]
+    return [
+        round(min(math.dist(one, other) for other in flat if other is not one) / len(one) ** 0.5, 3)
+        for one in flat
+    ]
 
 
 def drawn(folder: RunDir, noises: torch.Tensor, *, base: bool, prompt: str = "a") -> Any:
@@ -128,8 +154,8 @@ def test_both_models_are_scored_on_the_same_noises(folder: RunDir, judge: Glance
         "noise": "fresh",
         "prompt": "a",
         "n": IMAGES,
-        **expected(tuned),
-        **expected(base, "base_"),
+        **expected(tuned, base),
+        **expected(base, base, "base_"),
     }
     assert told == [(4, 14), (7, 14), (11, 14), (14, 14)]
     assert evaluate(folder, IMAGES, "fresh", device="cpu") == result
@@ -151,9 +177,9 @@ def test_guided_scores_the_base_with_fresh_noises_too(folder: RunDir, judge: Gla
         "noise": "guided",
         "prompt": "a",
         "n": IMAGES,
-        **expected(tuned),
-        **expected(base, "base_"),
-        **expected(fresh, "base_fresh_"),
+        **expected(tuned, fresh),
+        **expected(base, fresh, "base_"),
+        **expected(fresh, fresh, "base_fresh_"),
     }
     assert told[-1] == (21, 21)
 
@@ -209,3 +235,15 @@ def test_mean_distance_against_a_double_loop() -> None:
     pairs = [math.dist(one, other) for one, other in combinations(rows.astype(float), 2)]
     assert mean_distance(rows) == pytest.approx(sum(pairs) / 36)
     assert mean_distance(rows[[0, 0]]) == 0
+
+
+def test_near_copies_are_nearer_than_the_bases_first_percentile() -> None:
+    """Grey pictures: base's lie 10 apart but for one pair at 4; two pairs of the others at 1."""
+    base = nearest_distances(greys(0, 4, *range(14, 114, 10)))
+    assert base[:3] == [4, 4, 10]
+    assert near_copies(base, base) == 0
+    assert near_copies(nearest_distances(greys(0, 1, 50, 51, 100, 120)), base) == 4 / 6
+
+
+def greys(*values: int) -> npt.NDArray[np.uint8]:
+    return np.stack([np.full((2, 3, 3), value, np.uint8) for value in values])

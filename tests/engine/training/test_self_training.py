@@ -10,7 +10,7 @@ import torch
 from interrupted import Process, assert_same
 from refusals import refused
 from students import Student, numbers_as_latents
-from tiny_runs import LINES, PLUS, left_behind, new_run, played, tiny_settings
+from tiny_runs import JOINT, LINES, PLUS, left_behind, new_run, played, tiny_settings
 
 from hero_engine.config.settings import (
     EmbeddingSettings,
@@ -24,14 +24,14 @@ from hero_engine.core.collective import Microbatches
 from hero_engine.core.errors import ExitCode, StopRequested
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Labels
-from hero_engine.core.rng import generator
+from hero_engine.core.rng import generator, normal_each
 from hero_engine.policy.sampler import SampleRequest, sample
 from hero_engine.reward.logistic_head import BayesianLogisticHead
 from hero_engine.reward.reward_model import Evidence, PredictProbability
 from hero_engine.training.self_training import pseudo_labelled
 from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer
-from hero_engine.updates import PseudoLabelled, Turn
+from hero_engine.updates import Feedback, NoSignal, PseudoLabelled, Turn
 from hero_engine.updates.ddpo import RewardedTrajectories
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 from hero_engine.updates.forward import ForwardUpdate
@@ -151,6 +151,46 @@ def test_a_stop_at_any_instant_changes_nothing(
     assert_same(process, name)
 
 
+@pytest.mark.parametrize("part", [0.4, 0.8])
+def test_a_stop_in_joint_self_training_changes_nothing(
+    processes: Callable[[str], Process], part: float
+) -> None:
+    process, name = processes("forward joint"), f"stop-{part}"
+    with pytest.raises(StopRequested):
+        process.run(name, round(part * process.questions))
+    process.run(name)
+    assert_same(process, name)
+
+
+def test_joint_self_training_learns_from_base_and_policy(
+    square_folder: Path, tmp_path: Path
+) -> None:
+    """Labels: 5, then 11; the base's 6 images in both rounds, the policy's 4 from round 1 on. The
+    base's are those that a model without LoRA makes of their own noises."""
+    lessons: list[Pool] = []
+
+    class Kept(ForwardUpdate):
+        def lesson(self, feedback: Feedback) -> Pool | NoSignal:
+            lesson = super().lesson(feedback)
+            assert isinstance(lesson, Pool)
+            lessons.append(lesson)
+            return lesson
+
+    settings = tiny_settings(square_folder, **{"update": "forward"} | JOINT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hero_engine.updates.forward.ForwardUpdate", Kept)
+        played(new_run(tmp_path / "run", settings), *LINES)
+    assert [len(lesson) for lesson in lessons] == [5 + 6, 11 + 6 + 4]
+    of_base = [lessons[0].latents_N_C_H_W[5:], lessons[1].latents_N_C_H_W[11:17]]
+    assert torch.equal(*of_base)
+    trainer = Trainer.open(settings, "cpu")
+    noises = normal_each([generator(5, "base", 0, image) for image in range(6)], (4, 8, 8))
+    request = SampleRequest(5, 0, range(6), noises, purpose="base")
+    with trainer.model.base():
+        alone = sample(trainer.model, "a", settings.sampler, request)
+    assert torch.allclose(of_base[0], alone.latents_B_C_H_W, atol=1e-4)
+
+
 def test_a_round_without_goods_trains_on_nothing(square_folder: Path, tmp_path: Path) -> None:
     reports, _ = played(new_run(tmp_path / "run", plus(square_folder, "forward")), "bbbbbb")
     assert not reports[0].updated and "pseudo_label_mean" not in reports[0].metrics
@@ -161,6 +201,10 @@ def test_a_round_without_goods_trains_on_nothing(square_folder: Path, tmp_path: 
     [
         ({"reward": RewardSettings()}, "reward.kind 'best' needs a trained embedding"),
         ({"update": "sft"}, "self_training.rounds needs"),
+        (
+            {"update": "ddpo", "self_training": SelfTrainingSettings(kind="joint")},
+            "self_training.kind 'joint' needs",
+        ),
         (
             {"embedding": EmbeddingSettings(), "reward": RewardSettings()},
             "self_training.rounds needs",
