@@ -71,9 +71,11 @@ def test_methods_share_all_else() -> None:
     names = ("sampler", "lora", "batch", "labels", "seed", "prompt", "ddpo")
     assert all(len({getattr(each, name) for each in both}) == 1 for name in names)
     usual = settings("hero").forward
-    assert {name for name in METHODS if settings(name).forward != usual} == {"hero+"}
-    ours = asdict(settings("hero+").forward)
-    assert asdict(usual) | METHODS["hero+"].changes["forward"] == ours
+    changed = {name for name in METHODS if settings(name).forward != usual}
+    assert changed == {"hero+", "joint"}
+    for name in changed:
+        ours = asdict(settings(name).forward)
+        assert asdict(usual) | METHODS[name].changes["forward"] == ours
     ours = [settings(name, "embedded") for name in METHODS]
     stepwise = ("ddpo", "d3po")
     assert len({(each.update in stepwise, each.sampler, each.lora) for each in ours}) == 2
