@@ -236,7 +236,7 @@ def test_otherwise_the_unlabelled_are_left_out(
 ) -> None:
     pool = pool_of(replace(SETTINGS, **changes), labelled(numbers(1, 2, 3), good))
     known = [each for each in good if each is not None]
-    assert (pool.probability_N.tolist(), pool.assumed_negatives) == (known, 0)
+    assert (pool.good_weight_N.tolist(), pool.assumed_negatives) == (known, 0)
     assert pool.latents_N_C_H_W.flatten().tolist() == [1, 2, 3][: len(known)]
 
 
