@@ -63,6 +63,7 @@ def trial(method: str, seed: int, *rates: float, guided: bool = False) -> list[P
         Point(
             "full", "hands", method, "judge", seed, 128,
             "eta 1" if method == "hero" else "eta 0.5", 64 * at, rate, 4.0, 3.0,
+            near_copies=0.125 * at,
             guided=round(rate + 0.1, 6) if guided else None, kl=10.0 * at, settings="abc",
             made_with=MADE,
         )
@@ -183,10 +184,10 @@ def test_report(outcome: Outcome, tmp_path: Path) -> None:
     assert text.startswith("# `hero bench learn --x`\n")
     assert "1 of the runs are not finished." in text and MADE in text
     for line in [
-        "| hands | *base, eta 1* | 0 |  | 0.300 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
-        "| hands | *base, eta 0.5* | 0 |  | 0.400 |  |  |  | 1.00 | 1.00 | 0 | 0.300 |",
-        "| hands | *“a fine hand”* | 0 |  | 0.700 |  |  |  | 0.25 |  |  |  |",
-        "| hands | sft | 128 | 1 | 0.550 |  |  | ▄▅▅ | 0.50 | 0.50 | 20 | 0.500 |",
+        "| hands | *base, eta 1* | 0 |  | 0.300 |  |  |  | 1.00 | 1.00 | 0.01 | 0 | 0.300 |",
+        "| hands | *base, eta 0.5* | 0 |  | 0.400 |  |  |  | 1.00 | 1.00 | 0.01 | 0 | 0.300 |",
+        "| hands | *“a fine hand”* | 0 |  | 0.700 |  |  |  | 0.25 |  |  |  |  |",
+        "| hands | sft | 128 | 1 | 0.550 |  |  | ▄▅▅ | 0.50 | 0.50 | 0.25 | 20 | 0.500 |",
         "| task | method | seeds | 0 labels | 64 | 128 |",
         "| hands | hero | 2 | 0.30 | 0.55 ± 0.64 | 0.75 ± 0.64 |",  # half: 12.706 * .05
         "| hands | sft | 1 | 0.40 | 0.50 | 0.55 |",
