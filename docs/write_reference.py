@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from hero_engine.config.old_names import NEW_NAMES, NEW_VALUES
-from hero_engine.config.presets import EMBEDDED, EMBEDDED_ON_TRAJECTORIES, LARGE, LARGEST, PLUS
+from hero_engine.config.presets import EMBEDDED, EMBEDDED_ON_TRAJECTORIES, JOINT, LARGE, LARGEST, PLUS
 from hero_engine.config.settings import Settings, declared
 from hero_engine.config.validation import flat
 from hero_engine.models.pipeline_facts import FACTS
@@ -203,6 +203,7 @@ def _presets() -> Iterator[str]:
         ("`hero+` sets, over `embedded` or `paper`:", PLUS),
         ("`large` sets:", LARGE),
         ("`large` for 5 billion weights or more sets, over that:", LARGEST),
+        ("`joint` sets, over `embedded` or `paper`:", JOINT),
     ):
         rows = (f"| `{name}` | {_code(value)} |" for name, value in flat(values).items())
         yield f"{title}\n\n| setting | value |\n| --- | --- |\n" + "\n".join(rows) + "\n"
