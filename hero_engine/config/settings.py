@@ -141,7 +141,9 @@ class AdamWSettings(Checked):
     adam_epsilon: float = number(1e-8, 0, 1, "AdamW's epsilon.", above=True)
     max_grad_norm: float = number(1.0, 0, 1e6, "Gradients are clipped to this norm.", above=True)
     decay_learning_rate: bool = setting(
-        False, "Lower the learning rate linearly to a tenth over an update's steps."
+        False,
+        "Raise the learning rate over the first five steps of an update, then lower it linearly to "
+        "a tenth.",
     )
     weight_average: float = number(
         0.0,

@@ -11,7 +11,9 @@ from hero_engine.config.settings import AdamWSettings
 from hero_engine.core.collective import ONE_PROCESS, Collective
 
 LAST_RATE = 0.1
-"""What a decaying learning rate falls to in an update, as a share of its first value."""
+"""What a decaying learning rate falls to in an update, as a share of the settings' value."""
+WARM_UP = 5
+"""Steps in which it rises before."""
 
 
 class LoraAdamW:
@@ -34,11 +36,11 @@ class LoraAdamW:
             eps=settings.adam_epsilon,
         )
 
-    def set_learning_rate(self, done: float) -> None:
-        """Set the rate for a step before which `done` (0..1) of the update's steps were taken."""
+    def set_learning_rate(self, step: int, steps: int) -> None:
+        """Set the rate for step 0, 1, ... of an update's `steps`."""
         rate = self.settings.learning_rate
         if self.settings.decay_learning_rate:
-            rate *= 1 - (1 - LAST_RATE) * done
+            rate *= min(1, (step + 1) / WARM_UP) * max(LAST_RATE, 1 - step / steps)
         for group in self.adam.param_groups:
             group["lr"] = rate
 

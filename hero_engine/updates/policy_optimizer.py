@@ -112,7 +112,7 @@ class PolicyOptimizer:
                 mean = objective.loss(rows[part])
                 (mean * len(part) / len(rows)).backward()  # type: ignore[no-untyped-call]
                 loss, count = loss + mean.item() * len(part), count + len(part)
-            self.adam.set_learning_rate(step / objective.steps)
+            self.adam.set_learning_rate(step, objective.steps)
             norms.append(self.adam.step())
             average.follow()
             on_progress(step + 1, objective.steps)

@@ -18,6 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hero_engine.core.batch import distinct
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.updates.label_pool import Pool
 from hero_engine.updates.lessons import JointImages, RankedImages
@@ -46,7 +47,7 @@ def _ranked(known: LabelledLatents, images: RankedImages) -> Pool:
     """The images of one policy, each prompt by itself."""
     batch = images.batch
     good_B, bad_B = torch.zeros(2, len(batch), dtype=torch.float64)
-    for group in batch.group_ids.unique().tolist():
+    for group in distinct(batch.group_ids):
         labels, own = known.of_group(group).good_N, batch.group_ids == group
         if bool(labels.any()):
             all_good = bool(labels.all())
