@@ -16,7 +16,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from hero_engine.config.old_names import NEW_NAMES, NEW_VALUES
-from hero_engine.config.presets import EMBEDDED, EMBEDDED_ON_TRAJECTORIES, JOINT, LARGE, LARGEST, PLUS
+from hero_engine.config.presets import (
+    EMBEDDED,
+    EMBEDDED_ON_TRAJECTORIES,
+    JOINT,
+    LARGE,
+    LARGEST,
+    PLUS,
+)
 from hero_engine.config.settings import Settings, declared
 from hero_engine.config.validation import flat
 from hero_engine.models.pipeline_facts import FACTS

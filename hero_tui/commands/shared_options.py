@@ -123,7 +123,9 @@ ModelName = Annotated[
 ]
 PresetName = Annotated[
     str | None,
-    typer.Option(metavar="embedded|paper|large|hero+|joint", help="Preset (default: by the model)."),
+    typer.Option(
+        metavar="embedded|paper|large|hero+|joint", help="Preset (default: by the model)."
+    ),
 ]
 SetAny = Annotated[
     list[str] | None,
