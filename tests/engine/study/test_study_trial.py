@@ -180,7 +180,7 @@ def test_settings_of_an_update_that_is_not_used_may_change(make: Callable[..., P
         run_trial(replace(plan, changes=other), only(plan), Listener(score=pytest.fail)) == figures
     )
     other = merge(plan.changes, {"sft": {"steps": 9}})
-    with refused(ExitCode.RUN, "made with sft.steps = 40, not 9"):
+    with refused(ExitCode.RUN, "made with sft.steps = 2, not 9"):
         run_trial(replace(plan, changes=other), only(replace(plan, changes=other)), Listener())
 
 
