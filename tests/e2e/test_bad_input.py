@@ -32,7 +32,7 @@ WRONG = {  # exit code: command: what it says
         "run --task bad.toml": "bad.toml is not valid TOML",
         "run --task empty.toml": 'a task needs a line such as: prompt = "a red bicycle"',
         "run --task typo.toml": "unknown key 'promt'",
-        f"{RUN} --preset fast": "known are: embedded, hero+, large, paper",
+        f"{RUN} --preset fast": "no preset is called 'fast'; known are: embedded, ",
         f"{RUN} --update sgd": "update is 'sgd'; allowed is one of ddpo, forward",
         f"{RUN} --graphics vga": "--graphics vga: choose one of auto, kitty, iterm, sixel, symbols",
         f"{RUN} --set sampler": "--set sampler: write KEY=VALUE",
