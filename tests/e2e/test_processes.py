@@ -100,10 +100,10 @@ def without_memory() -> None:
             raise MEMORY_SHORT
         return sample(model, prompt, settings, request, *more)
 
-    def log_probs_of_one(policy: Any, rows: Any) -> Any:
+    def log_probs_of_one(policy: Any, rows: Any, *more: Any) -> Any:
         if len(rows.timesteps_B_S) > 1:
             raise MEMORY_SHORT
-        return log_probs(policy, rows)
+        return log_probs(policy, rows, *more)
 
     sampler.sample = sample_one
     DenoisingPolicy.log_probs = log_probs_of_one  # type: ignore[method-assign]
@@ -115,9 +115,9 @@ def test_memory_short_in_one_process_is_short_in_all(
     run = hero.home / "short"
     main, other = pair(hero, *small_run(tiny_model, run, labels), second=without_memory)
     assert (main.code, other) == (0, SILENT), (main, other)
-    for step in ("sample", "update"):
-        line = f"hero: out of memory in the step '{step}': the microbatch is 1 from here, not 2"
-        assert main.err.splitlines().count(line) == 1
+    for step, before in (("sample", 2), ("update", 3)):  # images; rows of the network
+        line = f"out of memory in the step '{step}': the microbatch is 1 from here, not {before}"
+        assert main.err.splitlines().count(f"hero: {line}") == 1
     assert_alike(finished.path, run)
 
 
@@ -252,7 +252,8 @@ def test_more_processes_than_pictures_are_not_measured(hero: Hero, tiny_model: P
     done = measured(hero, tiny_model, BATCH + 1)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        "hero: --processes 7: a round has only 6 pictures. Choose at most 6, or a larger --batch.\n"
+        "hero: --processes 7: a round has only 6 pictures. Choose at most 6 "
+        "processes, or a larger --batch.\n"
     )
 
 

@@ -59,6 +59,9 @@ def test_paper_is_the_official_code() -> None:
         "clip_range": 1e-4,
         "advantage_clip": 5.0,
         "inner_epochs": 1,
+        "decay_learning_rate": False,
+        "weight_average": 0.0,
+        "ratio_precision": "float32",  # the network itself is trained in float32 there
         "microbatch": 2,
         "auto_microbatch": True,  # ours: up to images_per_update, the same gradient
         "images_per_update": 8,
