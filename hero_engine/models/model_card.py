@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hero_engine.config.settings import Settings
+from hero_engine.config.settings import LoraSettings, Settings
 from hero_engine.core.numbering import number
 from hero_engine.models.model_sources import (
     HUB_ID,
@@ -99,7 +99,7 @@ def _use(
         yield f'pipeline = diffusers.{pipeline}.from_pretrained(".")'
     else:
         yield from _open_base(settings, pipeline, facts["base_model"])
-        yield from _load_lora(pipeline, exported.name)
+        yield from _load_lora(settings.lora, pipeline, exported.name)
     yield f"pipeline({json.dumps(facts['prompt'])}).images[0]\n```"
 
 
@@ -131,12 +131,18 @@ def _open_network(settings: Settings, pipeline: str, *, alone: bool) -> Iterator
     yield f'pipeline = diffusers.{pipeline}.from_pretrained("{name}", {part}={part})'
 
 
-def _load_lora(pipeline: str, name: str) -> Iterator[str]:
-    """By the pipeline's loader; by its network's, where diffusers has none."""
+def _load_lora(lora: LoraSettings, pipeline: str, name: str) -> Iterator[str]:
+    """By the pipeline's loader; by peft, where diffusers has none."""
     import diffusers
 
     if hasattr(getattr(diffusers, pipeline), "load_lora_weights"):
         yield f'pipeline.load_lora_weights(".", weight_name="{name}")'
         return
-    yield "from safetensors.torch import load_file"
-    yield f'pipeline.transformer.load_lora_adapter(load_file("{name}"), prefix="transformer")'
+    yield "import peft\nfrom safetensors.torch import load_file\n"
+    yield f"targets = {json.dumps(list(lora.targets))}"
+    rank, alpha = f"r={lora.rank}", f"lora_alpha={lora.alpha}"
+    yield f"lora = peft.LoraConfig({rank}, {alpha}, target_modules=targets)"
+    yield "peft.inject_adapter_in_model(lora, pipeline.transformer)"
+    yield f'weights = load_file("{name}")'
+    yield 'weights = {key.removeprefix("transformer."): weights[key] for key in weights}'
+    yield "peft.set_peft_model_state_dict(pipeline.transformer, weights)"

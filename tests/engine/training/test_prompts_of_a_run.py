@@ -59,7 +59,7 @@ def test_good_and_bad_images_of_a_step_come_from_each_taught_prompt_alike(square
         [1.0 - (i >= goods[g]) for g in range(3) for i in range(goods[g] + bads[g])]
     )
     latents = torch.zeros(len(groups), *square.latent_shape)
-    pool = Pool(latents, probability.double(), groups=groups)
+    pool = Pool.of(latents, probability.double(), groups=groups)
     rows = RowSampler(square, 6, 8).draw(pool, Turn(0, 0), 3)
     assert rows.groups is not None
     drawn = [
