@@ -17,15 +17,21 @@ LINES_ABOVE = 2
 
 
 def tiles(fake: FakeTerminal) -> list[np.ndarray]:
-    """The pixels of the page's tiles, found by the grid's geometry and its place on the screen."""
+    """The pixels of the page's tiles, found by the grid's geometry and its place on the screen.
+
+    None of them while the first tile's letter is not on the screen.
+    """
     cell = CELL_WIDTH, CELL_HEIGHT
     grid = choose_grid(COLUMNS - 2, ROWS - LINES_AROUND, cell, BATCH, symbols=False)
     corner = f" {tile_keys('qwerty').page(grid.rows, grid.columns)[0]} "
-    first, left = next(
+    corners = [
         (y, line.index(corner))
         for y, line in enumerate(fake.screen.display)
         if y >= LINES_ABOVE and corner in line[:40]
-    )
+    ]
+    if not corners:
+        return []
+    first, left = corners[0]
     places = [(row, column) for row in range(grid.rows) for column in range(grid.columns)]
     return [
         fake.screen.cell_pixels(
@@ -58,4 +64,5 @@ def misplaced(fake: FakeTerminal) -> list[int]:
 def all_drawn(fake: FakeTerminal) -> bool:
     if fake.screen.kitty_cells:
         fake.screen.paint_placeholders()
-    return all(tile.any() for tile in tiles(fake))
+    found = tiles(fake)
+    return bool(found) and all(tile.any() for tile in found)
