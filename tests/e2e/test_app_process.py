@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,17 @@ def await_end(terminal: FakeTerminal) -> int:
     terminal.listen(0.1)
     assert terminal.process is not None
     return int(terminal.process.returncode)
+
+
+def hand_in(terminal: FakeTerminal) -> int:
+    """Press Enter until the app ends, with pauses: an Enter too soon after a page is not taken."""
+    until = time.monotonic() + PATIENCE
+    while not terminal.ended() and time.monotonic() < until:
+        terminal.type("\r")
+        pause = time.monotonic() + 1.0
+        while not terminal.ended() and time.monotonic() < pause:
+            terminal.listen(0.1)
+    return await_end(terminal)
 
 
 def test_a_round_is_labelled_and_the_next_one_survives_a_stop(
@@ -130,10 +142,7 @@ def test_a_blind_comparison_is_interrupted_continued_and_prints_its_result(
 
     begin(second, hero, *command)
     await_pictures(second, "w  ● good")
-    second.type("\r")
-    second.listen(1.0)  # sooner, it would be an Enter that nobody meant
-    second.type("\r")
-    assert await_end(second) == 0
+    assert hand_in(second) == 0
     assert "difference  " in second.heard and "4 pairs" in second.heard
     told = json.loads(hero.warm(*command, "--json").end().out)
     assert (told["n"], told["judged"], told["base_judged"], told["pairs"]) == (4, 4, 4, 4)
