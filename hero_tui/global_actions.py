@@ -57,7 +57,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
         self.uncover(self.labelling)
         self.labelling.reopen()
         self.labelling.show_touched(())
-        self.labelling.say("Many keys came at once, as from a paste: they were ignored.")
+        self.labelling.say("Keys that came too fast to be typed were ignored. Press them again.")
 
     def action_undo(self) -> None:
         """Undo the last step, on whichever page it was."""

@@ -14,16 +14,14 @@ from hero_engine.reward.embedding import Embedding
 
 
 @torch.no_grad()
-def similarity_reward(embedding: Embedding, latents_B_C_H_W: Tensor, best_C_H_W: Tensor) -> Tensor:
-    """r(z_0) = (cos(E(z_0), E(z_0^best)) + 1)/2: (B,), in 0..1. The triplet head takes no part."""
-    return positives_reward(embedding, latents_B_C_H_W, best_C_H_W[None])
-
-
-@torch.no_grad()
 def positives_reward(
     embedding: Embedding, latents_B_C_H_W: Tensor, positives_N_C_H_W: Tensor
 ) -> Tensor:
-    """The mean over the positives of (cos + 1)/2: (B,), in 0..1. ValueError without positives."""
+    """The mean over the positives of (cos(E(z_0), E(positive)) + 1)/2: (B,), in 0..1.
+
+    The best alone as positive is the paper's reward. The triplet head takes no part. ValueError
+    without positives.
+    """
     if len(positives_N_C_H_W) == 0:
         raise ValueError("no positive to be similar to")
     features = functional.normalize(embedding(latents_B_C_H_W))

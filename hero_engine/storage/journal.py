@@ -25,35 +25,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from hero_engine.core.errors import Damaged, ExitCode, HeroError
+from hero_engine.core.errors import Damaged, HeroError
 from hero_engine.core.events import with_current_names
 from hero_engine.core.labels import Labels, Mark, MarkValue, RoundMarks
 from hero_engine.core.numbering import round_name
 from hero_engine.storage import mark_log
-from hero_engine.storage.atomic_files import flush_folder, write_atomically
-from hero_engine.storage.file_system import file_system
+from hero_engine.storage.atomic_files import write_atomically
+from hero_engine.storage.journal_file import (
+    bytes_of,
+    damaged_log,
+    open_database,
+    open_to_read,
+    refusal,
+    write_ahead_log,
+)
 from hero_engine.storage.mark_log import LoggedMark
 from hero_engine.storage.path_safety import inside
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS rounds (
-    round INTEGER PRIMARY KEY, phase TEXT NOT NULL, submitted REAL, metrics TEXT,
-    seal TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS images (
-    round INTEGER, image INTEGER, path TEXT NOT NULL, seal TEXT NOT NULL,
-    PRIMARY KEY (round, image));
-CREATE TABLE IF NOT EXISTS marks (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, round INTEGER NOT NULL, step INTEGER NOT NULL,
-    image INTEGER NOT NULL, value TEXT NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL,
-    time REAL NOT NULL, seal TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS limits (
-    step TEXT PRIMARY KEY, minibatch INTEGER NOT NULL, seal TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS marks_of_round ON marks (round, id);
-"""
-UNWRITABLE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN")
-BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
-WAL_VERSION = slice(18, 19)
-"""Byte of a database's header that is 2 with a write-ahead log: sqlite.org/fileformat2.html."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +70,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path, self._log = path, path.with_name(mark_log.NAME)
-        logged, written_ahead = mark_log.read(self._log), _bytes_of(_wal(path))
+        logged, written_ahead = mark_log.read(self._log), bytes_of(write_ahead_log(path))
         with self._translated_errors():
-            self._db = _open(path)
+            self._db = open_database(path)
             self._check_form()
         if lost := self._lost(logged):
-            self._keep_damaged(written_ahead)
+            self._keepdamaged_log(written_ahead)
             raise self._refuse_loss(lost)
 
     @classmethod
@@ -100,7 +87,7 @@ class Journal:
         self.path, self._log = path, path.with_name(mark_log.NAME)
         logged = mark_log.read(self._log)
         with self._translated_errors():
-            self._db = _open_to_read(path)
+            self._db = open_to_read(path)
             self._check_form()
         if lost := self._lost(logged):
             raise self._refuse_loss(lost)
@@ -303,21 +290,21 @@ class Journal:
         last = self._rows("SELECT COALESCE(MAX(id), 0) FROM marks")[0][0]
         return [mark for mark in logged if mark.id > last]
 
-    def _keep_damaged(self, written_ahead: bytes) -> None:
+    def _keepdamaged_log(self, written_ahead: bytes) -> None:
         """Keep the write-ahead log as it was found, and forget the marks that it lost."""
         last = self._rows("SELECT COALESCE(MAX(id), 0) FROM marks")[0][0]
         with suppress(OSError):
             if written_ahead:
-                write_atomically(_damaged(self.path), written_ahead)
+                write_atomically(damaged_log(self.path), written_ahead)
             mark_log.keep_until(self._log, last)
 
     def _refuse_loss(self, lost: Sequence[LoggedMark]) -> Damaged:
         """The error that names what is lost, and the command that continues without it."""
         self._db.close()
         return Damaged(
-            f"{_wal(self.path)} is damaged: {mark_log.described(lost)} lost. hero resume "
-            f"{self.path.parent} keeps it as {_damaged(self.path).name}; run it again to continue "
-            "without those marks"
+            f"{write_ahead_log(self.path)} is damaged: {mark_log.described(lost)} lost. "
+            f"hero resume {self.path.parent} keeps it as {damaged_log(self.path).name}; "
+            "run it again to continue without those marks"
         )
 
     @contextmanager
@@ -328,80 +315,9 @@ class Journal:
         except sqlite3.ProgrammingError:
             raise
         except sqlite3.DatabaseError as error:
-            raise _refusal(self.path, error) from error
-
-
-def _refusal(path: Path, error: sqlite3.DatabaseError) -> HeroError:
-    name = getattr(error, "sqlite_errorname", None) or ""
-    if name.startswith(UNWRITABLE) and path.parent.is_dir():
-        hint = "; is a quota used up?" if name.startswith("SQLITE_IOERR") else ""
-        return HeroError(f"cannot write {path}: {error}{hint}", exit_code=ExitCode.ENVIRONMENT)
-    if name.startswith(BUSY):
-        return HeroError(f"{path} is in use: {error}", exit_code=ExitCode.RUN)
-    return Damaged(f"{path} cannot be read: {error}")
-
-
-def _wal(path: Path) -> Path:
-    """SQLite's write-ahead log."""
-    return path.with_name(f"{path.name}-wal")
-
-
-def _damaged(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal.damaged")
-
-
-def _bytes_of(path: Path) -> bytes:
-    """A file's content; none if it does not exist."""
-    with suppress(OSError):
-        return path.read_bytes()
-    return b""
+            raise refusal(self.path, error) from error
 
 
 def _seal(row: Sequence[Any], before: str = "") -> str:
     """Digest of a row's values, the same for values read from SQLite and values written."""
     return hashlib.sha256(repr((before, *row)).encode()).hexdigest()[:16]
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    new = not path.exists()
-    db = sqlite3.connect(path, timeout=10)
-    if file_system(path.parent).network:
-        _roll_back_by_journal(db, path)
-    else:
-        db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.executescript(SCHEMA)
-    if new:
-        flush_folder(path.parent)
-    return db
-
-
-def _roll_back_by_journal(db: sqlite3.Connection, path: Path) -> None:
-    """Use a rollback journal, which needs no shared memory. With synchronous = FULL its truncation,
-    which completes a transaction, is flushed.
-    """
-    if _bytes_of(path)[WAL_VERSION] == b"\2":  # from a local disk: read its log alone, once
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    db.execute("PRAGMA journal_mode = TRUNCATE")
-    db.execute("PRAGMA locking_mode = NORMAL")
-    db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()  # releases an exclusive lock
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    """Open to read. In a read-only folder, which has no room for SQLite's lock, only if no process
-    left a write-ahead log. A journal that was just made has no tables yet.
-    """
-    where, count = path.absolute().as_uri(), "SELECT COUNT(*) FROM sqlite_master"
-    try:
-        db = sqlite3.connect(f"{where}?mode=ro", uri=True, timeout=10)
-        tables = db.execute(count).fetchone()[0]
-    except sqlite3.OperationalError:
-        log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:
-            raise
-        db = sqlite3.connect(f"{where}?immutable=1", uri=True)
-        tables = db.execute(count).fetchone()[0]
-    if tables == 0:
-        db = sqlite3.connect(":memory:")
-        db.executescript(SCHEMA)
-    return db

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from hero_engine.config.settings import AdamWSettings
+from hero_engine.config.update_settings import AdamWSettings
 from hero_engine.core.collective import ONE_PROCESS, Collective
 
 LAST_RATE = 0.1

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hero_engine.config.settings import D3poSettings
+from hero_engine.config.update_settings import D3poSettings
 from hero_engine.core.batch import Trajectory, distinct
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.core.errors import HeroError

@@ -37,7 +37,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hero_engine.config.settings import DdpoSettings
+from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.batch import Trajectory, distinct
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.core.errors import HeroError

@@ -35,7 +35,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hero_engine.config.settings import ForwardSettings
+from hero_engine.config.update_settings import ForwardSettings
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.models.diffusion_process import per_image
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts

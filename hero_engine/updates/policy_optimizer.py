@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from hero_engine.config.settings import AdamWSettings
+from hero_engine.config.update_settings import AdamWSettings
 from hero_engine.core.collective import ONE_PROCESS, Collective, Microbatches
 from hero_engine.models.grouped_conditioning import Prompts
 from hero_engine.models.pipeline import Model

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hero_engine.config.settings import SftSettings
+from hero_engine.config.update_settings import SftSettings
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 from hero_engine.models.pipeline import Model

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hero_engine.config.settings import D3poSettings, DdpoSettings, SamplerSettings
+from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.update_settings import D3poSettings, DdpoSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.labelled_round import LabelledLatents, LabelledRound
 from hero_engine.core.labels import Labels

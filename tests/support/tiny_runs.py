@@ -8,18 +8,20 @@ import torch
 from torch import Tensor
 
 from hero_engine.config.settings import (
-    D3poSettings,
-    DdpoSettings,
     EmbeddingSettings,
-    ForwardSettings,
     LoraSettings,
     RewardSettings,
     SamplerSettings,
     SelfTrainingSettings,
     Settings,
-    SftSettings,
 )
 from hero_engine.config.tasks import Task
+from hero_engine.config.update_settings import (
+    D3poSettings,
+    DdpoSettings,
+    ForwardSettings,
+    SftSettings,
+)
 from hero_engine.core.events import Event, Finished, RoundFinished
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.core.labels import Mark, MarkValue, RoundMarks

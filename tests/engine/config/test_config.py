@@ -8,7 +8,6 @@ from refusals import refused
 
 from hero_engine.config.presets import NAMES, embedded, from_preset, paper
 from hero_engine.config.settings import (
-    DdpoSettings,
     RewardSettings,
     SamplerSettings,
     Settings,
@@ -16,6 +15,7 @@ from hero_engine.config.settings import (
     to_toml,
     with_changes,
 )
+from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.errors import ExitCode, HeroError
 
 

@@ -9,7 +9,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from stand_ins import BellModel, normal_log_density
 from students import Student, ddpo, feedback_on
 
-from hero_engine.config.settings import DdpoSettings, ForwardSettings, SamplerSettings
+from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.update_settings import DdpoSettings, ForwardSettings
 from hero_engine.models.flow import Flow
 from hero_engine.policy.sampler import (
     KeptSteps,

@@ -14,7 +14,7 @@ from hero_engine.reward.embedding import (
     train_embedding,
     triplet_loss,
 )
-from hero_engine.reward.rewards import similarity_reward
+from hero_engine.reward.rewards import positives_reward
 
 SMALL = EmbeddingSettings(features=64, head=(32, 16), learning_rate=1e-3, epochs=40)
 
@@ -71,9 +71,9 @@ def test_learns_to_rank_a_separable_set(shape: tuple[int, int, int]) -> None:
     bads = patterns[1] + 1.5 * torch.randn(40, *shape, generator=random)
     embedding = Embedding(shape, SMALL, seed=1)
     unseen, good = torch.cat([goods[20:], bads[20:]]), torch.arange(40) < 20
-    before = ranking_auc(similarity_reward(embedding, unseen, goods[0]), good)
+    before = ranking_auc(positives_reward(embedding, unseen, goods[:1]), good)
     metrics = fitted(embedding, goods[0], goods[1:20], bads[:20])
-    after = ranking_auc(similarity_reward(embedding, unseen, goods[0]), good)
+    after = ranking_auc(positives_reward(embedding, unseen, goods[:1]), good)
     assert metrics["embed_loss_last"] < 0.3 * metrics["embed_loss_first"]
     assert before is not None and after is not None
     assert before < 0.95 < after

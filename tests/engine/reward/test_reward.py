@@ -13,7 +13,6 @@ from hero_engine.reward.rewards import (
     advantages,
     label_reward,
     positives_reward,
-    similarity_reward,
 )
 
 
@@ -28,7 +27,7 @@ LATENTS = torch.tensor([[1.0, 0.0], [3.0, 4.0], [0.0, 2.0], [-2.0, 0.0]]).view(4
 
 
 def test_similarity_is_the_rescaled_cosine() -> None:
-    rewards = similarity_reward(Flat(), LATENTS, LATENTS[0])  # type: ignore[arg-type]
+    rewards = positives_reward(Flat(), LATENTS, LATENTS[:1])  # type: ignore[arg-type]
     assert rewards.tolist() == pytest.approx([1.0, 0.8, 0.5, 0.0])  # cosines 1, .6, 0, -1
 
 

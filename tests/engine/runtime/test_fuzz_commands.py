@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from interrupted import Process
 from tiny_runs import new_run, tiny_settings
 
-from hero_engine.config.settings import EmbeddingSettings, ForwardSettings, SamplerSettings
+from hero_engine.config.settings import EmbeddingSettings, SamplerSettings
+from hero_engine.config.update_settings import ForwardSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Failed, Finished, PhaseStarted, Stop, SubmitLabels
 from hero_engine.core.labels import Mark

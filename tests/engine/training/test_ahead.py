@@ -13,7 +13,8 @@ from stand_ins import WIDE_LORA
 from students import ddpo, feedback_on
 from tiny_runs import LINES, UPDATES, Script, go, latents
 
-from hero_engine.config.settings import DdpoSettings, SamplerSettings
+from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event, Notice, PhaseStarted, RoundFinished

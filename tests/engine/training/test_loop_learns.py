@@ -10,14 +10,8 @@ import torch
 from stand_ins import BellModel
 from tiny_runs import TASK, go, new_run
 
-from hero_engine.config.settings import (
-    DdpoSettings,
-    EmbeddingSettings,
-    ForwardSettings,
-    NoiseSettings,
-    SamplerSettings,
-    Settings,
-)
+from hero_engine.config.settings import EmbeddingSettings, NoiseSettings, SamplerSettings, Settings
+from hero_engine.config.update_settings import DdpoSettings, ForwardSettings
 from hero_engine.core.labels import Mark
 from hero_engine.labelling.annotators import Pictures, read_pictures
 from hero_engine.models.pipeline import Model

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_runs import LINES, Script, first_lesson, go, tiny_settings
 
-from hero_engine.config.settings import DdpoSettings
+from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.events import Event, Notice, PhaseStarted
 from hero_engine.storage.journal import Journal

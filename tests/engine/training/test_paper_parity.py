@@ -18,7 +18,7 @@ from hero_engine.core.batch import Batch
 from hero_engine.policy.noise_prior import NoisePrior
 from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
 from hero_engine.reward.embedding import triplet_loss
-from hero_engine.reward.rewards import advantages, similarity_reward
+from hero_engine.reward.rewards import advantages, positives_reward
 
 SETTINGS = paper()
 IMAGES = SETTINGS.ddpo.images_per_update
@@ -167,7 +167,7 @@ def test_two_rounds_of_the_update(line_model: Callable[..., Any]) -> None:
 def test_reward_advantage_triplet_and_noise() -> None:
     latents = torch.tensor([[3.0, 4.0], [4.0, 3.0], [-3.0, 4.0], [0.0, -1.0]]).view(4, 1, 1, 2)
     flat: Any = torch.nn.Flatten()
-    rewards = similarity_reward(flat, latents, latents[0])
+    rewards = positives_reward(flat, latents, latents[:1])
     assert rewards.tolist() == pytest.approx([1.0, 0.98, 0.64, 0.1])  # cosines 1, .96, .28, -.8
     assert advantages(rewards).tolist() == pytest.approx(
         [0.878776030, 0.823852530, -0.109847000, -1.592781560], abs=1e-6

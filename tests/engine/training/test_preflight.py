@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from tiny_runs import Script
 
-from hero_engine.config.settings import (
+from hero_engine.config.settings import Settings
+from hero_engine.config.update_settings import (
     D3poSettings,
     DdpoSettings,
     ForwardSettings,
-    Settings,
     SftSettings,
 )
 from hero_engine.core.events import Event, ImagesReady, Preflight

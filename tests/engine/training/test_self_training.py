@@ -14,11 +14,11 @@ from tiny_runs import JOINT, LINES, PLUS, left_behind, new_run, played, tiny_set
 
 from hero_engine.config.settings import (
     EmbeddingSettings,
-    ForwardSettings,
     RewardSettings,
     SelfTrainingSettings,
     Settings,
 )
+from hero_engine.config.update_settings import ForwardSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.collective import Microbatches
 from hero_engine.core.errors import ExitCode, StopRequested

@@ -11,7 +11,8 @@ import torch
 from stand_ins import normal_log_density
 from students import Student, d3po, feedback_on
 
-from hero_engine.config.settings import D3poSettings, SamplerSettings
+from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.update_settings import D3poSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import HeroError, StopRequested
 from hero_engine.models.pipeline import Model

@@ -11,7 +11,8 @@ import torch
 from stand_ins import normal_log_density
 from students import Student, ddpo, feedback_on
 
-from hero_engine.config.settings import DdpoSettings, SamplerSettings
+from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.batch import Batch
 from hero_engine.core.errors import HeroError, StopRequested
 from hero_engine.models.conditioning import Conditioning

@@ -9,7 +9,8 @@ import pytest
 import torch
 from students import Student, feedback_on, numbers_as_latents
 
-from hero_engine.config.settings import ForwardSettings, SamplerSettings
+from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.update_settings import ForwardSettings
 from hero_engine.core.errors import StopRequested
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.models.conditioning import Conditioning

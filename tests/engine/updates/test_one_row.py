@@ -5,12 +5,11 @@ import torch
 from students import Student, feedback_on
 from torch import Tensor
 
-from hero_engine.config.settings import (
+from hero_engine.config.settings import SamplerSettings, Settings
+from hero_engine.config.update_settings import (
     D3poSettings,
     DdpoSettings,
     ForwardSettings,
-    SamplerSettings,
-    Settings,
     SftSettings,
 )
 from hero_engine.models.pipeline import Model

@@ -8,7 +8,8 @@ import torch
 from students import feedback_on
 from torch import Tensor
 
-from hero_engine.config.settings import DdpoSettings, LoraSettings, SamplerSettings
+from hero_engine.config.settings import LoraSettings, SamplerSettings
+from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.collective import Microbatches
 from hero_engine.models.float32_pass import in_float32
 from hero_engine.models.open_model import open_model

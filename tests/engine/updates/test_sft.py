@@ -9,7 +9,7 @@ import pytest
 import torch
 from students import Student, feedback_on, numbers_as_latents
 
-from hero_engine.config.settings import SftSettings
+from hero_engine.config.update_settings import SftSettings
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.updates import Feedback
 from hero_engine.updates.sft import SftUpdate

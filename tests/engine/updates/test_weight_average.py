@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hero_engine.config.settings import AdamWSettings
+from hero_engine.config.update_settings import AdamWSettings
 from hero_engine.updates.adamw import LoraAdamW
 from hero_engine.updates.weight_average import WeightAverage
 

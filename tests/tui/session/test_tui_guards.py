@@ -107,7 +107,7 @@ async def test_an_unbracketed_paste_changes_no_label(tmp_path: Path, text: str) 
         await paste(app, pilot, text, at=1e6)
         assert app.labelling_round.session.marks == before
         assert app.screen is app.labelling and engine.commands == []
-        assert "came at once" in line(app, "notice")
+        assert "came too fast" in line(app, "notice")
     good = [True if i == 2 else None for i in range(BATCH)]
     assert journalled(tmp_path).good == tuple(good)
 
