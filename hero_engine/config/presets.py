@@ -88,7 +88,7 @@ JOINT: dict[str, Any] = {
     },
     "embedding": {"kind": "backbone", "history": "all"},
     "reward": {"kind": "probability"},
-    "self_training": {"kind": "joint", "images": 128, "base_images": 384, "novelty": 3.0},
+    "self_training": {"kind": "joint", "images": 128, "base_images": 384},
 }
 """What preset "joint" does beyond the paper, by experiment: see docs/variety.md."""
 

@@ -130,7 +130,7 @@ class SelfTrainingSettings(Checked):
         192, 2, 100_000, "joint: images of the frozen base, sampled once, that every update uses."
     )
     novelty: float = number(
-        3.0,
+        0.0,
         0,
         10,
         "joint: exponent of the weight of unusual images among the good ones; 0: all alike.",
