@@ -16,8 +16,7 @@ from write_log import FOLDER, Operation, WriteLog, after_power_cut
 
 from hero_engine.core.errors import Damaged
 from hero_engine.core.labels import Mark, MarkValue
-from hero_engine.storage import journal as journal_module
-from hero_engine.storage import mark_log
+from hero_engine.storage import journal_file, mark_log
 from hero_engine.storage.file_system import FileSystem
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.mark_log import LoggedMark
@@ -50,7 +49,7 @@ class Play:
 @contextmanager
 def on(file_system: str) -> Iterator[None]:
     """Within, journals are opened as on this type of file system."""
-    with patch.object(journal_module, "file_system", lambda _: FileSystem(file_system)):
+    with patch.object(journal_file, "file_system", lambda _: FileSystem(file_system)):
         yield
 
 
