@@ -16,7 +16,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random pipeline whose pictures have the judges' size, 64 x 64."""
     from stand_ins import write_pipeline
 
-    return write_pipeline(tmp_path_factory.mktemp("model"), 4, 32)
+    return write_pipeline(tmp_path_factory.mktemp("model"), 4, 8, vae_levels=4)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ class Command:
     def __init__(self, root: Path) -> None:
         self.hero = Hero(root)
         self.labels = write_labels(root / "labels.jsonl", range(ROUNDS))
-        self.model = write_pipeline(root / "model-64", 4, 32)
+        self.model = write_pipeline(root / "model-64", 4, 8, vae_levels=4)
         path = root / "straight"
         self.hero.warm(*self._begin(path)).end()
         begun = time.monotonic()

@@ -15,8 +15,13 @@ from hero_engine.models.ddim import Diffusion
 WIDE_LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_k", "to_v", "to_out.0", "conv"))
 
 
-def write_pipeline(folder: Path, channels: int, size: int | tuple[int, int]) -> Path:
-    """A random pipeline: UNet of channels (8, 16), VAE of 2x, 2-layer text encoder, 16 tokens."""
+def write_pipeline(
+    folder: Path, channels: int, size: int | tuple[int, int], vae_levels: int = 2
+) -> Path:
+    """A random pipeline: UNet of one level, 2-layer text encoder, 16 tokens.
+
+    vae_levels: pictures are 2^(vae_levels - 1) times as large as latents.
+    """
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
     from diffusers import UNet2DConditionModel as UNet
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -41,18 +46,18 @@ def write_pipeline(folder: Path, channels: int, size: int | tuple[int, int]) -> 
         sample_size=size,
         in_channels=channels,
         out_channels=channels,
-        block_out_channels=(8, 16),
+        block_out_channels=(8,),
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
         cross_attention_dim=16,
         attention_head_dim=4,
         norm_num_groups=4,
     )
     vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * vae_levels,
+        up_block_types=("UpDecoderBlock2D",) * vae_levels,
+        block_out_channels=(8,) * vae_levels,
         layers_per_block=1,
         latent_channels=channels,
         norm_num_groups=4,

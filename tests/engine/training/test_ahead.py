@@ -266,7 +266,7 @@ def test_a_lower_precision_measures_again_with_the_weights_that_drew(
     with torch.no_grad():
         drawn_with, when_drawn = square.lora_state(), policy.log_probs(batch.trajectory)
         for weight in square.lora_parameters():
-            weight.add_(0.02)
+            weight.add_(0.05)
         now, later = policy.log_probs(batch.trajectory), square.lora_state()
     gap = float(((now - when_drawn).exp() - 1).abs().max())
     for weights, wanted in ((drawn_with, gap), (None, 0.0)):
