@@ -29,4 +29,4 @@ def labels(hero: Hero) -> Path:
 def finished(hero: Hero, tiny_model: Path, labels: Path) -> FinishedRun:
     """A whole run in one go. Look at it; do not change it."""
     folder = hero.home / "whole"
-    return FinishedRun(folder, hero(*small_run(tiny_model, folder, labels)))
+    return FinishedRun(folder, hero.warm(*small_run(tiny_model, folder, labels)).end())

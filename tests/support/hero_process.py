@@ -38,6 +38,11 @@ _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     [
         "hero_engine.training.run",
+        "hero_tui.cli",
+        "hero_tui.commands.start_run",
+        "hero_tui.commands.headless",
+        "hero_tui.commands.inspect_runs",
+        "diffusers.guiders",
         "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
         "peft",
     ]

@@ -168,7 +168,7 @@ def test_these_are_all_the_instants(processes: Callable[[str], Process], update:
     assert processes(f"{update} ahead").questions == AHEAD_QUESTIONS
 
 
-@pytest.mark.parametrize("stop_at", range(1, AHEAD_QUESTIONS + 1, 5))
+@pytest.mark.parametrize("stop_at", range(1, AHEAD_QUESTIONS + 1, 9))
 def test_a_stop_at_any_instant_changes_nothing(
     processes: Callable[[str], Process], stop_at: int
 ) -> None:

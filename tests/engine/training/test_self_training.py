@@ -140,7 +140,10 @@ def test_a_round_learns_from_them(square_folder: Path, tmp_path: Path, update: s
     assert left_behind(without) != left_behind(with_them)
 
 
-@pytest.mark.parametrize("part", [0.3, 0.5, 0.7, 0.9, 1.0])
+@pytest.mark.parametrize(
+    ("update", "part"),
+    [("ddpo", 0.3), ("forward", 0.5), ("ddpo", 0.7), ("forward", 0.9), ("ddpo", 1.0)],
+)
 def test_a_stop_at_any_instant_changes_nothing(
     processes: Callable[[str], Process], update: str, part: float
 ) -> None:
