@@ -121,7 +121,8 @@ class SelfTrainingSettings(Checked):
         0,
         0,
         1000,
-        "after: updates on predicted labels that follow each update on given ones; 0: none.",
+        "Updates on images with predicted labels that follow each update on given ones; 0: none. "
+        "joint: each has new images of the policy that it improves.",
     )
     images: int = number(
         64, 2, 100_000, "Images per such update, sampled from fresh noise with current weights."

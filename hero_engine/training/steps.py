@@ -76,10 +76,9 @@ class LearningSteps:
         if not round.labels.labelled:
             return state, NoSignal("nothing is labelled")
         behaviour_lora = None if state.behaviour is None else state.behaviour.lora
+        joint = self._joint_images(state, round)
         lesson = self.trainer.update.lesson(
-            Feedback(
-                round, state.memory, rewards_B, behaviour_lora, self._joint_images(state, round)
-            )
+            Feedback(round, state.memory, rewards_B, behaviour_lora, joint)
         )
         if isinstance(lesson, NoSignal):
             return state, lesson
@@ -90,7 +89,9 @@ class LearningSteps:
     def self_train(self, state: State, round: LabelledRound) -> tuple[State, Metrics]:
         """Further updates, on images of the new policy with pseudo-labels (not in the paper)."""
         wanted, metrics = self.settings.self_training, Metrics()
-        if not wanted.rounds or wanted.kind == "joint":
+        if wanted.kind == "joint":
+            return self._further_joint_updates(state, round), metrics
+        if not wanted.rounds:
             return state, metrics
         predict = self.reward_model.probability(state.embedding, self._evidence(state, round))
         if predict is None:
@@ -106,18 +107,33 @@ class LearningSteps:
                     state, _ = self._improve(state, task)
         return state, metrics
 
-    def _joint_images(self, state: State, round: LabelledRound) -> JointImages | None:
-        """Unlabelled images of the base and, from round 1 on, of the policy; None if not wanted."""
+    def _further_joint_updates(self, state: State, round: LabelledRound) -> State:
+        """Joint updates with the same labels, each on images of the policy that it improves."""
+        for number in range(1, self.settings.self_training.rounds + 1):
+            joint = self._joint_images(state, round, number)
+            lesson = self.trainer.update.lesson(Feedback(round, state.memory, joint=joint))
+            if isinstance(lesson, NoSignal):
+                return state
+            turn = Turn(self.settings.seed, round.number, number)
+            with self.progress.timed("update"):
+                state, _ = self._improve(state, UpdateTask(lesson, turn, round.batch))
+        return state
+
+    def _joint_images(
+        self, state: State, round: LabelledRound, number: int = 0
+    ) -> JointImages | None:
+        """Unlabelled images of the base and of the policy; None if not wanted.
+
+        The policy of round 0 is the base, so its first update has the base's images alone.
+        """
         wanted, evidence = self.settings.self_training, self._evidence(state, round)
         if wanted.kind != "joint":
             return None
         with self.progress.timed("update"):
             batches = [self._base_images()]
-            if round.number:
-                own = self_training_request(
-                    self.trainer, Turn(self.settings.seed, round.number, number=1)
-                )
-                batches.append(self._sampled(state.lora, own))
+            if round.number or number:
+                turn = Turn(self.settings.seed, round.number, number + 1)
+                batches.append(self._sampled(state.lora, self_training_request(self.trainer, turn)))
             images = [ranked(self.trainer, state, evidence, batch) for batch in batches]
             features = memory_features(self.trainer, state.memory)
         return JointImages(features, [each for each in images if each], wanted.novelty)

@@ -49,7 +49,7 @@ PLUS: dict[str, Any] = {
 """What preset hero+ does, for `tiny_settings`."""
 
 JOINT: dict[str, Any] = PLUS | {
-    "self_training": SelfTrainingSettings(kind="joint", images=4, base_images=6),
+    "self_training": SelfTrainingSettings(kind="joint", rounds=1, images=4, base_images=6),
     "forward": ForwardSettings(
         steps=2,
         good_images_per_update=2,

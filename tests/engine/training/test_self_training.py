@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,8 @@ def test_a_stop_in_joint_self_training_changes_nothing(
 def test_joint_self_training_learns_from_base_and_policy(
     square_folder: Path, tmp_path: Path
 ) -> None:
-    """Labels: 5, then 11; the base's 6 images in both rounds, the policy's 4 from round 1 on. The
-    base's are those that a model without LoRA makes of their own noises."""
+    """Labels: 5, then 11; the base's 6 images in every update, and 4 new ones of the policy in all
+    but the first. The base's are those that a model without LoRA makes of their own noises."""
     lessons: list[Pool] = []
 
     class Kept(ForwardUpdate):
@@ -183,9 +184,13 @@ def test_joint_self_training_learns_from_base_and_policy(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hero_engine.updates.forward.ForwardUpdate", Kept)
         played(new_run(tmp_path / "run", settings), *LINES)
-    assert [len(lesson) for lesson in lessons] == [5 + 6, 11 + 6 + 4]
-    of_base = [lessons[0].latents_N_C_H_W[5:], lessons[1].latents_N_C_H_W[11:17]]
-    assert torch.equal(*of_base)
+    assert [len(lesson) for lesson in lessons] == [5 + 6, 5 + 6 + 4, 11 + 6 + 4, 11 + 6 + 4]
+    labels = (5, 5, 11, 11)
+    latents = [lesson.latents_N_C_H_W for lesson in lessons]
+    of_base = [each[known : known + 6] for known, each in zip(labels, latents, strict=True)]
+    assert all(torch.equal(of_base[0], each) for each in of_base[1:])
+    of_policy = [each[-4:] for each in latents[1:]]
+    assert not any(torch.allclose(*pair) for pair in combinations(of_policy, 2))
     trainer = Trainer.open(settings, "cpu")
     noises = normal_each([generator(5, "base", 0, image) for image in range(6)], (4, 8, 8))
     request = SampleRequest(5, 0, range(6), noises, purpose="base")
