@@ -277,7 +277,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self.labelling.refresh_captions(tuple(changed))
 
     def _suggest(self) -> None:
-        """Ask the judge, once the round's pictures are complete."""
+        """Ask the judge, once the round's pictures are all drawn."""
         if self.suggestions is not None and self.suggestions.due:
             self.run_worker(self._suggested(self.suggestions), name="suggestions")
 
@@ -288,7 +288,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self.labelling.refresh_page()
 
     def _ring_for_round(self) -> None:
-        """Ring once for a round that is complete, unless the person is labelling it already."""
+        """Ring once for a round that is drawn, unless the person is labelling it already."""
         if self._rung_for != self.labelling_round.round:
             self._rung_for = self.labelling_round.round
             if not self.labelling_round.session.marks.goods:
@@ -329,7 +329,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         if self.state.stopping:
             self._ending.now()
             return
-        if self.labelling.closing:
+        if self.labelling.awaits_submission:
             self.labelling_round.submit()
         self.bridge.stop()
         self.uncover(self.labelling)

@@ -33,7 +33,7 @@ from hero_engine.models.pipeline_driver import NetworkCall
 from hero_engine.policy.noise_prior import GroupPriors
 from hero_engine.policy.sampler import sample_batches
 from hero_engine.training.trainer import Trainer
-from hero_engine.updates import Feedback, NoSignal, Turn, UpdateTask
+from hero_engine.updates import Feedback, NoSignal, UpdateId, UpdateTask
 
 Pixels = npt.NDArray[np.uint8]
 Call = tuple[int, bool]
@@ -180,8 +180,8 @@ def half_good_task(trainer: Trainer, round: LabelledRound) -> UpdateTask:
     feedback = Feedback(round, round.known, torch.linspace(0, 1, trainer.settings.batch))
     lesson = trainer.update.lesson(feedback)
     assert not isinstance(lesson, NoSignal), lesson.reason
-    turn = Turn(trainer.settings.seed, round.number)
-    return UpdateTask(lesson, turn, round.batch)
+    update_id = UpdateId(trainer.settings.seed, round.number)
+    return UpdateTask(lesson, update_id, round.batch)
 
 
 def sampling_calls(settings: Settings) -> Iterator[Call]:

@@ -126,7 +126,7 @@ class Journal:
         return self._first(lambda row: row.metrics is None)
 
     def at_hand(self) -> tuple[int, str] | None:
-        """The round to label: the first that was not handed in, else the last; likewise."""
+        """The round to label: the first that is not submitted, else the last; likewise."""
         return self._first(lambda row: row.submitted is None and row.metrics is None)
 
     def _first(self, wanted: Callable[[Round], bool]) -> tuple[int, str] | None:
@@ -212,7 +212,7 @@ class Journal:
         return self.marks(round, batch, groups).labels()
 
     def submit(self, round: int) -> None:
-        """Submit a round: its labels are complete."""
+        """Submit a round: from now on its labels are final."""
         self._change(round, submitted=float(time.time()))
 
     def submitted(self, round: int) -> bool:

@@ -19,36 +19,39 @@ from hero_engine.policy.sampler import OnImages, SampleRequest
 from hero_engine.reward.reward_model import Evidence, PredictProbability
 from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer
-from hero_engine.updates import PseudoLabelled, Turn
+from hero_engine.updates import PseudoLabelled, UpdateId
 from hero_engine.updates.lessons import RankedImages
 
 
 def pseudo_labelled(
     trainer: Trainer,
     state: State,
-    turn: Turn,
+    update_id: UpdateId,
     predict: PredictProbability,
     microbatch: int,
     on_images: OnImages = lambda done: None,
 ) -> PseudoLabelled:
     """Images of the state's policy, sampled `microbatch` at a time, with predicted labels."""
-    request = self_training_request(trainer, turn)
+    request = self_training_request(trainer, update_id)
     batch, _ = trainer.sample(state.lora, request, microbatch, on_images, decode=False)
     probability_B = trainer.processes.tensor_from_main(predict(batch))
     assert probability_B is not None
     return PseudoLabelled(batch, probability_B)
 
 
-def self_training_request(trainer: Trainer, turn: Turn) -> SampleRequest:
+def self_training_request(trainer: Trainer, update_id: UpdateId) -> SampleRequest:
     """The images of self-training update 1, 2, ... of a round."""
     settings = trainer.settings
     count = settings.self_training.images
-    first = settings.batch + (turn.number - 1) * count
+    first = settings.batch + (update_id.number - 1) * count
     images = range(first, first + count)
-    randoms = [generator(turn.seed, "noise", turn.round, image) for image in images]
+    randoms = [generator(update_id.seed, "noise", update_id.round, image) for image in images]
     noises = normal_each(randoms, trainer.model.latent_shape)
-    kept, groups = trainer.kept_steps(turn.round, images), trainer.groups(turn.round, count)
-    return SampleRequest(turn.seed, turn.round, images, noises, kept, groups=groups)
+    kept, groups = (
+        trainer.kept_steps(update_id.round, images),
+        trainer.groups(update_id.round, count),
+    )
+    return SampleRequest(update_id.seed, update_id.round, images, noises, kept, groups=groups)
 
 
 def base_request(trainer: Trainer) -> SampleRequest:

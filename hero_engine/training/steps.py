@@ -23,7 +23,7 @@ from hero_engine.training.self_training import (
 )
 from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer
-from hero_engine.updates import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
+from hero_engine.updates import Feedback, NoSignal, PseudoLabelled, UpdateId, UpdateTask
 from hero_engine.updates.lessons import JointImages
 
 
@@ -82,9 +82,9 @@ class LearningSteps:
         )
         if isinstance(lesson, NoSignal):
             return state, lesson
-        turn = Turn(self.settings.seed, round.number)
+        update_id = UpdateId(self.settings.seed, round.number)
         with self.progress.timed("update"):
-            return self._improve(state, UpdateTask(lesson, turn, round.batch))
+            return self._improve(state, UpdateTask(lesson, update_id, round.batch))
 
     def self_train(self, state: State, round: LabelledRound) -> tuple[State, Metrics]:
         """Further updates, on images of the new policy with pseudo-labels (not in the paper)."""
@@ -98,12 +98,12 @@ class LearningSteps:
             return state, metrics
         with self.progress.timed("update"):
             for number in range(1, wanted.rounds + 1):
-                turn = Turn(self.settings.seed, round.number, number)
-                images = self._pseudo_labelled(state, turn, predict)
+                update_id = UpdateId(self.settings.seed, round.number, number)
+                images = self._pseudo_labelled(state, update_id, predict)
                 metrics["pseudo_label_mean"] = float(images.probability_B.mean())
                 lesson = self.trainer.update.pseudo_lesson(images)
                 if not isinstance(lesson, NoSignal):
-                    task = UpdateTask(lesson, turn, images.batch)
+                    task = UpdateTask(lesson, update_id, images.batch)
                     state, _ = self._improve(state, task)
         return state, metrics
 
@@ -114,9 +114,9 @@ class LearningSteps:
             lesson = self.trainer.update.lesson(Feedback(round, state.memory, joint=joint))
             if isinstance(lesson, NoSignal):
                 return state
-            turn = Turn(self.settings.seed, round.number, number)
+            update_id = UpdateId(self.settings.seed, round.number, number)
             with self.progress.timed("update"):
-                state, _ = self._improve(state, UpdateTask(lesson, turn, round.batch))
+                state, _ = self._improve(state, UpdateTask(lesson, update_id, round.batch))
         return state
 
     def _joint_images(
@@ -132,8 +132,10 @@ class LearningSteps:
         with self.progress.timed("update"):
             batches = [self._base_images()]
             if round.number or number:
-                turn = Turn(self.settings.seed, round.number, number + 1)
-                batches.append(self._sampled(state.lora, self_training_request(self.trainer, turn)))
+                update_id = UpdateId(self.settings.seed, round.number, number + 1)
+                batches.append(
+                    self._sampled(state.lora, self_training_request(self.trainer, update_id))
+                )
             images = [ranked(self.trainer, state, evidence, batch) for batch in batches]
             features = memory_features(self.trainer, state.memory)
         return JointImages(features, [each for each in images if each], wanted.novelty)
@@ -161,7 +163,7 @@ class LearningSteps:
         return self.reward_model.evidence(round, state.memory, state.bests)
 
     def _improve(self, state: State, task: UpdateTask) -> tuple[State, Metrics]:
-        meter = self.progress.meter(task.turn.round, "training", "update")
+        meter = self.progress.meter(task.update_id.round, "training", "update")
         return self.backoff.run(
             "update",
             self._first_microbatch(task),
@@ -174,14 +176,19 @@ class LearningSteps:
         return first_microbatch(self.trainer.update, task, self.backoff, smallest)
 
     def _pseudo_labelled(
-        self, state: State, turn: Turn, predict: PredictProbability
+        self, state: State, update_id: UpdateId, predict: PredictProbability
     ) -> PseudoLabelled:
         count = self.settings.self_training.images
-        meter = self.progress.meter(turn.round, "training", "self_train")
+        meter = self.progress.meter(update_id.round, "training", "self_train")
         return self.backoff.run(
             "sample",
             self.settings.microbatch,
             lambda microbatch: pseudo_labelled(
-                self.trainer, state, turn, predict, microbatch, lambda done: meter.at(done, count)
+                self.trainer,
+                state,
+                update_id,
+                predict,
+                microbatch,
+                lambda done: meter.at(done, count),
             ),
         )

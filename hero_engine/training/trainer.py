@@ -166,7 +166,7 @@ class Trainer:
             metrics = self.optimizer.step(task, rows, on_progress)
         lora, optimizer = self.model.lora_state(), self.optimizer.state_dict()
         learned = [*lora.values(), *optimizer.values()]
-        _check_finite(learned, metrics, task.turn.round, self.settings.update)
+        _check_finite(learned, metrics, task.update_id.round, self.settings.update)
         return replace(state, lora=lora, optimizer=optimizer), metrics
 
     def save_memory(self) -> str:

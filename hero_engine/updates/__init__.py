@@ -7,7 +7,7 @@ Updates: `ddpo` (the paper's), `forward`, `d3po`, `sft`. `Update` is their inter
 from typing import TYPE_CHECKING, Any, assert_never
 
 from hero_engine.config.settings import Settings
-from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId, UpdateTask
 from hero_engine.updates.policy_optimizer import Objective, OnProgress, PolicyOptimizer, Update
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ __all__ = [
     "OnProgress",
     "PolicyOptimizer",
     "PseudoLabelled",
-    "Turn",
     "Update",
+    "UpdateId",
     "UpdateTask",
     "make_update",
 ]

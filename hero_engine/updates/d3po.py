@@ -43,7 +43,7 @@ from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Labels
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.updates.denoising_policy import DenoisingPolicy
-from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ class D3poUpdate:
         return NoSignal("d3po does not learn from pseudo-labels")
 
     def objective(
-        self, lesson: PreferenceData, turn: Turn, microbatches: Microbatches
+        self, lesson: PreferenceData, update_id: UpdateId, microbatches: Microbatches
     ) -> PreferenceObjective:
         """The preferences of random pairs, against the base."""
         twice = replace(microbatches, size=2 * microbatches.size)
         with self.model.base():
             reference_B_S = self.policy.all_log_probs(lesson.trajectory, lesson.group_B, twice)
-        return PreferenceObjective(self, lesson, reference_B_S, turn)
+        return PreferenceObjective(self, lesson, reference_B_S, update_id)
 
 
 class PreferenceObjective:
@@ -124,12 +124,12 @@ class PreferenceObjective:
     """
 
     def __init__(
-        self, update: D3poUpdate, data: PreferenceData, reference_B_S: Tensor, turn: Turn
+        self, update: D3poUpdate, data: PreferenceData, reference_B_S: Tensor, update_id: UpdateId
     ) -> None:
         self.settings, self.policy = update.settings, update.policy
         self.trajectory, self.reference_B_S = data.trajectory, reference_B_S
         self.group_B = data.group_B
-        self.pairs = draw_pairs(data, self.settings.pairs, turn)
+        self.pairs = draw_pairs(data, self.settings.pairs, update_id)
         self._groups = torch.split(self.pairs, self.settings.pairs_per_update)
         self.steps = len(self._groups)
         self._margins = [torch.zeros(0)]
@@ -155,12 +155,12 @@ class PreferenceObjective:
         return {"preferred": float((margins > 0).float().mean())}
 
 
-def draw_pairs(data: PreferenceData, count: int, turn: Turn) -> Tensor:
+def draw_pairs(data: PreferenceData, count: int, update_id: UpdateId) -> Tensor:
     """(count, 2) indices of images: a good one, then a bad one of its prompt, with repeats.
 
     The prompts take turns.
     """
-    random, pairs = turn.generator("update", 0), torch.zeros(count, 2, dtype=torch.int64)
+    random, pairs = update_id.generator("update", 0), torch.zeros(count, 2, dtype=torch.int64)
     groups = data.group_B[data.candidates[:, 0]]
     known = distinct(groups)
     for place, group in enumerate(known):

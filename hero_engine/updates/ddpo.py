@@ -44,7 +44,7 @@ from hero_engine.core.errors import HeroError
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.reward.rewards import group_advantages
 from hero_engine.updates.denoising_policy import DenoisingPolicy
-from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
 
 EQUAL_REWARDS = 1e-7
 """Rewards closer together than this are the same."""
@@ -101,7 +101,7 @@ class DdpoUpdate:
         return _checked(RewardedTrajectories(trajectory, images.probability_B, batch.group_ids))
 
     def objective(
-        self, lesson: RewardedTrajectories, turn: Turn, microbatches: Microbatches
+        self, lesson: RewardedTrajectories, update_id: UpdateId, microbatches: Microbatches
     ) -> ClippedPolicyGradient:
         """The clipped objective of these trajectories."""
         trajectory = lesson.trajectory
@@ -112,7 +112,7 @@ class DdpoUpdate:
                     trajectory, lesson.group_B, microbatches, of
                 )
             lesson = replace(lesson, trajectory=replace(trajectory, log_probs_B_S=measured_B_S))
-        return ClippedPolicyGradient(self, lesson, turn)
+        return ClippedPolicyGradient(self, lesson, update_id)
 
     @property
     def exact(self) -> bool:
@@ -123,7 +123,7 @@ class DdpoUpdate:
     def rehearsal(self, lesson: RewardedTrajectories, images: int) -> Callable[[], None]:
         """A forward and backward pass over this many images, which changes no weight."""
         unrewarded = replace(lesson, rewards_B=torch.zeros(len(lesson.rewards_B)))
-        objective = ClippedPolicyGradient(self, unrewarded, Turn(0, 0))
+        objective = ClippedPolicyGradient(self, unrewarded, UpdateId(0, 0))
 
         def run() -> None:
             try:
@@ -142,12 +142,14 @@ class ClippedPolicyGradient:
     of all images with a reward, `images_per_update` a step.
     """
 
-    def __init__(self, update: DdpoUpdate, lesson: RewardedTrajectories, turn: Turn) -> None:
+    def __init__(
+        self, update: DdpoUpdate, lesson: RewardedTrajectories, update_id: UpdateId
+    ) -> None:
         self.settings, self.policy, self.exact = update.settings, update.policy, update.exact
         self.trajectory, self.group_B = lesson.trajectory, lesson.group_B
         cut = self.settings.advantage_clip
         self.advantages_B = group_advantages(lesson.rewards_B, lesson.group_B).clamp(-cut, cut)
-        self._image_sets = list(self._shuffled(lesson.rewards_B, turn))
+        self._image_sets = list(self._shuffled(lesson.rewards_B, update_id))
         self.steps = len(self._image_sets)
         self._ratios, self._at_first_step, self._first_ratio_error = list[Tensor](), False, 0.0
 
@@ -189,10 +191,12 @@ class ClippedPolicyGradient:
             "first_ratio_error": float(errors.max()),
         }
 
-    def _shuffled(self, rewards_B: Tensor, turn: Turn) -> Iterator[Tensor]:
+    def _shuffled(self, rewards_B: Tensor, update_id: UpdateId) -> Iterator[Tensor]:
         known = (~rewards_B.isnan()).nonzero().flatten()
         for epoch in range(self.settings.inner_epochs):
-            random = turn.generator("update", turn.number * self.settings.inner_epochs + epoch)
+            random = update_id.generator(
+                "update", update_id.number * self.settings.inner_epochs + epoch
+            )
             order = known[torch.randperm(len(known), generator=random)]
             yield from torch.split(order, self.settings.images_per_update)
 

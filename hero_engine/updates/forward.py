@@ -43,7 +43,7 @@ from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import NO_STEPS
 from hero_engine.updates.denoising_loss import LOSSES
 from hero_engine.updates.label_pool import Pool, label_pool, pseudo_label_pool
-from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
 from hero_engine.updates.noising import NoisedRows, RowSampler
 from hero_engine.updates.ranked_pool import ranked_pool
 from hero_engine.updates.reference_policy import Reference, current_policy, frozen_base
@@ -86,10 +86,12 @@ class ForwardUpdate:
         """The images with their probabilities."""
         return _checked(pseudo_label_pool(images))
 
-    def objective(self, lesson: Pool, turn: Turn, microbatches: Microbatches) -> ForwardObjective:
+    def objective(
+        self, lesson: Pool, update_id: UpdateId, microbatches: Microbatches
+    ) -> ForwardObjective:
         """The contrast between good and bad images, against the reference as it is now."""
         reference = current_policy if self.settings.old_policy == "round" else frozen_base
-        return ForwardObjective(self, lesson, turn, reference(self.model))
+        return ForwardObjective(self, lesson, update_id, reference(self.model))
 
     def steps(self, pool: Pool) -> int:
         """Number of optimizer steps for the pool; at least one."""
@@ -101,16 +103,18 @@ class ForwardUpdate:
 class ForwardObjective:
     """The mean loss of pred+ on good images and of pred-, weighted, on bad ones; the KL term."""
 
-    def __init__(self, update: ForwardUpdate, pool: Pool, turn: Turn, reference: Reference) -> None:
-        self.update, self.pool, self.turn, self.reference = update, pool, turn, reference
+    def __init__(
+        self, update: ForwardUpdate, pool: Pool, update_id: UpdateId, reference: Reference
+    ) -> None:
+        self.update, self.pool, self.update_id, self.reference = update, pool, update_id, reference
         self.settings, self.model = update.settings, update.model
         self.steps = update.steps(pool)
         self.conditioning = update.conditioning
 
     def rows(self, step: int) -> NoisedRows:
         """The images of an optimizer step."""
-        index = self.turn.number * self.settings.steps + step
-        return self.update.row_sampler.draw(self.pool, self.turn, index)
+        index = self.update_id.number * self.settings.steps + step
+        return self.update.row_sampler.draw(self.pool, self.update_id, index)
 
     def loss(self, rows: NoisedRows) -> Tensor:
         """The mean over the rows."""

@@ -77,7 +77,7 @@ class NoSignal:
 
 
 @dataclass(frozen=True)
-class Turn:
+class UpdateId:
     """Which update of a run this is; it names the update's random draws.
 
     number: 0 for the update on a round's labels, then 1, 2, ... for its self-training.
@@ -97,5 +97,5 @@ class UpdateTask:
     """A lesson to learn. pictures: on whose latents the model's change is measured."""
 
     lesson: Any
-    turn: Turn
+    update_id: UpdateId
     pictures: Batch

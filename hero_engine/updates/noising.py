@@ -10,7 +10,7 @@ from torch import Tensor
 from hero_engine.core.batch import distinct
 from hero_engine.models.pipeline import Model
 from hero_engine.updates.label_pool import Pool
-from hero_engine.updates.lessons import Turn
+from hero_engine.updates.lessons import UpdateId
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class RowSampler:
     bads: int
     window: tuple[float, float] = (0.0, 1.0)
 
-    def draw(self, pool: Pool, turn: Turn, index: int) -> NoisedRows:
+    def draw(self, pool: Pool, update_id: UpdateId, index: int) -> NoisedRows:
         """The rows of the optimizer step with this index; the good ones come first.
 
         The groups of the pool take turns, so that no prompt's share of good images leads the
         others. In a group each image is drawn in proportion to its weight.
         """
-        random = turn.generator("update", index)
+        random = update_id.generator("update", index)
         goods = _draw(pool, pool.good_weight_N, self.goods, index, random)
         bads = _draw(pool, pool.bad_weight_N, self.bads, index, random)
         drawn = torch.cat([goods, bads])
@@ -66,7 +66,7 @@ class RowSampler:
         timesteps = torch.cat(
             [self._timesteps(len(goods), random), self._timesteps(len(bads), random)]
         )
-        x_t, noise = noised(self.model, clean, timesteps, turn.generator("renoise", index))
+        x_t, noise = noised(self.model, clean, timesteps, update_id.generator("renoise", index))
         good_R = torch.arange(len(clean), device=self.model.device) < len(goods)
         groups = None if pool.groups is None else pool.groups[drawn]
         return NoisedRows(clean, good_R, timesteps, x_t, noise, groups)

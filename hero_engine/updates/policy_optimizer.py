@@ -16,7 +16,7 @@ from hero_engine.models.grouped_conditioning import Prompts
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.updates.adamw import LoraAdamW
-from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn, UpdateTask
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId, UpdateTask
 from hero_engine.updates.probe import Probe
 from hero_engine.updates.weight_average import WeightAverage
 
@@ -69,7 +69,9 @@ class Update(Protocol[Lesson]):
         """What it takes from images with pseudo-labels. Does not use the model."""
         ...
 
-    def objective(self, lesson: Lesson, turn: Turn, microbatches: Microbatches) -> Objective:
+    def objective(
+        self, lesson: Lesson, update_id: UpdateId, microbatches: Microbatches
+    ) -> Objective:
         """The objective of a lesson, for the weights that the model has now."""
         ...
 
@@ -94,9 +96,9 @@ class PolicyOptimizer:
         After an exception the weights are those between two optimizer steps: load a state again.
         """
         update = self.update
-        probe = Probe(update.model, self.prompts, task.pictures, task.turn.seed)
+        probe = Probe(update.model, self.prompts, task.pictures, task.update_id.seed)
         microbatches = Microbatches(microbatch or update.microbatch, self.collective)
-        objective = update.objective(task.lesson, task.turn, microbatches)
+        objective = update.objective(task.lesson, task.update_id, microbatches)
         metrics = self._minimise(objective, microbatches, on_progress)
         return metrics | {"prediction_change": probe.change()}
 

@@ -16,7 +16,7 @@ from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import NO_STEPS
 from hero_engine.updates.denoising_loss import prediction_loss
 from hero_engine.updates.label_pool import Pool, label_pool
-from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, Turn
+from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
 from hero_engine.updates.noising import NoisedRows, RowSampler
 
 
@@ -41,23 +41,25 @@ class SftUpdate:
         """Nothing: this baseline trusts labels alone."""
         return NoSignal("sft does not learn from pseudo-labels")
 
-    def objective(self, lesson: Pool, turn: Turn, microbatches: Microbatches) -> SftObjective:
+    def objective(
+        self, lesson: Pool, update_id: UpdateId, microbatches: Microbatches
+    ) -> SftObjective:
         """The denoising loss on images of the pool."""
-        return SftObjective(self, lesson, turn)
+        return SftObjective(self, lesson, update_id)
 
 
 class SftObjective:
     """The mean denoising error of good images."""
 
-    def __init__(self, update: SftUpdate, pool: Pool, turn: Turn) -> None:
-        self.update, self.pool, self.turn = update, pool, turn
+    def __init__(self, update: SftUpdate, pool: Pool, update_id: UpdateId) -> None:
+        self.update, self.pool, self.update_id = update, pool, update_id
         self.steps = update.settings.steps
         self.conditioning = update.conditioning
 
     def rows(self, step: int) -> NoisedRows:
         """The images of an optimizer step."""
-        index = self.turn.number * self.steps + step
-        return self.update.row_sampler.draw(self.pool, self.turn, index)
+        index = self.update_id.number * self.steps + step
+        return self.update.row_sampler.draw(self.pool, self.update_id, index)
 
     def loss(self, rows: NoisedRows) -> Tensor:
         """The mean error of the prediction."""

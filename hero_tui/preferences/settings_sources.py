@@ -50,7 +50,10 @@ class UiSettings(Checked):
     bell: bool = setting(True, "Ring the terminal's bell when a round is ready to label.")
     zoom_advance: bool = setting(True, "In the zoom, a label moves to the next image.")
     undo_seconds: float = number(
-        3.0, 0, 60, "Seconds after the last page in which a submitted round can be taken back."
+        3.0,
+        0,
+        60,
+        "Seconds after the last page in which Ctrl+Z takes it back; then the round is submitted.",
     )
     guide: bool = setting(
         True, "Explain: four sentences the first time, a summary after each round, a closing menu."

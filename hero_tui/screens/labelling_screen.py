@@ -1,4 +1,4 @@
-"""The screen a person labels on: pages are committed, rounds are handed in."""
+"""The screen a person labels on: pages are committed, rounds are submitted."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ NEXT_NOT_DRAWN = "The next pictures are being drawn."
 TOO_SOON = "Enter came right after the page turned. Look at the page, then press Enter."
 NO_GOOD = (
     "No picture is good, so the model learns nothing from this round. "
-    "Mark a good one, or press Enter to hand it in anyway."
+    "Mark a good one, or press Enter to submit it anyway."
 )
 WHICH_BEST = "Which is the best? Shift+letter names it; Enter takes the first good one."
 
 
 class LabellingScreen(MarkingScreen, inherit_bindings=False):
-    """Commits pages and hands in the round.
+    """Commits pages and submits the round.
 
-    submit: called once the person has handed the round in. leave: called on Enter once the run is
-    finished.
+    submit: called once the round is submitted. leave: called on Enter once the run is finished.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
     # -- pages --
 
     def action_commit(self) -> None:
-        """Commit this page, then show the next one, or hand in the round."""
+        """Commit this page, then show the next one, or complete the round."""
         if self._state.finished is not None:
             self._leave()
         elif self._only_words:
@@ -137,7 +136,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
             self._asked, self._last_mark, self._range_from = set(), None, None
         self.rate.worked(len(images))
         if self.labelling_round.session.complete:
-            self._hand_in()
+            self._complete_round()
         else:
             self._next_page_after_commit(bool(images))
         self._guard_page()
@@ -175,8 +174,8 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
 
     # -- rounds --
 
-    def _hand_in(self) -> None:
-        """Ask open questions, then submit; close after the undo window."""
+    def _complete_round(self) -> None:
+        """Ask open questions, then submit after the undo window."""
         self.refresh_page()
         wanted, goods = self.labelling_round.best_wanted, self.labelling_round.session.marks.goods
         if wanted and not goods and NO_GOOD not in self._asked:
@@ -184,15 +183,15 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
         elif self.labelling_round.best_missing and WHICH_BEST not in self._asked:
             self._ask(WHICH_BEST, WHICH_BEST)
         elif self.undo_seconds and self._waiting is None:
-            self._handed = self.labelling_round.session.marks
-            self._waiting = self.set_timer(self.undo_seconds, self._close_unless_changed)
-            follows = "starts learning" if wanted else "ends the comparison"
-            self.say(f"Handed in. Enter {follows} at once, Ctrl+Z takes it back.")
+            self._marks_when_complete = self.labelling_round.session.marks
+            self._waiting = self.set_timer(self.undo_seconds, self._submit_unless_changed)
+            what = "round" if wanted else "comparison"
+            self.say(f"Complete. Enter submits the {what} at once, Ctrl+Z takes it back.")
         else:
-            self.close_round()
+            self.submit_round()
 
-    def close_round(self) -> None:
-        """Submit the round; it can no longer be taken back."""
+    def submit_round(self) -> None:
+        """Submit the round: its labels are final."""
         self.reopen()
         self.labelling_round.submit()
         if not self.labelling_round.submitted:
@@ -202,20 +201,20 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
         self.refresh_page()
         self._submit()
 
-    def _close_unless_changed(self) -> None:
-        """The time to take it back is over; marks that changed meanwhile, in the zoom, did so."""
-        if self.labelling_round.session.marks == self._handed:
-            self.close_round()
+    def _submit_unless_changed(self) -> None:
+        """Submit after the undo window, unless marks changed meanwhile, in the zoom."""
+        if self.labelling_round.session.marks == self._marks_when_complete:
+            self.submit_round()
         else:
             self.reopen()
 
     def reopen(self) -> None:
-        """Take back a round that was handed in but not closed yet."""
+        """Do not submit the round, until it is complete again."""
         if self._waiting is not None:
             self._waiting.stop()
             self._waiting = None
 
     @property
-    def closing(self) -> bool:
-        """Whether the round was handed in and can still be taken back."""
+    def awaits_submission(self) -> bool:
+        """Whether the round is complete and Ctrl+Z can still take it back."""
         return self._waiting is not None

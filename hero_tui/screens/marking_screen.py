@@ -23,7 +23,7 @@ from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.tile import Tile
 from hero_tui.widgets.upload_queue import UploadQueue
 
-FINAL = "This round was handed in; its labels are final."
+FINAL = "This round is submitted: its labels are final."
 NOT_DRAWN = "This picture is still being drawn: nothing is marked."
 NO_PICTURES = "No picture is here yet: keys mark nothing until the first ones come."
 NO_SUGGESTION = "Nothing is suggested here: hero resume RUN --labels python:MODULE:FUNCTION asks."
@@ -40,7 +40,7 @@ FILTERS = {
 class MarkingScreen(PageScreen, inherit_bindings=False):
     """Turns keys and clicks into marks of the labelling round.
 
-    The round may be handed in but not closed: a mark then takes that back (`reopen`).
+    A complete round that is not submitted yet is open again after a mark (`reopen`).
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
         self._range_from: int | None = None
         self._last_mark: int | None = None
         self._focused_at = float("-inf")
-        self._handed = labelling_round.session.marks
+        self._marks_when_complete = labelling_round.session.marks
 
     def reopen(self) -> None:
-        """Take back that the round was handed in."""
+        """Do not submit the round, until it is complete again."""
 
     def window_focused(self) -> None:
         """The terminal's window got the focus: a click that comes now only raised it."""
@@ -265,7 +265,7 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
             self.say(f"Best: {self.name_of(best)}.")
 
     def _reopen_if_changed(self) -> None:
-        if self.labelling_round.session.marks != self._handed:
+        if self.labelling_round.session.marks != self._marks_when_complete:
             self.reopen()
 
     def _move(self, columns: int, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""The round that is being labelled: its pictures, its marks and whether it was handed in."""
+"""The round that is being labelled: its pictures, its marks and whether it is submitted."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ class LabellingRound:
         try:
             self._journal.submit(self.round)
         except HeroError as error:
-            self.say(f"Not handed in: {error.message}")
+            self.say(f"Not submitted: {error.message}")
             return
         self.submitted = True
 

@@ -16,7 +16,7 @@ from hero_tui.session.labelling_round import LabellingRound
 
 
 class Suggestions:
-    """Asks the judge once for every round whose pictures are complete."""
+    """Asks the judge once for every round, when all of its pictures are drawn."""
 
     def __init__(self, source: JudgeSource, labelling_round: LabellingRound) -> None:
         self._source, self._labelling_round = source, labelling_round
@@ -24,10 +24,10 @@ class Suggestions:
 
     @property
     def due(self) -> bool:
-        """Whether the round's pictures are complete and the judge was not asked yet."""
+        """Whether the round's pictures are all drawn and the judge was not asked yet."""
         current = self._labelling_round
-        complete = bool(current.count) and len(current.pictures) == current.count
-        return complete and not current.submitted and self._asked_for != current.round
+        all_drawn = bool(current.count) and len(current.pictures) == current.count
+        return all_drawn and not current.submitted and self._asked_for != current.round
 
     async def fetch(self, prompt: str) -> str:
         """Put the judge's suggestions into the round; returns what to tell the person.

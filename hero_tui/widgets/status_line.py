@@ -188,7 +188,7 @@ def advice(state: RunState, labelling_round: LabellingRound) -> str:
     if state.finished is not None:
         return "The run is finished. Enter shows what to do next, Ctrl+Q leaves."
     if labelling_round.submitted:
-        return state.note or "The round is handed in."
+        return state.note or "The round is submitted."
     if labelling_round.pictures and not state.rounds:
         return "Press the letter of every good one, then Enter."
     if not labelling_round.pictures:

@@ -52,7 +52,7 @@ def await_end(terminal: FakeTerminal) -> int:
     return int(terminal.process.returncode)
 
 
-def hand_in(terminal: FakeTerminal) -> int:
+def submit(terminal: FakeTerminal) -> int:
     """Press Enter until the app ends, with pauses: an Enter too soon after a page is not taken."""
     until = time.monotonic() + PATIENCE
     while not terminal.ended() and time.monotonic() < until:
@@ -142,7 +142,7 @@ def test_a_blind_comparison_is_interrupted_continued_and_prints_its_result(
 
     begin(second, hero, *command)
     await_pictures(second, "w  ● good")
-    assert hand_in(second) == 0
+    assert submit(second) == 0
     assert "difference  " in second.heard and "4 pairs" in second.heard
     told = json.loads(hero.warm(*command, "--json").end().out)
     assert (told["n"], told["judged"], told["base_judged"], told["pairs"]) == (4, 4, 4, 4)

@@ -138,7 +138,7 @@ def test_a_run_at_work_takes_no_labels_from_outside(elsewhere: Elsewhere) -> Non
     assert f"is in use by another hero (process {os.getpid()})" in done.err
 
 
-def test_labels_are_final_once_they_are_handed_in(elsewhere: Elsewhere) -> None:
+def test_labels_are_final_once_the_round_is_submitted(elsewhere: Elsewhere) -> None:
     done = elsewhere.label(elsewhere.template)
     assert done.code == 2
     assert "does not wait for labels" in done.err

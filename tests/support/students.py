@@ -15,7 +15,7 @@ from hero_engine.updates import (
     OnProgress,
     PolicyOptimizer,
     PseudoLabelled,
-    Turn,
+    UpdateId,
     UpdateTask,
 )
 from hero_engine.updates.d3po import D3poUpdate
@@ -60,22 +60,23 @@ class Student(PolicyOptimizer):
     ) -> dict[str, float]:
         """Learn from feedback."""
         if isinstance(feedback, PseudoLabelled):
-            lesson, batch, turn = self.update.pseudo_lesson(feedback), feedback.batch, Turn(0, 0, 1)
+            lesson, batch = self.update.pseudo_lesson(feedback), feedback.batch
+            update_id = UpdateId(0, 0, 1)
         else:
             lesson, batch = self.update.lesson(feedback), feedback.round.batch
-            turn = Turn(0, feedback.round.number)
+            update_id = UpdateId(0, feedback.round.number)
         assert not isinstance(lesson, NoSignal), lesson.reason
-        return self.take(lesson, batch, turn, on_progress)
+        return self.take(lesson, batch, update_id, on_progress)
 
     def take(
         self,
         lesson: Any,
         pictures: Batch,
-        turn: Turn | None = None,
+        update_id: UpdateId | None = None,
         on_progress: OnProgress = lambda *_: None,
     ) -> dict[str, float]:
         """Take a lesson."""
-        task = UpdateTask(lesson, turn or Turn(0, 0), pictures)
+        task = UpdateTask(lesson, update_id or UpdateId(0, 0), pictures)
         return self.step(task, None, on_progress)
 
     def gradients(self, feedback: Feedback) -> tuple[list[list[float]], dict[str, float]]:

@@ -32,7 +32,7 @@ from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.run import Run
 from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer
-from hero_engine.updates import Feedback, NoSignal, Turn, UpdateTask
+from hero_engine.updates import Feedback, NoSignal, UpdateId, UpdateTask
 
 TASK = Task("tiny", "a", judge="hands")
 VALUES: dict[str, MarkValue] = {"g": "good", "b": "bad", "*": "best"}
@@ -62,7 +62,7 @@ JOINT: dict[str, Any] = PLUS | {
 
 
 def tiny_settings(model: Path, **changes: Any) -> Settings:
-    """Six pictures a round in minibatches of three; two steps of everything."""
+    """Six pictures a round in microbatches of three; two steps of everything."""
     tiny: dict[str, Any] = {
         "task": TASK.name,
         "prompt": TASK.prompt,
@@ -154,7 +154,7 @@ def first_lesson(
     state = start.with_labels(round)
     lesson = trainer.update.lesson(Feedback(round, state.memory, torch.linspace(0, 1, 6)))
     assert not isinstance(lesson, NoSignal), lesson.reason
-    return round, state, UpdateTask(lesson, Turn(settings.seed, 0), batch)
+    return round, state, UpdateTask(lesson, UpdateId(settings.seed, 0), batch)
 
 
 def left_behind(folder: RunDir) -> dict[str, bytes]:

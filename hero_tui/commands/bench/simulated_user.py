@@ -38,8 +38,8 @@ class EngineInterface(Protocol):
     def spend(self, until: float) -> None:
         """Let time pass until `until` (seconds, as `now`)."""
 
-    def hand_in(self, round: int) -> None:
-        """Tell the engine that the round's labels are complete in the journal."""
+    def submit(self, round: int) -> None:
+        """Tell the engine that the round is submitted in the journal."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class SessionTimes:
     """How a simulated user's time was spent.
 
     waits: spans without a picture to label, the one before the first picture included. graces:
-    spans in which a submitted round could be taken back. activities: when the engine began which
+    spans in which a complete round could be taken back. activities: when the engine began which
     step. end: time of the last label.
     """
 
@@ -140,7 +140,7 @@ class SimulatedUser:
         """Label this many rounds; the last one is not submitted."""
         for round in range(rounds):
             if round:
-                self._hand_in()
+                self._submit()
             self.labelling_round.open_round(round, batch)
             self._label()
         self.times.end = self.engine.now()
@@ -170,9 +170,9 @@ class SimulatedUser:
         self.engine.spend(there + self.timing.a_picture)
         return verdict
 
-    def _hand_in(self) -> None:
+    def _submit(self) -> None:
         begun = self.engine.now()
         self.engine.spend(begun + self.timing.grace)
         self.times.graces.append((begun, self.engine.now()))
         self.labelling_round.submit()
-        self.engine.hand_in(self.labelling_round.round)
+        self.engine.submit(self.labelling_round.round)

@@ -58,7 +58,7 @@ class TimedEngine:
         self.activities: list[tuple[float, str]] = [(0.0, "opening")]
         self._changed = threading.Condition()
         self._pictures: dict[tuple[int, int], Path] = {}
-        self._handed_in: set[int] = set()
+        self._submitted: set[int] = set()
         self._last: Failed | Finished | None = None
         self._idle, self._leaving, self._real_time = False, False, real_time
         self._begun = time.monotonic()
@@ -86,7 +86,7 @@ class TimedEngine:
         with self._changed:
             self._idle = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: round in self._handed_in or self._leaving)
+            self._changed.wait_for(lambda: round in self._submitted or self._leaving)
             self._idle = False
             if self._leaving:
                 raise StopRequested
@@ -112,10 +112,10 @@ class TimedEngine:
             if self._skips():
                 self._begun -= max(0.0, until - self.now())
 
-    def hand_in(self, round: int) -> None:
-        """Tell the engine that the round's labels are complete in the journal."""
+    def submit(self, round: int) -> None:
+        """Tell the engine that the round is submitted in the journal."""
         with self._changed:
-            self._handed_in.add(round)
+            self._submitted.add(round)
             self._idle = False
             self._changed.notify_all()
 

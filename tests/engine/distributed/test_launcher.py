@@ -11,10 +11,10 @@ from hero_engine.distributed import launcher
 from hero_engine.distributed.sharding import parallel_groups, slices
 
 
-def test_a_turn_has_a_minibatch_for_each_process() -> None:
-    minibatches = [range(0, 4), range(4, 8), range(8, 9)]
-    assert [*parallel_groups(minibatches, 2)] == [[range(0, 4), range(4, 8)], [range(8, 9)]]
-    assert [*parallel_groups(minibatches, 5)] == [minibatches] and [*parallel_groups([], 2)] == []
+def test_a_turn_has_a_microbatch_for_each_process() -> None:
+    microbatches = [range(0, 4), range(4, 8), range(8, 9)]
+    assert [*parallel_groups(microbatches, 2)] == [[range(0, 4), range(4, 8)], [range(8, 9)]]
+    assert [*parallel_groups(microbatches, 5)] == [microbatches] and [*parallel_groups([], 2)] == []
 
 
 def test_slices_are_those_of_the_images_in_the_group() -> None:

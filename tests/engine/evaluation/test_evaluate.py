@@ -109,7 +109,7 @@ def nearest_by_loops(pictures: npt.NDArray[np.uint8]) -> list[float]:
 
 
 def drawn(folder: RunDir, noises: torch.Tensor, *, base: bool, prompt: str = "a") -> Any:
-    """The pictures of these noises, all in one minibatch."""
+    """The pictures of these noises, all in one microbatch."""
     (trainer, state), settings = trained(folder, "cpu"), folder.settings
     model = trainer.model
     model.load_lora_state(state.lora)
@@ -130,7 +130,7 @@ def fresh_noises() -> torch.Tensor:
 
 
 def close(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
-    """Up to the rounding of other minibatches."""
+    """Up to the rounding of other microbatches."""
     return one.shape == other.shape and int(np.abs(np.subtract(one, other, dtype=int)).max()) <= 1
 
 

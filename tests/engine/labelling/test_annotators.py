@@ -165,12 +165,12 @@ def test_a_person_waits_until_the_round_itself_is_submitted(journal: Journal) ->
 def test_the_time_of_a_submission_is_that_of_the_person(journal: Journal) -> None:
     """Only the app writes it: the engine may be at another step, and reads it minutes later."""
     journal.submit(0)
-    handed_in = journal.rounds()[0].submitted
+    submitted_at = journal.rounds()[0].submitted
     labeller, inbox = labeller_with(SubmitLabels(0))
     labeller.label(0, {}, journal)
-    assert journal.rounds()[0].submitted == handed_in
+    assert journal.rounds()[0].submitted == submitted_at
     labeller.label(0, {}, journal)
-    assert journal.rounds()[0].submitted == handed_in and not inbox.empty()
+    assert journal.rounds()[0].submitted == submitted_at and not inbox.empty()
 
 
 def test_a_round_that_was_submitted_before_a_crash_is_not_asked_again(journal: Journal) -> None:

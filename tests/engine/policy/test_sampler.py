@@ -77,7 +77,7 @@ def test_step_without_noise_is_not_picked(to_one: bool, last: int) -> None:
         pick_training_steps(model, SamplerSettings(steps=10, eta=0), KeptSteps(2), range(4), 0, 0)
 
 
-def test_same_pictures_in_other_minibatches(model: Model) -> None:
+def test_same_pictures_in_other_microbatches(model: Model) -> None:
     noises = torch.randn(5, *model.latent_shape)
     kept = pick_training_steps(model, SETTINGS, KeptSteps(3), range(5), seed=1, round=2)
     request = SampleRequest(1, 2, range(5), noises, kept)

@@ -77,15 +77,15 @@ class Session:
         assert not self.worker.is_alive() and self.events.empty() and not self.folder.in_use()
 
     def mark(self, image: int, value: str) -> None:
-        """A mark; refused where the round was handed in."""
+        """A mark; refused where the round is submitted."""
         with Journal(self.folder.journal_path) as journal:
-            handed_in = journal.submitted(self.round)
+            submitted = journal.submitted(self.round)
             try:
                 journal.mark(self.round, [Mark(image, value)], source="person")  # type: ignore[arg-type]
             except HeroError as error:
-                assert handed_in and "labels are final" in error.message
+                assert submitted and "labels are final" in error.message
             else:
-                assert not handed_in
+                assert not submitted
                 self.wanted[self.round][image] = value
 
     def submit(self, which: int) -> None:

@@ -46,7 +46,7 @@ class Person:
         self.events: list[Event] = []
         self.worker = EngineThread(folder, self.hear, device="cpu")
         self.helpers: list[threading.Thread] = []
-        self.handed_in: dict[int, float | None] = {}
+        self.submitted: dict[int, float | None] = {}
 
     def hear(self, event: Event) -> None:
         """Called from the engine's thread."""
@@ -70,7 +70,7 @@ class Person:
             journal.mark(round, marks, source="person")
             self.worker.send(SubmitLabels(round + 1))
             journal.submit(round)
-            self.handed_in[round] = journal.rounds()[round].submitted
+            self.submitted[round] = journal.rounds()[round].submitted
         self.worker.send(SubmitLabels(round))
 
     def play(self) -> Event:
@@ -94,7 +94,7 @@ def test_a_person_labels_from_another_thread(folder: RunDir) -> None:
     assert not folder.in_use()
     assert not (folder.path / "hero.log").exists()
     with Journal(folder.journal_path) as journal:
-        assert journal.rounds()[0].submitted == person.handed_in[0]
+        assert journal.rounds()[0].submitted == person.submitted[0]
 
 
 def opened(event: Event) -> bool:

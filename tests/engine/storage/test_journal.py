@@ -36,7 +36,7 @@ def journal(path: Path) -> Journal:
 
 
 def labels_of(changes: Sequence[Mark]) -> Labels:
-    """What the marks should come to, told as a person would: the best is a crown that is handed on.
+    """What the marks should come to, told as a person would: the best is a crown that is passed on.
 
     Whoever wears it is good; it falls when its wearer is no longer good, or gives it up.
     """

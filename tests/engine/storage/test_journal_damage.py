@@ -14,7 +14,7 @@ from hero_engine.storage.journal import Journal
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A journal with two rounds; the first has three marks and is handed in."""
+    """A journal with two rounds; the first has three marks and is submitted."""
     path = tmp_path / "journal.db"
     with Journal(path) as journal:
         for round in (0, 1):
@@ -65,7 +65,7 @@ def test_changed_marks_are_reported(path: Path, change: str) -> None:
         "UPDATE rounds SET submitted = 5 WHERE round = 1",
         "UPDATE rounds SET metrics = '{}' WHERE round = 0",
         "UPDATE images SET path = 'images/1.png' WHERE round = 0 AND image = 0",
-        "UPDATE limits SET minibatch = 400",
+        "UPDATE limits SET microbatch = 400",
     ],
 )
 def test_changed_rows_are_reported(path: Path, change: str) -> None:
@@ -87,7 +87,7 @@ def test_a_flipped_byte_is_reported_or_changes_no_label(path: Path, at: int) -> 
         assert error.exit_code == ExitCode.RUN and "\n" not in error.message
 
 
-def test_a_round_that_was_handed_in_takes_no_mark(journal: Journal) -> None:
+def test_a_round_that_is_submitted_takes_no_mark(journal: Journal) -> None:
     with refused(ExitCode.USAGE, "round 1 is submitted: its labels are final"):
         journal.mark(0, [Mark(0, "bad")], source="person")
     journal.mark(1, [Mark(0, "bad")], source="person")

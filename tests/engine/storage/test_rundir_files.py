@@ -91,7 +91,7 @@ def test_a_trained_round_keeps_one_file_however_often_it_is_condensed(run: RunDi
     run.condense(0, {"x": torch.ones(6)})
     assert [file.name for file in folder.iterdir()] == ["latents.safetensors"]
     before = (folder / "latents.safetensors").read_bytes()
-    # a crash while minibatches went: the first condensing is kept, what was left goes
+    # a crash while microbatches went: the first condensing is kept, what was left goes
     run.save_part(0, 6, {"x": torch.ones(3)})
     run.condense(0, {"x": torch.ones(3)})
     assert [file.name for file in folder.iterdir()] == ["latents.safetensors"]

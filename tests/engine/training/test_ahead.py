@@ -180,7 +180,7 @@ def test_a_stop_at_any_instant_changes_nothing(
 
 
 WRITES: list[tuple[Any, str, int]] = [
-    (RunDir, "save_part", 3),  # the first minibatch of round 1, ahead
+    (RunDir, "save_part", 3),  # the first microbatch of round 1, ahead
     (Journal, "set_phase", 5),  # of round 0: training; round 1 is all there
     (RunDir, "save_checkpoint", 1),
     (Journal, "finish_round", 1),

@@ -62,7 +62,7 @@ def spoiled(source: Path, target: Path, damage: list[Damage]) -> set[str]:
 
 @pytest.fixture(scope="session")
 def waiting(processes: Callable[[str], Process]) -> RunDir:
-    """A run that was stopped when the labels of its second round were given, not handed in."""
+    """A run that was stopped when the second round was labelled, not submitted."""
     process = processes("forward")
 
     def stop(event: Event) -> None:

@@ -77,7 +77,7 @@ WRITES: list[tuple[Any, str, int]] = [
     (RunDir, "save_checkpoint", 1),
     (RunDir, "save_checkpoint", 2),
     (RunDir, "condense", 2),
-    (Path, "unlink", 3),  # one of the two minibatches of round 1
+    (Path, "unlink", 3),  # one of the two microbatches of round 1
     (Journal, "finish_round", 1),
     (Journal, "finish_round", 2),
 ]
@@ -128,7 +128,7 @@ def test_only_missing_pictures_are_made_again(make_run: Callable[..., RunDir]) -
 def test_pictures_are_durable_before_they_can_be_labelled(
     make_run: Callable[..., RunDir], update: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When they are told of, each file of their minibatch was flushed, and the journal has them."""
+    """When they are told of, their files were flushed, and the journal has them."""
     folder, flushed, told = make_run(update=update, rounds=1), list[str](), list[int]()
     real = os.fsync
 

@@ -101,10 +101,10 @@ def _keep(event: Event, kept: list[ImagesReady]) -> None:
         kept.append(event)
 
 
-@pytest.mark.parametrize("minibatch", [2, 4, 6])
-def test_the_minibatch_changes_no_picture(make_run: Callable[..., RunDir], minibatch: int) -> None:
+@pytest.mark.parametrize("microbatch", [2, 4, 6])
+def test_microbatches_change_no_picture(make_run: Callable[..., RunDir], microbatch: int) -> None:
     """Rounding may: sums of other shapes differ in their last bits."""
-    three, other = make_run("three", rounds=1), make_run("other", rounds=1, microbatch=minibatch)
+    three, other = make_run("three", rounds=1), make_run("other", rounds=1, microbatch=microbatch)
     go(three, Script(*LINES))
     go(other, Script(*LINES))
     for image in range(6):

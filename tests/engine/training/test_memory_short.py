@@ -1,4 +1,4 @@
-"""Where memory is short the minibatch is halved, that is said, and the result is the same."""
+"""Where memory is short the microbatch is halved, that is said, and the result is the same."""
 
 from collections.abc import Callable
 from typing import Any

@@ -21,7 +21,7 @@ from hero_engine.storage.add_prompts import add_prompts
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.state import State
 from hero_engine.updates.label_pool import Pool
-from hero_engine.updates.lessons import Turn
+from hero_engine.updates.lessons import UpdateId
 from hero_engine.updates.noising import RowSampler
 
 PROMPTS = {"prompts": ("a", "a hand", "a cup")}
@@ -60,7 +60,7 @@ def test_good_and_bad_images_of_a_step_come_from_each_taught_prompt_alike(square
     )
     latents = torch.zeros(len(groups), *square.latent_shape)
     pool = Pool.of(latents, probability.double(), groups=groups)
-    rows = RowSampler(square, 6, 8).draw(pool, Turn(0, 0), 3)
+    rows = RowSampler(square, 6, 8).draw(pool, UpdateId(0, 0), 3)
     assert rows.groups is not None
     drawn = [
         rows.groups[rows.good_R.cpu() == good].bincount(minlength=3).tolist() for good in (1, 0)

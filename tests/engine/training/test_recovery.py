@@ -89,7 +89,7 @@ def test_rounds_that_are_learned_again_are_not_more_rounds(make_run: Callable[..
     assert finished.rounds == 3
 
 
-def test_damaged_pictures_and_minibatches_are_made_again_and_their_marks_stay(
+def test_damaged_pictures_and_microbatches_are_made_again_and_their_marks_stay(
     processes: Callable[[str], Process], update: str
 ) -> None:
     process, name = processes(update), "parts"

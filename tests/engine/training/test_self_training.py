@@ -32,7 +32,7 @@ from hero_engine.reward.reward_model import Evidence, PredictProbability
 from hero_engine.training.self_training import pseudo_labelled
 from hero_engine.training.state import State
 from hero_engine.training.trainer import Trainer
-from hero_engine.updates import Feedback, NoSignal, PseudoLabelled, Turn
+from hero_engine.updates import Feedback, NoSignal, PseudoLabelled, UpdateId
 from hero_engine.updates.ddpo import RewardedTrajectories
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 from hero_engine.updates.forward import ForwardUpdate
@@ -59,8 +59,8 @@ def predictor(trainer: Trainer, state: State) -> PredictProbability:
 
 
 def drawn(trainer: Trainer, state: State, number: int, microbatch: int = 3) -> PseudoLabelled:
-    turn = Turn(trainer.settings.seed, 1, number)
-    return pseudo_labelled(trainer, state, turn, predictor(trainer, state), microbatch)
+    update_id = UpdateId(trainer.settings.seed, 1, number)
+    return pseudo_labelled(trainer, state, update_id, predictor(trainer, state), microbatch)
 
 
 def test_they_are_the_rounds_further_pictures(square_folder: Path, update: str) -> None:
@@ -118,7 +118,7 @@ def test_drawn_as_good_in_proportion_to_the_probability(line_model: Callable[...
     update = ForwardUpdate(settings, line_model(0.0, 0.0), "a")
     pool = update.pseudo_lesson(given)
     assert isinstance(pool, Pool)
-    rows = update.row_sampler.draw(pool, Turn(0, 0, 1), 1)
+    rows = update.row_sampler.draw(pool, UpdateId(0, 0, 1), 1)
     clean = rows.clean.flatten()
     for side, weights in ((rows.good_R, probabilities), (~rows.good_R, 1 - probabilities)):
         got = [float((clean[side] == value).double().mean()) for value in values]
@@ -126,7 +126,8 @@ def test_drawn_as_good_in_proportion_to_the_probability(line_model: Callable[...
     metrics = Student(update).learn(given)
     assert (metrics["goods"], metrics["bads"]) == pytest.approx((1.5, 1.5))
     one, two = (
-        update.objective(pool, Turn(0, 0, number), Microbatches(8000)).rows(0) for number in (1, 2)
+        update.objective(pool, UpdateId(0, 0, number), Microbatches(8000)).rows(0)
+        for number in (1, 2)
     )
     assert not torch.equal(one.clean, two.clean)
 

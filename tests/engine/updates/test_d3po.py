@@ -18,7 +18,7 @@ from hero_engine.core.errors import HeroError, StopRequested
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.noise_prior import shared_noises
 from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
-from hero_engine.updates import Feedback, Turn
+from hero_engine.updates import Feedback, UpdateId
 from hero_engine.updates.d3po import draw_pairs, preference_loss
 
 SAMPLER = SamplerSettings(steps=5, eta=0.8, guidance=1.0)
@@ -40,7 +40,7 @@ def play(
 
 def pairs_of(student: Student, given: Feedback) -> torch.Tensor:
     lesson = student.update.lesson(given)
-    return draw_pairs(lesson, student.update.settings.pairs, Turn(0, given.round.number))
+    return draw_pairs(lesson, student.update.settings.pairs, UpdateId(0, given.round.number))
 
 
 def test_the_papers_settings() -> None:
@@ -101,14 +101,14 @@ def log_ratios(model: Any, batch: Batch, slope: float, offset: float) -> Any:
 
 
 @pytest.mark.parametrize("clip", [0.9, 0.1])
-@pytest.mark.parametrize("minibatch", [1, 4, 6])
+@pytest.mark.parametrize("microbatch", [1, 4, 6])
 def test_gradient_against_finite_differences(
-    line_model: Callable[..., Any], clip: float, minibatch: int
+    line_model: Callable[..., Any], clip: float, microbatch: int
 ) -> None:
     """At weights off the base, with none and with some of the ratios clipped."""
     model = line_model(0.1, -0.05)
     given = play(model)
-    settings = replace(SETTINGS, clip_range=clip, beta=2.0, microbatch=minibatch)
+    settings = replace(SETTINGS, clip_range=clip, beta=2.0, microbatch=microbatch)
     update = d3po(settings, SAMPLER, model)
     pairs = pairs_of(update, given).tolist()
     [got], metrics = update.gradients(given)

@@ -72,9 +72,9 @@ def surrogate(
 
 
 @pytest.mark.parametrize(("moved", "clip"), [(0.0, 0.2), (0.05, 0.2), (0.05, 0.004)])
-@pytest.mark.parametrize("minibatch", [1, 4, 6])
+@pytest.mark.parametrize("microbatch", [1, 4, 6])
 def test_gradient_against_finite_differences(
-    line_model: Callable[..., Any], moved: float, clip: float, minibatch: int
+    line_model: Callable[..., Any], moved: float, clip: float, microbatch: int
 ) -> None:
     """At the sampling weights, away from them, and with some of the ratios clipped."""
     model = line_model(0.4, -0.2)
@@ -82,7 +82,7 @@ def test_gradient_against_finite_differences(
     rewards = np.array([0.9, 0.1, 0.4, 0.8, 0.35, 0.6])
     advantage = (rewards - rewards.mean()) / rewards.std()
     model.slope.data += moved
-    settings = replace(SETTINGS, images_per_update=6, clip_range=clip, microbatch=minibatch)
+    settings = replace(SETTINGS, images_per_update=6, clip_range=clip, microbatch=microbatch)
     update = ddpo(settings, SAMPLER, model)
     [got] = gradients_of(update, rewarded(batch, rewards))
 

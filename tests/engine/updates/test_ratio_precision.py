@@ -17,7 +17,7 @@ from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
 from hero_engine.updates.ddpo import DdpoUpdate
 from hero_engine.updates.denoising_policy import DenoisingPolicy
-from hero_engine.updates.lessons import NoSignal, Turn
+from hero_engine.updates.lessons import NoSignal, UpdateId
 
 SAMPLER = SamplerSettings(steps=10, guidance=5.0)
 SETTINGS = DdpoSettings(steps_per_image=5)
@@ -60,7 +60,7 @@ def test_at_most_a_fiftieth_is_clipped_otherwise(
         update = DdpoUpdate(settings, DenoisingPolicy(lower, SAMPLER, ""))
         lesson = update.lesson(given)
         assert not isinstance(lesson, NoSignal)
-        objectives[precision] = update.objective(lesson, Turn(0, 0), Microbatches(500))
+        objectives[precision] = update.objective(lesson, UpdateId(0, 0), Microbatches(500))
     assert batch.trajectory is not None
     rows = batch.trajectory.at(batch.trajectory.every_row)
     policy = DenoisingPolicy(full, SAMPLER, "")

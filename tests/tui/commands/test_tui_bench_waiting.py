@@ -42,7 +42,7 @@ class ScriptedEngine:
 
     arrivals: dict[int, tuple[float, ...]]
     time: float = 0.0
-    handed_in: dict[int, float] = field(default_factory=dict)
+    submitted: dict[int, float] = field(default_factory=dict)
 
     def now(self) -> float:
         return self.time
@@ -54,8 +54,8 @@ class ScriptedEngine:
     def spend(self, until: float) -> None:
         self.time = max(self.time, until)
 
-    def hand_in(self, round: int) -> None:
-        self.handed_in[round] = self.time
+    def submit(self, round: int) -> None:
+        self.submitted[round] = self.time
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_waiting_is_the_time_without_a_picture_to_label(journal: Journal) -> Non
     """Labelled from 5 to 9 and from 10 to 14, taken back until 17; from 25 to 33."""
     engine = ScriptedEngine(WITHOUT)
     times = labelled_session(journal, engine)
-    assert engine.handed_in == {0: 17.0}
+    assert engine.submitted == {0: 17.0}
     assert (times.first, times.end, times.session) == (5.0, 33.0, 28.0)
     assert times.waited == 1 + 3 + 8
     assert times.share == 12 / 28 and times.share_with_first == 17 / 33
@@ -104,13 +104,13 @@ def test_a_round_drawn_ahead_causes_no_wait(journal: Journal) -> None:
 
 
 def test_a_second_enter_saves_the_time_to_take_back(journal: Journal) -> None:
-    """Handed in at 14, when two pictures of round 1 are there; the others come at 16."""
+    """Submitted at 14, when two pictures of round 1 are there; the others come at 16."""
     times = labelled_session(journal, ScriptedEngine(AHEAD), grace=0.0)
     assert (times.end, times.waited) == (22.0, 1)
 
 
 def test_it_labels_as_the_app_does(journal: Journal) -> None:
-    """The likeliest is the best; pages are committed; the last round is not handed in."""
+    """The likeliest is the best; pages are committed; the last round is not submitted."""
     labelled_session(journal, ScriptedEngine(WITHOUT))
     for round in WITHOUT:
         labels = journal.labels(round, 4)
@@ -140,7 +140,7 @@ def test_time_is_skipped_only_while_the_engine_waits(journal: Journal) -> None:
     thread = engine_waits(engine, 0, journal)
     engine.spend(1000.0)
     assert 1000.0 <= engine.now() < 1500
-    engine.hand_in(0)
+    engine.submit(0)
     thread.join()
     engine.spend(1000.02 + engine.now() - 1000.0)
     assert engine.now() < 1500
@@ -155,9 +155,9 @@ def test_in_real_time_nothing_is_skipped(journal: Journal) -> None:
     thread.join()
 
 
-def test_a_round_handed_in_early_is_not_waited_for(journal: Journal) -> None:
+def test_a_round_submitted_early_is_not_waited_for(journal: Journal) -> None:
     engine = TimedEngine()
-    engine.hand_in(0)
+    engine.submit(0)
     engine_waits(engine, 0, journal).join()
 
 

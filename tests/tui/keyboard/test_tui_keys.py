@@ -192,9 +192,9 @@ async def test_a_round_can_be_taken_back_until_learning_starts(tmp_path: Path) -
         assert label_styles(app)[8:] == [OPEN] * 8
         await pilot.press("w", "enter")
         await pilot.press("left", "e")
-        assert not app.labelling.closing
+        assert not app.labelling.awaits_submission
         await pilot.press("enter")
-        assert app.labelling.closing
+        assert app.labelling.awaits_submission
         await pilot.press("enter")
         assert engine.commands == [SubmitLabels(0)]
     assert [i for i, good in enumerate(journalled(tmp_path)) if good] == [0, 2, 9]
@@ -210,7 +210,7 @@ async def test_after_its_time_a_round_goes_to_the_engine_by_itself(tmp_path: Pat
         assert engine.commands == [SubmitLabels(0)]
 
 
-async def test_quitting_after_handing_in_submits_the_round(tmp_path: Path) -> None:
+async def test_quitting_submits_a_complete_round(tmp_path: Path) -> None:
     async with labelling(tmp_path, Preferences(UiSettings(undo_seconds=60))) as (_, _, pilot):
         await pilot.press("Q", "enter", "enter", "ctrl+q")
     with open_journal(tmp_path) as book:

@@ -28,7 +28,7 @@ async def drawn_ahead(engine: FakeEngine, pilot: Pilot[int], pictures: int = BAT
     await pilot.pause()
 
 
-async def hand_in(pilot: Pilot[int]) -> None:
+async def submit(pilot: Pilot[int]) -> None:
     """One best on the first page, then both pages."""
     await pilot.press("S", "enter", "enter")
     await pilot.pause()
@@ -51,7 +51,7 @@ async def test_it_is_there_at_once_and_labelled_while_the_model_learns(tmp_path:
     async with labelling(tmp_path, size=(120, 24)) as (app, engine, pilot):
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot)
-        await hand_in(pilot)
+        await submit(pilot)
         assert engine.commands == [SubmitLabels(0)]
         assert app.labelling_round.round == 1 and len(app.labelling_round.pictures) == BATCH
         assert set(label_styles(app)) == {LabelStyle.OPEN}
@@ -76,7 +76,7 @@ async def test_missing_pictures_appear_as_they_are_drawn(tmp_path: Path) -> None
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot, pictures=4)
-        await hand_in(pilot)
+        await submit(pilot)
         assert app.labelling_round.round == 1
         assert label_styles(app) == [LabelStyle.OPEN] * 4 + [LabelStyle.PENDING] * 4
         engine.images(1, range(4, BATCH))
@@ -92,10 +92,10 @@ async def test_a_round_can_be_taken_back_before_the_next_one_comes(tmp_path: Pat
     ):
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot)
-        await hand_in(pilot)
+        await submit(pilot)
         assert app.labelling_round.round == 0 and engine.commands == []
         await pilot.press("ctrl+z")
-        assert app.labelling_round.round == 0 and not app.labelling.closing
+        assert app.labelling_round.round == 0 and not app.labelling.awaits_submission
         await pilot.press("enter", "enter")
         await pilot.pause()
         assert app.labelling_round.round == 1 and engine.commands == [SubmitLabels(0)]
@@ -103,12 +103,12 @@ async def test_a_round_can_be_taken_back_before_the_next_one_comes(tmp_path: Pat
         assert "Nothing to undo" in line(app, "notice")
 
 
-async def test_a_resumed_app_opens_the_round_that_is_not_handed_in(tmp_path: Path) -> None:
+async def test_a_resumed_app_opens_the_round_that_is_not_submitted(tmp_path: Path) -> None:
     """The engine learns from the other round."""
     async with labelling(tmp_path) as (_, engine, pilot):
         await sampled(engine, pilot)
         await drawn_ahead(engine, pilot)
-        await hand_in(pilot)
+        await submit(pilot)
         await pilot.press("e")
     async with labelling(tmp_path) as (app, engine, pilot):
         assert app.labelling_round.round == 1 and label_styles(app)[2] is LabelStyle.GOOD
@@ -127,13 +127,13 @@ async def test_the_bell_rings_for_a_round_that_comes_not_for_one_that_is_there(
         await sampled(engine, pilot)
         assert rung == [0]
         await drawn_ahead(engine, pilot)
-        await hand_in(pilot)
+        await submit(pilot)
         engine.phase(0, "training")
         engine.finish_round(0, 1)
         engine.phase(1, "labelling")
         await pilot.pause()
         assert rung == [0]
-        await hand_in(pilot)
+        await submit(pilot)
         engine.phase(1, "training")
         engine.finish_round(1, 1)
         await sampled(engine, pilot, 2)

@@ -60,7 +60,7 @@ async def test_a_double_enter_on_the_last_page_does_not_skip_the_time_to_take_it
     ):
         await sampled(engine, pilot)
         await pilot.press("Q", "enter", "enter")
-        assert app.labelling.closing and engine.commands == []
+        assert app.labelling.awaits_submission and engine.commands == []
 
 
 async def test_a_page_without_a_mark_asks_once(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_a_page_without_a_mark_asks_once(tmp_path: Path) -> None:
         assert engine.commands == [SubmitLabels(0)]
 
 
-async def test_a_round_without_a_good_picture_is_questioned_before_it_is_handed_in(
+async def test_a_round_without_a_good_picture_is_questioned_before_it_is_submitted(
     tmp_path: Path,
 ) -> None:
     async with labelling(tmp_path, batch=8) as (app, engine, pilot):

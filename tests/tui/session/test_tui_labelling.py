@@ -80,7 +80,7 @@ def journalled(run_dir: Path, round: int = 0, batch: int = BATCH) -> Labels:
         return book.labels(round, batch)
 
 
-async def test_two_pages_are_labelled_committed_and_handed_in(tmp_path: Path) -> None:
+async def test_two_pages_are_labelled_committed_and_submitted(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("w", "S")
@@ -191,7 +191,7 @@ async def test_keys_answer_while_the_model_learns_and_labels_are_final(tmp_path:
         engine.phase(0, "training")
         engine.progress(0, "update", 3, 10)
         await pilot.press("w")
-        assert "handed in" in line(app, "notice")
+        assert "submitted" in line(app, "notice")
         assert "3/10" in line(app, "criterion")
         await pilot.press("ctrl+z")
         assert "final" in line(app, "notice")
@@ -255,13 +255,13 @@ async def test_a_resumed_app_shows_the_same_pictures_and_marks_and_can_undo_them
         ]
 
 
-async def test_a_round_that_was_handed_in_stays_handed_in_after_a_resume(tmp_path: Path) -> None:
+async def test_a_round_that_was_submitted_stays_submitted_after_a_resume(tmp_path: Path) -> None:
     async with labelling(tmp_path, batch=8) as (app, engine, pilot):
         await sampled(engine, pilot)
         await pilot.press("Q", "enter", "ctrl+c")
     async with labelling(tmp_path, batch=8) as (app, engine, pilot):
         await pilot.press("w")
-        assert "handed in" in line(app, "notice")
+        assert "submitted" in line(app, "notice")
     assert journalled(tmp_path, batch=8).good[1] is False
 
 

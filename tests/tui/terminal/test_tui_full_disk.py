@@ -66,7 +66,7 @@ async def test_a_step_that_cannot_be_written_does_not_happen(
         assert app.labelling_round.session.marks != before
 
 
-async def test_a_round_that_cannot_be_handed_in_can_be_later(
+async def test_a_round_that_cannot_be_submitted_can_be_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(tmp_path, 6)
