@@ -68,9 +68,10 @@ class RunOpened(JsonEvent):
 
 @dataclass(frozen=True)
 class Preflight(JsonEvent):
-    """What a new run will need. Memory in bytes: weights and optimizer; None if there is no GPU.
+    """What a new run will need.
 
-    parameters: of the network. images: in a round. round_seconds: drawing and learning.
+    memory_needed: bytes at the peak of a round, with one row a pass. memory_there: bytes of the GPU;
+    None if there is none. parameters: of the network. images: in a round. round_seconds: drawing and learning.
     """
 
     event: ClassVar[str] = "preflight"

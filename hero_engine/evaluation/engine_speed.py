@@ -33,11 +33,10 @@ from hero_engine.models.pipeline_driver import NetworkCall
 from hero_engine.policy.noise_prior import GroupPriors
 from hero_engine.policy.sampler import sample_batches
 from hero_engine.training.trainer import Trainer
-from hero_engine.updates import Feedback, NoSignal, UpdateId, UpdateTask
+from hero_engine.updates import Call, Feedback, NoSignal, UpdateId, UpdateTask, network_calls
+from hero_engine.updates.network_calls import parts
 
 Pixels = npt.NDArray[np.uint8]
-Call = tuple[int, bool]
-"""A network call: (rows, True if a backward pass follows)."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,12 @@ class SpeedTest:
 
     def sampling(self, turns: int) -> Timing:
         """Time sampling a round; the steps that the update trains are kept."""
-        return self._timed(self._sampled, list(sampling_calls(self.settings)), turns)
+        return self._timed(self._sampled, list(sampling_calls(self.trainer)), turns)
 
     def update(self, turns: int) -> Timing:
         """Time the weight update. Each turn continues from the last one's weights."""
         task, step = half_good_task(self.trainer, self.round), self.trainer.optimizer.step
-        return self._timed(lambda: step(task), list(update_calls(self.settings)), turns)
+        return self._timed(lambda: step(task), list(update_calls(self.trainer)), turns)
 
     def embedding(self) -> float:
         """Seconds to train the embedding for one round."""
@@ -105,7 +104,7 @@ class SpeedTest:
         """The same by arithmetic; `before`: resident before the model was opened."""
         on_gpu = self.model.device.type == "cuda"
         precision = "fp32" if self.model.dtype == torch.float32 else "bf16"
-        rows = max(rows for rows, trained in update_calls(self.settings) if trained)
+        rows = max(call.rows for call in update_calls(self.trainer) if call.trained)
         checkpointed = bool(self.model.network.is_gradient_checkpointing)
         merged = 4 * found.targeted if precision == "fp32" else 0
         peak = max(
@@ -127,7 +126,9 @@ class SpeedTest:
         bare = BareNetwork(self.model, self.settings.prompt)
         bare.make(calls[:2])  # warm
         pairs = [(timed(engine), timed(lambda: bare.make(calls))) for _ in range(turns)]
-        return Timing([a for a, _ in pairs], [b for _, b in pairs], sum(rows for rows, _ in calls))
+        return Timing(
+            [a for a, _ in pairs], [b for _, b in pairs], sum(call.rows for call in calls)
+        )
 
 
 def counted(settings: Settings) -> Footprint | None:
@@ -157,11 +158,12 @@ class BareNetwork:
 
     def make(self, calls: list[Call]) -> None:
         """Make these calls in order."""
-        for rows, trained in calls:
-            bare = nullcontext() if trained else self.model.base()
-            with bare, torch.set_grad_enabled(trained):
-                output = self._call(rows)
-                if trained:
+        for call in calls:
+            bare = nullcontext() if call.trained else self.model.base()
+            exact = self.model.in_float32() if call.float32 else nullcontext()
+            with bare, exact, torch.set_grad_enabled(call.trained):
+                output = self._call(call.rows)
+                if call.trained:
                     output.sum().backward()  # type: ignore[no-untyped-call]
         for weight in self.model.lora_parameters():
             weight.grad = None
@@ -184,36 +186,17 @@ def half_good_task(trainer: Trainer, round: LabelledRound) -> UpdateTask:
     return UpdateTask(lesson, update_id, round.batch)
 
 
-def sampling_calls(settings: Settings) -> Iterator[Call]:
+def sampling_calls(trainer: Trainer) -> Iterator[Call]:
     """The calls of sampling a round; guidance doubles the rows of each."""
-    for at in range(0, settings.batch, settings.microbatch):
-        rows = min(settings.microbatch, settings.batch - at)
+    settings, size = trainer.settings, trainer.round_size
+    for images in parts(size.images, settings.microbatch):
         for _ in range(settings.sampler.steps):
-            yield rows * _guided(settings), False
+            yield Call(images * size.rows, trained=False)
 
 
-def update_calls(settings: Settings) -> Iterator[Call]:
-    """The calls of a round's update.
-
-    `ddpo` calls the network once for each kept step, `forward` twice for each row.
-    """
-    if settings.update == "forward":
-        rows = settings.forward.good_images_per_update + settings.forward.bad_images_per_update
-        for _ in range(settings.forward.steps):
-            yield rows, False
-            yield rows, True
-        return
-    ddpo = settings.ddpo
-    groups = range(0, settings.batch, ddpo.images_per_update)
-    for first in groups:
-        pictures = min(ddpo.images_per_update, settings.batch - first)
-        for at in range(0, pictures, ddpo.microbatch):
-            images = min(ddpo.microbatch, pictures - at)
-            yield images * ddpo.steps_per_image * _guided(settings), True
-
-
-def _guided(settings: Settings) -> int:
-    return 2 if settings.sampler.guidance > 1 else 1
+def update_calls(trainer: Trainer) -> Iterator[Call]:
+    """The calls of a round's update, without the two that measure its change."""
+    return network_calls(trainer.settings, trainer.round_size)
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -1,10 +1,12 @@
-"""The memory and the work of a model's round, by arithmetic from its configuration.
+"""The memory and the work of a model's round, by arithmetic: of a published configuration, or of a
+model that is open.
 
     hero bench memory        # the tables of docs/memory.md
 
-Everything is counted on torch's meta device, where tensors have shapes but no bytes. The network's
-call is the pipeline's own. Not counted: what an allocator wastes, what kernels need in passing, the
-CUDA context (`CONTEXT` is set aside for them).
+Pre-flight and `hero bench speed` tell the same estimate. Everything is counted on torch's meta
+device, where tensors have shapes but no bytes. The network's call is the pipeline's own. Not
+counted: what an allocator wastes, what kernels need in passing, the CUDA context (`CONTEXT` is set
+aside for them).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hero_engine.config.settings import LoraSettings
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.known_configurations import KnownConfiguration
-from hero_engine.models.lora import attach_lora
+from hero_engine.models.lora import attach_lora, lora_layers
 from hero_engine.models.memory_estimate import Kept, kept_for_backward
 from hero_engine.models.noise_schedules import noise_schedule
 from hero_engine.models.pipeline_arguments import PipelineArguments
@@ -34,6 +36,9 @@ from hero_engine.models.pipeline_driver import (
 from hero_engine.models.pipeline_facts import facts_of
 from hero_engine.models.quiet_libraries import quiet
 from hero_engine.models.random_models import bare_module, random_pipeline
+
+if TYPE_CHECKING:
+    from hero_engine.models.pipeline import Model
 
 GIGA = 1e9
 ADAM = 4
@@ -88,16 +93,27 @@ class Footprint:
 
     def updating(self, precision: str, rows: int = 1, *, checkpointed: bool = True) -> float:
         """Bytes at the peak of an update: weights, the VAE, LoRA, activations of these rows."""
-        kept = self.kept.checkpointed if checkpointed else self.kept.plain
-        return self.network(precision) + 4 * self.vae + self.lora + rows * kept
+        return self.network(precision) + self._updating(rows, checkpointed=checkpointed)
 
     def decoding_peak(self, precision: str) -> float:
         """Bytes at the peak of decoding a picture."""
-        return self.network(precision) + 4 * self.vae + self.lora + self.decoding
+        return self.network(precision) + self._decoding
 
     def peak(self, precision: str, rows: int = 1) -> float:
         """Bytes at the peak of a round; prompts are encoded before the network is there."""
-        return max(self.updating(precision, rows), self.decoding_peak(precision))
+        return self.network(precision) + self.beside(rows)
+
+    def beside(self, rows: int = 1, *, checkpointed: bool = True) -> float:
+        """Bytes at the peak of a round, without the network's weights."""
+        return max(self._updating(rows, checkpointed=checkpointed), self._decoding)
+
+    def _updating(self, rows: int, *, checkpointed: bool) -> float:
+        kept = self.kept.checkpointed if checkpointed else self.kept.plain
+        return 4 * self.vae + self.lora + rows * kept
+
+    @property
+    def _decoding(self) -> float:
+        return 4 * self.vae + self.lora + self.decoding
 
     def offloaded(self, precision: str, rows: int = 1) -> float:
         """The same with the network on the CPU, but for the block that is trained."""
@@ -123,8 +139,6 @@ def footprint(
         with torch.device("meta"):
             attach_lora(network, lora or LoraSettings(), 0)
         trained = [weight for weight in network.parameters() if weight.requires_grad]
-        from hero_engine.models.lora import lora_layers
-
         targeted = sum(layer.get_base_layer().weight.numel() for layer in lora_layers(network))
         kept = kept_for_backward(network, call)
         vae = bare_module(*known.components["vae"])
@@ -145,6 +159,58 @@ def footprint(
         decoding=decoding,
         flops=flops,
     )
+
+
+def footprint_of(model: Model) -> Footprint:
+    """Counts an open model, for pictures of its size; encoders and flops are 0.
+
+    Where shapes alone cannot be computed, activations count nothing.
+    """
+    frozen = [weight for weight in model.network.parameters() if not weight.requires_grad]
+    linear = [part.weight for part in model.network.modules() if isinstance(part, nn.Linear)]
+    weights = sum(weight.numel() for weight in frozen)
+    in_linear = sum(weight.numel() for weight in linear if not weight.requires_grad)
+    try:
+        kept, decoding = _kept_by(model), DECODED * _decoding_by(model)
+    except Exception:  # any network, any VAE: what their code needs besides shapes is unknown
+        kept, decoding = Kept(0, 0, 0, 0), 0
+    return Footprint(
+        title=type(model.network).__name__,
+        size=max(model.picture_size),
+        linear=in_linear,
+        other=weights - in_linear,
+        lora=ADAM * sum(weight.nbytes for weight in model.lora_parameters()),
+        targeted=sum(layer.get_base_layer().weight.numel() for layer in lora_layers(model.network)),
+        kept=kept,
+        encoders=0,
+        vae=sum(weight.numel() for weight in model.vae.parameters()),
+        decoding=decoding,
+        flops=0,
+    )
+
+
+def _kept_by(model: Model) -> Kept:
+    """What a row without guidance keeps in a copy of the network on the meta device."""
+    middle = model.process.timesteps_at(torch.tensor([0.5]))
+    call = model.network_call(torch.zeros(1, *model.latent_shape), middle, model.any_prompt)
+    with quiet(), torch.device("meta"):
+        network: Any = _bare_copy(model.network).to(model.dtype).requires_grad_(False)
+        attach_lora(network, model.lora, 0)
+        shapes = NetworkCall(network, on_meta(call.args), on_meta(call.kwargs))
+    return kept_for_backward(network, shapes)
+
+
+def _decoding_by(model: Model) -> int:
+    with quiet():
+        vae = _bare_copy(model.vae)
+        return _largest_activation(vae, _latent(vae, max(model.picture_size)))
+
+
+def _bare_copy(module: Any) -> Any:
+    """The same component without weights and without quantisation."""
+    config = {name: value for name, value in module.config.items() if name != "quantization_config"}
+    with torch.device("meta"):
+        return type(module).from_config(config)
 
 
 def recorded_call(pipeline: Any, known: KnownConfiguration, size: int) -> Callable[[], Tensor]:

@@ -60,24 +60,9 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
         prompts=settings.plan.prompts,
         weights=NetworkWeights(settings.network, settings.quantise, offload=settings.offload),
     )
-    _check_noise(model, settings)
     if settings.offload or _short_of_memory(settings.gradient_checkpointing, model.device):
         model.network.enable_gradient_checkpointing()
     return model
-
-
-def _check_noise(model: Model, settings: Settings) -> None:
-    """HeroError, exit code 2, if an update has no step with noise to learn from."""
-    if settings.update not in ("ddpo", "d3po"):
-        return
-    sampler = settings.sampler
-    stds = model.process.std(*model.process.steps(sampler.steps), sampler.eta)
-    if not bool((stds > 0).any()):
-        raise HeroError(
-            f"update {settings.update!r} learns from steps with noise, and sampler.steps "
-            f"{sampler.steps} with sampler.eta {sampler.eta:g} has none: raise sampler.steps, or "
-            "use --update forward"
-        )
 
 
 def _short_of_memory(said: str, device: torch.device) -> bool:

@@ -1,7 +1,7 @@
 """What a new run will need, shown before its first picture: memory, and the time of a session.
 
 The time of a denoising step is measured on the run's own model and device. All else is arithmetic:
-an image takes its steps, and a trained row, forward and backward, takes BACKWARD steps.
+an image takes its steps, and the update its network's calls (`updates/network_calls.py`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from math import ceil
 
 import torch
 
-from hero_engine.config.settings import Settings
 from hero_engine.core.events import Preflight
 from hero_engine.core.rng import generator
+from hero_engine.models.footprint import footprint_of
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import SampleRequest, sample_batches
 from hero_engine.training.progress_reports import RaiseIfStopped
 from hero_engine.training.trainer import Trainer
+from hero_engine.updates import network_calls
+from hero_engine.updates.network_calls import forward_passes
 
 STEPS = 2
 """Denoising steps of the timed image, and of the one before it that warms the device up."""
-
-BACKWARD = 4.0
-"""Denoising steps that a trained row takes: forward twice with gradient checkpointing, backward."""
-
-ADAM = 4
-"""Float32 numbers for each trained weight: itself, its gradient, two moments."""
 
 
 def preflight(trainer: Trainer, raise_if_stopped: RaiseIfStopped = lambda: None) -> Preflight:
@@ -38,12 +34,12 @@ def preflight(trainer: Trainer, raise_if_stopped: RaiseIfStopped = lambda: None)
     image = step * settings.sampler.steps
     return Preflight(
         parameters=sum(weight.numel() for weight in _frozen(trainer.model)),
-        memory_needed=memory_needed(trainer.model),
+        memory_needed=memory_needed(trainer),
         memory_there=device_memory(trainer.model.device),
         seconds_per_image=image,
         images=settings.batch,
         rounds=settings.rounds or ceil(settings.labels / settings.batch),
-        round_seconds=image * settings.batch + BACKWARD * step * trained_rows(settings),
+        round_seconds=image * settings.batch + update_seconds(trainer, step),
     )
 
 
@@ -77,31 +73,20 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - begun
 
 
-def trained_rows(settings: Settings) -> int:
-    """Rows (an image at a timestep) that the update of a round trains."""
-    match settings.update:
-        case "ddpo":
-            ddpo = settings.ddpo
-            return settings.batch * ddpo.steps_per_image * ddpo.inner_epochs
-        case "d3po":
-            return 2 * settings.d3po.pairs * settings.d3po.steps_per_image
-        case "sft":
-            return settings.sft.steps * settings.sft.images_per_update
-        case _:
-            forward = settings.forward
-            images = forward.good_images_per_update + forward.bad_images_per_update
-            return forward.steps * images
+def update_seconds(trainer: Trainer, step: float) -> float:
+    """Seconds of a round's update. step: of a denoising step of one image."""
+    size = trainer.round_size
+    return forward_passes(network_calls(trainer.settings, size)) * step / size.rows
 
 
-def memory_needed(model: Model) -> int:
-    """Bytes that stay: the weights of network and VAE, and the LoRA's with their optimizer.
-
-    Activations come on top; how many depends on the microbatch, which shrinks where memory ends.
-    """
-    frozen = sum(weight.nbytes for weight in _frozen(model))
-    vae = sum(weight.nbytes for weight in model.vae.parameters())
-    trained = sum(weight.numel() for weight in model.lora_parameters())
-    return int(frozen + vae + ADAM * 4 * trained)
+def memory_needed(trainer: Trainer) -> int:
+    """Bytes at the peak of a round in which the network computes one row a pass."""
+    settings, found = trainer.settings, footprint_of(trainer.model)
+    weights = float(sum(weight.nbytes for weight in _frozen(trainer.model)))
+    if settings.offload:
+        weights *= found.kept.weights / found.parameters
+    checkpointed = settings.gradient_checkpointing != "off"
+    return int(weights + found.beside(1, checkpointed=checkpointed))
 
 
 def _frozen(model: Model) -> list[torch.Tensor]:

@@ -19,18 +19,19 @@ from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.numbering import round_name
 from hero_engine.distributed.collectives import SINGLE, Processes
+from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
 from hero_engine.models.row_by_row import train_row_by_row
 from hero_engine.policy.noise_prior import GroupPriors, shared_noises
-from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps
+from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_steps, rows_of_image
 from hero_engine.reward.embedding import OnEpoch, Triplets
 from hero_engine.reward.reward_model import RewardModel
 from hero_engine.storage.run_folder import Parts, RunDir
 from hero_engine.training.sharded_sampling import Pixels, Sampler, sample_sharded
 from hero_engine.training.state import State
-from hero_engine.updates import OnProgress, PolicyOptimizer, UpdateTask, make_update
+from hero_engine.updates import OnProgress, PolicyOptimizer, RoundSize, UpdateTask, make_update
 
 
 class Trainer:
@@ -122,10 +123,21 @@ class Trainer:
             settings.seed,
             round,
         )
-        if settings.update == "d3po":
-            noises = shared_noises(noises, settings.d3po.images_per_noise)
+        noises = shared_noises(noises, self.update.images_per_noise)
         kept, groups = self.kept_steps(round, images), self.groups(round, settings.batch)
         return SampleRequest(settings.seed, round, images, noises, kept, groups=groups)
+
+    @property
+    def round_size(self) -> RoundSize:
+        """What the network's calls in a round's update follow from."""
+        settings, model = self.settings, self.model
+        sampled = Conditioning.of_sampler(settings.prompt, settings.sampler)
+        return RoundSize(
+            images=settings.batch,
+            steps=rows_of_image(model, settings.sampler, self.update.kept_steps),
+            rows=2 if model.arguments.guided(sampled) else 1,
+            lower=model.dtype != torch.float32,
+        )
 
     def groups(self, round: int, images: int) -> Tensor | None:
         """The number of each image's prompt in a round; None: all images have the first one."""

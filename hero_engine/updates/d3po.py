@@ -29,21 +29,24 @@ An optimizer step is the mean over `pairs_per_update` pairs and all their steps:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hero_engine.config.settings import Settings
 from hero_engine.config.update_settings import D3poSettings
 from hero_engine.core.batch import Trajectory, distinct
 from hero_engine.core.collective import Collective, Microbatches
-from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Labels
+from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
+from hero_engine.updates.network_calls import Call, RoundSize, parts
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,27 @@ class D3poUpdate:
     name = "d3po"
 
     def __init__(self, settings: D3poSettings, policy: DenoisingPolicy) -> None:
-        if policy.sampler.eta <= 0:
-            raise HeroError(
-                f"update 'd3po' needs noise in the sampler, but sampler.eta is "
-                f"{policy.sampler.eta}: set it above 0"
-            )
+        policy.check_noise(self.name)
         self.settings, self.policy, self.model = settings, policy, policy.model
         self.kept_steps = KeptSteps(settings.steps_per_image)
+        self.images_per_noise = settings.images_per_noise
         self.microbatch = settings.microbatch * policy.rows_of_image(self.kept_steps)
+
+    @classmethod
+    def of_run(cls, settings: Settings, model: Model) -> Self:
+        """The update of a run. HeroError, exit code 2, if no denoising step has noise."""
+        return cls(settings.d3po, DenoisingPolicy.of_run(settings, model))
+
+    @classmethod
+    def network_calls(cls, settings: Settings, size: RoundSize) -> Iterator[Call]:
+        """The base's for all kept steps, then one for every microbatch of pairs."""
+        own = settings.d3po
+        kept = min(own.steps_per_image, size.steps)
+        for rows in parts(size.images * kept, 2 * own.microbatch * kept):
+            yield Call(rows * size.rows, trained=False)
+        for pairs in parts(own.pairs, own.pairs_per_update):
+            for rows in parts(pairs * kept, own.microbatch * kept):
+                yield Call(2 * rows * size.rows, trained=True)
 
     def lesson(self, feedback: Feedback) -> PreferenceData | NoSignal:
         """The round's kept steps and labels. ValueError if no step was kept."""

@@ -33,18 +33,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from hero_engine.config.settings import Settings
 from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.batch import Trajectory, distinct
 from hero_engine.core.collective import Collective, Microbatches
-from hero_engine.core.errors import HeroError
+from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.reward.rewards import group_advantages
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
+from hero_engine.updates.network_calls import Call, RoundSize, parts
 
 EQUAL_REWARDS = 1e-7
 """Rewards closer together than this are the same."""
@@ -68,17 +71,37 @@ class DdpoUpdate:
     """The paper's update. Needs kept denoising steps and eta > 0 (HeroError otherwise)."""
 
     name = "ddpo"
+    images_per_noise = 1
 
     def __init__(self, settings: DdpoSettings, policy: DenoisingPolicy) -> None:
-        if policy.sampler.eta <= 0:
-            raise HeroError(
-                f"update 'ddpo' needs noise in the sampler, but sampler.eta is "
-                f"{policy.sampler.eta}: set it above 0, or use --update forward"
-            )
+        policy.check_noise(self.name)
         self.settings, self.policy, self.model = settings, policy, policy.model
         self.kept_steps = KeptSteps(settings.steps_per_image, settings.window)
         self.rows_of_image = policy.rows_of_image(self.kept_steps)
         self.microbatch = settings.microbatch * self.rows_of_image
+
+    @classmethod
+    def of_run(cls, settings: Settings, model: Model) -> Self:
+        """The update of a run. HeroError, exit code 2, if no denoising step has noise."""
+        return cls(settings.ddpo, DenoisingPolicy.of_run(settings, model))
+
+    @classmethod
+    def network_calls(cls, settings: Settings, size: RoundSize) -> Iterator[Call]:
+        """One for every microbatch; below float32 the images' likelihoods come first, and a second
+        call computes the ratio.
+        """
+        own = settings.ddpo
+        kept = min(own.steps_per_image, size.steps)
+        exact = size.lower and own.ratio_precision == "float32"
+        if size.lower:
+            for rows in parts(size.images * kept, own.microbatch * kept):
+                yield Call(rows * size.rows, trained=False, float32=exact)
+        for _ in range(own.inner_epochs):
+            for images in parts(size.images, own.images_per_update):
+                for rows in parts(images * kept, own.microbatch * kept):
+                    yield Call(rows * size.rows, trained=True)
+                    if exact:
+                        yield Call(rows * size.rows, trained=False, float32=True)
 
     def lesson(self, feedback: Feedback) -> RewardedTrajectories | NoSignal:
         """The round's kept steps and rewards. ValueError if no step was kept."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.settings import SamplerSettings, Settings
 from hero_engine.core.batch import Trajectory
 from hero_engine.core.collective import Microbatches
+from hero_engine.core.errors import HeroError
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps, log_prob, rows_of_image
@@ -21,6 +23,22 @@ class DenoisingPolicy:
     def __init__(self, model: Model, sampler: SamplerSettings, prompts: Prompts) -> None:
         self.model, self.sampler = model, sampler
         self.conditioning = GroupedConditioning.of_sampler(prompts, sampler)
+
+    @classmethod
+    def of_run(cls, settings: Settings, model: Model) -> Self:
+        """The policy that samples a run's images."""
+        return cls(model, settings.sampler, settings.plan.prompts)
+
+    def check_noise(self, update: str) -> None:
+        """HeroError, exit code 2, if no denoising step has noise: `update` learns from no other."""
+        sampler, process = self.sampler, self.model.process
+        if bool((process.std(*process.steps(sampler.steps), sampler.eta) > 0).any()):
+            return
+        raise HeroError(
+            f"update {update!r} learns from steps with noise, and sampler.steps {sampler.steps} "
+            f"with sampler.eta {sampler.eta:g} has none: raise sampler.eta or sampler.steps, or "
+            "use --update forward"
+        )
 
     def rows_of_image(self, kept: KeptSteps) -> int:
         """Rows that an image is in training."""

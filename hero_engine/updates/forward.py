@@ -32,9 +32,13 @@ knows only bad images gives no direction, so it has no signal.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Self
+
 import torch
 from torch import Tensor
 
+from hero_engine.config.settings import Settings
 from hero_engine.config.update_settings import ForwardSettings
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.models.diffusion_process import per_image
@@ -44,6 +48,7 @@ from hero_engine.policy.sampler import NO_STEPS
 from hero_engine.updates.denoising_loss import LOSSES
 from hero_engine.updates.label_pool import Pool, label_pool, pseudo_label_pool
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
+from hero_engine.updates.network_calls import Call, RoundSize
 from hero_engine.updates.noising import NoisedRows, RowSampler
 from hero_engine.updates.ranked_pool import ranked_pool
 from hero_engine.updates.reference_policy import Reference, current_policy, frozen_base
@@ -56,6 +61,7 @@ class ForwardUpdate:
 
     name = "forward"
     kept_steps = NO_STEPS
+    images_per_noise = 1
 
     def __init__(self, settings: ForwardSettings, model: Model, prompts: Prompts) -> None:
         self.settings, self.model = settings, model
@@ -67,6 +73,22 @@ class ForwardUpdate:
             settings.bad_images_per_update,
             settings.timesteps,
         )
+
+    @classmethod
+    def of_run(cls, settings: Settings, model: Model) -> Self:
+        """The update of a run."""
+        return cls(settings.forward, model, settings.plan.prompts)
+
+    @classmethod
+    def network_calls(cls, settings: Settings, size: RoundSize) -> Iterator[Call]:
+        """Of every optimizer step: the reference's, ours, and the base's if it is another one."""
+        own = settings.forward
+        rows = own.good_images_per_update + own.bad_images_per_update
+        for _ in range(own.steps):
+            yield Call(rows, trained=False)
+            yield Call(rows, trained=True)
+            if own.kl_weight and own.old_policy != "base":
+                yield Call(rows, trained=False)
 
     def lesson(self, feedback: Feedback) -> Pool | NoSignal:
         """The labelled images, of this round or of all, as the settings say.

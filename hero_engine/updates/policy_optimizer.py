@@ -4,12 +4,13 @@ gradients accumulated and summed. What differs between updates is their `Objecti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from hero_engine.config.settings import Settings
 from hero_engine.config.update_settings import AdamWSettings
 from hero_engine.core.collective import ONE_PROCESS, Collective, Microbatches
 from hero_engine.models.grouped_conditioning import Prompts
@@ -17,6 +18,7 @@ from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.updates.adamw import LoraAdamW
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId, UpdateTask
+from hero_engine.updates.network_calls import Call, RoundSize
 from hero_engine.updates.probe import Probe
 from hero_engine.updates.weight_average import WeightAverage
 
@@ -48,13 +50,26 @@ Lesson = TypeVar("Lesson")
 class Update(Protocol[Lesson]):
     """One way to learn from labels.
 
+    kept_steps: denoising steps of each image that it trains; `NO_STEPS` if it needs no trajectory.
+    images_per_noise: images of a round that start from the same noise; 1: each has its own.
     microbatch: rows a forward pass to begin with; it bounds memory and changes no result.
     """
 
     name: str
     model: Model
     kept_steps: KeptSteps
+    images_per_noise: int
     microbatch: int
+
+    @classmethod
+    def of_run(cls, settings: Settings, model: Model) -> Self:
+        """The update of a run. HeroError, exit code 2, if the settings give it nothing to train."""
+        ...
+
+    @classmethod
+    def network_calls(cls, settings: Settings, size: RoundSize) -> Iterator[Call]:
+        """The calls of the network in a round's update, in order."""
+        ...
 
     @property
     def settings(self) -> AdamWSettings:

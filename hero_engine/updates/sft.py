@@ -7,8 +7,12 @@ are learned from, as the model moves; collecting all of them first is the case o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Self
+
 from torch import Tensor
 
+from hero_engine.config.settings import Settings
 from hero_engine.config.update_settings import SftSettings
 from hero_engine.core.collective import Collective, Microbatches
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
@@ -17,6 +21,7 @@ from hero_engine.policy.sampler import NO_STEPS
 from hero_engine.updates.denoising_loss import prediction_loss
 from hero_engine.updates.label_pool import Pool, label_pool
 from hero_engine.updates.lessons import Feedback, NoSignal, PseudoLabelled, UpdateId
+from hero_engine.updates.network_calls import Call, RoundSize
 from hero_engine.updates.noising import NoisedRows, RowSampler
 
 
@@ -25,12 +30,24 @@ class SftUpdate:
 
     name = "sft"
     kept_steps = NO_STEPS
+    images_per_noise = 1
 
     def __init__(self, settings: SftSettings, model: Model, prompts: Prompts) -> None:
         self.settings, self.model = settings, model
         self.conditioning = GroupedConditioning.plain(prompts)
         self.microbatch = settings.images_per_update
         self.row_sampler = RowSampler(model, settings.images_per_update, bads=0)
+
+    @classmethod
+    def of_run(cls, settings: Settings, model: Model) -> Self:
+        """The update of a run."""
+        return cls(settings.sft, model, settings.plan.prompts)
+
+    @classmethod
+    def network_calls(cls, settings: Settings, size: RoundSize) -> Iterator[Call]:
+        """One for every optimizer step."""
+        for _ in range(settings.sft.steps):
+            yield Call(settings.sft.images_per_update, trained=True)
 
     def lesson(self, feedback: Feedback) -> Pool | NoSignal:
         """The good images, of this round or of all, as the settings say."""

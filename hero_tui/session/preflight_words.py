@@ -27,7 +27,7 @@ def asks_first(needs: Preflight) -> bool:
 def preflight_rows(needs: Preflight) -> list[tuple[str, str]]:
     """(name, figure) of everything that is known."""
     return [
-        ("parameters", f"{needs.parameters / GIGA:.2f} billion"),
+        ("parameters", weights(needs.parameters)),
         ("memory", _memory(needs)),
         ("a picture", f"{needs.seconds_per_image:.1f} s (from a timed step)"),
         (
@@ -53,8 +53,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {rest} min" if hours else f"{minutes} min"
 
 
+def weights(count: float) -> str:
+    """ "12 million", "2.57 billion"."""
+    if count < GIGA:
+        return f"{count / 1e6:.{int(count < 1e7)}f} million"
+    return f"{count / GIGA:.2f} billion"
+
+
 def _memory(needs: Preflight) -> str:
-    needed = f"{needs.memory_needed / GIGA:.1f} GB weights and optimizer, plus activations"
+    needed = f"{needs.memory_needed / GIGA:.1f} GB or more, with one image a pass"
     if needs.memory_there is None:
         return f"{needed} (no GPU)"
     return f"{needed}; GPU {needs.memory_there / GIGA:.0f} GB"

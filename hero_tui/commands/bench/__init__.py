@@ -10,6 +10,8 @@ import typer
 
 from hero_tui.commands.shared_options import Json, PresetName
 
+UPDATES = "ddpo|forward|d3po|sft"
+
 app = typer.Typer(
     help="Measure hero on this machine: docs/performance.md has the figures.", no_args_is_help=True
 )
@@ -46,7 +48,7 @@ def speed(
         ),
     ] = "embedded",
     update: Annotated[
-        str | None, typer.Option(metavar="forward|ddpo", help="The update (default: the preset's).")
+        str | None, typer.Option(metavar=UPDATES, help="The update (default: the preset's).")
     ] = None,
     batch: Annotated[
         int | None, typer.Option(min=4, metavar="N", help="Pictures a round (default: preset's).")
@@ -125,7 +127,7 @@ def waiting(
         int | None, typer.Option(min=2, metavar="N", help="Pictures a round (default: preset's).")
     ] = None,
     update: Annotated[
-        str | None, typer.Option(metavar="forward|ddpo", help="The update (default: the preset's).")
+        str | None, typer.Option(metavar=UPDATES, help="The update (default: the preset's).")
     ] = None,
     preset: PresetName = None,
     quick: Annotated[

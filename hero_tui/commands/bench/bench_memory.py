@@ -10,7 +10,7 @@ from hero_tui.output_streams import data_json, say, talk
 
 def bench_memory(models: list[str], *, as_json: bool) -> None:
     """Count and print the tables. HeroError, exit code 3, for an unknown configuration."""
-    from hero_engine.models.memory_table import (
+    from hero_engine.evaluation.memory_table import (
         encoder_table,
         entries,
         memory_table,
@@ -30,6 +30,6 @@ def bench_memory(models: list[str], *, as_json: bool) -> None:
 
 def figures(footprint: Any) -> dict[str, Any]:
     """What was counted, with the peak of each precision in bytes."""
-    from hero_engine.models.memory_table import PRECISIONS
+    from hero_engine.evaluation.memory_table import PRECISIONS
 
     return asdict(footprint) | {"peak": {each: footprint.peak(each) for each in PRECISIONS}}

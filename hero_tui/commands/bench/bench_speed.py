@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import load_task, settings_for
-from hero_engine.core.errors import HeroError
 from hero_engine.models.model_size import network_parameters
 from hero_engine.models.model_sources import model_settings
 from hero_tui.commands.start_run import changes_of
@@ -61,8 +60,6 @@ def settings_to_measure(
         kind=model_settings(model),
         parameters=network_parameters(model),
     )
-    if settings.update not in ("forward", "ddpo"):
-        raise HeroError(f"--update {settings.update}: choose forward or ddpo")
     return settings
 
 

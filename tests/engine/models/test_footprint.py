@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from hero_engine.evaluation.memory_table import Entry, card_rows, entries, memory_table, time_table
 from hero_engine.models.footprint import CONTEXT, Footprint, footprint
 from hero_engine.models.known_configurations import (
     configuration_names,
     known_configuration,
 )
 from hero_engine.models.memory_estimate import Kept
-from hero_engine.models.memory_table import Entry, card_rows, entries, memory_table, time_table
 from hero_engine.models.pipeline_facts import facts_of
 from hero_engine.models.random_models import bare_module
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 from tiny_runs import Script
 
-from hero_engine.config.settings import Settings
-from hero_engine.config.update_settings import (
-    D3poSettings,
-    DdpoSettings,
-    ForwardSettings,
-    SftSettings,
-)
 from hero_engine.core.events import Event, ImagesReady, Preflight
+from hero_engine.models.footprint import footprint_of
+from hero_engine.models.memory_estimate import kept_for_backward
 from hero_engine.runtime.engine_thread import EngineThread
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.preflight import BACKWARD, memory_needed, trained_rows
+from hero_engine.training.preflight import memory_needed
 from hero_engine.training.trainer import Trainer
-from hero_tui.session.preflight_words import asks_first, duration, preflight_rows, session_seconds
+from hero_engine.updates.network_calls import TRAINED
+from hero_tui.session.preflight_words import (
+    asks_first,
+    duration,
+    preflight_rows,
+    session_seconds,
+    weights,
+)
 
 
 def test_it_comes_once_before_the_first_picture(make_run: Callable[..., RunDir]) -> None:
@@ -32,37 +35,27 @@ def test_it_comes_once_before_the_first_picture(make_run: Callable[..., RunDir])
     needs = next(event for event in events if isinstance(event, Preflight))
     assert (needs.images, needs.rounds, needs.memory_there) == (6, 3, None)
     step = needs.seconds_per_image / folder.settings.sampler.steps
-    rows = trained_rows(folder.settings)
+    rows = folder.settings.sft.steps * folder.settings.sft.images_per_update
+    rows_of_step = 2  # it is sampled with guidance, and trained without
     assert needs.round_seconds == pytest.approx(
-        6 * needs.seconds_per_image + BACKWARD * step * rows
+        6 * needs.seconds_per_image + TRAINED * rows * step / rows_of_step
     )
 
 
-def test_the_memory_is_that_of_weights_and_optimizer(make_run: Callable[..., RunDir]) -> None:
-    model = Trainer.open(make_run().settings, "cpu").model
+def test_the_memory_is_that_of_the_models_weights_and_activations(
+    make_run: Callable[..., RunDir],
+) -> None:
+    """The copy without weights keeps what the model itself keeps."""
+    trainer = Trainer.open(make_run().settings, "cpu")
+    model = trainer.model
+    x, t = torch.zeros(1, *model.latent_shape), model.process.timesteps_at(torch.tensor([0.5]))
+    kept = kept_for_backward(model.network, model.network_call(x, t, model.any_prompt))
+    found = footprint_of(model)
+    assert found.kept == kept and kept.checkpointed > 0 and found.decoding > 0
     lora = sum(weight.numel() for weight in model.lora_parameters())
-    frozen = [*model.network.parameters(), *model.vae.parameters()]
-    whole = sum(weight.nbytes for weight in frozen)
-    assert memory_needed(model) == whole - 4 * lora + 16 * lora
-
-
-@pytest.mark.parametrize(
-    ("settings", "rows"),
-    [
-        (Settings(batch=8, ddpo=DdpoSettings(steps_per_image=3, inner_epochs=2)), 48),
-        (
-            Settings(
-                update="forward",
-                forward=ForwardSettings(steps=5, good_images_per_update=2, bad_images_per_update=4),
-            ),
-            30,
-        ),
-        (Settings(update="d3po", d3po=D3poSettings(pairs=4, steps_per_image=5)), 40),
-        (Settings(update="sft", sft=SftSettings(steps=3, images_per_update=7)), 21),
-    ],
-)
-def test_rows_that_each_update_trains(settings: Settings, rows: int) -> None:
-    assert trained_rows(settings) == rows
+    frozen = sum(weight.nbytes for weight in model.network.parameters()) - 4 * lora
+    beside = 4 * found.vae + 16 * lora + max(kept.checkpointed, found.decoding)
+    assert memory_needed(trainer) == frozen + beside
 
 
 def needs(**changes: float) -> Preflight:
@@ -84,6 +77,7 @@ def test_a_long_session_and_a_full_memory_are_asked_about() -> None:
     assert asks_first(needs(memory_needed=25_000_000_000))
     assert not asks_first(needs(memory_there=None))
     told = dict(preflight_rows(needs(rounds=20)))
-    assert told["parameters"] == "0.86 billion" and "GPU 24 GB" in told["memory"]
+    assert told["parameters"] == "860 million" and "GPU 24 GB" in told["memory"]
     assert told["the session"] == "20 rounds, about 2 h 2 min with labelling"
+    assert [weights(count) for count in (4.1e6, 2.567e9)] == ["4.1 million", "2.57 billion"]
     assert [duration(seconds) for seconds in (1, 300, 7800)] == ["1 min", "5 min", "2 h 10 min"]

@@ -16,6 +16,8 @@ from hero_engine.config.validation import merge
 from hero_engine.models.footprint import CONTEXT, GIGA, Footprint, footprint
 from hero_engine.models.known_configurations import configuration_names, known_configuration
 from hero_engine.models.pipeline_facts import facts_of
+from hero_engine.updates import RoundSize, network_calls
+from hero_engine.updates.network_calls import forward_passes
 
 CARDS = (8, 12, 16, 24, 48)
 """GiB."""
@@ -29,9 +31,6 @@ GPUS = {"RTX 3060": 25e12, "RTX 4090": 165e12, "H100": 989e12}
 
 USED = 0.4
 """Of which a diffusion network gets this share: an assumption."""
-
-TRAINED = 4
-"""Forward passes that a trained row costs: forward, again for checkpointing, twice for backward."""
 
 
 def default_settings(name: str) -> Settings:
@@ -113,14 +112,10 @@ def encoder_table(found: Iterable[Entry]) -> Iterator[str]:
 def round_work(entry: Entry) -> tuple[float, float]:
     """Operations of a round: of sampling, and of the update."""
     settings, flops, guided = entry.settings, entry.footprint.flops, entry.rows_of_picture
-    sampling = settings.batch * settings.sampler.steps * guided * flops
-    if settings.update == "forward":
-        forward = settings.forward
-        rows = forward.good_images_per_update + forward.bad_images_per_update
-        return sampling, forward.steps * rows * (1 + TRAINED) * flops
-    exact = 2  # log-probabilities in float32: when sampled, and at the optimizer step
-    rows = settings.batch * settings.ddpo.steps_per_image * guided
-    return sampling, rows * (exact + TRAINED) * flops
+    steps = settings.sampler.steps
+    size = RoundSize(settings.batch, steps, guided, lower=True)
+    sampling = settings.batch * steps * guided * flops
+    return sampling, forward_passes(network_calls(settings, size)) * flops
 
 
 def time_table(found: Iterable[Entry]) -> Iterator[str]:
