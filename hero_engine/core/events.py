@@ -70,8 +70,9 @@ class RunOpened(JsonEvent):
 class Preflight(JsonEvent):
     """What a new run will need.
 
-    memory_needed: bytes at the peak of a round, with one row a pass. memory_there: bytes of the GPU;
-    None if there is none. parameters: of the network. images: in a round. round_seconds: drawing and learning.
+    parameters: of the network. memory_needed: bytes at the peak of a round, with one row a pass.
+    memory_there: bytes of the GPU; None if there is none. images: in a round. round_seconds: drawing
+    and learning.
     """
 
     event: ClassVar[str] = "preflight"

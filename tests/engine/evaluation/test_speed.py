@@ -41,9 +41,12 @@ UPDATES: dict[str, dict[str, Any]] = {
 def calls_of(speed: SpeedTest, work: Any) -> list[Call]:
     """The network's calls while something works."""
     seen: list[Call] = []
-    hook = speed.model.network.register_forward_pre_hook(
-        lambda network, inputs: seen.append(Call(len(inputs[0]), torch.is_grad_enabled()))
-    )
+
+    def note(network: Any, inputs: Any) -> None:
+        exact = speed.model.driver.in_float32
+        seen.append(Call(len(inputs[0]), torch.is_grad_enabled(), exact))
+
+    hook = speed.model.network.register_forward_pre_hook(note)
     work()
     hook.remove()
     return seen
