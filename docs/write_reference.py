@@ -202,7 +202,7 @@ def _presets() -> Iterator[str]:
     yield (
         "## Presets\n\n`--preset` chooses one. Without it the embedded model has `embedded`, a"
         " model of 1.5 billion\nweights or more `large`, and any other model `paper`.\n\n`paper` is"
-        " the defaults above.\n"
+        " the defaults above, with Stable Diffusion 1.5.\n"
     )
     for title, values in (
         ("`embedded` sets:", EMBEDDED),

@@ -1,15 +1,19 @@
 """Presets: named settings to start from. Every value found by experiment is here."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from typing import Any
 
+from hero_engine.config.layers import Layer, merged
 from hero_engine.config.settings import Settings, with_changes
 from hero_engine.config.validation import known_instead, merge
 from hero_engine.core.errors import HeroError
 
 PAPER: dict[str, Any] = {}
 """The official code's settings, for Stable Diffusion 1.5: the defaults."""
+
+PAPER_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 EMBEDDED: dict[str, Any] = {
     "update": "forward",
@@ -108,31 +112,57 @@ def preset_for(model: str, parameters: float = 0) -> str:
     return "large" if parameters >= LARGE_FROM else "paper"
 
 
-def size_values(parameters: float) -> dict[str, Any]:
-    """What preset "large" sets for a network of this many weights."""
-    return merge(LARGE, LARGEST if parameters >= LARGEST_FROM else {})
-
-
-def follows_paper(preset: str, model: str) -> bool:
-    """Whether the preset has the paper's settings, which are Stable Diffusion's."""
+def builds_on_paper(preset: str, model: str) -> bool:
+    """Whether the preset starts from the paper's settings, and not from the embedded model's."""
     return preset in ("paper", "large") or (preset in EXTENSIONS and model != "embedded")
 
 
-def preset_values(preset: str, *, model: str, update: object = None) -> dict[str, Any]:
-    """What a preset sets over the defaults, for a model and the update that was chosen, if any.
+def preset_layers(
+    preset: str,
+    *,
+    model: str,
+    update: object = None,
+    kind: Mapping[str, Any] | None = None,
+    parameters: float = 0,
+) -> list[Layer]:
+    """What a preset sets over the defaults, the strongest layer last.
 
+    update: the one that was chosen, if any. kind: what the kind of model sets over the paper's
+    settings, which are Stable Diffusion's. parameters: weights of the network; 0: unknown.
     HeroError for an unknown preset.
     """
     if preset not in NAMES:
         raise HeroError(f"no preset is called {preset!r}; {known_instead(preset, NAMES)}")
     if preset == "large" and model == "embedded":
         raise HeroError("preset 'large' is for models of 1.5 billion weights or more")
-    if follows_paper(preset, model):
+    if builds_on_paper(preset, model):
         values = PAPER
     else:
         on_trajectories = preset == "embedded" and update in ("ddpo", "d3po")
-        values = merge(EMBEDDED, EMBEDDED_ON_TRAJECTORIES if on_trajectories else {})
-    return merge(values, EXTENSIONS.get(preset, {}))
+        values, kind = merge(EMBEDDED, EMBEDDED_ON_TRAJECTORIES if on_trajectories else {}), None
+    layers = [
+        Layer(f"preset {preset}", merge(values, EXTENSIONS.get(preset, {}))),
+        Layer("the kind of model", kind or {}),
+    ]
+    if preset == "large":
+        size = merge(LARGE, LARGEST if parameters >= LARGEST_FROM else {})
+        billions = f"{parameters / 1e9:.1f} billion weights"
+        layers.append(Layer(f"preset {preset}, by the model's {billions}", size))
+    return layers
+
+
+def preset_values(
+    preset: str,
+    *,
+    model: str,
+    update: object = None,
+    kind: Mapping[str, Any] | None = None,
+    parameters: float = 0,
+) -> dict[str, Any]:
+    """The layers of a preset in one: see `preset_layers`."""
+    return merged(
+        preset_layers(preset, model=model, update=update, kind=kind, parameters=parameters)
+    )
 
 
 def from_preset(preset: str, *, model: str = "", **changes: Any) -> Settings:
@@ -140,7 +170,7 @@ def from_preset(preset: str, *, model: str = "", **changes: Any) -> Settings:
 
     model: the preset's own if empty. A section is a table or a settings object.
     """
-    model = model or ("embedded" if preset == "embedded" else Settings().model)
+    model = model or ("embedded" if preset == "embedded" else PAPER_MODEL)
     tables = {name: asdict(x) if is_dataclass(x) else x for name, x in changes.items()}  # type: ignore[arg-type]
     values = preset_values(preset, model=model, update=changes.get("update"))
     return with_changes(Settings(preset=preset, model=model), merge(values, tables))

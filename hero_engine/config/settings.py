@@ -160,7 +160,7 @@ class Settings(Checked):
         "Order of a round's images: prompt by prompt, or one image of each prompt in turn.",
     )
     model: str = setting(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "embedded",
         '"embedded", a diffusers folder, a .safetensors file, or a hub id.',
     )
     model_config: str = setting(
@@ -181,7 +181,9 @@ class Settings(Checked):
         "Keep the network on the CPU and copy each layer to the GPU when it computes: slower, and "
         "little GPU memory.",
     )
-    preset: str = setting("paper", "Preset these settings started from.")
+    preset: str = setting(
+        "paper", "Preset these settings started from. A run without one takes its model's."
+    )
     update: Literal["ddpo", "forward", "d3po", "sft"] = setting(
         "ddpo", "Training method; its settings are in the section of the same name."
     )

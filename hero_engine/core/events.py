@@ -71,8 +71,8 @@ class Preflight(JsonEvent):
     """What a new run will need.
 
     parameters: of the network. memory_needed: bytes at the peak of a round, with one row a pass.
-    memory_there: bytes of the GPU; None if there is none. images: in a round. round_seconds: drawing
-    and learning.
+    memory_there: bytes of the GPU; None if there is none. images: of a round. round_seconds: of
+    drawing and learning.
     """
 
     event: ClassVar[str] = "preflight"

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from hero_engine.config.presets import preset_for, preset_values, size_values
+from hero_engine.config.presets import preset_for, preset_values
 from hero_engine.config.settings import Settings, with_changes
-from hero_engine.config.validation import merge
 from hero_engine.models.footprint import CONTEXT, GIGA, Footprint, footprint
 from hero_engine.models.known_configurations import configuration_names, known_configuration
 from hero_engine.models.pipeline_facts import facts_of
@@ -37,9 +36,7 @@ def default_settings(name: str) -> Settings:
     """The settings that a run of a configuration has by default."""
     facts = facts_of(known_configuration(name).pipeline)
     preset = preset_for(name, facts.parameters)
-    values = merge(preset_values(preset, model=name), facts.settings)
-    if preset == "large":
-        values = merge(values, size_values(facts.parameters))
+    values = preset_values(preset, model=name, kind=facts.settings, parameters=facts.parameters)
     return with_changes(Settings(model=name, preset=preset), values)
 
 

@@ -194,7 +194,7 @@ def run_layers(
     values = merged(said)
     if task is None and not values.get("task"):
         raise HeroError("no task is named: hero run TASK; hero tasks lists the tasks that ship")
-    task, model = task or load_task(values["task"]), values.get("model", "embedded")
+    task, model = task or load_task(values["task"]), values.get("model", Settings.model)
     config = values.get("model_config", "")
     below = layers_below(
         task,

@@ -148,25 +148,18 @@ def layers_below(
 
     parameters: weights of the model's network; 0: unknown. They choose preset "large".
     """
-    from hero_engine.config.presets import (
-        follows_paper,
-        preset_for,
-        preset_values,
-        size_values,
-    )
+    from hero_engine.config.presets import builds_on_paper, preset_for, preset_layers
 
     name = preset or preset_for(model, parameters)
-    as_in_paper = follows_paper(name, model)
-    numbers = {"batch": task.batch, "labels": task.labels, **(task.paper if as_in_paper else {})}
-    size = size_values(parameters) if name == "large" else {}
-    if size:
+    numbers = {"batch": task.batch, "labels": task.labels}
+    if builds_on_paper(name, model):
+        numbers |= task.paper
+    if name == "large":
         del numbers["batch"]
     return [
         Layer("default", {"model": model}),
         Layer("follows the model", {"preset": name}),
-        Layer(f"preset {name}", preset_values(name, model=model, update=update)),
-        Layer("the kind of model", kind if as_in_paper else {}),
-        Layer(f"preset {name}, by the model's {parameters / 1e9:.1f} billion weights", size),
+        *preset_layers(name, model=model, update=update, kind=kind, parameters=parameters),
         Layer(f"task {task.name}", {"task": task.name, **prompts_of(task), **numbers}),
     ]
 
