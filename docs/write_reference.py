@@ -1,4 +1,4 @@
-"""Write docs/configuration.md, docs/cli.md and docs/models.md from what they describe.
+"""Write docs/configuration.md, cli.md, models.md and the table of keys.md from what they describe.
 
     python docs/write_reference.py
 
@@ -29,9 +29,11 @@ from hero_engine.config.validation import flat
 from hero_engine.models.pipeline_facts import FACTS
 from hero_tui.cli import app
 from hero_tui.commands.help_text import EXIT_CODES, SUMMARY, VARIABLES
+from hero_tui.keyboard.keymap import Keymap
 from hero_tui.preferences.settings_sources import RUNS_SENTENCE, UiSettings
 
 FOLDER = Path(__file__).parent
+KEY_TABLE = re.compile(r"(?m)^\| where \|.*\n(?:\|.*\n)+")
 MADE = "<!-- Written by `python docs/write_reference.py`; change the source, not this page. -->"
 
 CONFIGURATION = f"""\
@@ -277,7 +279,14 @@ def _options(command: Any, context: Any) -> Iterator[str]:
             yield f"| `{_cell(name)}` | {_cell(text)}{default} |"
 
 
-PAGES = {"configuration.md": configuration, "cli.md": cli, "models.md": models}
+def keys() -> str:
+    """docs/keys.md: its text as it is, with the table of the default keys."""
+    page = FOLDER.joinpath("keys.md").read_text("utf-8")
+    before, after = KEY_TABLE.split(page)
+    return f"{before}{Keymap().markdown_table()}\n{after}"
+
+
+PAGES = {"configuration.md": configuration, "cli.md": cli, "models.md": models, "keys.md": keys}
 
 
 if __name__ == "__main__":

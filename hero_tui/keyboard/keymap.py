@@ -332,8 +332,3 @@ def _yielding(action: Action, clashes: Mapping[str, Mapping[str, list[str]]]) ->
     }
     free = tuple(key for key in action.keys if key not in taken)
     return replace(action, keys=free) if free else action
-
-
-def markdown_table() -> str:
-    """The default keys as a Markdown table, for docs/keys.md."""
-    return Keymap().markdown_table()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,8 +146,3 @@ def test_keys_have_names_that_a_person_reads() -> None:
         "É",
         "Alt+,",
     ]
-
-
-def test_the_page_on_keys_shows_the_registrys_table() -> None:
-    page = Path(__file__).parents[3].joinpath("docs/keys.md").read_text("utf-8")
-    assert keymap.markdown_table() in page
