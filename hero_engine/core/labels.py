@@ -130,12 +130,15 @@ class RoundMarks:
         """The image of a group that has been good the longest; None without good images."""
         return next((each for each in self.goods if self.group(each) == group), None)
 
+    def assumed_bests(self, best_required: Collection[int]) -> tuple[int, ...]:
+        """The first good image of each of these groups that has good ones and names no best."""
+        wanted = (each for each in best_required if self.best_of(each) is None)
+        return tuple(sorted(i for i in map(self.first_good, wanted) if i is not None))
+
     def labels(self, best_required: Collection[int] = ()) -> Labels:
         """The labels that these marks give.
 
-        best_required: groups of which no best is known from earlier rounds; where these marks name
-        none it is the group's first good image.
+        best_required: groups that no earlier round has a best of; see `assumed_bests`.
         """
-        wanted = [each for each in best_required if self.best_of(each) is None]
-        assumed = [image for image in map(self.first_good, wanted) if image is not None]
+        assumed = self.assumed_bests(best_required)
         return Labels(self.good, tuple(sorted((*self.bests, *assumed))), bool(assumed))

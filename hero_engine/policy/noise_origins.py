@@ -42,7 +42,7 @@ def origins_after(
     plan: PromptPlan = ONE_PROMPT,
     round: int | None = None,
 ) -> Sequence[Origin]:
-    """The origins of a round's noises, by the labels of the first rounds, oldest first.
+    """The origins of a round's noises, by the first rounds' labels as learned.
 
     plan: the run's prompts; the shares are those of each prompt's images. round: by default the one
     after these; one that was sampled ahead knows fewer.
@@ -62,17 +62,13 @@ def origins_after(
 def _recorded(
     earlier: Sequence[Labels], count: int, plan: PromptPlan, group: int
 ) -> tuple[bool, bool]:
-    """Whether a noise of a prompt's best picture is known after these rounds, and of other goods.
-
-    Without a named best the first good picture is the best.
-    """
+    """Whether a prompt's best noise is known after these rounds, and noises of other goods."""
     best = goods = False
     for round, labels in enumerate(earlier):
         groups = plan.groups(round, count)
         if group in groups:
             good = {image for image in labels.goods if groups[image] == group}
-            named = bool(good & {*labels.bests})
-            goods = len(good) > (named or not best)
+            goods = bool(good - {*labels.bests})
             best = best or bool(good)
     return best, goods
 

@@ -15,6 +15,7 @@ from hero_engine.core.labels import Labels
 from hero_engine.labelling.annotators import Annotator
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.storage.journal import Journal
+from hero_engine.storage.learned_labels import learned_labels
 from hero_engine.storage.run_folder import RunDir, why_over
 from hero_engine.training import recovery
 from hero_engine.training.fixed_noise import make_fixed_noise_images
@@ -140,10 +141,10 @@ class DurableRounds:
         self.show_fixed_noise(state)  # while a person has others to label
         if not submitted:
             self.annotator.label(round, self._pictures(round), self.journal)
-        groups = self.folder.groups(round)
-        marks = self.journal.marks(round, self.settings.batch, groups)
+        plan, batch = self.settings.plan, self.settings.batch
+        labels = learned_labels(self.journal, plan, batch, rounds=round + 1)[-1]
         self.phases.enter(round, "training")
-        return marks.labels(best_required={*groups} - state.bests.keys())
+        return labels
 
     def finish(self, state: State, outcome: Outcome) -> None:
         """Write the checkpoint, then let the rest of the folder follow."""

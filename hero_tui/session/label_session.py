@@ -193,10 +193,9 @@ class LabelSession:
             return ()
         return self._step([self._settled(image, rest_bad) for image in images], "commit")
 
-    def name_first_good(self, groups: Iterable[int] = (0,)) -> tuple[int, ...]:
-        """Make the first picture of each prompt that was marked good its best. One step."""
-        first = [self.marks.replayed.first_good(group) for group in groups]
-        return self._step([Mark(image, "best") for image in first if image is not None], "mark")
+    def name_bests(self, images: Iterable[int]) -> tuple[int, ...]:
+        """Make these pictures the best ones of their prompts. One step."""
+        return self._step([Mark(self._checked(image), "best") for image in images], "mark")
 
     def undo(self) -> tuple[int, ...] | None:
         """Take back the last step; None when there is none."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from hero_engine.config.prompts import ONE_PROMPT, PromptPlan, short_names
 from hero_engine.config.settings import NoiseSettings
@@ -14,6 +13,7 @@ from hero_engine.core.labels import Mark
 from hero_engine.core.sanitize import sanitized
 from hero_engine.policy.noise_origins import Origin, mixed_by_prompt
 from hero_engine.storage.journal import Journal
+from hero_engine.storage.learned_labels import groups_without_best, learned_labels
 from hero_engine.storage.png import png_size
 from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
@@ -45,7 +45,7 @@ class LabellingRound:
         self.pictures: dict[int, Path] = {}
         self.session = LabelSession(0, self._record)
         self.submitted = False
-        self._carried: frozenset[int] = frozenset()
+        self._best_required: frozenset[int] = frozenset()
         self._plan = ONE_PROMPT
         self._suggested: dict[int, bool] = {}
         self._judge = ""
@@ -73,7 +73,7 @@ class LabellingRound:
         history = self._journal.history(round)
         self.session = LabelSession.resumed(count, self._record, history, groups)
         self.submitted = self._journal.submitted(round)
-        self._carried = frozenset(_groups_with_goods(self._journal.metrics()))
+        self._best_required = self._groups_without_best() if self.best_wanted else frozenset()
         self.pictures, self._suggested = {}, {}
         for index, path in self._journal.images(round).items():
             self.add(index, self._run_dir / path)
@@ -172,11 +172,12 @@ class LabellingRound:
         return any(origin != "fresh" for origin in self.origins)
 
     def earlier_bests(self) -> dict[int, Path]:
-        """Each prompt's picture that was named best last, before this round."""
+        """Each prompt's picture that became its best last, before this round."""
         found = dict[int, Path]()
-        for round in range(self.round):
+        earlier = learned_labels(self._journal, self._plan, self.count, self.round)
+        for round, labels in enumerate(earlier):
             groups, paths = self._plan.groups(round, self.count), self._journal.images(round)
-            for best in self._journal.labels(round, self.count, groups).bests:
+            for best in labels.bests:
                 if best in paths:
                     found[groups[best]] = self._run_dir / paths[best]
         return found
@@ -205,21 +206,23 @@ class LabellingRound:
     @property
     def best_missing(self) -> bool:
         """Whether a prompt has goods, but no best picture, named now or earlier."""
-        return bool(self._groups_without_best())
+        return bool(self._assumed_bests())
 
-    def _groups_without_best(self) -> list[int]:
-        marks = self.session.marks.replayed
-        groups = {marks.group(image) for image in marks.goods} - self._carried
-        missing = [group for group in sorted(groups) if marks.best_of(group) is None]
-        return missing if self.best_wanted else []
+    def _assumed_bests(self) -> tuple[int, ...]:
+        return self.session.marks.replayed.assumed_bests(self._best_required)
+
+    def _groups_without_best(self) -> frozenset[int]:
+        return groups_without_best(self._journal, self._plan, self.count, self.round)
 
     def submit(self) -> None:
-        """Submit the round; a missing best becomes the first that was marked good."""
-        if self.best_missing:
+        """Submit the round. The pictures that stand in as bests are marked so: the journal tells
+        it of them too.
+        """
+        if assumed := self._assumed_bests():
             self._source = FIRST_GOOD
-            self.session.name_first_good(self._groups_without_best())
+            named = self.session.name_bests(assumed)
             self._source = SOURCE
-            if self.best_missing:
+            if not named:
                 return
         try:
             self._journal.submit(self.round)
@@ -234,12 +237,3 @@ class LabellingRound:
         except HeroError as error:
             self.say(f"Not marked: {error.message}")
             raise NotRecorded from error
-
-
-def _groups_with_goods(metrics: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """The numbers of the prompts that have had a good picture, by the finished rounds."""
-    for report in metrics:
-        if prompts := report.get("prompts"):
-            yield from (each["group"] for each in prompts if each["good"])
-        elif report.get("good"):
-            yield 0

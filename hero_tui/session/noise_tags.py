@@ -13,6 +13,7 @@ from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.policy.noise_origins import Origin, origins_after
 from hero_engine.storage.journal import Journal
+from hero_engine.storage.learned_labels import learned_labels
 
 SIDE = 16
 """Pixels of a thumbnail's side: enough for a pose and a layout, too few for details."""
@@ -61,8 +62,7 @@ def origins_of(
         fresh: Origin = "fresh"
         return (fresh,) * batch
     known = max(0, round - _staleness(journal, round))
-    earlier = [journal.labels(each, batch, plan.groups(each, batch)) for each in range(known)]
-    return origins_after(earlier, batch, noise, plan, round)
+    return origins_after(learned_labels(journal, plan, batch, known), batch, noise, plan, round)
 
 
 def _staleness(journal: Journal, round: int) -> int:

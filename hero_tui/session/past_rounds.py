@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
+from hero_engine.core.labels import Labels
 from hero_engine.core.numbering import round_name
 from hero_engine.storage.journal import Journal
+from hero_engine.storage.learned_labels import learned_labels
 from hero_engine.training.fixed_noise import fixed_noise_images
 
 
@@ -16,7 +18,8 @@ from hero_engine.training.fixed_noise import fixed_noise_images
 class PastRound:
     """A round as the gallery shows it: all of its pictures come from the weights it began with.
 
-    best: None if none was named. same: pictures of the fixed noises, in their order.
+    best: of the first prompt that has one; None without. same: pictures of the fixed noises, in
+    their order.
     """
 
     round: int
@@ -38,20 +41,16 @@ def past_rounds(
     """
     same = fixed_noise_images(run_dir)
     last = max([-1, *journal.rounds(), *same])
+    labels = learned_labels(journal, plan, batch, last + 1)
     found = [
-        PastRound(
-            round,
-            _best(journal, run_dir, round, plan.groups(round, batch)),
-            tuple(same.get(round, ())),
-        )
-        for round in range(last + 1)
+        PastRound(round, _best(journal, run_dir, round, each), tuple(same.get(round, ())))
+        for round, each in enumerate(labels)
     ]
     return [each for each in found if each.best or each.same]
 
 
-def _best(journal: Journal, run_dir: Path, round: int, groups: Sequence[int]) -> Path | None:
-    best = journal.labels(round, len(groups), groups).best
-    path = None if best is None else journal.images(round).get(best)
+def _best(journal: Journal, run_dir: Path, round: int, labels: Labels) -> Path | None:
+    path = None if labels.best is None else journal.images(round).get(labels.best)
     return None if path is None else run_dir / path
 
 

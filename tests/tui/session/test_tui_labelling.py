@@ -177,7 +177,8 @@ async def test_a_missing_best_is_asked_for_once(tmp_path: Path) -> None:
 
 async def test_an_earlier_good_round_carries_its_best_so_nothing_is_asked(tmp_path: Path) -> None:
     async with labelling(tmp_path, batch=8) as (_, engine, pilot):
-        engine.finish_round(0, good=3)
+        engine.past(0, best=2)
+        engine.finish_round(0, good=1)
         await sampled(engine, pilot, round=1)
         await pilot.press("d", "enter")
         assert engine.commands == [SubmitLabels(1)]
