@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from refusals import refused
 
-from hero_engine.config.presets import NAMES, embedded, from_preset, paper
+from hero_engine.config.presets import (
+    NAMES,
+    PAPER_MODEL,
+    embedded,
+    from_preset,
+    paper,
+    preset_values,
+)
 from hero_engine.config.settings import (
     RewardSettings,
     SamplerSettings,
@@ -73,8 +80,17 @@ def test_paper_is_the_official_code() -> None:
     assert got.batch // got.ddpo.images_per_update == 8  # optimizer steps a round
 
 
-def test_the_defaults_are_the_papers() -> None:
-    assert Settings() == paper()
+def test_the_defaults_are_the_papers_but_for_the_model() -> None:
+    assert Settings(model=PAPER_MODEL) == paper() and Settings().model == "embedded"
+
+
+def test_a_preset_is_whole_whatever_its_name() -> None:
+    """Preset large takes its values from the size of the network, over those of its kind."""
+    kind = {"sampler": {"steps": 28, "height": 1024}}
+    large = preset_values("large", model="mine", kind=kind)
+    assert (large["batch"], large["sampler"]["steps"], large["sampler"]["height"]) == (16, 28, 768)
+    assert preset_values("large", model="mine", parameters=6e9)["batch"] == 8
+    assert preset_values("embedded", model="embedded", kind=kind)["sampler"]["steps"] == 20
 
 
 @pytest.mark.parametrize("preset", NAMES)
