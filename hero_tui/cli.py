@@ -1,5 +1,7 @@
 """The command line: every option, every exit code, and the one place that prints errors."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from hero_engine import __version__
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_tui.commands import bench, config_commands, home, label_commands
 from hero_tui.commands.help_text import EPILOG, HELP, CommandsFirst, QuickCommand
+from hero_tui.commands.needed_commands import only_needed
 from hero_tui.commands.shared_options import (
     AddedPrompts,
     Ahead,
@@ -365,7 +368,7 @@ def run_command(arguments: list[str]) -> int:
     try:
         if home.wanted(arguments):
             return home.home()
-        return app(arguments, prog_name="hero", standalone_mode=False) or 0
+        return only_needed(app, arguments)(arguments, prog_name="hero", standalone_mode=False) or 0
     except HeroError as error:
         return _refused(error, error.message, error.exit_code)
     except CLICK_ERROR as error:

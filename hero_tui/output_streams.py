@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -56,6 +55,8 @@ def say(text: str) -> None:
 
 def data_json(value: Any) -> None:
     """JSON on stdout."""
+    import json  # most commands print none
+
     data(json.dumps(value, indent=1))
 
 

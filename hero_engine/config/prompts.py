@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -137,6 +136,8 @@ def kept_aside(prompts: Sequence[str], count: int) -> tuple[tuple[str, ...], tup
     """
     if count >= len(prompts):
         raise HeroError(f"--keep-aside {count}: there are {len(prompts)} prompts to draw from")
+    from hashlib import sha256  # it loads OpenSSL
+
     by_digest = sorted(prompts, key=lambda prompt: sha256(prompt.encode()).digest())
     aside = set(by_digest[:count])
     return (

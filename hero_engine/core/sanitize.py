@@ -20,20 +20,22 @@ DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 OTHER = "\u2028\u2029\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
 """Line separators, annotations, surrogates, invisible tags."""
 
-HARMFUL_IN_LINES = re.compile(f"[{CONTROL}{DIRECTION}{OTHER}]")
-HARMFUL = re.compile(f"[\t\n{CONTROL}{DIRECTION}{OTHER}]")
+HARMFUL_IN_LINES = f"[{CONTROL}{DIRECTION}{OTHER}]"
+HARMFUL = f"[\t\n{CONTROL}{DIRECTION}{OTHER}]"
+"""Regular expressions. To Python no such character is printable, so most texts need none."""
 
 AnEvent = TypeVar("AnEvent", bound="Event")
 
 
 def sanitized(text: str) -> str:
     """One line; each character that would not print as itself becomes "?"."""
-    return HARMFUL.sub("?", text)
+    return text if text.isprintable() else re.sub(HARMFUL, "?", text)
 
 
 def sanitized_lines(text: str) -> str:
     """The same for several lines, and tabs."""
-    return HARMFUL_IN_LINES.sub("?", text)
+    printable = all(map(str.isprintable, text.split("\n")))
+    return text if printable else re.sub(HARMFUL_IN_LINES, "?", text)
 
 
 def shown(event: AnEvent) -> AnEvent:

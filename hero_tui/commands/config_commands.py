@@ -1,5 +1,7 @@
 """`hero config`: its commands and their options."""
 
+from __future__ import annotations
+
 import typer
 
 from hero_tui.commands.shared_options import Json, ModelName, PresetName, SetAny, TaskName

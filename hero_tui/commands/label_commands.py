@@ -1,5 +1,7 @@
 """`hero label` and `hero labels`: their options. What they do is imported late."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import typer

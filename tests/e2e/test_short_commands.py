@@ -8,7 +8,7 @@ import pytest
 from hero_process import FinishedRun, Hero
 
 from hero_engine.storage.mark_log import LoggedMark, append
-from hero_tui.cli import run_command
+from hero_tui.cli import app, run_command
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/runs-0.1.0"
 
@@ -92,6 +92,16 @@ def test_help_has_commands_first_and_exit_codes_last(capsys: pytest.CaptureFixtu
     places = [text.index(part) for part in ("Commands:", "Options:", "Environment:", "Exit codes")]
     assert places == sorted(places) and "<bool>" not in text and "\b" not in text
     assert text.rstrip().splitlines()[-1].split()[0] == "130"
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "bench --help", "bench speed -h"])
+def test_the_needed_command_answers_as_the_whole_app(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(arguments.split()) == 0
+    part = capsys.readouterr().out
+    app(arguments.split(), prog_name="hero", standalone_mode=False)
+    assert capsys.readouterr().out == part
 
 
 @pytest.mark.parametrize("command", ["run", "resume", "label", "labels", "eval", "export"])

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from hero_engine.config.layers import Layer, merged
-from hero_engine.config.old_names import with_new_names
 from hero_engine.config.prompts import all_expanded, kept_aside, read_prompts
 from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import nearest
@@ -21,6 +19,7 @@ from hero_engine.core.errors import HeroError, short
 from hero_engine.core.sanitize import sanitized
 
 if TYPE_CHECKING:
+    from hero_engine.config.layers import Layer
     from hero_engine.config.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -127,7 +126,10 @@ def settings_for(
     `layers_below`.
     HeroError for an unknown preset or setting, or a value out of range.
     """
-    from hero_engine.config.settings import Settings, with_changes  # `hero tasks` needs none
+    # `hero tasks` needs none of these
+    from hero_engine.config.layers import Layer, merged
+    from hero_engine.config.old_names import with_new_names
+    from hero_engine.config.settings import Settings, with_changes
 
     said = Layer("changes", with_new_names(changes or {}))
     update = said.values.get("update")
@@ -148,6 +150,7 @@ def layers_below(
 
     parameters: weights of the model's network; 0: unknown. They choose preset "large".
     """
+    from hero_engine.config.layers import Layer
     from hero_engine.config.presets import builds_on_paper, preset_for, preset_layers
 
     name = preset or preset_for(model, parameters)

@@ -3,6 +3,8 @@
 Commands and their options are declared below; their files are imported when called.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
