@@ -13,6 +13,12 @@ written METHOD: COLUMN and give a table with one row a task:
     <!-- quote: By labels | --tasks hands --methods hero,hero+@128 | task; method; 64 -->
     <!-- quote: By labels | --tasks hands && --labeller judge:flip=0.1 | method; 512 -->
     <!-- quote: By labels | --methods hero,hero+@128 | by task; hero: 512; hero+: 128 -->
+
+A figure of the text stands between such a comment and an end. The options select one row, or the
+column says which of several: the least or the most.
+
+    <!-- figure: By labels | --tasks hands --methods hero --seeds 3 | 512 -->0.79<!-- end -->
+    <!-- figure: Success | --methods hero | most KL -->460<!-- end -->
 """
 
 from __future__ import annotations
@@ -42,18 +48,36 @@ DOCUMENTS = ("README.md", "docs/results.md", "docs/learning.md")
 FIGURES = Path(__file__).parent / "figures.csv"
 QUOTED = re.compile(r"(?P<order><!-- quote: (?P<what>.+?) -->\n)(?P<table>(\|.*\n)*)")
 
+INLINE = re.compile(r"(?P<order><!-- figure: (?P<what>[^>]+?) -->)[^<]*(?P<end><!-- end -->)")
+
 
 def quoted(text: str) -> str:
-    """The document with every quoted table made from the figures."""
-    return QUOTED.sub(lambda found: found["order"] + table(found["what"]), text)
+    """The document with every quoted table and figure made from the figures."""
+    text = QUOTED.sub(lambda found: found["order"] + table(found["what"]), text)
+    return INLINE.sub(lambda found: found["order"] + figure(found["what"]) + found["end"], text)
+
+
+def figure(order: str) -> str:
+    """A cell of a method without its interval. HeroError unless the order selects one."""
+    title, options, column = (part.strip() for part in order.split("|"))
+    one = titled(title, read_tables(options))
+    rows = [dict(zip(one.headers, row, strict=True)) for row in one.rows]
+    which, _, rest = column.partition(" ")
+    choose = {"least": min, "most": max}.get(which)
+    name = rest if choose else column
+    methods = [row for row in rows if not row["method"].startswith("*")]
+    cells = [row[name].partition(" ")[0] for row in methods if row.get(name)]
+    if not cells or (len(cells) > 1 and choose is None):
+        raise HeroError(f"{order}: {len(cells)} cells; the columns are {', '.join(one.headers)}")
+    return choose(cells, key=float) if choose else cells[0]
 
 
 def table(order: str) -> str:
     """A table in Markdown. HeroError for unknown figures, titles or columns."""
     title, options, *columns = (part.strip() for part in order.split("|"))
     first, *more = options.split("&&")
-    found = [titled(title, read_tables(shlex.split(first)))]
-    found += [titled(title, read_tables(shlex.split(f"{first} {each}"))) for each in more]
+    found = [titled(title, read_tables(first))]
+    found += [titled(title, read_tables(f"{first} {each}")) for each in more]
     names = [name.strip() for name in columns[0].split(";")] if columns else []
     one = by_task(found, names[1:]) if names[:1] == ["by task"] else joined(found, names)
     lines = one.markdown().splitlines()
@@ -95,10 +119,11 @@ def titled(title: str, tables: Sequence[Table]) -> Table:
     raise HeroError(f"no table {title!r}; there are: {', '.join(t.title for t in tables)}")
 
 
-def read_tables(options: Sequence[str]) -> list[Table]:
+@cache
+def read_tables(options: str) -> list[Table]:
     """The tables that `hero bench learn --report` prints with these options."""
     try:
-        given = learn_command().make_context("quote", list(options)).params
+        given = learn_command().make_context("quote", shlex.split(options)).params
     except CLICK_ERROR as error:
         raise HeroError(error.format_message()) from error
     typed = {each.name: given[each.name] for each in fields(Choice)}

@@ -64,6 +64,15 @@ def test_further_options_print_further_rows(quote: ModuleType) -> None:
     ]
 
 
+def test_a_figure_of_the_text_is_a_cell_of_a_table(quote: ModuleType) -> None:
+    text = f"It has <!-- figure: By labels | {STUDY} | 512 -->0.1<!-- end --> and more."
+    assert quote.quoted(text).endswith("-->0.79<!-- end --> and more.")
+    more = "By labels | --tasks hands,safety --methods hero --seeds 3 |"
+    assert [quote.figure(f"{more} {which} 512") for which in ("least", "most")] == ["0.79", "0.99"]
+    with pytest.raises(HeroError, match="2 cells"):
+        quote.figure(f"{more} 512")
+
+
 def test_columns_by_task_give_one_row_a_task(quote: ModuleType) -> None:
     order = ORDER.format("--tasks hands,safety | by task; hero: 0 labels; hero: 512")
     assert quote.quoted(order).splitlines()[1:] == [
