@@ -32,7 +32,11 @@ def train(rounds: Rounds, steps: LearningSteps, state: State) -> State:
 
 
 def run_round(rounds: Rounds, steps: LearningSteps, state: State) -> State:
-    """Run one round. With `sample_ahead` the next one is sampled while this one is labelled."""
+    """Run one round: sample, label, learn.
+
+    With `sample_ahead` the next round is sampled, from the policy before this update, while this
+    one is labelled. `behaviour` is that policy: the next round's update needs it.
+    """
     batch = rounds.sample(state.round, state.sampling_policy)
     behaviour = state.policy if rounds.is_next_sampled_ahead(state) else None
     if behaviour is not None:

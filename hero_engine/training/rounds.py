@@ -15,11 +15,11 @@ class Rounds(Protocol):
     """What the loop needs of a run. Any method may raise StopRequested; nothing is lost then."""
 
     def over(self, state: State) -> str:
-        """Why the run ends before this state's round: "rounds" or "budget"; empty: it does not."""
+        """Why this state's round is not run: "rounds" or "budget"; "" where it is."""
         ...
 
     def is_next_sampled_ahead(self, state: State) -> bool:
-        """Whether the round after this state's is sampled before this one is learned from."""
+        """Whether the next round is sampled before the labels of this state's round are learned."""
         ...
 
     def sample(self, round: int, policy: PolicySnapshot) -> Batch:

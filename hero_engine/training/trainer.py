@@ -114,7 +114,7 @@ class Trainer:
         )
 
     def round_request(self, round: int, priors: GroupPriors) -> SampleRequest:
-        """The images of a round, from initial noises of these priors."""
+        """What to sample in a round: noises of these priors, and the steps to keep."""
         settings, images = self.settings, range(self.settings.batch)
         noises = priors.draw(
             settings.plan.groups(round, settings.batch),
