@@ -115,9 +115,9 @@ writes `--for diffusers`.
 diffusers, peft (alphas from `adapter_config.json`), attention processors (ddpo-pytorch, d3po),
 kohya-ss/sd-scripts (for every row with kohya names above), OneTrainer (`lora_transformer_…`),
 SimpleTuner (`lycoris_…`), ComfyUI (`diffusion_model.…`), and what diffusers' own converters know.
-Ranks and alphas may differ by layer. Text encoders' weights are left out, with a notice. NaN is
-refused; so are DoRA, LoHa, LoKr, LoCon with a middle convolution, OFT, IA3, GLoRA and full-weight
-differences, by name.
+Ranks and alphas may differ by layer, and a LoCon may have a middle convolution. Text encoders'
+weights are left out, with a notice. NaN is refused; so are DoRA, LoHa, LoKr, OFT, IA3, GLoRA and
+full-weight differences, by name.
 """
 
 

@@ -85,10 +85,6 @@ class SpeedTest:
         assert triplets is not None
         return timed(lambda: trainer.fit_embedding(state, triplets, 0, lambda done, total: None))
 
-    def decoding(self) -> float:
-        """Seconds to decode the round's latents."""
-        return timed(self.pictures)
-
     def pictures(self) -> Pixels:
         """The round's pictures, uint8 (B, H, W, 3)."""
         pieces = torch.split(self.batch.latents_B_C_H_W, self.settings.microbatch)
@@ -124,7 +120,7 @@ class SpeedTest:
 
     def _timed(self, engine: Callable[[], object], calls: list[Call], turns: int) -> Timing:
         bare = BareNetwork(self.model, self.settings.prompt)
-        bare.make(calls[:2])  # warm
+        bare.make(calls[:1])  # warm
         pairs = [(timed(engine), timed(lambda: bare.make(calls))) for _ in range(turns)]
         return Timing(
             [a for a, _ in pairs], [b for _, b in pairs], sum(call.rows for call in calls)

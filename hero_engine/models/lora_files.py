@@ -41,6 +41,9 @@ PAIRS = (
     ("lora_linear_layer.down.weight", "lora_linear_layer.up.weight"),
     ("lora_A", "lora_B"),
 )
+MIDDLE = "lora_mid.weight"
+"""LyCORIS: a LoCon's convolution of the layer's size, between two of 1 x 1."""
+
 FOLDER_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 """What diffusers and peft call the file in a LoRA's folder."""
 
@@ -54,7 +57,6 @@ OTHER_KINDS = {
     "lokr_w2": "LoKr",
     "lokr_w1_a": "LoKr",
     "lokr_w2_a": "LoKr",
-    "lora_mid": "LoCon with a middle convolution",
     "oft_blocks": "OFT",
     "oft_diag": "OFT",
     "oft_R": "OFT",
@@ -310,10 +312,18 @@ def _taken(
     for down, up in PAIRS:
         if f"{base}.{down}" in rest and f"{base}.{up}" in rest:
             A, B = rest.pop(f"{base}.{down}"), rest.pop(f"{base}.{up}")
+            if _is_middle(rest.get(f"{base}.{MIDDLE}"), A):
+                A = torch.einsum("mrhw,ri->mihw", rest.pop(f"{base}.{MIDDLE}"), A.flatten(1))
             alpha = rest.pop(f"{base}.alpha", None)
             factor = scales.factor(layer, len(A)) if alpha is None else float(alpha) / len(A)
             return A, B if factor == 1 else B * factor
     return None
+
+
+def _is_middle(middle: Tensor | None, A: Tensor) -> bool:
+    """Whether a convolution can follow A; both are then one."""
+    rank = len(A)
+    return middle is not None and middle.dim() == 4 and middle.shape[:2] == (rank, rank)
 
 
 def _converted(tensors: Mapping[str, Tensor], facts: PipelineFacts) -> dict[str, Tensor]:

@@ -120,15 +120,24 @@ def _open_network(settings: Settings, pipeline: str, *, alone: bool) -> Iterator
     """A network's file beside a base. alone: the model itself is the file."""
     file = settings.model if alone else settings.network
     base = settings.model_config if alone else settings.model
-    index = model_index(configuration(find_model(settings.model), settings.model_config))
-    part, name = network_name(index), public_name(base)
+    config = configuration(find_model(settings.model), settings.model_config)
+    index = model_index(config)
+    part = network_name(index)
+    of_file = not alone and Path(base).suffix in SUFFIXES
+    source = config if of_file else base
     gguf = ", quantization_config=diffusers.GGUFQuantizationConfig()"
     more = gguf if file.endswith(".gguf") else ""
     yield (
         f"{part} = diffusers.{index[part][1]}.from_single_file(\n"
-        f'    "{public_name(file)}", config="{name}", subfolder="{part}"{more}\n)'
+        f'    "{public_name(file)}", config="{public_name(source)}", subfolder="{part}"{more}\n)'
     )
-    yield f'pipeline = diffusers.{pipeline}.from_pretrained("{name}", {part}={part})'
+    name = public_name(base)
+    open_base = (
+        f'from_single_file("{name}", config="{public_name(source)}", {part}={part})'
+        if of_file
+        else f'from_pretrained("{name}", {part}={part})'
+    )
+    yield f"pipeline = diffusers.{pipeline}.{open_base}"
 
 
 def _load_lora(lora: LoraSettings, pipeline: str, name: str) -> Iterator[str]:

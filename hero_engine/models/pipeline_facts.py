@@ -1,7 +1,10 @@
 """What the driver cannot read from a pipeline's own call: one row a pipeline of diffusers.
 
 A text-to-image pipeline without a row opens with the defaults of `PipelineFacts`, and says so.
-Steps and guidance are those of the pipelines' documentation, size the one a round can afford.
+Steps and guidance are those of the pipelines' documentation, but 28 steps for Flux.2, Qwen-Image
+and Chroma (50, 50 and 40 there); size is what a round can afford. LoRA targets are those of
+diffusers' own training scripts (examples/dreambooth), but for Flux.1's feed-forward layers; where
+there is no script, attention's four layers.
 Imports no torch, so that a model's settings are known at once.
 """
 
@@ -56,10 +59,16 @@ def _flow(steps: int, guidance: float, size: int = 512, **more: Any) -> dict[str
     return {"sampler": sampler | more}
 
 
-FLUX_2_LORA = {
-    "lora": {"targets": ["to_q", "to_k", "to_v", "to_out.0", "to_qkv_mlp_proj", "attn.to_out"]}
-}
+def _lora(*more: str) -> dict[str, Any]:
+    """Attention's four layers, as in every preset, and these."""
+    return {"lora": {"targets": ["to_q", "to_k", "to_v", "to_out.0", *more]}}
+
+
+FLUX_2_LORA = _lora("to_qkv_mlp_proj", "attn.to_out")
 """Most blocks of Flux.2 have their attention in one layer with the feed-forward."""
+
+JOINT_LORA = _lora("text")
+"""The text's side of joint attention too."""
 
 NO_BINNING = {"use_resolution_binning": False}
 """A picture of the size that was asked for, not of the nearest one in a list."""
@@ -82,7 +91,7 @@ FACTS: dict[str, PipelineFacts] = {
     ),
     "StableDiffusion3Pipeline": PipelineFacts(
         "Stable Diffusion 3 and 3.5",
-        settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 4.5}},
+        settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 4.5}} | JOINT_LORA,
         kohya="sd3",
         comfyui="diffusers",
         parameters=2.08e9,
@@ -91,7 +100,7 @@ FACTS: dict[str, PipelineFacts] = {
         "Flux.1",
         guidance="true_cfg_scale",
         embedded="guidance_scale",
-        settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 3.5}},
+        settings={"sampler": {"steps": 28, "eta": 0.5, "guidance": 3.5}} | JOINT_LORA,
         kohya="flux",
         comfyui="diffusers",
         a1111=True,
@@ -135,7 +144,9 @@ FACTS: dict[str, PipelineFacts] = {
         comfyui="kohya",
         parameters=2.6e9,
     ),
-    "Krea2Pipeline": PipelineFacts("Krea 2", off=0.0, settings=_flow(28, 4.5), comfyui="diffusers"),
+    "Krea2Pipeline": PipelineFacts(
+        "Krea 2", off=0.0, settings=_flow(28, 4.5) | _lora("to_gate"), comfyui="diffusers"
+    ),
     "CogView4Pipeline": PipelineFacts("CogView4", settings=_flow(50, 5.0), parameters=6e9),
     "AuraFlowPipeline": PipelineFacts(
         "AuraFlow", settings=_flow(50, 3.5), comfyui="diffusers", parameters=6.8e9

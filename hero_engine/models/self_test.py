@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from hero_engine.models.noise_schedules import NoiseSchedule
     from hero_engine.models.pipeline import Model
 
-LARGEST = 256
-"""Pixels of a tested picture's side."""
+LARGEST = 128
+"""Pixels of a tested picture's side: enough for several patches of every network."""
 
 STEPS = 2
 TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2

@@ -53,7 +53,7 @@ def speed(
         str | None, typer.Option(metavar=UPDATES, help="The update (default: the preset's).")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=4, metavar="N", help="Pictures a round (default: preset's).")
+        int | None, typer.Option(min=3, metavar="N", help="Pictures a round (default: preset's).")
     ] = None,
     changes: Annotated[
         list[str] | None,

@@ -79,6 +79,6 @@ def test_timing_changes_no_picture(square_folder: Path) -> None:
     timing = speed.sampling(2)
     assert len(timing.engine) == len(timing.bare) == 2 and min(timing.engine + timing.bare) > 0
     assert timing.rows == sum(call.rows for call in sampling_calls(speed.trainer))
-    assert speed.embedding() > 0 and speed.decoding() > 0
+    assert speed.embedding() > 0
     assert (speed.pictures() == before).all()
     assert all(weight.grad is None for weight in speed.model.lora_parameters())

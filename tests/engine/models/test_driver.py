@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from tiny_pipelines import MAKERS, Folders, opened
 from torch import Tensor
 
-from hero_engine.config.settings import LoraSettings, SamplerSettings
+from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings, with_changes
 from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.lora import attach_lora, layer_names
 from hero_engine.models.lora_files import diffusers_lora, read_lora
 from hero_engine.models.open_model import open_model
 from hero_engine.models.pipeline import Model
@@ -46,6 +50,8 @@ CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = dict.fromkeys(MAKERS, 
     "hunyuan_image": (NEGATIVE, NEGATIVE),
 }  # type: ignore[assignment]
 """What a person calls the pipeline with, for the same pictures: without guidance, and with it."""
+
+ATTENTION = (".to_q", ".to_k", ".to_v", ".to_out.0")
 
 NO_LORA_LOADER = ("pixart_sigma",)
 """diffusers' pipelines whose network reads no LoRA."""
@@ -200,6 +206,43 @@ def test_gradients_reach_the_lora(model: Model) -> None:
     for weight in model.lora_parameters():
         weight.grad = None
     assert sum(norm > 0 for norm in norms) >= len(model.lora_parameters()) // 3
+
+
+def test_every_attention_has_a_lora_by_default(name: str, folders: Folders) -> None:
+    """On its queries, keys, values and output; no block has it under other names."""
+    facts, _, network = bare_network(str(folders(name)))
+    lora = with_changes(Settings(), {"lora": facts.settings.get("lora", {})}).lora
+    layers = layer_names(network)
+    kinds = {each: type(part).__name__ for each, part in network.named_modules()}
+    attentions = [f"{each}." for each, kind in kinds.items() if re.search("Attn|Attention", kind)]
+    with torch.device("meta"):
+        attach_lora(network, lora, 0)
+    weights = [key for key, _ in network.named_parameters() if ".lora_A." in key]
+    trained = {key.split(".lora_A.")[0] for key in weights}
+    assert trained >= {each for each in layers if each.endswith(ATTENTION)}
+    for attention in attentions:
+        inside = {each for each in layers if each.startswith(attention)}
+        assert not inside or trained & inside, attention
+
+
+def test_what_the_table_says_of_a_call(name: str, folders: Folders) -> None:
+    """Its arguments are the pipeline's; guidance is off at `off`, and on above it."""
+    import diffusers
+
+    kind = json.loads((folders(name) / "model_index.json").read_text())["_class_name"]
+    facts, pipeline = facts_of(kind), getattr(diffusers, kind)
+    arguments = inspect.signature(pipeline.__call__).parameters
+    named = {facts.guidance, facts.embedded, *facts.call} - {"", "guider"}
+    assert named <= set(arguments)
+    is_guided = getattr(pipeline, "do_classifier_free_guidance", None)
+    if is_guided is not None:
+        settings = SimpleNamespace(time_cond_proj_dim=None, is_distilled=False)
+        part = SimpleNamespace(config=settings)
+        made = SimpleNamespace(unet=part, transformer=part, config=settings)
+        at = {}
+        for made._guidance_scale in (facts.off, facts.off + 0.5):
+            at[made._guidance_scale] = bool(is_guided.fget(made))
+        assert at == {facts.off: False, facts.off + 0.5: True}
 
 
 def test_every_row_of_the_table_is_tried(folders: Folders) -> None:

@@ -347,6 +347,26 @@ def test_samplers_convolutions_are_a_target(folders: Folders, tmp_path: Path) ->
         again.load_lora_state(given.state)  # which refuses other layers
 
 
+def test_a_locon_with_a_middle_convolution(folders: Folders, tmp_path: Path) -> None:
+    """1 x 1, 3 x 3, 1 x 1, as LyCORIS saves it: the same function of a picture."""
+    network = bare_network(str(folders("sd2")))[2]
+    layer, random = "mid_block.resnets.0.conv1", torch.Generator().manual_seed(7)
+    out, inputs, *_ = network.get_submodule(layer).weight.shape
+    down, mid, up = (
+        torch.randn(*shape, generator=random)
+        for shape in ((2, inputs, 1, 1), (2, 2, 3, 3), (out, 2, 1, 1))
+    )
+    name = f"lora_unet_{_flat(layer)}"
+    ends = {"down": down, "mid": mid, "up": up}
+    tensors = {f"{name}.lora_{end}.weight": weight for end, weight in ends.items()}
+    save_file(tensors | {f"{name}.alpha": torch.tensor(1.0)}, tmp_path / "locon.safetensors")
+    given = found(tmp_path / "locon.safetensors", folders("sd2"))
+    A, B = (given.state[f"{layer}.lora_{side}.weight"] for side in "AB")
+    x, conv = torch.randn(1, inputs, 5, 5, generator=random), torch.nn.functional.conv2d
+    want = 0.5 * conv(conv(conv(x, down), mid, padding=1), up)
+    assert torch.allclose(conv(conv(x, A, padding=1), B), want, atol=1e-4)
+
+
 def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
     """One line each, which names the file."""
     path = tmp_path / "lora.safetensors"
@@ -363,7 +383,7 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
         ({"lora_unet_x.hada_w1_a": torch.zeros(1)}, "is a LoHa file"),
         ({"lora_unet_x.lokr_w2": torch.zeros(1)}, "is a LoKr file"),
         ({"unet.x.lora_magnitude_vector.weight": torch.zeros(1)}, "is a DoRA file"),
-        ({"lora_unet_x.lora_mid.weight": torch.zeros(1)}, "is a LoCon with a middle convolution"),
+        ({**good, "lora_unet_x.lora_mid.weight": torch.zeros(2, 2, 3, 3)}, "it has lora_unet_x"),
         ({"diffusion_model.x.diff": torch.zeros(1)}, "is a full-weight difference file"),
     ):
         save_file(tensors, path)

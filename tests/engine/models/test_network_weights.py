@@ -1,5 +1,6 @@
 """The frozen network quantised, of a separate file, or offloaded; large text encoders."""
 
+import importlib.metadata
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from hero_engine.models import quantisation, text_encoders
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
+from hero_engine.models.pipeline_loading import load_pipeline
 
 SIZED = SamplerSettings(height=16, width=16, guidance=3.0)
 
@@ -60,6 +62,59 @@ def test_a_quantised_network_trains(folders: Folders, name: str, kind: str) -> N
     assert torch.allclose(plain, exact, rtol=1e-2, atol=1e-2)
     again = model_for(replace(settings, quantise=kind), "cpu")
     assert again.fingerprints == model.fingerprints
+
+
+@pytest.fixture
+def nf4(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The configuration that a GPU gets in bf16."""
+    version = importlib.metadata.version
+    monkeypatch.setattr(quantisation, "find_spec", lambda name: True)
+    if find_spec("bitsandbytes") is None:
+        told = {"bitsandbytes": "0.50.0"}
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda name: told.get(name) or version(name)
+        )
+    return quantisation.quantisation_config("nf4", torch.bfloat16, torch.device("cuda"))
+
+
+def test_nf4_reaches_the_networks_loader(
+    folders: Folders, nf4: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """diffusers' own configuration; no other component has it."""
+    import diffusers
+
+    assert type(nf4) is diffusers.BitsAndBytesConfig
+    told = nf4.load_in_4bit, nf4.bnb_4bit_quant_type, nf4.bnb_4bit_compute_dtype
+    assert told == (True, "nf4", torch.bfloat16)
+    seen: dict[str, Any] = {}
+    load: Any = diffusers.ModelMixin.from_pretrained
+
+    def noted(kind: Any, *args: Any, quantization_config: Any = None, **kwargs: Any) -> Any:
+        seen[kind.__name__] = quantization_config
+        return load.__func__(kind, *args, **kwargs)
+
+    monkeypatch.setattr(diffusers.ModelMixin, "from_pretrained", classmethod(noted))
+    load_pipeline(str(folders("sd3")), torch.bfloat16, quantisation=nf4)
+    assert seen == {"SD3Transformer2DModel": nf4, "AutoencoderKL": None}
+
+
+@pytest.mark.parametrize("name", ["sd3", "z_image"])
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_nf4_trains(folders: Folders, name: str, nf4: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, where bitsandbytes computes, though diffusers asks for a GPU."""
+    from diffusers.quantizers.bitsandbytes import BnB4BitDiffusersQuantizer as Quantizer
+
+    settings = settings_of(folders(name))
+    whole, _ = gradients(model_for(settings, "cpu"))
+    nf4.bnb_4bit_compute_dtype = torch.float32
+    monkeypatch.setattr(Quantizer, "validate_environment", lambda *args, **kwargs: None)
+    monkeypatch.setattr(Quantizer, "update_device_map", lambda self, given: {"": "cpu"})
+    monkeypatch.setattr("hero_engine.models.open_model.quantisation_config", lambda *args: nf4)
+    model = model_for(replace(settings, quantise="nf4"), "cpu")
+    assert any("Linear4bit" in type(part).__name__ for part in model.network.modules())
+    output, found = gradients(model)
+    assert 0 < float((output - whole).norm() / whole.norm()) < 0.4
+    assert max(float(each.abs().max()) for each in found) > 1e-6
 
 
 @pytest.mark.parametrize(("kind", "package"), quantisation.PACKAGES.items())

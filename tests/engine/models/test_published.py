@@ -20,6 +20,7 @@ from hero_engine.models.export import export_card, export_lora, export_merged
 from hero_engine.storage.run_folder import RunDir
 
 LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_v"))
+NETWORK = "network.safetensors"
 
 
 def learned(tmp_path: Path, model: Path, **changes: Any) -> RunDir:
@@ -46,13 +47,25 @@ def unet_alone(folder: Path, here: Path) -> Path:
     return path
 
 
+def file_and_network(folder: Path, here: Path) -> Path:
+    """A checkpoint, and another network (`NETWORK`) in place of its own."""
+    unet_alone(folder, here).rename(here / NETWORK)
+    return whole_file(folder, here)
+
+
 def as_it_is(folder: Path, here: Path) -> Path:
     return folder
 
 
 @pytest.mark.parametrize(
     ("kind", "make"),
-    [("sd2", as_it_is), ("sd2", whole_file), ("sd2", unet_alone), ("pixart_sigma", as_it_is)],
+    [
+        ("sd2", as_it_is),
+        ("sd2", whole_file),
+        ("sd2", unet_alone),
+        ("sd2", file_and_network),
+        ("pixart_sigma", as_it_is),
+    ],
 )
 def test_the_cards_code_loads_the_lora(
     folders: Folders,
@@ -61,13 +74,15 @@ def test_the_cards_code_loads_the_lora(
     kind: str,
     make: Callable[[Path, Path], Path],
 ) -> None:
-    """From a folder, a checkpoint, a network beside its base, and without a pipeline's loader."""
+    """From a folder, a checkpoint, networks beside both, and without a pipeline's loader."""
     base = Path(shutil.copytree(folders(kind), tmp_path / kind))
     model = make(base, tmp_path)
-    run = learned(tmp_path, model, model_config="" if model == base else str(base))
+    network = str(tmp_path / NETWORK) if make is file_and_network else ""
+    config = "" if model == base else str(base)
+    run = learned(tmp_path, model, model_config=config, network=network)
     export_lora(run, tmp_path / "lora.safetensors")
     code = code_of(export_card(run, tmp_path / "lora.safetensors"))
-    assert str(tmp_path) not in code
+    assert str(tmp_path) not in code and (NETWORK in code) == bool(network)
     monkeypatch.chdir(tmp_path)
     if kind == "pixart_sigma":  # its own sizes are larger than a test's
         code = "\n".join(line for line in code.splitlines() if not line.endswith("images[0]"))

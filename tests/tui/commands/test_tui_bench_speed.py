@@ -23,6 +23,9 @@ def test_the_table_compares_measurements_with_targets() -> None:
         ("representation, a round", "1.00 s", "≤ 3 s", True),
         ("peak memory", "5.20 GB", "", True),
         ("peak memory over arithmetic", "1.300", "1 ± 0.15", False),
+        ("sampling", "2.00 s", "", True),
+        ("update", "6.50 s", "", True),
+        ("decoding", "0.50 s", "", True),
         ("thumbnails of a round, kitty", "1.0%", "≤ 2%", True),  # 0.1 of 2 + 6.5 + 1 + 0.5 s
         ("thumbnails of a round, sixel", "10.0%", "≤ 2%", False),
     ]
