@@ -2,7 +2,7 @@
 
 transformers 5 saves a tokenizer as tokenizer.json alone, and since 5.6 a CLIP text encoder without
 "text_model." in its keys. transformers 4 (kohya's scripts, OneTrainer) would fill such a text
-encoder with random numbers.
+encoder with random numbers. It also stops at a list of special tokens under their new name.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ VOCABULARIES = ("vocab.json", "spiece.model", "tokenizer.model")
 def write_published_layout(folder: Path) -> None:
     """Rename the keys of CLIP text encoders, and add vocab.json and merges.txt to tokenizers.
 
+    Lists of special tokens get the name that transformers 4 and 5 know.
     What is laid out so already stays as it is. A tokenizer that has tokenizer.json alone is named
     by its fast class, which older libraries open from that.
     """
@@ -31,6 +32,7 @@ def write_published_layout(folder: Path) -> None:
         _rename_keys(encoder)
     for tokenizer in folder.glob("tokenizer*"):
         _write_vocabulary(tokenizer)
+        _rename_special_tokens(tokenizer / "tokenizer_config.json")
         alone = not any((tokenizer / name).is_file() for name in VOCABULARIES)
         if alone and (tokenizer / "tokenizer.json").is_file():
             _name_fast(folder / INDEX, tokenizer.name)
@@ -94,6 +96,14 @@ def _rename_keys(folder: Path) -> None:
         return
     named = {PREFIX + name.removeprefix(PREFIX): weight for name, weight in state.items()}
     save_file(named, path, {"format": "pt"})
+
+
+def _rename_special_tokens(path: Path) -> None:
+    config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if isinstance(tokens := config.get("extra_special_tokens"), list):
+        del config["extra_special_tokens"]
+        config |= {"additional_special_tokens": tokens} if tokens else {}
+        write_atomically(path, json.dumps(config, ensure_ascii=False, indent=2) + "\n")
 
 
 def _write_vocabulary(folder: Path) -> None:

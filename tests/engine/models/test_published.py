@@ -12,11 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from single_file import write_single_file
+from tiny_parts import byte_tokenizer, t5_tokenizer
 from tiny_pipelines import Folders, opened
 from tiny_runs import new_run, played, tiny_settings
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings
 from hero_engine.models.export import export_card, export_lora, export_merged
+from hero_engine.models.published_layout import write_published_layout
 from hero_engine.storage.run_folder import RunDir
 
 LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_v"))
@@ -129,3 +131,22 @@ def test_a_merged_network_keeps_its_bases_other_files(folders: Folders, tmp_path
     for name in ("text_encoder_2/model.safetensors", "tokenizer/tokenizer.json"):
         assert (tmp_path / "merged" / name).read_bytes() == (base / name).read_bytes()
     assert opened(tmp_path / "merged").scheduler.config.prediction_type == "v_prediction"
+
+
+def test_special_tokens_in_a_list_get_the_name_of_both_libraries(tmp_path: Path) -> None:
+    """transformers 5 writes such a list, at which transformers 4.57 stops."""
+    from transformers import AutoTokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<one>", "<two>"]})
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    t5_tokenizer().save_pretrained(tmp_path / "tokenizer_2")
+    (tmp_path / "model_index.json").write_text("{}")
+    write_published_layout(tmp_path)
+    for name, tokens in (("tokenizer", ["<one>", "<two>"]), ("tokenizer_2", None)):
+        config = json.loads((tmp_path / name / "tokenizer_config.json").read_text())
+        assert "extra_special_tokens" not in config
+        assert config.get("additional_special_tokens") == tokens
+    again = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
+    assert again("a<two>").input_ids == tokenizer("a<two>").input_ids
+    assert set(again.all_special_tokens) == set(tokenizer.all_special_tokens)
