@@ -112,7 +112,7 @@ class SpeedTest:
 
     def _laid_out_anew(self) -> int:
         """Bytes of the network's largest weight: a CPU's kernels copy it into their own layout."""
-        return max(weight.nbytes for weight in self.model.network.parameters())
+        return max(int(weight.nbytes) for weight in self.model.network.parameters())
 
     def _sampled(self) -> Batch:
         settings, request = self.settings, self.trainer.round_request(0, GroupPriors())
