@@ -42,6 +42,7 @@ from hero_tui.commands.shared_options import (
     NetworkFile,
     NewFolder,
     Offload,
+    OtherRun,
     OwnJudge,
     PicturesFolder,
     PresetName,
@@ -218,6 +219,7 @@ def worker() -> None:
 
 
 app.command()(label_commands.label)
+app.command("import")(label_commands.import_pictures)
 app.command("labels")(label_commands.labels_of)
 
 
@@ -261,6 +263,7 @@ def show(name: RunName = None, round: SomeRound = None) -> None:
 @app.command("eval")
 def evaluation(
     name: SomeRun,
+    other: OtherRun = None,
     images: Annotated[int, typer.Option(min=2, metavar="N", help="Images per model.")] = 64,
     noise: EvaluationNoise = "fresh",
     prompt: AnotherPrompt = None,
@@ -275,15 +278,27 @@ def evaluation(
     \b
     hero eval RUN --images 384 --noise fresh --json
     hero eval RUN --human --images 32
+    hero eval RUN RUN2 --human
 
-    Without --human or --judge a classifier judges that gave no label.
+    With RUN2 you compare the LoRAs of two runs. Without --human or --judge a classifier judges that
+    gave no label.
     """
     if human:
         from hero_tui.commands.human_evaluation import compare
 
         raise typer.Exit(
-            compare(name, images, noise, prompt=prompt, graphics=graphics, as_json=as_json)
+            compare(
+                name,
+                images,
+                noise,
+                prompt=prompt,
+                graphics=graphics,
+                as_json=as_json,
+                other=other,
+            )
         )
+    if other is not None:
+        raise HeroError("two runs are compared by a person: add --human")
     from hero_tui.commands.judge_evaluation import score
 
     score(name, images, noise, prompt=prompt, as_json=as_json, transfer=transfer, judge=judge)

@@ -74,14 +74,23 @@ class LabelledLatents:
 
 @dataclass(frozen=True)
 class LabelledRound:
-    """The images of a round and their labels."""
+    """The images of a round and their labels.
+
+    imported: labelled pictures from elsewhere that are learned from in this round.
+    """
 
     number: int
     batch: Batch
     labels: Labels
+    imported: LabelledLatents | None = None
 
     @cached_property
     def known(self) -> LabelledLatents:
+        """The labelled images, then the imported ones."""
+        return self.own if self.imported is None else self.own.plus(self.imported)
+
+    @cached_property
+    def own(self) -> LabelledLatents:
         """The labelled images."""
         return LabelledLatents.of(self.batch, self.labels)
 

@@ -1,10 +1,12 @@
-"""A blind comparison: a person judges the tuned model and its base without knowing which is which.
+"""A blind comparison: a person judges two models without knowing which is which.
+
+They are the tuned model of a run, and its base or the tuned model of another run.
 
 Both models draw pictures from the same fresh noises with the same random streams: pairs. The
 pictures are shuffled into a folder with the layout of a run of one round, so that the app and the
 journal work as in a run. Imports no torch until pictures are drawn::
 
-    RUN/eval/blind-r008-n64/
+    RUN/eval/blind-r008-n64/      against the base; another run adds -vs-…-r005
       blind.json          the models compared, and the model of each picture
       journal.db, images/r000/000.png …
 """
@@ -36,28 +38,31 @@ class Comparison:
     """A comparison and its folder.
 
     folder: holds the pictures as its round 0. owners: for each picture, its pair and whether the
-    tuned model drew it.
+    run's tuned model drew it. other: the run that it is compared with; None: its base model.
     """
 
     run: RunDir
     folder: RunDir
     owners: tuple[tuple[int, bool], ...]
+    other: RunDir | None = None
 
     @classmethod
-    def open(cls, run: RunDir, pairs: int, prompt: str | None = None) -> Self:
+    def open(
+        cls, run: RunDir, pairs: int, prompt: str | None = None, other: RunDir | None = None
+    ) -> Self:
         """The comparison of the run's newest checkpoint, where it was left or as a new one.
 
         prompt: one of the run's or another; by default the run's first.
-        HeroError, exit code 2 for a number of pictures that cannot be, 4 without a checkpoint.
+        HeroError, exit code 2 for a number of pictures that cannot be, or for another run that
+        does not draw as this one does; 4 without a checkpoint.
         """
         if not 2 <= pairs <= MOST:
             raise HeroError(f"--images {pairs}: a person judges from 2 to {MOST} of each model")
-        rounds = run.checkpoints.rounds()
-        if not rounds:
-            raise HeroError(f"{run.path} has not finished a round yet", exit_code=ExitCode.RUN)
+        round = _newest(run)
         prompt = prompt or run.settings.prompt
         mark = "" if prompt == run.settings.prompt else f"-{_short_hash(prompt)}"
-        path = run.path / "eval" / f"blind-r{rounds[-1]:03}-n{pairs}{mark}"
+        against = "" if other is None else _against(run, other)
+        path = run.path / "eval" / f"blind-r{round:03}-n{pairs}{mark}{against}"
         settings = replace(
             run.settings,
             batch=2 * pairs,
@@ -67,7 +72,8 @@ class Comparison:
             prompt_starts=(),
         )
         task = replace(run.task, name=f"{run.task.name}, blind")
-        return cls(run, RunDir(path, settings, task), _owners(path, pairs, settings.microbatch))
+        owners = _owners(path, pairs, settings.microbatch)
+        return cls(run, RunDir(path, settings, task), owners, other)
 
     def begin(self) -> None:
         """Make the folder and store the model of each picture, unless they exist."""
@@ -92,17 +98,18 @@ class Comparison:
     def result(self) -> dict[str, Any]:
         """The result, as `hero eval --human --json` prints it.
 
-        Rates and their intervals are over labelled pictures; the difference, tuned minus base, is
-        over pairs with two labels. None without labels.
+        Rates and their intervals are over labelled pictures; the difference, tuned minus base (or
+        minus other), is over pairs with two labels. None without labels.
         """
+        rival = "base" if self.other is None else "other"
         with Journal(self.folder.journal_path) as journal:
             labels = journal.labels(0, len(self.owners))
         return {
             "prompt": self.folder.settings.prompt,
             "n": self.pairs,
             **_share("", self._verdicts(labels, tuned=True)),
-            **_share("base_", self._verdicts(labels, tuned=False)),
-            **self._difference(labels),
+            **_share(f"{rival}_", self._verdicts(labels, tuned=False)),
+            **self._difference(labels, rival),
         }
 
     def _verdicts(self, labels: Labels, *, tuned: bool) -> dict[int, bool]:
@@ -113,20 +120,40 @@ class Comparison:
             if is_tuned == tuned and good is not None
         }
 
-    def _difference(self, labels: Labels) -> dict[str, Any]:
-        tuned, base = self._verdicts(labels, tuned=True), self._verdicts(labels, tuned=False)
-        pairs = tuned.keys() & base.keys()
-        only_tuned = sum(tuned[pair] and not base[pair] for pair in pairs)
-        only_base = sum(base[pair] and not tuned[pair] for pair in pairs)
+    def _difference(self, labels: Labels, rival: str) -> dict[str, Any]:
+        tuned, other = self._verdicts(labels, tuned=True), self._verdicts(labels, tuned=False)
+        pairs = tuned.keys() & other.keys()
+        only_tuned = sum(tuned[pair] and not other[pair] for pair in pairs)
+        only_other = sum(other[pair] and not tuned[pair] for pair in pairs)
         return {
             "pairs": len(pairs),
             "only_tuned": only_tuned,
-            "only_base": only_base,
-            "difference": (only_tuned - only_base) / len(pairs) if pairs else None,
+            f"only_{rival}": only_other,
+            "difference": (only_tuned - only_other) / len(pairs) if pairs else None,
             "difference_interval": (
-                paired_difference(only_tuned, only_base, len(pairs)) if pairs else None
+                paired_difference(only_tuned, only_other, len(pairs)) if pairs else None
             ),
         }
+
+
+def _newest(run: RunDir) -> int:
+    """The round of the newest checkpoint. HeroError, exit code 4, without one."""
+    rounds = run.checkpoints.rounds()
+    if not rounds:
+        raise HeroError(f"{run.path} has not finished a round yet", exit_code=ExitCode.RUN)
+    return rounds[-1]
+
+
+def _against(run: RunDir, other: RunDir) -> str:
+    """What names the other run in the folder's name. HeroError if the two cannot be compared."""
+    if run.path.resolve() == other.path.resolve():
+        raise HeroError(f"{run.path} is given twice: name two runs")
+    for name in ("model", "sampler"):
+        if getattr(run.settings, name) != getattr(other.settings, name):
+            raise HeroError(
+                f"{run.path} and {other.path} cannot be compared: their settings {name} differ"
+            )
+    return f"-vs-{_short_hash(str(other.path.resolve()))}-r{_newest(other):03}"
 
 
 def _share(prefix: str, verdicts: dict[int, bool]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import Finished, ImagesReady, PhaseStarted
 from hero_engine.evaluation.blind_comparison import Comparison
 from hero_engine.runtime.engine_thread import Job, JobContext
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hero_engine.training.trainer import Trainer
+
+    Lora = Mapping[str, Tensor]
 
 
 def blind_job(comparison: Comparison) -> Job:
@@ -75,6 +78,7 @@ class BlindSession:
 
         trainer, state = trained(self._comparison.run, self._context.device)
         trainer.model.load_lora_state(state.lora)
+        other = self._lora_of_other(trainer)
         noises = FRESH.draw(
             self._comparison.pairs,
             trainer.model.latent_shape,
@@ -84,12 +88,41 @@ class BlindSession:
         )
         meter = Meter(self._emit, self._context.raise_if_stopped, 0, "sampling", "sample")
         for block in blocks:
-            self._save(block, self._drawn_by_both(block, trainer, noises, meter))
+            self._save(block, self._drawn_by_both(block, trainer, noises, meter, other))
+
+    def _lora_of_other(self, trainer: Trainer) -> Lora | None:
+        """The LoRA of the run that this one is compared with; None for the base model.
+
+        HeroError, exit code 4, if it was made for another model or for other layers.
+        """
+        from hero_engine.models.model_record import check_model
+
+        other = self._comparison.other
+        if other is None:
+            return None
+        check_model(other, trainer.model.fingerprints)
+        parts = other.load_checkpoint()
+        if parts is None:
+            raise HeroError(f"{other.path} has no whole checkpoint", exit_code=ExitCode.RUN)
+        lora = parts[0]["lora"]
+        try:
+            with trainer.model.with_lora(lora):
+                return lora
+        except ValueError as error:
+            raise HeroError(
+                f"{self._comparison.run.path} and {other.path} cannot be compared: {error}",
+                exit_code=ExitCode.RUN,
+            ) from error
 
     def _drawn_by_both(
-        self, block: range, trainer: Trainer, noises_P_C_H_W: Tensor, meter: Meter
+        self,
+        block: range,
+        trainer: Trainer,
+        noises_P_C_H_W: Tensor,
+        meter: Meter,
+        other: Lora | None,
     ) -> Mapping[bool, Any]:
-        """The block's pictures by the tuned model (True) and by its base (False)."""
+        """The block's pictures by the tuned model (True) and by what it is compared with."""
         import numpy as np
 
         from hero_engine.evaluation.evaluate import EVALUATION_SEED, evaluation_pictures
@@ -105,10 +138,12 @@ class BlindSession:
             def on_images(done: float, before: int = before) -> None:
                 meter.at(before + done, total)
 
-            pictures = evaluation_pictures(
-                trainer, prompt, request, base=not tuned, on_images=on_images
-            )
-            drawn[tuned] = np.concatenate(list(pictures))
+            base = not tuned and other is None
+            with trainer.model.with_lora(None if tuned else other):
+                pictures = evaluation_pictures(
+                    trainer, prompt, request, base=base, on_images=on_images
+                )
+                drawn[tuned] = np.concatenate(list(pictures))
         return drawn
 
     def _save(self, block: range, drawn: Mapping[bool, Any]) -> None:

@@ -41,7 +41,8 @@ def run_round(rounds: Rounds, steps: LearningSteps, state: State) -> State:
     behaviour = state.policy if rounds.is_next_sampled_ahead(state) else None
     if behaviour is not None:
         rounds.sample(state.round + 1, behaviour)
-    round = LabelledRound(state.round, batch, rounds.label(state))
+    labels = rounds.label(state)
+    round = LabelledRound(state.round, batch, labels, rounds.imported(state))
     outcome = learn(steps, state, round)
     next_state = outcome.state.next_round(round, behaviour)
     rounds.finish(next_state, outcome)

@@ -65,7 +65,7 @@ class Outcome:
         )
 
     def _by_prompt(self, plan: PromptPlan) -> Iterator[dict[str, Any]]:
-        known = self.round.known
+        known = self.round.own
         for group in distinct(self.round.batch.group_ids):
             own = known.of_group(group)
             yield {
@@ -77,6 +77,8 @@ class Outcome:
 
     def _notes(self) -> Iterator[str]:
         labels, assumed = self.round.labels, int(self.metrics.get("assumed_negatives", 0))
+        if self.round.imported is not None:
+            yield f"{len(self.round.imported)} imported pictures were learned from too"
         if labels.best_assumed:
             yield "no best was named: the first good picture counts as the best"
         if skipped := len(labels.unlabelled) - assumed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hero_engine.core.batch import Batch
+from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.labels import Labels
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.training.round_report import Outcome
@@ -28,6 +29,10 @@ class Rounds(Protocol):
 
     def label(self, state: State) -> Labels:
         """The labels of the state's round, complete; after that it is learned from."""
+        ...
+
+    def imported(self, state: State) -> LabelledLatents | None:
+        """Labelled pictures from elsewhere that the state's round learns from; None without any."""
         ...
 
     def finish(self, state: State, outcome: Outcome) -> None:

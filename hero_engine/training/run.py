@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hero_engine.core.batch import Batch
 from hero_engine.core.events import Finished, Notice, RoundFinished
+from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.labels import Labels
 from hero_engine.labelling.annotators import Annotator
 from hero_engine.policy.policy_snapshot import PolicySnapshot
@@ -19,6 +20,7 @@ from hero_engine.storage.learned_labels import learned_labels
 from hero_engine.storage.run_folder import RunDir, why_over
 from hero_engine.training import recovery
 from hero_engine.training.fixed_noise import make_fixed_noise_images
+from hero_engine.training.import_pictures import imported
 from hero_engine.training.loop import run_round, train
 from hero_engine.training.oom_backoff import OomBackoff
 from hero_engine.training.phases import Phases
@@ -145,6 +147,10 @@ class DurableRounds:
         labels = learned_labels(self.journal, plan, batch, rounds=round + 1)[-1]
         self.phases.enter(round, "training")
         return labels
+
+    def imported(self, state: State) -> LabelledLatents | None:
+        """The pictures that `hero import` brought before this round was learned from."""
+        return imported(self.folder, state.round)
 
     def finish(self, state: State, outcome: Outcome) -> None:
         """Write the checkpoint, then let the rest of the folder follow."""

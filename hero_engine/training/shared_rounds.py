@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from hero_engine.core.batch import Batch
+from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.labels import Labels
 from hero_engine.distributed.collectives import Processes, group_of, prefixed
 from hero_engine.distributed.sharding import slices
@@ -48,6 +49,12 @@ class MainRounds:
         self._processes.broadcast(asdict(labels))
         return labels
 
+    def imported(self, state: State) -> LabelledLatents | None:
+        """As the rounds say; the others are told."""
+        found = self._rounds.imported(state)
+        self._processes.broadcast(None, {} if found is None else found.tensors())
+        return found
+
     def finish(self, state: State, outcome: Outcome) -> None:
         """As the rounds do it. Nothing of it concerns the others."""
         self._rounds.finish(state, outcome)
@@ -81,6 +88,11 @@ class ReplicaRounds:
         """The labels that rank 0 has, as soon as it has them."""
         labels = self._processes.broadcast()[0]
         return Labels(tuple(labels["good"]), tuple(labels["bests"]), labels["best_assumed"])
+
+    def imported(self, state: State) -> LabelledLatents | None:
+        """As on rank 0."""
+        tensors = self._processes.broadcast()[1]
+        return LabelledLatents(**tensors) if tensors else None
 
     def finish(self, state: State, outcome: Outcome) -> None:
         """Nothing: rank 0 writes the checkpoint."""

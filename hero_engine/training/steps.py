@@ -73,7 +73,7 @@ class LearningSteps:
         self, state: State, round: LabelledRound, rewards_B: Tensor | None
     ) -> tuple[State, Metrics | NoSignal]:
         """Update the LoRA weights on the labels."""
-        if not round.labels.labelled:
+        if not len(round.known):
             return state, NoSignal("nothing is labelled")
         behaviour_lora = None if state.behaviour is None else state.behaviour.lora
         joint = self._joint_images(state, round)

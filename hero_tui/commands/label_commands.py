@@ -1,4 +1,4 @@
-"""`hero label` and `hero labels`: their options. What they do is imported late."""
+"""`hero label`, `hero import` and `hero labels`: their options. What they do is imported late."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from hero_tui.commands.shared_options import Force, RunName, SomeRun, ThisRound
+from hero_tui.commands.shared_options import (
+    CropWhere,
+    Force,
+    ImportPrompt,
+    RunName,
+    SomeRun,
+    Sources,
+    ThisRound,
+)
 
 
 def label(
@@ -27,6 +35,20 @@ def label(
     from hero_tui.commands import exchange_labels as labels
 
     labels.label(name, source, force=force)
+
+
+def import_pictures(
+    name: SomeRun, sources: Sources, prompt: ImportPrompt = None, crop: CropWhere = "center"
+) -> None:
+    """Let a run learn from labelled pictures that you have: folders or lists of them.
+
+    \b
+    hero import runs/one pictures/good pictures/bad
+    hero import runs/one labelled.jsonl --crop top
+    """
+    from hero_tui.commands.import_labelled import import_into
+
+    import_into(name, sources, prompt=prompt, crop=crop)
 
 
 def labels_of(

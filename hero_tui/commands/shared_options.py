@@ -25,6 +25,9 @@ RunName = Annotated[
     str | None, typer.Argument(metavar="RUN", help=f"{WHICH_RUN} (default: the newest).")
 ]
 SomeRun = Annotated[str, typer.Argument(metavar="RUN", help=f"{WHICH_RUN}.")]
+OtherRun = Annotated[
+    str | None, typer.Argument(metavar="RUN2", help="With --human: the run to compare with.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TaskName = Annotated[
     str | None, typer.Option(metavar="NAME|FILE.toml", help="The task: a name or a task file.")
@@ -74,6 +77,21 @@ OwnJudge = Annotated[
 BranchFolder = Annotated[
     Path | None,
     typer.Option("--dir", metavar="NEW", help="Folder of the new run of --from-round."),
+]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="GOOD/ BAD/ | LIST.jsonl", help="Folders named good or bad, or lists of pictures."
+    ),
+]
+ImportPrompt = Annotated[
+    str | None, typer.Option("--prompt", metavar="TEXT", help="Prompt of pictures that say none.")
+]
+CropWhere = Annotated[
+    str,
+    typer.Option(
+        "--crop", metavar="center|top|bottom|left|right", help="Which part of a picture is kept."
+    ),
 ]
 Human = Annotated[
     bool, typer.Option("--human", help="You judge blind in the app: any task, any model.")

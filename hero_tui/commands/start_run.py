@@ -21,7 +21,7 @@ from hero_engine.labelling.judge_source import JudgeSource, is_own_judge, read_j
 from hero_engine.labelling.simulated import is_judge
 from hero_engine.models.known_configurations import is_configuration
 from hero_engine.models.model_sources import model_facts
-from hero_engine.storage.add_prompts import add_prompts
+from hero_engine.storage.add_prompts import add_prompts, with_prompts
 from hero_engine.storage.branch_run import branch
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, new_run_path
@@ -183,6 +183,8 @@ def resume(
         with run.lock():
             pass
     if added:
+        settings, task = with_prompts(run, added)
+        prepare(way, task, settings)  # refuses before anything is written
         run = with_added(run, added)
     if is_over(run) and more_rounds is None:
         return say_over(run, way)

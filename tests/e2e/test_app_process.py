@@ -125,26 +125,29 @@ def the_commands_count_as_the_app_does(hero: Hero, run: Path, heard: str) -> Non
     assert first.startswith(f"round {int(round) - 1}: 1 good of {BATCH} labelled\n")
 
 
+@pytest.mark.parametrize("others", [[], ["theirs"]], ids=["base", "another run"])
 def test_a_blind_comparison_is_interrupted_continued_and_prints_its_result(
-    terminals: list[FakeTerminal], hero: Hero, finished: FinishedRun
+    terminals: list[FakeTerminal], hero: Hero, finished: FinishedRun, others: list[str]
 ) -> None:
     first, second = terminals
-    run = hero.home / "two-models"
-    shutil.copytree(finished.path, run)
-    command = ["eval", run, "--human", "--images", "4"]
+    for name in ["two-models", *others]:
+        shutil.copytree(finished.path, hero.home / name, dirs_exist_ok=True)
+    runs = [hero.home / name for name in ["two-models", *others]]
+    command = ["eval", *runs, "--human", "--images", "4"]
+    rival = "other" if others else "base"
     begin(first, hero, *command)
     await_text(first, "your turn", ", blind")
     first.type("w")
     await_text(first, "w  ● good")
     first.type("\x11")
     assert await_end(first) == 75
-    assert f"Continue with: hero eval {run} --human --images 4" in first.heard
+    assert f"Continue with: hero eval {' '.join(map(str, runs))} --human --images 4" in first.heard
 
     begin(second, hero, *command)
     await_pictures(second, "w  ● good")
     assert submit(second) == 0
     assert "difference  " in second.heard and "4 pairs" in second.heard
     told = json.loads(hero.warm(*command, "--json").end().out)
-    assert (told["n"], told["judged"], told["base_judged"], told["pairs"]) == (4, 4, 4, 4)
-    assert sorted([told["success_rate"], told["base_success_rate"]]) == [0, 0.25]
+    assert (told["n"], told["judged"], told[f"{rival}_judged"], told["pairs"]) == (4, 4, 4, 4)
+    assert sorted([told["success_rate"], told[f"{rival}_success_rate"]]) == [0, 0.25]
     assert abs(told["difference"]) == 0.25

@@ -59,6 +59,10 @@ WRONG = {  # exit code: command: what it says
         f"{HEADLESS} --labels beyond.jsonl --batch 64": '"image" is 64; it must be from 0 to 63',
         "run --task mine.toml --model {model} --headless --labels judge": "no judge knows",
         "resume {run} --rounds 1": "needs a terminal",
+        "resume {run} --add-prompt dog": "needs a terminal",
+        "import {run} none.jsonl": "cannot read none.jsonl: No such file",
+        "import {run} {home}": "must have good or bad in its name",
+        "import {run} good --crop round": "--crop round: choose one of center, top, ",
         "resume {run} --from-round 0": "Invalid value for '--from-round'",
         "show {run} --round 0": "Invalid value for '--round'",
         "labels {run} --round 0": "Invalid value for '--round'",
@@ -160,11 +164,12 @@ def folders(home: Path) -> set[Path]:
 def test_one_line_and_an_exit_code(
     command: str, code: int, said: str, hero: Hero, places: dict[str, Path]
 ) -> None:
-    before = folders(hero.home)
+    before, frozen = folders(hero.home), places["run"] / "run.toml"
+    written = frozen.read_bytes()
     done = hero.warm(*command.format(**places).split()).end()
     assert said.format(**places) in one_line(done)
     assert done.code == code
-    assert folders(hero.home) == before
+    assert folders(hero.home) == before and frozen.read_bytes() == written
 
 
 def test_a_hub_model_that_is_out_of_reach(hero: Hero, labels: Path) -> None:

@@ -141,6 +141,8 @@ def test_the_page_on_tasks_does_what_it_says(shell: Shell) -> None:
     assert len({row["prompt"] for row in labels}) == 3
     scores = json.loads((shell.home / "scores.json").read_text())
     assert [each["n"] for each in scores["prompts"]] == [2, 2, 2] and scores["n"] == 6
+    rows = (shell.home / "runs/mine/imported/r001-000/pictures.jsonl").read_text().splitlines()
+    assert [json.loads(row)["label"] for row in rows] == ["good", "bad", "good", "bad"]
     judged = json.loads((shell.home / "bright.json").read_text())
     assert 0 <= judged["score"] <= 1 and judged["judge"] == "python:bright:judge"
     for table in blocks("tasks.md", "toml"):

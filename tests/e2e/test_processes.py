@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hero_process import BATCH, ROUNDS, Done, FinishedRun, Hero, small_run
 from process_groups import children, free_port, launched, wait_for_end
 
+from hero_engine.core.errors import ExitCode
 from hero_engine.storage.atomic_files import read_tensors
 from hero_engine.storage.journal import Journal
 
@@ -86,6 +88,29 @@ def test_two_processes_make_what_one_makes(
     main, other = pair(hero, *small_run(tiny_model, two, labels, *FORWARD, *more))
     assert (main.code, other) == (0, SILENT), (main, other)
     assert_alike(one, two)
+
+
+def test_two_processes_know_of_prompts_and_of_imported_pictures(
+    hero: Hero, tiny_model: Path, labels: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "one", tmp_path / "two"
+    rose = ("--prompt", "photo of one blue rose in a vase", "--max-rounds", "1")
+    for run in runs:
+        started = hero.warm(*small_run(tiny_model, run, labels, *FORWARD, *rose)).end()
+        assert started.code == ExitCode.RESUMABLE, started
+    for folder, image in (("good", 0), ("bad", 1)):
+        (tmp_path / folder).mkdir()
+        shutil.copy(runs[0] / f"images/r000/{image:03}.png", tmp_path / folder)
+    for run in runs:
+        sources = tmp_path / "good", tmp_path / "bad"
+        assert hero.warm("import", run, *sources, "--prompt", rose[1]).end().code == 0
+    go_on = ("--headless", "--labels", labels)
+    assert hero.warm("resume", runs[0], *go_on).end().code == 0
+    main, other = pair(hero, "resume", runs[1], *go_on)
+    assert (main.code, other) == (0, SILENT), (main, other)
+    assert_alike(*runs)
+    memory = read_tensors(runs[1] / "checkpoints/r002/memory.safetensors")
+    assert {0, 1} == set(memory["groups"].tolist()) and len(memory["groups"]) == 2 * BATCH + 2
 
 
 def without_memory() -> None:

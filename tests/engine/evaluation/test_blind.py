@@ -6,11 +6,14 @@ import json
 import threading
 from collections.abc import Callable
 from math import comb
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_runs import LINES, Script, go
 
+from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.core.events import Event, Finished, ImagesReady, PhaseStarted, Stop, SubmitLabels
 from hero_engine.core.labels import Mark
@@ -22,9 +25,11 @@ from hero_engine.labelling.annotators import read_pictures
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.policy.sampler import SampleRequest
 from hero_engine.runtime.engine_thread import EngineThread
+from hero_engine.storage.branch_run import branch
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
-from hero_engine.training.trainer import trained
+from hero_engine.training.trainer import Trainer, trained
+from hero_tui.commands.human_evaluation import preference, verdict_of
 
 PAIRS = 5
 
@@ -72,6 +77,20 @@ class Person:
         return self.events[-1]
 
 
+def drawn(trainer: Trainer, run: RunDir, *, base: bool) -> Any:
+    """The pictures of a model as it is loaded, or of its base."""
+    noises = FRESH.draw(PAIRS, trainer.model.latent_shape, run.settings.noise, EVALUATION_SEED, 0)
+    request = SampleRequest(EVALUATION_SEED, 0, range(PAIRS), noises)
+    return np.concatenate(
+        list(evaluation_pictures(trainer, run.settings.prompt, request, base=base))
+    )
+
+
+def pictures_of(comparison: Comparison) -> Any:
+    images = range(2 * PAIRS)
+    return read_pictures({i: comparison.folder.picture_path(0, i) for i in images})
+
+
 def test_every_pair_is_there_once_by_each_model_and_they_are_mixed(run: RunDir) -> None:
     comparison = Comparison.open(run, PAIRS)
     assert sorted(comparison.owners) == [(i, t) for i in range(PAIRS) for t in (False, True)]
@@ -89,14 +108,8 @@ def test_the_pictures_are_both_models_from_the_same_noises(run: RunDir) -> None:
     assert (last.labels, last.reason) == (2 * PAIRS, "rounds")
     trainer, state = trained(run, "cpu")
     trainer.model.load_lora_state(state.lora)
-    noises = FRESH.draw(PAIRS, trainer.model.latent_shape, run.settings.noise, EVALUATION_SEED, 0)
-    request = SampleRequest(EVALUATION_SEED, 0, range(PAIRS), noises)
-    made = {}
-    for tuned in (False, True):
-        pieces = evaluation_pictures(trainer, run.settings.prompt, request, base=not tuned)
-        made[tuned] = np.concatenate(list(pieces))
-    images = range(2 * PAIRS)
-    shown = read_pictures({i: comparison.folder.picture_path(0, i) for i in images})
+    made = {tuned: drawn(trainer, run, base=not tuned) for tuned in (False, True)}
+    shown = pictures_of(comparison)
     for image, (pair, tuned) in enumerate(comparison.owners):
         gap = abs(shown[image].astype(int) - made[tuned][pair].astype(int))
         assert gap.max() <= 1
@@ -119,6 +132,44 @@ def test_verdicts_are_counted_by_model_and_by_pair(run: RunDir) -> None:
     assert (result["pairs"], result["only_tuned"], result["only_base"]) == (4, 2, 0)
     assert result["difference"] == 0.5
     assert result["difference_interval"] == list(paired_difference(2, 0, 4))
+
+
+def test_two_runs_are_compared_from_the_same_noises_and_one_is_preferred(
+    run: RunDir, tmp_path: Path
+) -> None:
+    """The second run is a branch of the first, learned from another person's labels."""
+    with pytest.raises(HeroError, match="is given twice"):
+        Comparison.open(run, PAIRS, other=run)
+    other = branch(run, 0, tmp_path / "other")
+    with pytest.raises(HeroError, match="not finished a round"):
+        Comparison.open(run, PAIRS, other=other)
+    go(other, Script("bgb*bb"))
+    comparison = Comparison.open(run, PAIRS, other=other)
+    assert comparison.folder.path != Comparison.open(run, PAIRS).folder.path
+    Person(comparison, lambda pair, of_first: not of_first).work()
+    assert Comparison.open(run, PAIRS, other=other).judged
+    shown = pictures_of(comparison)
+    for of_first, each in ((True, run), (False, other)):
+        trainer, state = trained(each, "cpu")
+        trainer.model.load_lora_state(state.lora)
+        made = drawn(trainer, each, base=False)
+        for image, (pair, owner) in enumerate(comparison.owners):
+            if owner == of_first:
+                assert abs(shown[image].astype(int) - made[pair].astype(int)).max() <= 1
+    result = comparison.result()
+    assert (result["success_rate"], result["other_success_rate"]) == (0, 1)
+    assert (result["only_tuned"], result["only_other"], result["difference"]) == (0, PAIRS, -1)
+    found = verdict_of(result)
+    assert found is not None
+    assert preference(found, ("mine", "theirs")).startswith("Preferred: theirs.")
+
+
+def test_runs_that_draw_otherwise_are_not_compared(
+    make_run: Callable[..., RunDir], run: RunDir
+) -> None:
+    longer = make_run("longer", sampler=SamplerSettings(steps=3, guidance=2.0))
+    with pytest.raises(HeroError, match="their settings sampler differ"):
+        Comparison.open(run, PAIRS, other=longer)
 
 
 def test_a_stop_leaves_the_verdicts_and_only_missing_pictures_are_made(run: RunDir) -> None:

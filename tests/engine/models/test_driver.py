@@ -18,7 +18,9 @@ from tiny_pipelines import MAKERS, Folders, opened
 from torch import Tensor
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings, with_changes
+from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.encode_pictures import encode_pictures
 from hero_engine.models.lora import attach_lora, layer_names
 from hero_engine.models.lora_files import diffusers_lora, read_lora
 from hero_engine.models.open_model import open_model
@@ -52,6 +54,9 @@ CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = dict.fromkeys(MAKERS, 
 """What a person calls the pipeline with, for the same pictures: without guidance, and with it."""
 
 ATTENTION = (".to_q", ".to_k", ".to_v", ".to_out.0")
+
+OWN_SCALE = ("qwen_image", "sana", "flux2", "flux2_klein", "krea2")
+"""Pipelines that scale latents in another way than by `shift_factor` and `scaling_factor`."""
 
 NO_LORA_LOADER = ("pixart_sigma",)
 """diffusers' pipelines whose network reads no LoRA."""
@@ -255,3 +260,18 @@ def test_every_row_of_the_table_is_tried(folders: Folders) -> None:
 def test_a_kind_without_a_row_says_so(folders: Folders) -> None:
     assert any("OvisImagePipeline" in each for each in model_of(folders("ovis_image")).notices)
     assert not any("defaults" in each for each in model_of(folders("z_image")).notices)
+
+
+def test_pictures_are_encoded_in_the_pipelines_own_scale(name: str, model: Model) -> None:
+    """Or refused in one line, where the VAE's configuration does not say the scale."""
+    height, width = model.picture_size
+    pixels = np.random.default_rng(1).integers(0, 256, (2, height, width, 3), np.uint8)
+    if name in OWN_SCALE:
+        with pytest.raises(HeroError, match="cannot be imported for this model"):
+            encode_pictures(model, pixels)
+        return
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        own = model.vae.decode(model.vae.encode(x).latent_dist.mean).sample
+    expected = ((own / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy()
+    assert np.abs(model.decode(encode_pictures(model, pixels)) - expected).max() <= 1

@@ -52,6 +52,9 @@ class InMemory:
             self.drawn[round] = self.trainer.sample(policy.lora, request, microbatch)[0]
         return self.drawn[round]
 
+    def imported(self, state: State) -> None:
+        return None
+
     def label(self, state: State) -> Labels:
         self.log.append(("label", state.round))
         line = LINES[min(state.round, len(LINES) - 1)]
