@@ -30,7 +30,7 @@ from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.graphics.grid_geometry import choose_grid
 from hero_tui.keyboard.tile_keys import tile_keys
-from hero_tui.session.noise_tags import origins_of
+from hero_tui.session.earlier_rounds import EarlierRounds
 
 COLUMNS, ROWS, BATCH = 150, 48, 32
 COLOURS = 96
@@ -160,7 +160,7 @@ def tile_places(run: Path, round_index: int) -> dict[int, int]:
     """The place on the page of every picture of a round."""
     noise = RunDir.open(run).settings.noise
     with Journal.reading(run / "journal.db") as journal:
-        origins = origins_of(journal, round_index, BATCH, noise)
+        origins = EarlierRounds(journal, BATCH).origins(round_index, noise)
     order = mixed_by_prompt(origins, (0,) * BATCH)
     return {image: place for place, image in enumerate(order)}
 

@@ -269,12 +269,15 @@ class HeroApp(GlobalActions, inherit_bindings=False):
     async def _tag_copies(self) -> None:
         current, round = self.labelling_round, self.labelling_round.round
         found = await self.copies.among(
-            current.earlier_bests(), current.pictures, current.groups, current.origins
+            current.earlier_bests(),
+            current.pictures,
+            current.groups,
+            current.origins,
+            current.first_pictures(),
         )
         if current.round == round and found != current.near_copies:
-            changed = found ^ current.near_copies
-            current.near_copies = found
-            self.labelling.refresh_captions(tuple(changed))
+            current.tag_copies(found)
+            self.labelling.refresh_captions(self.labelling.images)
 
     def _suggest(self) -> None:
         """Ask the judge, once the round's pictures are all drawn."""

@@ -21,7 +21,7 @@ from hero_tui.screens.summary_screen import SummaryScreen
 from hero_tui.screens.terminal_pictures import TerminalPictures
 from hero_tui.screens.zoom_screen import ZoomScreen
 from hero_tui.session.labelling_round import LabellingRound
-from hero_tui.session.past_rounds import past_rounds
+from hero_tui.session.past_rounds import fixed_noise_rounds, past_rounds
 from hero_tui.session.paste_guard import PasteGuard
 from hero_tui.session.round_summary import round_counts
 from hero_tui.session.run_state import RunState
@@ -109,13 +109,19 @@ class GlobalActions(BaseApp, inherit_bindings=False):
             return
         batch, last = opened.batch, rounds[-1].round
         counts = [
-            round_counts(self.journal, round, batch, self.noise, self.state.plan)
+            round_counts(
+                self.journal,
+                round,
+                batch,
+                self.labelling_round.origins_in(round, self.noise),
+                self.state.plan,
+            )
             for round in range(max(0, last - 1), last + 1)
         ]
         self.toggle(
             SummaryScreen(
                 counts,
-                lambda: past_rounds(self.journal, self.run_dir, batch, self.state.plan),
+                lambda: fixed_noise_rounds(self.run_dir),
                 self.uploads,
                 self.preferences.keymap,
                 self.labelling.cell,

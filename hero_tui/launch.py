@@ -14,7 +14,7 @@ from textual.app import App
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import RunOpened
-from hero_engine.core.numbering import round_name
+from hero_engine.core.numbering import counted, round_name
 from hero_engine.labelling.judge_source import JudgeSource
 from hero_tui.app import HeroApp
 from hero_tui.graphics.choose_painter import choose_painter, require_mode
@@ -176,7 +176,8 @@ def farewell(app: HeroApp, run_dir: Path, code: int, go_on: str) -> str:
     if state.finished is not None and state.finished.reason != "stopped":
         if app.blind:
             return f"judged {state.finished.labels} pictures: {run_dir}"
-        return f"finished, {state.labels} labels in {state.finished.rounds} rounds: {run_dir}"
+        rounds = counted(state.finished.rounds, "round")
+        return f"finished, {state.labels} labels in {rounds}: {run_dir}"
     if code not in (ExitCode.DONE, ExitCode.RESUMABLE, ExitCode.INTERRUPTED):
         return f"the app failed; {run_dir / 'hero.log'} says why. {resume}"
     saved = saved_marks(app.labelling_round.marked)

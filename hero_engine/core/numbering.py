@@ -18,6 +18,11 @@ def index(number: int) -> int:
     return number - 1
 
 
+def counted(count: int, what: str) -> str:
+    """ "1 round", "2 rounds"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def round_name(round: int) -> str:
     """ "round 1" for the first."""
     return f"round {number(round)}"

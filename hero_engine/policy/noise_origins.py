@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.labels import Labels
 
@@ -35,42 +35,36 @@ def noise_origins(
     return tuple(map(origin, range(count)))
 
 
-def origins_after(
-    earlier: Sequence[Labels],
-    count: int,
-    settings: NoiseSettings,
-    plan: PromptPlan = ONE_PROMPT,
-    round: int | None = None,
-) -> Sequence[Origin]:
-    """The origins of a round's noises, by the first rounds' labels as learned.
+@dataclass(frozen=True)
+class KnownNoises:
+    """The prompts of which a noise is recorded: of a best picture, and of other good ones."""
 
-    plan: the run's prompts; the shares are those of each prompt's images. round: by default the one
-    after these; one that was sampled ahead knows fewer.
-    """
-    groups = plan.groups(len(earlier) if round is None else round, count)
-    origins: list[Origin] = ["fresh"] * count
-    for group in {*groups}:
-        images = [image for image, own in enumerate(groups) if own == group]
-        best, goods = _recorded(earlier, count, plan, group)
-        for image, origin in zip(
-            images, noise_origins(len(images), settings, best=best, goods=goods), strict=True
-        ):
-            origins[image] = origin
-    return tuple(origins)
+    bests: frozenset[int] = frozenset()
+    goods: frozenset[int] = frozenset()
 
+    def after(self, labels: Labels, groups: Sequence[int]) -> KnownNoises:
+        """What is recorded after one more round, by its labels as learned.
 
-def _recorded(
-    earlier: Sequence[Labels], count: int, plan: PromptPlan, group: int
-) -> tuple[bool, bool]:
-    """Whether a prompt's best noise is known after these rounds, and noises of other goods."""
-    best = goods = False
-    for round, labels in enumerate(earlier):
-        groups = plan.groups(round, count)
-        if group in groups:
-            good = {image for image in labels.goods if groups[image] == group}
-            goods = bool(good - {*labels.bests})
-            best = best or bool(good)
-    return best, goods
+        groups: the prompts of its pictures.
+        """
+        good = {groups[image] for image in labels.goods}
+        others = {groups[image] for image in labels.others}
+        return KnownNoises(self.bests | good, self.goods - {*groups} | others)
+
+    def origins(self, groups: Sequence[int], settings: NoiseSettings) -> tuple[Origin, ...]:
+        """The origins of the noises of a round whose pictures have these prompts.
+
+        The shares are those of each prompt's pictures.
+        """
+        origins: list[Origin] = ["fresh"] * len(groups)
+        for group in {*groups}:
+            images = [image for image, own in enumerate(groups) if own == group]
+            own = noise_origins(
+                len(images), settings, best=group in self.bests, goods=group in self.goods
+            )
+            for image, origin in zip(images, own, strict=True):
+                origins[image] = origin
+        return tuple(origins)
 
 
 def mixed_order(kinds: Sequence[Hashable]) -> list[int]:

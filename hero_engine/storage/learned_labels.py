@@ -11,23 +11,26 @@ from hero_engine.core.labels import Labels
 from hero_engine.storage.journal import Journal
 
 
+class LearnedLabels:
+    """Reads each round from the journal once: the labels of a round that is learned from are final.
+
+    batch: pictures a round.
+    """
+
+    def __init__(self, journal: Journal, plan: PromptPlan, batch: int) -> None:
+        self._journal, self._plan, self._batch = journal, plan, batch
+        self._with_best, self._found = set[int](), list[Labels]()
+
+    def first(self, rounds: int) -> list[Labels]:
+        """The labels of the first rounds, oldest first."""
+        for round in range(len(self._found), rounds):
+            groups = self._plan.groups(round, self._batch)
+            marks = self._journal.marks(round, self._batch, groups)
+            self._found.append(marks.labels(best_required={*groups} - self._with_best))
+            self._with_best |= {marks.group(image) for image in marks.goods}
+        return self._found[:rounds]
+
+
 def learned_labels(journal: Journal, plan: PromptPlan, batch: int, rounds: int) -> list[Labels]:
     """The labels of the first rounds, oldest first. batch: pictures a round."""
-    with_best, found = set[int](), list[Labels]()
-    for round in range(rounds):
-        groups = plan.groups(round, batch)
-        marks = journal.marks(round, batch, groups)
-        found.append(marks.labels(best_required={*groups} - with_best))
-        with_best |= {marks.group(image) for image in marks.goods}
-    return found
-
-
-def groups_without_best(
-    journal: Journal, plan: PromptPlan, batch: int, round: int
-) -> frozenset[int]:
-    """The groups of a round's pictures that no earlier round has a best of."""
-    with_best = set[int]()
-    for earlier, labels in enumerate(learned_labels(journal, plan, batch, round)):
-        groups = plan.groups(earlier, batch)
-        with_best |= {groups[image] for image in labels.bests}
-    return frozenset(plan.groups(round, batch)) - with_best
+    return LearnedLabels(journal, plan, batch).first(rounds)

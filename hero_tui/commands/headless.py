@@ -25,7 +25,7 @@ from hero_engine.core.events import (
     RunOpened,
     Stop,
 )
-from hero_engine.core.numbering import round_name
+from hero_engine.core.numbering import counted, round_name
 from hero_engine.labelling.annotators import (
     Annotator,
     ExternalAnnotator,
@@ -240,7 +240,9 @@ class Report:
             self.exit_code = ExitCode.LABELS
             talk(f"{round_name(event.rounds)} waits for labels: {event.note}")
         else:
-            talk(f"finished: {event.labels} labels in {event.rounds} rounds: {event.run}")
+            talk(
+                f"finished: {event.labels} labels in {counted(event.rounds, 'round')}: {event.run}"
+            )
         if self._stdout_open:
             self._line(event.to_json())
 

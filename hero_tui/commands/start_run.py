@@ -14,7 +14,7 @@ from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task
 from hero_engine.config.validation import merge
 from hero_engine.core.errors import Damaged, ExitCode, HeroError
-from hero_engine.core.numbering import round_name
+from hero_engine.core.numbering import counted, round_name
 from hero_engine.core.xdg import private
 from hero_engine.distributed.launcher import Launched, check_processes
 from hero_engine.labelling.judge_source import JudgeSource, is_own_judge, read_judge_source
@@ -220,7 +220,12 @@ def is_over(run: RunDir) -> str:
 def say_over(run: RunDir, way: Way) -> int:
     """Report that the run has ended."""
     seen = run.opened()
-    talk(f"finished already: {seen.labels_used} labels in {seen.round} rounds: {run.path}")
+    rounds = counted(seen.round, "round")
+    talk(f"finished already: {seen.labels_used} labels in {rounds}: {run.path}")
+    talk(
+        "hero resume RUN --rounds 4 draws more rounds, hero eval RUN compares with the base model, "
+        "hero export RUN --out FILE writes the LoRA"
+    )
     if way.headless:
         from hero_engine.core.events import Finished
 

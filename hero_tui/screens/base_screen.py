@@ -82,6 +82,9 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
         self._cell = cell
         self.call_after_refresh(self._lay_out)
 
+    def names_changed(self) -> None:
+        """The page below has another grid, so its pictures have other names."""
+
     def lay_out(self) -> None:
         """Fit the content to the space there is."""
 

@@ -17,7 +17,7 @@ from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.pairwise_best import Tournament
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.status_line import success
-from hero_tui.widgets.text_line import TextLine
+from hero_tui.widgets.text_line import TextLine, fitting
 from hero_tui.widgets.tile import Picture
 from hero_tui.widgets.upload_queue import UploadQueue
 
@@ -106,11 +106,16 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
         else:
             self.lay_out()
 
+    def names_changed(self) -> None:
+        """The pictures' names may be others."""
+        self.lay_out()
+
     def lay_out(self) -> None:
         """Pictures and captions."""
         here, total = self.tournament.decided + 1, len(self.tournament.challengers)
         question = Content.assemble(("Which is better?", "bold"), f"  pair {here} of {total}")
-        self.query_one("#compare-title", TextLine).show(question, success(self._state))
+        rows = [(question, success(self._state)), (question, Content(""))]
+        self.query_one("#compare-title", TextLine).show(*fitting(self.size.width - 2, rows))
         self._show("left", self.tournament.best, "★ best so far", "$warning")
         self._show("right", self.tournament.challenger, "● good", "$success")
 

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from hero_engine.core.numbering import counted
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
 from hero_tui.screens.base_screen import BaseScreen
@@ -72,9 +73,10 @@ class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
     def _result(self) -> Content:
         state = self._state
         rounds = len(state.rounds)
-        plural = "s" * (rounds != 1)
         lines = [
-            Content.styled(f"Finished: {state.labels} labels in {rounds} round{plural}.", "bold")
+            Content.styled(
+                f"Finished: {state.labels} labels in {counted(rounds, 'round')}.", "bold"
+            )
         ]
         known = [share for share in state.shares if share is not None]
         if len(known) > 1:

@@ -108,7 +108,7 @@ class GalleryScreen(BaseScreen[None], inherit_bindings=False):
     def _row(self, row: int, box: Box) -> Horizontal:
         head = TextLine(classes="gallery-head")
         head.show(Content.assemble(("★ best", "$warning") if row == 0 else f"noise {row}"))
-        head.styles.width = HEAD
+        head.styles.width, head.styles.margin = HEAD, (1, 0, 0, 0)
         line = Horizontal(head, *(self._cell_of(column, row, box) for column in self.shown))
         line.styles.height = box.rows + 1
         return line

@@ -13,7 +13,8 @@ from hero_tui.keyboard.keymap import HEADINGS, HELP, SCREENS, Keymap
 from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.session.run_state import RunState
 
-KEY_WIDTH = 19
+KEY_WIDTH, DESCRIPTION = 19, 50
+"""Cells of a key and of what it does."""
 
 A_ROUND = (
     "A round: the model draws pictures, you mark the good ones and the best one, and the model "
@@ -23,7 +24,8 @@ A_ROUND = (
     "Mark every good picture: a missed good one becomes a wrong label. Every mark is saved at once "
     "and Ctrl+Z undoes it until the model learns from the round.",
     "~ guided on a tile: its noise lies near that of an earlier good picture. ≈ near-copy: it "
-    "repeats the best one. Tiles without a sign have fresh noise and show what was learned.",
+    "repeats the best one. + fresh: its noise is new, so it shows what was learned. The kind that "
+    "most pictures of a round have has no sign.",
 )
 BLIND_ROUND = (
     "A blind comparison: the pictures of two models are mixed. Mark the good ones. The end shows "
@@ -48,7 +50,7 @@ class HelpScreen(BaseScreen[None], inherit_bindings=False):
         yield from self.status_row()
         with VerticalScroll(id="help"):
             yield Static(Content("\n").join(map(Content, self._introduction)), id="a-round")
-            with ItemGrid(min_column_width=KEY_WIDTH + 50, id="help-columns"):
+            with ItemGrid(min_column_width=KEY_WIDTH + DESCRIPTION + 3, id="help-columns"):
                 yield from (Static(part) for part in _parts(self.keys, self._first))
         yield from self.key_row()
 

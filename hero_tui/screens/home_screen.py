@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -20,6 +21,7 @@ from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
 from hero_tui.session.known_runs import KnownRun, delete, known_runs, rename, write_note
 from hero_tui.widgets.key_footer import KeyFooter
+from hero_tui.widgets.message_wrap import shortened
 from hero_tui.widgets.static_widgets import StaticWidget
 from hero_tui.widgets.text_line import TextLine
 from hero_tui.widgets.tile import Picture
@@ -122,10 +124,12 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
     def _line(self, index: int, name: str, words: str) -> Content:
         here = index == self.at
         pointer = f"{POINTER} " if here else "  "
+        room = self.query_one("#home-list").size.width
+        words = shortened(words, max(0, room - cell_len(pointer + name) - 1))
         line = Content.assemble(
             (f"{pointer}{name} ", "bold $accent" if here else ""), (words, "$quiet")
         )
-        return line.truncate(self.query_one("#home-list").size.width, ellipsis=True)
+        return line.truncate(room, ellipsis=True)
 
     def _show_run(self) -> None:
         picture, run = self.query_one("#home-picture", Picture), self.run
@@ -172,6 +176,8 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
             self.say(NO_RUN if run is None else run.problem)
         elif deed != "resume" and not run.rounds:
             self.say(f"{run.name} has not finished a round yet: resume it first.")
+        elif deed == "resume" and run.finished:
+            self.say(f"{run.name} is finished. For more: hero resume {run.name} --rounds 4")
         else:
             self.dismiss(HomeChoice(deed, str(run.path)))
 

@@ -190,7 +190,7 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
             images = self._of_kind(words)
             if images:
                 self.show_only(images, words)
-                self.say(f"Only {words} pictures: {len(images)}. Ctrl+F shows others, Enter all.")
+                self.say(f"Only {words}: {len(images)}. Ctrl+F: the next kind, Enter: all.")
                 return
         self.show_all()
         self.say("All pictures of the round.")

@@ -127,8 +127,11 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
                 self.tiles.put_away()
             self.tiles = TileGrid(grid)
             self.query_one("#picture-area").mount(self.tiles)
+        renamed = grid != self.pages.grid
         self.pages = Pages(grid, self.order, self.pages.here)
         self.refresh_page()
+        if renamed and isinstance(above := self.app.screen, BaseScreen):
+            above.names_changed()
 
     def page_keys(self) -> list[str]:
         """The key of every tile of the page."""

@@ -17,7 +17,7 @@ from hero_tui.session.input_guards import NO_GUARDS, Guards
 from hero_tui.session.preflight_words import preflight_rows
 from hero_tui.session.run_state import RunState
 
-QUESTION = "Go on? Enter: yes. Ctrl+Q stops; hero resume continues later."
+QUESTION = "Continue? Enter: yes. Ctrl+Q stops; hero resume continues later."
 CHEAPER = (
     "Cheaper: fewer rounds (--rounds 4), fewer pictures (--batch 16), fewer steps "
     "(--set sampler.steps=20). Quit first: a run keeps its settings."

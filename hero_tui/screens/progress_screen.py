@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from hero_engine.core.events import RoundFinished
-from hero_engine.core.numbering import round_name
+from hero_engine.core.numbering import counted, round_name
 from hero_tui.keyboard import keymap
 from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.session.chart_readings import reading
@@ -60,8 +60,8 @@ class ProgressScreen(BaseScreen[None], inherit_bindings=False):
 
 def _title(state: RunState) -> Content:
     budget = f" of {state.budget}" if state.budget else ""
-    rounds = f"{len(state.rounds)} round{'s' * (len(state.rounds) != 1)} done"
-    return Content.assemble((f"{rounds}, {state.labels}{budget} labels", "bold $accent"))
+    rounds = counted(len(state.rounds), "round")
+    return Content.assemble((f"{rounds} done, {state.labels}{budget} labels", "bold $accent"))
 
 
 def charts(rounds: Sequence[RoundFinished]) -> Iterator[Chart]:

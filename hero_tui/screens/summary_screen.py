@@ -23,7 +23,7 @@ from hero_tui.widgets.text_line import TextLine
 from hero_tui.widgets.tile import Picture
 from hero_tui.widgets.upload_queue import UploadQueue
 
-HEAD = 11
+HEAD = 15
 """Cells of a row's name."""
 
 MOST_NOISES = 8
@@ -80,7 +80,8 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
         before = round_name(self._counts[-2].round) if len(self._counts) > 1 else ""
         now = round_name(self._counts[-1].round)
         rows = [("good pictures", before, now), *summary_rows(self._counts)]
-        return [f"  {kind:<16}{was:<16}{then}" for kind, was, then in rows]
+        width = 16 if before else 0
+        return [f"  {kind:<16}{was:<{width}}{then}" for kind, was, then in rows]
 
     def _ends(self) -> list[PastRound]:
         """The untrained model's pictures of the fixed noises, and the newest weights'."""
@@ -110,7 +111,8 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
 
     def _row(self, shown: PastRound, box: Box) -> Horizontal:
         head = TextLine(classes="gallery-head")
-        head.show(Content.styled("untrained" if shown.round == 0 else "now", "$quiet"))
+        after = f"after {round_name(shown.round - 1)}" if shown.round else "untrained"
+        head.show(Content.styled(after, "$quiet"))
         head.styles.width = HEAD
         row = Horizontal(head, *(self._picture(path, box) for path in shown.same[:MOST_NOISES]))
         row.styles.height = box.rows

@@ -109,6 +109,10 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         self.image = images[0] if images else self.image
         self.lay_out()
 
+    def names_changed(self) -> None:
+        """The picture's name may be another."""
+        self.lay_out()
+
     def lay_out(self) -> None:
         """Show the picture as large as there is room, its name and its mark."""
         picture = self.query_one("#zoomed", Picture)
@@ -125,11 +129,14 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         prompt = self._labelling_round.prompt_of(self.image)
         self.query_one("#zoom-criterion", TextLine).show(criterion(self._state, prompt))
         style = self._labelling_round.style_of(self.image)
+        kind = ""
+        if self._labelling_round.guided:
+            kind = self._labelling_round.kind_of(self.image).words
         standing = Content.assemble(
             (self._name_of(self.image), "bold"),
             f"  {picture_name(self.image)} of {self._labelling_round.count}  ",
             (style.words or "not labelled", f"${style.colour}"),
-            (f"  {self._labelling_round.tag_of(self.image).words}", "$quiet"),
+            (f"  {kind}", "$quiet"),
         )
         way = "a mark shows the next picture" if self.advance else "a mark stays here"
         self.query_one("#zoom-standing", TextLine).show(standing, Content.assemble((way, "$quiet")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from hero_engine.core.errors import HeroError
@@ -27,16 +28,17 @@ class CopyFinder:
         pictures: Mapping[int, Path],
         groups: Sequence[int],
         origins: Sequence[Origin],
+        first: Mapping[int, Sequence[Path]],
     ) -> frozenset[int]:
         """Those of the pictures that repeat the best of their prompt.
 
-        bests: by the prompt's number; groups: that of each picture. A picture that cannot be read
-        is left out.
+        bests: by the prompt's number; groups: that of each picture. first: the first pictures of
+        each prompt. A picture that cannot be read is left out.
         """
         if not bests:
             return frozenset()
         here = dict(pictures)
-        asked = [*bests.values(), *here.values()]
+        asked = [*bests.values(), *here.values(), *chain(*(first.get(each, ()) for each in bests))]
         missing = [path for path in asked if path not in self._known]
         read = await self._beside(lambda: _thumbnails(missing)) if missing else {}
         known = self._known | read
@@ -47,7 +49,8 @@ class CopyFinder:
                 i: known[path] for i, path in here.items() if groups[i] == group and path in known
             }
             if best in known:
-                found |= near_copies(known[best], own, origins)
+                by_chance = [known[path] for path in first.get(group, ()) if path in known]
+                found |= near_copies(known[best], own, origins, by_chance)
         return frozenset(found)
 
 

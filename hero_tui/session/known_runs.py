@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hero_engine.core.errors import ExitCode, HeroError, short
 from hero_engine.core.events import RoundFinished
+from hero_engine.core.numbering import counted
 from hero_engine.core.sanitize import sanitized
 from hero_engine.storage.atomic_files import write_atomically
 from hero_engine.storage.journal import Journal
@@ -26,7 +27,7 @@ class KnownRun:
     """A run's line in the list.
 
     marked: labels that are saved but not learned, by round. problem: why it cannot be opened,
-    else "".
+    else "". finished: its rounds or its labels are used up.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class KnownRun:
     note: str = ""
     touched: float = 0.0
     problem: str = ""
+    finished: bool = False
 
     @property
     def name(self) -> str:
@@ -51,7 +53,7 @@ class KnownRun:
         """Rounds, share of good, marks not learned, and when it was worked on, for a list."""
         if self.problem:
             return "damaged"
-        rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}"
+        rounds = ("finished, " if self.finished else "") + counted(self.rounds, "round")
         marked = f", {sum(self.marked.values())} marked" if self.marked else ""
         good = "" if self.good_share is None else f", {self.good_share:.0%} good"
         return f"{rounds}{good}{marked}, {ago(self.touched)}"
@@ -100,6 +102,7 @@ def _opened(run: RunDir, touched: float) -> KnownRun:
         marked=marked,
         note=_note(run.path),
         touched=touched,
+        finished=run.status().get("state") == "finished",
     )
 
 

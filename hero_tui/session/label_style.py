@@ -28,6 +28,15 @@ class LabelStyle(Enum):
         return f"{self.value[1]} {self.value[2]}".strip()
 
     @property
+    def brief(self) -> str:
+        """The shape, and the word only where the shape is not enough."""
+        return (
+            f"?{self.value[2].split()[-1]}"
+            if self.component.endswith("suggested")
+            else self.value[1]
+        )
+
+    @property
     def colour(self) -> str:
         """The theme's colour for it."""
         return str(self.value[3])

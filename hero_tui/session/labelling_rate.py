@@ -36,4 +36,5 @@ class LabellingRate:
     @property
     def per_minute(self) -> float | None:
         """Labels a minute; None while little is known."""
-        return 60 * self._labels / self._seconds if self._seconds >= ENOUGH else None
+        known = self._labels and self._seconds >= ENOUGH
+        return 60 * self._labels / self._seconds if known else None

@@ -13,11 +13,11 @@ from hero_engine.core.labels import Mark
 from hero_engine.core.sanitize import sanitized
 from hero_engine.policy.noise_origins import Origin, mixed_by_prompt
 from hero_engine.storage.journal import Journal
-from hero_engine.storage.learned_labels import groups_without_best, learned_labels
 from hero_engine.storage.png import png_size
+from hero_tui.session.earlier_rounds import EarlierRounds
 from hero_tui.session.label_session import Kind, LabelSession, NotRecorded
 from hero_tui.session.label_style import LabelStyle
-from hero_tui.session.noise_tags import NoiseTag, origins_of
+from hero_tui.session.noise_tags import NoiseTag, commonest
 
 SOURCE = "person"
 """Source of the labels in the journal."""
@@ -47,12 +47,14 @@ class LabellingRound:
         self.submitted = False
         self._best_required: frozenset[int] = frozenset()
         self._plan = ONE_PROMPT
+        self._earlier: EarlierRounds | None = None
         self._suggested: dict[int, bool] = {}
         self._judge = ""
         self._prompts = self._short_prompts = ONE_PROMPT.prompts
         self.origins: Sequence[Origin] = ()
         self.order: list[int] = []
         self.near_copies: frozenset[int] = frozenset()
+        self.usual_kind = NoiseTag.FRESH
 
     def open_round(
         self,
@@ -68,12 +70,16 @@ class LabellingRound:
         self.round, self.count, self._prompts = round, count, plan.prompts
         self._plan, self._short_prompts = plan, short_names(plan.prompts)
         groups = plan.groups(round, count)
-        self.origins = origins_of(self._journal, round, count, noise, plan)
-        self.order, self.near_copies = mixed_by_prompt(self.origins, groups), frozenset()
+        if self._earlier is None or (count, plan) != self._earlier.rounds_of:
+            self._earlier = EarlierRounds(self._journal, count, plan)
+        self.origins = self._earlier.origins(round, noise)
+        self.order = mixed_by_prompt(self.origins, groups)
+        self.tag_copies(frozenset())
         history = self._journal.history(round)
         self.session = LabelSession.resumed(count, self._record, history, groups)
         self.submitted = self._journal.submitted(round)
-        self._best_required = self._groups_without_best() if self.best_wanted else frozenset()
+        unnamed = self._earlier.groups_without_best(round)
+        self._best_required = unnamed if self.best_wanted else frozenset()
         self.pictures, self._suggested = {}, {}
         for index, path in self._journal.images(round).items():
             self.add(index, self._run_dir / path)
@@ -159,12 +165,22 @@ class LabellingRound:
         finally:
             self._source = SOURCE
 
-    def tag_of(self, image: int) -> NoiseTag:
+    def tag_copies(self, images: frozenset[int]) -> None:
+        """These pictures repeat the best."""
+        self.near_copies = images
+        self.usual_kind = commonest([self.kind_of(image) for image in range(self.count)])
+
+    def kind_of(self, image: int) -> NoiseTag:
         """Whether the picture's noise lies near an earlier good one's, or it repeats the best."""
         if image in self.near_copies:
             return NoiseTag.COPY
         guided = image < len(self.origins) and self.origins[image] != "fresh"
-        return NoiseTag.GUIDED if guided else NoiseTag.NONE
+        return NoiseTag.GUIDED if guided else NoiseTag.FRESH
+
+    def tag_of(self, image: int) -> NoiseTag:
+        """The picture's kind, where it is not that of most pictures of the round."""
+        kind = self.kind_of(image)
+        return NoiseTag.NONE if kind is self.usual_kind else kind
 
     @property
     def guided(self) -> bool:
@@ -173,14 +189,17 @@ class LabellingRound:
 
     def earlier_bests(self) -> dict[int, Path]:
         """Each prompt's picture that became its best last, before this round."""
-        found = dict[int, Path]()
-        earlier = learned_labels(self._journal, self._plan, self.count, self.round)
-        for round, labels in enumerate(earlier):
-            groups, paths = self._plan.groups(round, self.count), self._journal.images(round)
-            for best in labels.bests:
-                if best in paths:
-                    found[groups[best]] = self._run_dir / paths[best]
-        return found
+        return {} if self._earlier is None else self._earlier.bests(self.round)
+
+    def first_pictures(self) -> Mapping[int, Sequence[Path]]:
+        """Each prompt's pictures of the first round that has it, without the best one."""
+        return {} if self._earlier is None else self._earlier.first_pictures(self.round)
+
+    def origins_in(self, round: int, noise: NoiseSettings | None) -> Sequence[Origin] | None:
+        """The origins of the noises of a round of this run; None where they are not known."""
+        if noise is None or self._earlier is None:
+            return None
+        return self._earlier.origins(round, noise)
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -210,9 +229,6 @@ class LabellingRound:
 
     def _assumed_bests(self) -> tuple[int, ...]:
         return self.session.marks.replayed.assumed_bests(self._best_required)
-
-    def _groups_without_best(self) -> frozenset[int]:
-        return groups_without_best(self._journal, self._plan, self.count, self.round)
 
     def submit(self) -> None:
         """Submit the round. The pictures that stand in as bests are marked so: the journal tells

@@ -50,5 +50,5 @@ CHOICES = (
     ),
     Choice("1 more round", "Label and learn once more.", NextStep("more", rounds=1)),
     Choice("4 more rounds", "Label and learn four more times.", NextStep("more", rounds=4)),
-    Choice("Quit", "The run is kept; hero resume opens it again.", NextStep("quit")),
+    Choice("Quit", "The run is kept; hero resume --rounds 4 continues it.", NextStep("quit")),
 )

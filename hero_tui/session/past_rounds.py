@@ -32,6 +32,12 @@ class PastRound:
         return round_name(self.round) if self.round else "untrained"
 
 
+def fixed_noise_rounds(run_dir: Path) -> list[PastRound]:
+    """Rounds with pictures of the fixed noises, oldest first; reads no journal."""
+    known = sorted(fixed_noise_images(run_dir).items())
+    return [PastRound(round, None, tuple(pictures)) for round, pictures in known if pictures]
+
+
 def past_rounds(
     journal: Journal, run_dir: Path, batch: int, plan: PromptPlan = ONE_PROMPT
 ) -> list[PastRound]:

@@ -9,13 +9,12 @@ from itertools import islice
 from rich.cells import set_cell_size
 
 from hero_engine.config.prompts import ONE_PROMPT, PromptPlan, short_names
-from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.labels import Labels
 from hero_engine.core.numbering import round_name
 from hero_engine.core.sanitize import sanitized
+from hero_engine.policy.noise_origins import Origin
 from hero_engine.storage.journal import Journal
-from hero_tui.session.noise_tags import origins_of
 from hero_tui.session.run_state import RunState
 
 MANY = 0.9
@@ -66,19 +65,18 @@ def round_counts(
     journal: Journal,
     round: int,
     batch: int,
-    noise: NoiseSettings | None,
+    origins: Sequence[Origin] | None,
     plan: PromptPlan = ONE_PROMPT,
 ) -> RoundCounts:
     """The counts of a round by its labels in the journal.
 
-    noise: the run's settings; where they are unknown, fresh and guided stay empty. plan: the run's
-    prompts.
+    origins: of the noises of its pictures; where they are unknown, fresh and guided stay empty.
+    plan: the run's prompts.
     """
     labels = journal.labels(round, batch, plan.groups(round, batch))
     indices, by_prompt = range(batch), _by_prompt(labels, plan, round)
-    if noise is None:
+    if origins is None:
         return RoundCounts(round, _count(labels, indices), Count(), Count(), by_prompt)
-    origins = origins_of(journal, round, batch, noise, plan)
     fresh = [image for image in indices if origins[image] == "fresh"]
     guided = [image for image in indices if origins[image] != "fresh"]
     return RoundCounts(

@@ -8,9 +8,10 @@ from textual.content import Content
 
 from hero_engine.core.numbering import round_name
 from hero_tui.session.labelling_round import LabellingRound
+from hero_tui.session.noise_tags import LEGENDS
 from hero_tui.session.run_state import RunState
 from hero_tui.session.wait_estimate import Wait
-from hero_tui.widgets.text_line import clock, progress_bar, sparkline
+from hero_tui.widgets.text_line import clock, fitting, progress_bar, sparkline
 
 PHASES = {
     "opening": "opening the model",
@@ -40,7 +41,6 @@ NO_PICTURES = {
     "opening": "The model is being opened; the first pictures follow.",
     "sampling": "The first pictures are being drawn.",
 }
-TAGS = "~ noise near a good picture  ≈ repeats the best"
 SPACE = "  "
 
 
@@ -74,11 +74,11 @@ def _pieces(state: RunState, rounds: int) -> list[Piece]:
     pieces = [
         Piece(Content.assemble((state.opened.task if state.opened else "hero", "bold $accent")), 3),
         Piece(Content.assemble((round_name(state.round), "bold")), 1),
-        Piece(Content(f"{state.labels}/{state.budget}" if state.budget else ""), 4),
+        Piece(Content(f"{state.labels}/{state.budget} labels" if state.budget else ""), 4),
         Piece(history(state, rounds), 2),
         Piece(Content("" if reward is None else f"reward {reward:.2f}"), 6),
         Piece(phase(state), 0),
-        Piece(Content("" if state.per_minute is None else f"{state.per_minute:.0f}/min"), 5),
+        Piece(Content("" if state.per_minute is None else f"{state.per_minute:.0f} labels/min"), 5),
     ]
     return [piece for piece in pieces if piece.content]
 
@@ -113,7 +113,8 @@ def _wait(wait: Wait | None, brief: bool) -> str:
     step = f", step {wait.step} of {wait.steps}" if wait.steps > 1 else ""
     if wait.seconds is None:
         return step
-    return f"{step}, about {clock(wait.seconds)} to the next pictures"
+    time = f"about {clock(wait.seconds)}" if wait.seconds >= 1 else "a moment"
+    return f"{step}, {time} to the next pictures"
 
 
 def history(state: RunState, rounds: int) -> Content:
@@ -170,9 +171,9 @@ def second_row(
         (criterion(state, prompt), with_bar),
         (success(state), with_bar),
         (criterion(state, prompt), page),
+        (success(state), page),
     ]
-    fits = (row for row in rows if row[0].cell_length + row[1].cell_length < width)
-    return next(fits, (success(state), page))
+    return fitting(width, rows)
 
 
 def tally(labelling_round: LabellingRound) -> Content:
@@ -193,7 +194,8 @@ def advice(state: RunState, labelling_round: LabellingRound) -> str:
         return "Press the letter of every good one, then Enter."
     if not labelling_round.pictures:
         return NO_PICTURES.get(state.phase, "")
-    return _after_round(state) or (TAGS if labelling_round.guided else "")
+    legend = LEGENDS[labelling_round.usual_kind] if labelling_round.guided else ""
+    return _after_round(state) or legend
 
 
 def _after_round(state: RunState) -> str:

@@ -38,9 +38,23 @@ class TextLine(Widget):
         """The left part gives way when both do not fit."""
         width = self.content_size.width
         room = width - self._right.cell_length - (1 if self._right else 0)
-        left = self._left.truncate(max(0, room), ellipsis=True)
+        left = self._shortened(max(0, room))
         space = " " * max(0, width - left.cell_length - self._right.cell_length)
         return Content.assemble(left, space, self._right)
+
+    def _shortened(self, room: int) -> Content:
+        """The left part; where there is no room, as many whole words as fit, and an ellipsis."""
+        if self._left.cell_length <= room:
+            return self._left
+        cut = self._left.truncate(max(0, room - 1))
+        words = cut.plain.rfind(" ")
+        return Content.assemble(cut[:words] if words > 0 else cut, "…") if room else Content("")
+
+
+def fitting(width: int, rows: Sequence[tuple[Content, Content]]) -> tuple[Content, Content]:
+    """The first of these rows whose two parts fit into `width` cells, else the last."""
+    fits = (row for row in rows if row[0].cell_length + row[1].cell_length < width)
+    return next(fits, rows[-1])
 
 
 def progress_bar(done: int, total: int, width: int) -> Content:

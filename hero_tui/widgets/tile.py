@@ -115,12 +115,19 @@ class Caption(StaticWidget):
     def text(self) -> str:
         """Key, shape and word at the left, prompt and tag as far as there is room for them."""
         width = self.size.width
+        left = self._with_prompt(self._key_and_mark(width), width)
+        room = width - cell_len(left) - 1
+        tags = (self.tag.words, self.tag.sign)
+        tag = next((each for each in tags if 0 < len(each) <= room), "")
+        return set_cell_size(left, max(0, width - len(tag))) + tag
+
+    def _key_and_mark(self, width: int) -> str:
+        """As much of the mark as leaves room for the tag's sign."""
         key = f" {self._key} " if width >= ROOMY_CAPTION else self._key
-        left = self._with_prompt(f"{key} {self.label_style.words}".rstrip(), width)
-        room = width - len(left) - 1
-        fits = (each for each in (self.tag.words, self.tag.sign) if 0 < len(each) <= room)
-        tag = next(fits, "")
-        return f"{left}{tag.rjust(room + 1)}"[:width] if tag else left.ljust(width)[:width]
+        words, brief = self.label_style.words, self.label_style.brief
+        forms = (f"{key} {words}".rstrip(), f"{key} {brief}".rstrip(), f"{key}{brief}")
+        room = width - (2 if self.tag.sign else 0)
+        return next((each for each in forms if len(each) <= room), forms[-1])
 
     def _with_prompt(self, left: str, width: int) -> str:
         """The caption's beginning with as much of the prompt as fits beside the tag's sign."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from hero_engine.config.settings import Settings
 from hero_engine.core.errors import ExitCode, HeroError, Lost
+from hero_engine.core.numbering import counted
 from hero_engine.distributed.launcher import check_processes
 from hero_tui.output_streams import data_json, say, talk
 
@@ -65,8 +66,3 @@ def lines(settings: Settings, measured: dict[str, Any]) -> Iterator[str]:
     yield f"{'':<10}" + "".join(f"{title:>14}" for title in columns.values())
     for step in ("sampling", "update"):
         yield f"{step:<10}" + "".join(f"{measured[step][name]:>12.2f} s" for name in columns)
-
-
-def counted(count: int, what: str) -> str:
-    """ "1 thread", "2 threads"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"

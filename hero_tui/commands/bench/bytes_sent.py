@@ -74,12 +74,19 @@ def sent(kind: str) -> Sent:
         return Sent(*first, *mark, len(terminal.heard) - at, terminal.pictures(at))
 
 
-def first_key(kind: str, rate: float = SLOW_LINK) -> float:
-    """Seconds until a key pressed during the first upload over a slow link is answered."""
+def slow_link_keys(kind: str, rate: float = SLOW_LINK) -> tuple[float, float]:
+    """Seconds until a key is answered over a slow link: during the first upload, and after it."""
     with running_app(kind, rate) as (terminal, _):
         await_pictures(terminal, 2)
-        pressed = monotonic()
-        return seen(terminal, TOUCHED, terminal.type("w")) - pressed
+        during = _answered(terminal)
+        await_pictures(terminal, PICTURES)
+        terminal.settle()
+        return during, _answered(terminal)
+
+
+def _answered(terminal: PtyTerminal) -> float:
+    pressed = monotonic()
+    return seen(terminal, TOUCHED, terminal.type("w")) - pressed
 
 
 def await_pictures(terminal: PtyTerminal, count: int) -> None:

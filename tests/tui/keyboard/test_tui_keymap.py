@@ -15,7 +15,7 @@ from hero_tui.keyboard.tile_keys import LAYOUTS, TileKeys, tile_keys
 from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.gallery_screen import GalleryScreen
-from hero_tui.screens.help_screen import HelpScreen
+from hero_tui.screens.help_screen import DESCRIPTION, HelpScreen
 from hero_tui.screens.home_screen import HomeScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
 from hero_tui.screens.preflight_screen import PreflightScreen
@@ -146,3 +146,7 @@ def test_keys_have_names_that_a_person_reads() -> None:
         "É",
         "Alt+,",
     ]
+
+
+def test_what_a_key_does_fits_into_its_column_of_the_help_screen() -> None:
+    assert max(len(each.description) for each in Keymap().listed) <= DESCRIPTION

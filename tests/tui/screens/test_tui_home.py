@@ -130,3 +130,16 @@ def test_how_long_ago() -> None:
         "2 h ago",
         "2 d ago",
     ]
+
+
+async def test_a_finished_run_stays_on_the_screen_and_says_how_to_draw_more(runs: Path) -> None:
+    (runs / "one" / "status.json").write_text('{"state": "finished"}', "utf-8")
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await choose_run(app, pilot, "one")
+        assert "finished, 0 rounds" in listed(app)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert said(app) == "one is finished. For more: hero resume one --rounds 4"
+    assert app.choice is None

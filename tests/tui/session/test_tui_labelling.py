@@ -381,3 +381,24 @@ async def test_leaving_while_the_model_is_opened_waits_for_nothing(tmp_path: Pat
 
 async def never(seconds: float) -> bool:
     raise AssertionError("it waited")
+
+
+async def test_a_picture_has_its_pages_name_in_the_zoom_and_after_a_resize(tmp_path: Path) -> None:
+    async with labelling(tmp_path, batch=32, size=(150, 48)) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press("e", "space")
+        await pilot.pause()
+        names = set[str]()
+        for size in ((80, 24), (150, 48), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            await pilot.pause()
+            assert isinstance(app.screen, ZoomScreen)
+            shown = app.screen.query_one("#zoom-standing", TextLine).text.split("  ")[0]
+            await pilot.press("escape")
+            await pilot.pause()
+            assert shown == app.labelling.name_of(app.labelling.pages.here)
+            names.add(shown)
+            await pilot.press("space")
+            await pilot.pause()
+        assert len(names) == 2

@@ -11,16 +11,27 @@ from fake_engine import SIDE, FakeEngine, open_journal
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from rich.cells import cell_len
 from test_tui_labelling import journalled, label_styles, labelling
+from textual.geometry import Size
 
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.labels import Mark
 from hero_engine.policy.noise_origins import mixed_order
+from hero_tui.session.earlier_rounds import EarlierRounds
 from hero_tui.session.label_style import LabelStyle
-from hero_tui.session.noise_tags import NoiseTag, near_copies, origins_of, thumbnail
+from hero_tui.session.noise_tags import (
+    ALIKE,
+    LEGENDS,
+    NoiseTag,
+    Thumbnail,
+    commonest,
+    near_copies,
+)
 from hero_tui.widgets.tile import Caption
 
 BATCH = 16
+KINDS = (NoiseTag.FRESH, NoiseTag.GUIDED, NoiseTag.COPY)
 NOISE = NoiseSettings(fresh_ratio=0.5, best_image_ratio=0.5)
 
 
@@ -76,6 +87,7 @@ async def test_a_page_mixes_them_and_a_key_marks_the_picture_above_it(tmp_path: 
         tags = {image: app.labelling_round.tag_of(image) for image in range(BATCH)}
         assert {image for image, tag in tags.items() if tag is NoiseTag.COPY} == {0, 4}
         assert {image for image, tag in tags.items() if tag is NoiseTag.NONE} == set(range(8, 16))
+        assert LEGENDS[NoiseTag.FRESH] in app.labelling.message
         texts = [caption.text for caption in app.screen.query(Caption)][: len(shown)]
         for image, text in zip(shown, texts, strict=True):
             assert [sign for sign in "~≈" if sign in text] == list(tags[image].sign)
@@ -97,18 +109,69 @@ def test_a_round_drawn_ahead_has_the_noises_of_the_round_before(
     if finished:
         engine.finish_round(0, 4)
     with open_journal(tmp_path) as book:
-        origins = origins_of(book, 1, BATCH, NOISE)
+        origins = EarlierRounds(book, BATCH).origins(1, NOISE)
     assert sum(origin == "fresh" for origin in origins) == fresh
 
 
-@given(st.integers(0, 99))
-def test_a_fresh_picture_is_no_copy_and_raises_the_bar_for_the_others(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    noisy = [
-        thumbnail(Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)))
-        for _ in range(3)
-    ]
-    best = noisy[0]
-    assert near_copies(best, {0: best, 1: noisy[1]}, ("best", "fresh")) == {0}
-    assert near_copies(best, {0: noisy[2], 1: noisy[1]}, ("best", "fresh")) == frozenset()
-    assert near_copies(best, {0: best, 1: best}, ("best", "fresh")) == frozenset()
+def alike(best: Thumbnail, correlation: float, seed: int) -> Thumbnail:
+    """A thumbnail with this correlation to the best."""
+    other = np.random.default_rng(seed).normal(size=best.size)
+    other -= other.mean()
+    other -= (other @ best) * best
+    other /= np.linalg.norm(other)
+    return correlation * best + float(np.sqrt(1 - correlation**2)) * other
+
+
+@given(st.floats(-0.5, 0.99), st.floats(-0.5, 0.99), st.integers(0, 99))
+def test_a_copy_is_guided_and_more_alike_than_the_first_pictures_are_by_chance(
+    own: float, chance: float, seed: int
+) -> None:
+    best = alike(np.zeros(768), 0.0, 1000)
+    first = [alike(best, chance, each) for each in range(20)]
+    pictures = dict.fromkeys((0, 1), alike(best, own, seed))
+    found = near_copies(best, pictures, ("best", "fresh"), first)
+    if own < max(ALIKE, chance) - 1e-6:
+        assert not found
+    elif own > max(ALIKE, chance) + 1e-6:
+        assert found == {0}
+
+
+@given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=64))
+def test_tags_are_a_minoritys_and_the_legend_names_the_others(kinds: list[NoiseTag]) -> None:
+    usual = commonest(kinds)
+    assert usual is NoiseTag.FRESH or 2 * kinds.count(usual) > len(kinds)
+    assert max(map(kinds.count, {*KINDS} - {usual})) * 2 <= len(kinds)
+    for kind in {*KINDS} - {usual}:
+        assert f"{kind.sign} " in LEGENDS[usual]
+    assert f"{usual.sign} " not in LEGENDS[usual]
+
+
+@pytest.mark.parametrize("width", [8, 9, 10, 14, 20])
+@pytest.mark.parametrize("style", set(LabelStyle) - {LabelStyle.PENDING})
+def test_every_width_of_a_caption_has_its_key_its_mark_and_its_tag(
+    width: int, style: LabelStyle
+) -> None:
+    texts = {}
+    for tag in (NoiseTag.NONE, *KINDS):
+        caption = SizedCaption(width)
+        caption.show("q", style, tag, prompt="日本")
+        texts[tag] = caption.text
+        assert cell_len(caption.text) == width
+        assert "q" in caption.text and style.value[1] in caption.text
+        assert tag.sign in caption.text
+    assert len({*texts.values()}) == len(texts)
+
+
+class SizedCaption(Caption):
+    """A caption without an app."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._cells = width
+
+    @property
+    def size(self) -> Size:
+        return Size(self._cells, 1)
+
+    def repaint(self) -> None:
+        """Nothing is on a screen."""

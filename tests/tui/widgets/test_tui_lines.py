@@ -46,10 +46,10 @@ def running() -> RunState:
 
 
 def test_the_status_line_shows_everything_that_fits() -> None:
-    line = status_line(running(), 130).plain
+    line = status_line(running(), 140).plain
     assert line == (
-        "hands  round 3  128/512  good ▂▃ 31%  reward 0.50  "
-        "learning, step 2 of 3, about 1:17 to the next pictures  34/min"
+        "hands  round 3  128/512 labels  good ▂▃ 31%  reward 0.50  "
+        "learning, step 2 of 3, about 1:17 to the next pictures  34 labels/min"
     )
 
 
