@@ -223,8 +223,8 @@ def say_over(run: RunDir, way: Way) -> int:
     rounds = counted(seen.round, "round")
     talk(f"finished already: {seen.labels_used} labels in {rounds}: {run.path}")
     talk(
-        "hero resume RUN --rounds 4 draws more rounds, hero eval RUN compares with the base model, "
-        "hero export RUN --out FILE writes the LoRA"
+        "more rounds: hero resume RUN --rounds 4; comparison with the base model: hero eval RUN; "
+        "LoRA: hero export RUN --out FILE"
     )
     if way.headless:
         from hero_engine.core.events import Finished
