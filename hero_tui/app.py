@@ -158,7 +158,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         """Fold the event into the state, react to it, show the state."""
         event = shown(report.event)
         self.state = self.state.after(event)
-        if self.labelling_round.round >= 0:
+        if self.labelling_round.round >= 0:  # the status is about this round, not the engine's
             self.state = replace(self.state, round=self.labelling_round.round)
         self._react(event)
         self.attention.show(self.state)
@@ -304,7 +304,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self.notify(text)
 
     def _submit(self) -> None:
-        """The round was submitted; open the next one if it is drawn already."""
+        """Tell the engine that the round is submitted; open the next one if it is drawn already."""
         self.bridge.submit(self.labelling_round.round)
         self._open_round()
         current = self.labelling_round

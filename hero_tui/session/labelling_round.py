@@ -231,9 +231,7 @@ class LabellingRound:
         return self.session.marks.replayed.assumed_bests(self._best_required)
 
     def submit(self) -> None:
-        """Submit the round. The pictures that stand in as bests are marked so: the journal tells
-        it of them too.
-        """
+        """Submit the round. Pictures that stand in as bests are marked so before."""
         if assumed := self._assumed_bests():
             self._source = FIRST_GOOD
             named = self.session.name_bests(assumed)

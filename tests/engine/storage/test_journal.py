@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_folders import PowerCut, cut
 
+from hero_engine.config.prompts import PromptPlan
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.labels import Labels, Mark
 from hero_engine.storage.journal import Journal
+from hero_engine.storage.learned_labels import groups_without_best, learned_labels
 
 BATCH = 6
 VALUES = ("good", "bad", "clear", "best", "unbest")
@@ -244,3 +246,20 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HeroError, match="cannot be read") as error:
         Journal(tmp_path / "gone" / "journal.db")
     assert error.value.exit_code == ExitCode.RUN
+
+
+def test_a_prompts_first_good_picture_stands_in_once_as_its_best(journal: Journal) -> None:
+    """Prompt 0 has pictures 0 and 1, prompt 1 has 2 and 3; its first good ones come in round 1."""
+    plan = PromptPlan(("a", "b"))
+    marked: list[list[Mark]] = [
+        [Mark(1, "good"), Mark(0, "good"), Mark(2, "bad")],
+        [Mark(0, "good"), Mark(3, "good"), Mark(2, "best")],
+        [Mark(0, "good"), Mark(2, "good")],
+    ]
+    for round, marks in enumerate(marked):
+        journal.add_round(round)
+        assert groups_without_best(journal, plan, 4, round) == ({0, 1}, {1}, set())[round]
+        journal.mark(round, marks, source="person", submit=True)
+    found = learned_labels(journal, plan, 4, 3)
+    assert [each.bests for each in found] == [(1,), (2,), ()]
+    assert [each.best_assumed for each in found] == [True, False, False]
