@@ -18,7 +18,7 @@ from hero_engine.config.prompts import PromptPlan
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.labels import Labels, Mark
 from hero_engine.storage.journal import Journal
-from hero_engine.storage.learned_labels import groups_without_best, learned_labels
+from hero_engine.storage.learned_labels import learned_labels
 
 BATCH = 6
 VALUES = ("good", "bad", "clear", "best", "unbest")
@@ -258,7 +258,6 @@ def test_a_prompts_first_good_picture_stands_in_once_as_its_best(journal: Journa
     ]
     for round, marks in enumerate(marked):
         journal.add_round(round)
-        assert groups_without_best(journal, plan, 4, round) == ({0, 1}, {1}, set())[round]
         journal.mark(round, marks, source="person", submit=True)
     found = learned_labels(journal, plan, 4, 3)
     assert [each.bests for each in found] == [(1,), (2,), ()]
