@@ -456,7 +456,7 @@ def hunyuan_image() -> Any:
         in_channels=3,
         out_channels=3,
         latent_channels=4,
-        block_out_channels=(32, 64, 64, 64),
+        block_out_channels=(32, 32, 32, 32),
         layers_per_block=1,
         scaling_factor=0.476986,
         spatial_compression_ratio=8,
