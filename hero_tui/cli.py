@@ -29,6 +29,7 @@ from hero_tui.commands.shared_options import (
     Headless,
     Human,
     InitLora,
+    InputPicture,
     Json,
     KeepAside,
     LabelledPictures,
@@ -122,6 +123,7 @@ def run(
     seed: Seed = None,
     ahead: Ahead = False,
     negative_prompt: NegativePrompt = None,
+    image: InputPicture = None,
     init_lora: InitLora = None,
     network: NetworkFile = None,
     quantise: Quantise = None,
@@ -141,11 +143,12 @@ def run(
     hero run hands
     hero run "a red bicycle" --good "two wheels" --model ./sd15
     hero run "{red|blue} bicycle, {at dawn|in snow}" --good "two wheels" --model ./sd15
+    hero run "make it night" --good "stars, same house" --image house.png --model ./flux2
     hero run mine.toml --model ./sd15 --batch 16 --set sampler.steps=30
     hero run hands --headless --labels judge --seed 1 --dir runs/one
     """
     from hero_tui.commands.name_task import MorePrompts
-    from hero_tui.commands.start_run import Way, changes_of, new_run, one_task
+    from hero_tui.commands.start_run import Way, changes_of, given, new_run, one_task
 
     flags = changes_of(
         settings or [],
@@ -160,7 +163,7 @@ def run(
         network=None if network is None else str(network),
         quantise=quantise,
         offload=offload or None,
-        sampler=None if negative_prompt is None else {"negative_prompt": negative_prompt},
+        sampler=given(negative_prompt=negative_prompt, image=image and str(image)),
         lora=None if init_lora is None else {"init": str(init_lora)},
     )
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)

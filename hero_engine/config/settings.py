@@ -36,6 +36,9 @@ class SamplerSettings(Checked):
         5.0, 0, 100, "Classifier-free guidance scale; 1 or less turns guidance off."
     )
     negative_prompt: str = setting("", "Negative prompt of classifier-free guidance.")
+    image: str = setting(
+        "", "Picture that an editing pipeline changes, such as Flux.2 or Flux Kontext; empty: none."
+    )
     height: int = number(0, 0, 8192, "Image height in pixels; 0: the width, or the model's own.")
     width: int = number(0, 0, 8192, "Image width in pixels; 0: the height, or the model's own.")
 

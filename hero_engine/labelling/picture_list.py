@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hero_engine.core.errors import HeroError, one_line, short
 from hero_engine.core.sanitize import sanitized
-from hero_engine.storage.png import MAX_PIXELS
+from hero_engine.storage.foreign_pictures import opened
 
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 MOST = 4096
 """Pictures of an import. The latents of all labelled pictures are in every checkpoint."""
@@ -118,31 +116,6 @@ def _path(values: Mapping[str, Any], name: str, folder: Path) -> Path:
     if not isinstance(path, str) or not path or "\0" in path:
         raise ValueError(f'"{name}" is {short(path)}; it must be the path of a picture')
     return folder / path
-
-
-def opened(path: Path) -> Image.Image:
-    """The picture in RGB, upright, with its metadata in `info`.
-
-    HeroError if it is not a picture of a known format, or too large.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is not a file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture: Image.Image = Image.open(path, formats=FORMATS)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-            picture.load()  # a PNG may have its metadata behind its pixels
-            metadata = dict(picture.info)
-            upright = (ImageOps.exif_transpose(picture) or picture).convert("RGB")
-    except Exception as error:  # Pillow raises whatever the damage leads it to
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise HeroError(f"cannot read the picture {path}: {sanitized(reason)}") from error
-    upright.info = metadata
-    return upright
 
 
 def cropped(picture: Image.Image, height: int, width: int, crop: Crop) -> Image.Image:

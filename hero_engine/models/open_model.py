@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from hero_engine.models.quantisation import quantisation_config
 from hero_engine.models.quiet_libraries import quiet
 from hero_engine.models.self_test import self_test
 from hero_engine.models.text_encoders import Encoders, modules_of
+from hero_engine.storage.foreign_pictures import opened as opened_picture
 
 LARGE_PICTURE = 256
 HUGE_PICTURE = 1536
@@ -127,6 +130,10 @@ def _model(
     )
     _check_channels(opened)
     components = fingerprints(pipeline)
+    if sampler.image:
+        picture = opened_picture(Path(sampler.image))
+        arguments = arguments.editing(picture)
+        components["the picture to change"] = sha256(picture.tobytes()).hexdigest()
     attach_lora(network, lora, seed)
     encoders = Encoders(pipeline, network, device)
     conditionings = [

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.pipeline_facts import PipelineFacts
 
@@ -19,7 +20,8 @@ class PipelineArguments:
     """Makes the arguments of one pipeline's calls.
 
     height, width: of a picture, in pixels; 0 for the pipeline's own. scale: the run's guidance,
-    for a network that takes it as an input where a conditioning has none.
+    for a network that takes it as an input where a conditioning has none. image: the picture that
+    an editing pipeline changes.
     """
 
     pipeline: Any
@@ -28,6 +30,7 @@ class PipelineArguments:
     height: int = 0
     width: int = 0
     scale: float = 1.0
+    image: Any = None
 
     @classmethod
     def for_pipeline(
@@ -39,6 +42,15 @@ class PipelineArguments:
         if network.config.get("time_cond_proj_dim"):  # a latent consistency model's UNet
             embedded, facts = True, replace(facts, embedded=facts.guidance)
         return cls(pipeline, facts, embedded, height, width, scale)
+
+    def editing(self, image: Any) -> PipelineArguments:
+        """The same for changing this picture. HeroError, exit code 2, if the pipeline cannot."""
+        if not self._has("image") or self._has("strength"):
+            raise HeroError(
+                f"sampler.image: {self.facts.title} takes no picture to change; "
+                "Flux.2 and Flux Kontext do"
+            )
+        return replace(self, image=image)
 
     def sized(self, height: int, width: int) -> PipelineArguments:
         """The same for pictures of another size."""
@@ -58,6 +70,10 @@ class PipelineArguments:
         made: dict[str, Any] = {"prompt": conditioning.prompt, "num_inference_steps": steps}
         if self.height:
             made |= {"height": self.height, "width": self.width}
+        if self.image is not None:
+            made["image"] = self.image
+        if self.height and self._has("max_area"):  # or the pipeline draws a megapixel
+            made["max_area"] = self.height * self.width
         return {**made, **self.facts.call, **self._guidance(conditioning)}
 
     def _guidance(self, conditioning: Conditioning) -> Mapping[str, Any]:

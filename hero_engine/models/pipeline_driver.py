@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.models.float32_pass import HALF, in_float32
+from hero_engine.models.input_pictures import hook_input_pictures
 from hero_engine.models.latent_layout import LatentLayout
 from hero_engine.models.prompt_truncation import noting_truncations
 
@@ -112,6 +113,7 @@ class PipelineDriver:
     mixed: dict[bool, Rows] = field(default_factory=dict)
     encodings: dict[str, Any] = field(default_factory=dict)
     prepared: dict[str, Prepared] = field(default_factory=dict)
+    input_latents: dict[str, Any] = field(default_factory=dict)
     checks: bool = False
     in_float32: bool = False
     encoding_on: torch.device | None = None
@@ -329,6 +331,7 @@ def hooked(base: Any) -> Any:
             exact = driver.in_float32 or driver.request.mode == "decode"
             return made.with_latents(x.to(made.device, torch.float32 if exact else made.dtype))
 
+    hook_input_pictures(Hooked, base)
     Hooked.__name__, Hooked.__qualname__ = base.__name__, base.__qualname__
     return Hooked
 

@@ -106,6 +106,15 @@ FACTS: dict[str, PipelineFacts] = {
         a1111=True,
         parameters=11.9e9,
     ),
+    "FluxKontextPipeline": PipelineFacts(
+        "Flux.1 Kontext",
+        guidance="true_cfg_scale",
+        embedded="guidance_scale",
+        settings=_flow(28, 2.5),
+        kohya="flux",
+        comfyui="diffusers",
+        parameters=11.9e9,
+    ),
     "Flux2Pipeline": PipelineFacts(
         "Flux.2",
         guidance="",

@@ -13,11 +13,12 @@ import torch
 from hero_engine.core.batch import some_groups
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.labelled_round import LabelledLatents
-from hero_engine.labelling.picture_list import Crop, ListedPicture, cropped, opened
+from hero_engine.labelling.picture_list import Crop, ListedPicture, cropped
 from hero_engine.models.encode_pictures import encode_pictures
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
+from hero_engine.storage.foreign_pictures import opened
 from hero_engine.storage.imported_pictures import NewImport, imported_tensors
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir

@@ -110,6 +110,10 @@ MoreRounds = Annotated[
 NegativePrompt = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Negative prompt of guidance.")
 ]
+InputPicture = Annotated[
+    Path | None,
+    typer.Option("--image", metavar="FILE", help="Picture that an editing model changes."),
+]
 Transfer = Annotated[
     bool, typer.Option("--transfer", help="Use the prompts that were kept out of the run.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from hero_engine.models.known_configurations import is_configuration
 from hero_engine.models.model_sources import model_facts
 from hero_engine.storage.add_prompts import add_prompts, with_prompts
 from hero_engine.storage.branch_run import branch
+from hero_engine.storage.foreign_pictures import keep_input, opened
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, new_run_path
 from hero_tui.commands.find_run import open_run
@@ -98,6 +99,7 @@ def new_run(
     if good is not None and named is None:
         raise HeroError('--good goes with a prompt: hero run "a red bicycle" --good "two wheels"')
     task, settings = choose(layers(), flags, named)
+    settings = with_picture(settings)
     if is_configuration(settings.model):
         raise HeroError(f"{settings.model} has random weights: it is for hero bench speed")
     model_facts(settings.model, settings.model_config)
@@ -109,6 +111,8 @@ def new_run(
     run = RunDir.create(folder or new_run_path(task.name), settings, task)
     if first:
         first.save(run)
+    if settings.sampler.image:
+        keep_input(run.path, Path(settings.sampler.image))
     code = go(run, None)
     if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
         shutil.rmtree(run.path, ignore_errors=True)
@@ -281,6 +285,21 @@ def _in_app(run: RunDir, more_rounds: int | None, *, way: Way, nice: int) -> int
         judge=way.judge,
         then=lambda step: after_run(run, step, lambda more: _in_app(run, more, way=way, nice=nice)),
     )
+
+
+def given(**named: Any) -> dict[str, Any] | None:
+    """The options that were given; None if none was."""
+    return {name: value for name, value in named.items() if value is not None} or None
+
+
+def with_picture(settings: Settings) -> Settings:
+    """The settings with the input picture's whole path. HeroError if it cannot be read."""
+    name = settings.sampler.image
+    if not name:
+        return settings
+    path = Path(name).expanduser().absolute()
+    opened(path)
+    return replace(settings, sampler=replace(settings.sampler, image=str(path)))
 
 
 def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from textual.app import ComposeResult
-from textual.containers import Container
+from textual.containers import Horizontal
 from textual.content import Content
 
 from hero_engine.core.numbering import picture_name
@@ -54,7 +54,9 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         """The criterion, the picture, its mark, the keys."""
         yield from self.status_row()
         yield TextLine(id="zoom-criterion")
-        with Container(id="zoom-area"):
+        with Horizontal(id="zoom-area"):
+            if self._labelling_round.input_picture is not None:
+                yield Picture(id="zoom-input")
             yield Picture(id="zoomed")
         yield TextLine(id="zoom-standing")
         yield from self.key_row()
@@ -114,11 +116,17 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         self.lay_out()
 
     def lay_out(self) -> None:
-        """Show the picture as large as there is room, its name and its mark."""
+        """Show the picture as large as there is room, its name and its mark.
+
+        The picture that an editing model changed is at its left, as large.
+        """
         picture = self.query_one("#zoomed", Picture)
-        room = self.query_one("#zoom-area").content_size
+        room, beside = (
+            self.query_one("#zoom-area").content_size,
+            self._labelling_round.input_picture,
+        )
         box = picture_box(
-            room.width,
+            room.width if beside is None else room.width // 2 - 1,
             room.height,
             self._cell,
             aspect=self._labelling_round.aspect,
@@ -126,6 +134,10 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         )
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._uploads.want(picture, self._labelling_round.pictures[self.image], box)
+        if beside is not None:
+            before = self.query_one("#zoom-input", Picture)
+            before.styles.width, before.styles.height = box.columns, box.rows
+            self._uploads.want(before, beside, box)
         prompt = self._labelling_round.prompt_of(self.image)
         self.query_one("#zoom-criterion", TextLine).show(criterion(self._state, prompt))
         style = self._labelling_round.style_of(self.image)

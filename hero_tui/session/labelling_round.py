@@ -12,6 +12,7 @@ from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Mark
 from hero_engine.core.sanitize import sanitized
 from hero_engine.policy.noise_origins import Origin, mixed_by_prompt
+from hero_engine.storage.foreign_pictures import INPUT
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.png import png_size
 from hero_tui.session.earlier_rounds import EarlierRounds
@@ -55,6 +56,12 @@ class LabellingRound:
         self.order: list[int] = []
         self.near_copies: frozenset[int] = frozenset()
         self.usual_kind = NoiseTag.FRESH
+
+    @property
+    def input_picture(self) -> Path | None:
+        """The picture that an editing model changes, if the run has one."""
+        path = self._run_dir / INPUT
+        return path if path.exists() else None
 
     def open_round(
         self,

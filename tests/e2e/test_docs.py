@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from hero_process import BATCH, PATIENCE, PROJECT, Hero, WarmCommand
 from safetensors.torch import load_file
 
+from hero_engine.config.settings import Settings, with_changes
 from hero_engine.config.tasks import read_task
 from hero_engine.core.errors import ExitCode
 
@@ -143,6 +145,8 @@ def test_the_page_on_tasks_does_what_it_says(shell: Shell) -> None:
     assert [each["n"] for each in scores["prompts"]] == [2, 2, 2] and scores["n"] == 6
     rows = (shell.home / "runs/mine/imported/r001-000/pictures.jsonl").read_text().splitlines()
     assert [json.loads(row)["label"] for row in rows] == ["good", "bad", "good", "bad"]
+    (editing,) = blocks("tasks.md", "toml editing")
+    assert with_changes(Settings(), tomllib.loads(editing)).sampler.image == "house.png"
     judged = json.loads((shell.home / "bright.json").read_text())
     assert 0 <= judged["score"] <= 1 and judged["judge"] == "python:bright:judge"
     for table in blocks("tasks.md", "toml"):

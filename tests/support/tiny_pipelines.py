@@ -143,6 +143,13 @@ def flux(*, distilled: bool = True) -> Any:
     )
 
 
+def kontext() -> Any:
+    """Flux with an input picture."""
+    from diffusers import FluxKontextPipeline
+
+    return FluxKontextPipeline(**flux().components)
+
+
 def schnell() -> Any:
     """Flux without guidance as an input."""
     return flux(distilled=False)
@@ -154,6 +161,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "sd3": sd3,
     "flux": flux,
     "schnell": schnell,
+    "kontext": kontext,
     "flux2": tiny_transformers.flux2,
     "flux2_klein": tiny_transformers.flux2_klein,
     "z_image": tiny_transformers.z_image,

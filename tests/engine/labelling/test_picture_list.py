@@ -8,7 +8,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from hero_engine.core.errors import HeroError
-from hero_engine.labelling.picture_list import ListedPicture, cropped, listed, opened
+from hero_engine.labelling.picture_list import ListedPicture, cropped, listed
+from hero_engine.storage.foreign_pictures import opened
 
 GRAPH = {
     "3": {"class_type": "KSampler", "inputs": {"positive": ["6", 0], "negative": ["7", 0]}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.flux import pipeline_flux_kontext
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import MAKERS, Folders, opened
 from torch import Tensor
@@ -42,6 +45,7 @@ PLAIN: tuple[dict[str, Any], dict[str, Any]] = (
 CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = dict.fromkeys(MAKERS, PLAIN) | {
     "flux": ({"guidance_scale": SCALE}, {"guidance_scale": SCALE}),
     "schnell": ({}, TRUE),
+    "kontext": ({"guidance_scale": SCALE, "max_area": SIZE**2},) * 2,
     "flux2": ({"guidance_scale": SCALE}, {"guidance_scale": SCALE}),
     "flux2_klein": ({"guidance_scale": 1.0}, {"guidance_scale": SCALE}),
     "z_image": ({"guidance_scale": 0.0}, {"guidance_scale": SCALE} | NEGATIVE),
@@ -157,6 +161,44 @@ def test_the_pipelines_own_pictures_to_the_bit(name: str, model: Model, folders:
         seen.append(stepped(model, noise, guided=guided))
     if not model.arguments.embedded:
         assert not torch.allclose(*seen, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["flux2", "flux2_klein", "kontext"])
+def test_an_edited_picture_is_the_pipelines_own_to_the_bit(
+    name: str, folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And training sees the input picture: the log-probabilities of sampling come out again."""
+    monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(80, 64)])
+    picture = Image.fromarray(
+        np.random.default_rng(2).integers(0, 256, (64, 80, 3), np.uint8), "RGB"
+    )
+    picture.save(tmp_path / "in.png")
+    settings = replace(sampler(guided=True, eta=0.0), image=str(tmp_path / "in.png"))
+    editing = open_model(
+        str(folders(name)), LORA, "cpu", sampler=settings, prompts="a hand", seed=3
+    )
+    noise = noises(editing)
+    batch = sample(editing, "a hand", settings, SampleRequest(1, 0, range(2), noise))
+    pipeline, packed = opened(folders(name)), editing.layout.pack(noise)
+    want = own(name, pipeline, packed, guided=True, output_type="np", image=picture)
+    pixels = (want * 255).round().astype(np.uint8)
+    assert np.array_equal(editing.decode(batch.latents_B_C_H_W), pixels)
+    plain = own(name, pipeline, packed, guided=True, output_type="np")
+    assert not np.array_equal(plain, want)
+    moving = replace(settings, eta=0.5)
+    kept = pick_training_steps(editing, moving, KeptSteps(2), range(2), 1, 0)
+    batch = sample(editing, "a hand", moving, SampleRequest(1, 0, range(2), noise, kept))
+    assert batch.trajectory is not None
+    with torch.no_grad():
+        again = DenoisingPolicy(editing, moving, "a hand").log_probs(batch.trajectory)
+    assert torch.allclose(again, batch.trajectory.log_probs_B_S, atol=2e-5)
+
+
+def test_a_pipeline_without_an_input_picture_refuses_one(folders: Folders, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "in.png")
+    settings = replace(sampler(guided=True), image=str(tmp_path / "in.png"))
+    with pytest.raises(HeroError, match="takes no picture to change"):
+        open_model(str(folders("sd2")), LORA, "cpu", sampler=settings, prompts="a hand")
 
 
 def test_ratio_is_one_before_the_first_step(model: Model) -> None:

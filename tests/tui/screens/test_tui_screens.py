@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fake_engine import FakeEngine, open_journal, opened
@@ -20,6 +21,8 @@ from hero_engine.core.events import Finished
 from hero_engine.core.labels import Mark
 from hero_engine.policy.noise_origins import noise_origins
 from hero_engine.policy.noise_prior import FRESH, NoisePrior
+from hero_engine.storage.atomic_files import write_png
+from hero_engine.storage.foreign_pictures import INPUT
 from hero_tui.app import HeroApp
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
@@ -31,6 +34,7 @@ from hero_tui.session.input_guards import NO_GUARDS
 from hero_tui.session.next_step import NextStep
 from hero_tui.widgets.message_wrap import shortened, two_rows
 from hero_tui.widgets.text_line import TextLine
+from hero_tui.widgets.tile import Picture
 
 BATCH = 16
 SIZES = [(80, 24), (120, 36), (150, 48)]
@@ -118,6 +122,23 @@ async def test_the_zoom_shows_the_criterion_and_the_pictures_name(tmp_path: Path
         assert "five fingers" in app.screen.query_one("#zoom-criterion", TextLine).text
         said = app.screen.query_one("#zoom-standing", TextLine).text
         assert said.startswith("s, page 2  picture 14 of 16  ● good")
+
+
+async def test_the_zoom_shows_the_picture_that_was_changed_beside_its_result(
+    tmp_path: Path,
+) -> None:
+    engine = FakeEngine(tmp_path, BATCH)
+    app = app_on(tmp_path, engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await drawn(engine, pilot)
+        write_png(tmp_path / INPUT, np.full((64, 64, 3), 200, np.uint8))
+        await pilot.press("space")
+        await pilot.pause()
+        names = "#zoom-input", "#zoomed"
+        before, after = (app.screen.query_one(name, Picture) for name in names)
+        assert before.wanted is not None and after.wanted is not None
+        assert (before.wanted[0], before.wanted[1]) == (tmp_path / INPUT, after.wanted[1])
+        assert before.region.right <= after.region.x and after.region.right <= 80
 
 
 @given(st.text("ab ", max_size=200), st.integers(1, 60), st.integers(10, 90))
