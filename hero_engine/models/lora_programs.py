@@ -37,6 +37,7 @@ COMFYUI_LAYERS: Mapping[str, str] = {
         r"|context_embedder|pos_embed\.proj|proj_out|norm_out\.linear"
     ),
     "FluxPipeline": FLUX,
+    "FluxKontextPipeline": FLUX,
     "ChromaPipeline": FLUX,
     "Flux2Pipeline": FLUX_2,
     "Flux2KleinPipeline": FLUX_2,

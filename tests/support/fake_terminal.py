@@ -185,11 +185,16 @@ class PixelScreen(pyte.Screen):
         self._head, self._payload = {}, ""
 
     def paint_placeholders(self) -> None:
-        """Draw every placeholder cell's part of its picture, as kitty does when it renders."""
+        """Draw every placeholder cell's part of its picture, as kitty does when it renders.
+
+        A cell whose picture has not arrived stays as it is.
+        """
         row = column = high = -1
         for (y, x), low in sorted(self.kitty_cells.items()):
             marks = [DIACRITICS.index(mark) for mark in self.buffer[y][x].data[1:]]
             row, column, high = (*marks,) if marks else (row, column + 1, high)
+            if high << 24 | low not in self.kitty_images:
+                continue
             picture, columns, rows = self.kitty_images[high << 24 | low]
             whole = picture.resize((columns * CELL_WIDTH, rows * CELL_HEIGHT))
             left, top = column * CELL_WIDTH, row * CELL_HEIGHT

@@ -145,6 +145,7 @@ COMFYUI = {
     "sdxl": "lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q",
     "sd3": "transformer.transformer_blocks.0.attn.to_q",
     "flux": "transformer.single_transformer_blocks.0.attn.to_q",
+    "kontext": "transformer.single_transformer_blocks.0.attn.to_q",
     "schnell": "transformer.transformer_blocks.0.attn.to_q",
     "flux2": "transformer.transformer_blocks.0.attn.to_q",
     "flux2_klein": "transformer.transformer_blocks.0.attn.to_q",

@@ -183,10 +183,10 @@ def test_lora_targets(square_folder: Path, targets: tuple[str, ...], modules: se
 
 
 def test_lora_within_a_part_of_the_network(square_folder: Path) -> None:
-    lora = LoraSettings(targets=("to_q", "conv"), block="up_blocks")
+    lora = LoraSettings(targets=("to_q", "conv"), block="mid_block")
     model = open_model(str(square_folder), lora, "cpu")
     layers = {name.split(".lora_")[0] for name in model.lora_state()}
-    assert {layer.split(".")[0] for layer in layers} == {"up_blocks"}
+    assert {layer.split(".")[0] for layer in layers} == {"mid_block"}
     assert {layer.split(".")[-1] for layer in layers} == {"to_q", "conv1", "conv2"}
     with pytest.raises(HeroError, match="within 'nowhere'"):
         open_model(str(square_folder), replace(lora, block="nowhere"), "cpu")

@@ -20,10 +20,11 @@ from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.model_record import RECORD, check_model, fingerprints, record_model
 from hero_engine.models.model_sources import find_model
-from hero_engine.models.open_model import model_for, open_model
+from hero_engine.models.open_model import open_model
 from hero_engine.models.pipeline_components import weights_variant
 from hero_engine.models.pipeline_loading import load_pipeline
 from hero_engine.models.single_files import SingleFile
+from hero_engine.training.trainer import Trainer
 
 Change = Callable[[Path], None]
 
@@ -337,6 +338,6 @@ def test_in_bf16_guidance_is_computed_in_float32(
 
 def test_ddpo_without_a_noisy_step_is_refused(square_folder: Path) -> None:
     sampler = SamplerSettings(steps=4, eta=0.0, guidance=0)
-    with pytest.raises(HeroError, match=r"raise sampler\.steps") as error:
-        model_for(tiny_settings(square_folder, update="ddpo", sampler=sampler), "cpu")
+    with pytest.raises(HeroError, match=r"raise sampler\.eta") as error:
+        Trainer.open(tiny_settings(square_folder, update="ddpo", sampler=sampler), "cpu")
     assert error.value.exit_code == 2
