@@ -28,12 +28,15 @@ HEAD = 15
 
 MOST_NOISES = 8
 
+LOOK_EVERY = 0.5
+"""Seconds between two looks for pictures of the fixed noises, which no event announces."""
+
 
 class SummaryScreen(BaseScreen[None], inherit_bindings=False):
     """The summary of the last finished round.
 
     counts: good pictures of the last two finished rounds. pictures: reads the rounds with pictures
-    of the fixed noises; they are drawn after the round, so it is called again when they are ready.
+    of the fixed noises; they are drawn last, so it is called again while the screen is open.
     """
 
     place = keymap.SUMMARY
@@ -60,10 +63,12 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
         yield Static(Content.styled(next_step(self._state), "bold"), id="summary-next")
         yield from self.key_row()
 
-    def show_state(self, state: RunState) -> None:
-        """The run's state has changed: fixed-noise samples may have arrived."""
-        super().show_state(state)
-        if self.is_mounted and self._ends() != self._shown:
+    def on_mount(self) -> None:
+        """Show the fixed-noise samples once they are there."""
+        self.set_interval(LOOK_EVERY, self._look)
+
+    def _look(self) -> None:
+        if self._ends() != self._shown:
             self.lay_out()
 
     def action_leave(self) -> None:

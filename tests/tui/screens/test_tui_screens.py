@@ -225,6 +225,26 @@ async def test_a_summary_follows_a_round_and_keeps_out_of_the_way_of_labelling(
         assert app.screen is app.labelling
 
 
+async def test_the_summary_shows_the_same_noises_when_they_are_drawn(tmp_path: Path) -> None:
+    """They are drawn after the round's pictures, and no event follows."""
+    engine = FakeEngine(tmp_path, BATCH)
+    app = app_on(tmp_path, engine, summaries=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        engine.past(0, best=0)
+        await drawn(engine, pilot)
+        await pilot.press("W", "enter", "enter")
+        engine.finish_round(0, 1)
+        await drawn(engine, pilot, 1)
+        assert isinstance(app.screen, SummaryScreen)
+        assert len(app.screen.query("#summary-pictures Horizontal")) == 0
+        engine.past(1, best=0)
+        for _ in range(40):
+            await pilot.pause(0.1)
+            if len(app.screen.query("#summary-pictures Horizontal")) == 2:
+                break
+        assert len(app.screen.query("#summary-pictures Horizontal")) == 2
+
+
 async def test_at_the_end_a_menu_offers_what_to_do(tmp_path: Path) -> None:
     engine = FakeEngine(tmp_path, BATCH)
     app = app_on(tmp_path, engine, summaries=True)
