@@ -20,6 +20,7 @@ from hero_engine.core.events import (
     Event,
     Failed,
     Finished,
+    FixedNoiseReady,
     ImagesReady,
     Notice,
     PhaseStarted,
@@ -43,6 +44,7 @@ from hero_tui.screens.help_screen import HelpScreen
 from hero_tui.screens.labelling_screen import LabellingScreen
 from hero_tui.screens.preflight_screen import PreflightScreen
 from hero_tui.screens.progress_screen import ProgressScreen
+from hero_tui.screens.summary_screen import SummaryScreen
 from hero_tui.screens.terminal_pictures import TerminalPictures
 from hero_tui.screens.welcome_screen import WelcomeScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
@@ -192,6 +194,12 @@ class HeroApp(GlobalActions, inherit_bindings=False):
         self.labelling.show_ready(event.indices)
         self._look_for_copies()
         self._suggest()
+
+    @_react.register
+    def _fixed_noise_ready(self, event: FixedNoiseReady) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, SummaryScreen):
+                screen.show_fixed_noise()
 
     @_react.register
     def _round_finished(self, event: RoundFinished) -> None:

@@ -151,20 +151,6 @@ def preset_layers(
     return layers
 
 
-def preset_values(
-    preset: str,
-    *,
-    model: str,
-    update: object = None,
-    kind: Mapping[str, Any] | None = None,
-    parameters: float = 0,
-) -> dict[str, Any]:
-    """The layers of a preset in one: see `preset_layers`."""
-    return merged(
-        preset_layers(preset, model=model, update=update, kind=kind, parameters=parameters)
-    )
-
-
 def from_preset(preset: str, *, model: str = "", **changes: Any) -> Settings:
     """A preset's settings with some changed: from_preset("paper", batch=8).
 
@@ -172,7 +158,7 @@ def from_preset(preset: str, *, model: str = "", **changes: Any) -> Settings:
     """
     model = model or ("embedded" if preset == "embedded" else PAPER_MODEL)
     tables = {name: asdict(x) if is_dataclass(x) else x for name, x in changes.items()}  # type: ignore[arg-type]
-    values = preset_values(preset, model=model, update=changes.get("update"))
+    values = merged(preset_layers(preset, model=model, update=changes.get("update")))
     return with_changes(Settings(preset=preset, model=model), merge(values, tables))
 
 

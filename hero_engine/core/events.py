@@ -122,6 +122,14 @@ class ImagesReady(JsonEvent):
 
 
 @dataclass(frozen=True)
+class FixedNoiseReady(JsonEvent):
+    """The fixed-noise samples of the weights that this round begins with are on the disk."""
+
+    event: ClassVar[str] = "fixed_noise"
+    round: int
+
+
+@dataclass(frozen=True)
 class RoundFinished(JsonEvent):
     """A round is done and in a checkpoint.
 
@@ -214,6 +222,7 @@ Event = (
     | PhaseStarted
     | Progress
     | ImagesReady
+    | FixedNoiseReady
     | RoundFinished
     | Notice
     | Finished

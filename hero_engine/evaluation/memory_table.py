@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from hero_engine.config.presets import preset_for, preset_values
+from hero_engine.config.layers import merged
+from hero_engine.config.presets import preset_for, preset_layers
 from hero_engine.config.settings import Settings, with_changes
 from hero_engine.models.footprint import CONTEXT, GIGA, Footprint, footprint
 from hero_engine.models.known_configurations import configuration_names, known_configuration
@@ -36,8 +37,8 @@ def default_settings(name: str) -> Settings:
     """The settings that a run of a configuration has by default."""
     facts = facts_of(known_configuration(name).pipeline)
     preset = preset_for(name, facts.parameters)
-    values = preset_values(preset, model=name, kind=facts.settings, parameters=facts.parameters)
-    return with_changes(Settings(model=name, preset=preset), values)
+    layers = preset_layers(preset, model=name, kind=facts.settings, parameters=facts.parameters)
+    return with_changes(Settings(model=name, preset=preset), merged(layers))
 
 
 @dataclass(frozen=True)

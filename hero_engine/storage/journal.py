@@ -75,7 +75,7 @@ class Journal:
             self._db = open_database(path)
             self._check_form()
         if lost := self._lost(logged):
-            self._keepdamaged_log(written_ahead)
+            self._keep_damaged_log(written_ahead)
             raise self._refuse_loss(lost)
 
     @classmethod
@@ -290,7 +290,7 @@ class Journal:
         last = self._rows("SELECT COALESCE(MAX(id), 0) FROM marks")[0][0]
         return [mark for mark in logged if mark.id > last]
 
-    def _keepdamaged_log(self, written_ahead: bytes) -> None:
+    def _keep_damaged_log(self, written_ahead: bytes) -> None:
         """Keep the write-ahead log as it was found, and forget the marks that it lost."""
         last = self._rows("SELECT COALESCE(MAX(id), 0) FROM marks")[0][0]
         with suppress(OSError):

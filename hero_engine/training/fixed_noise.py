@@ -36,8 +36,8 @@ def make_fixed_noise_images(
     state: State,
     microbatch: int,
     raise_if_stopped: Callable[[], None],
-) -> None:
-    """Make the samples of the state's round, unless they exist.
+) -> bool:
+    """Make the samples of the state's round; False if there are none to make.
 
     raise_if_stopped: called between denoising steps.
     """
@@ -51,7 +51,7 @@ def make_fixed_noise_images(
         fixed_noise_path(folder.path, state.round, i) for i in range(settings.fixed_noise_samples)
     ]
     if all(path.exists() for path in paths):
-        return
+        return False
     trainer.model.load_lora_state(state.lora)
     shape = trainer.model.latent_shape
     noises = [
@@ -78,3 +78,4 @@ def make_fixed_noise_images(
     for batch in batches:
         for pixels in trainer.model.decode(batch.latents_B_C_H_W):
             write_png(next(rest), pixels)
+    return True

@@ -10,13 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from hero_engine.core.batch import Batch
-from hero_engine.core.events import Finished, Notice, RoundFinished
+from hero_engine.core.events import Finished, FixedNoiseReady, Notice, RoundFinished
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.labels import Labels
 from hero_engine.labelling.annotators import Annotator
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.storage.journal import Journal
-from hero_engine.storage.learned_labels import learned_labels
+from hero_engine.storage.learned_labels import LearnedLabels
 from hero_engine.storage.run_folder import RunDir, why_over
 from hero_engine.training import recovery
 from hero_engine.training.fixed_noise import make_fixed_noise_images
@@ -94,6 +94,7 @@ class DurableRounds:
         self.phases = Phases(journal, progress)
         self.backoff = OomBackoff(journal, progress.emit)
         self.images = RoundImages(folder, journal, trainer, self.backoff, progress)
+        self.labels = LearnedLabels(journal, self.settings.plan, self.settings.batch)
         self._last_round: int | None = None
 
     def resume(self, more_rounds: int | None) -> State:
@@ -143,8 +144,7 @@ class DurableRounds:
         self.show_fixed_noise(state)  # while a person has others to label
         if not submitted:
             self.annotator.label(round, self._pictures(round), self.journal)
-        plan, batch = self.settings.plan, self.settings.batch
-        labels = learned_labels(self.journal, plan, batch, rounds=round + 1)[-1]
+        labels = self.labels.first(rounds=round + 1)[-1]
         self.phases.enter(round, "training")
         return labels
 
@@ -160,14 +160,16 @@ class DurableRounds:
         self.progress.restart()
 
     def show_fixed_noise(self, state: State) -> None:
-        """Make the images that show what training changed."""
-        self.backoff.run(
+        """Make the images that show what training changed, unless they exist."""
+        made = self.backoff.run(
             "sample",
             self.settings.microbatch,
             lambda microbatch: make_fixed_noise_images(
                 self.folder, self.trainer, state, microbatch, self.progress.raise_if_stopped
             ),
         )
+        if made:
+            self.progress.emit(FixedNoiseReady(state.round))
 
     def _settle(self, report: RoundFinished) -> None:
         recovery.settle(self.folder, self.journal, report, self._notify)

@@ -21,6 +21,7 @@ def round_option(help: str) -> Any:
 
 
 WHICH_RUN = "Folder of a run, its name, or the start of its name"
+UPDATES = "ddpo|forward|d3po|sft"
 RunName = Annotated[
     str | None, typer.Argument(metavar="RUN", help=f"{WHICH_RUN} (default: the newest).")
 ]
@@ -117,9 +118,7 @@ InputPicture = Annotated[
 Transfer = Annotated[
     bool, typer.Option("--transfer", help="Use the prompts that were kept out of the run.")
 ]
-UpdateName = Annotated[
-    str | None, typer.Option(metavar="ddpo|forward|d3po|sft", help="Training method.")
-]
+UpdateName = Annotated[str | None, typer.Option(metavar=UPDATES, help="Training method.")]
 InitLora = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="LoRA to start from: a file of any trainer, or its folder."),

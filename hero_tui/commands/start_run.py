@@ -227,8 +227,8 @@ def say_over(run: RunDir, way: Way) -> int:
     rounds = counted(seen.round, "round")
     talk(f"finished already: {seen.labels_used} labels in {rounds}: {run.path}")
     talk(
-        "more rounds: hero resume RUN --rounds 4; comparison with the base model: hero eval RUN; "
-        "LoRA: hero export RUN --out FILE"
+        f"more rounds: hero resume {run.path} --rounds 4; comparison with the base model: hero "
+        f"eval {run.path}; LoRA: hero export {run.path} --out FILE"
     )
     if way.headless:
         from hero_engine.core.events import Finished

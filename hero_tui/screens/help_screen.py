@@ -20,7 +20,7 @@ A_ROUND = (
     "A round: the model draws pictures, you mark the good ones and the best one, and the model "
     "learns from that. It then draws the next round.",
     "Press the letter of every good picture and Shift+letter for the best. Enter makes the rest of "
-    "the page bad and shows the next page; after the last page it hands the round in.",
+    "the page bad and shows the next page; after the last page it submits the round.",
     "Mark every good picture: a missed good one becomes a wrong label. Every mark is saved at once "
     "and Ctrl+Z undoes it until the model learns from the round.",
     "~ guided on a tile: its noise lies near that of an earlier good picture. ≈ near-copy: it "

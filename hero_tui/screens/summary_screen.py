@@ -28,15 +28,12 @@ HEAD = 15
 
 MOST_NOISES = 8
 
-LOOK_EVERY = 0.5
-"""Seconds between two looks for pictures of the fixed noises, which no event announces."""
-
 
 class SummaryScreen(BaseScreen[None], inherit_bindings=False):
     """The summary of the last finished round.
 
     counts: good pictures of the last two finished rounds. pictures: reads the rounds with pictures
-    of the fixed noises; they are drawn last, so it is called again while the screen is open.
+    of the fixed noises; they are drawn last, and `show_fixed_noise` calls it again.
     """
 
     place = keymap.SUMMARY
@@ -63,12 +60,9 @@ class SummaryScreen(BaseScreen[None], inherit_bindings=False):
         yield Static(Content.styled(next_step(self._state), "bold"), id="summary-next")
         yield from self.key_row()
 
-    def on_mount(self) -> None:
-        """Show the fixed-noise samples once they are there."""
-        self.set_interval(LOOK_EVERY, self._look)
-
-    def _look(self) -> None:
-        if self._ends() != self._shown:
+    def show_fixed_noise(self) -> None:
+        """There are new fixed-noise samples."""
+        if self.is_mounted:
             self.lay_out()
 
     def action_leave(self) -> None:

@@ -10,9 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hero_tui.commands.shared_options import Json, PresetName
-
-UPDATES = "ddpo|forward|d3po|sft"
+from hero_tui.commands.shared_options import UPDATES, Json, PresetName
 
 app = typer.Typer(
     help="Measure hero on this machine: docs/performance.md has the figures.", no_args_is_help=True

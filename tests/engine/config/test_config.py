@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from refusals import refused
 
+from hero_engine.config.layers import merged
 from hero_engine.config.presets import (
     NAMES,
     PAPER_MODEL,
     embedded,
     from_preset,
     paper,
-    preset_values,
+    preset_layers,
 )
 from hero_engine.config.settings import (
     RewardSettings,
@@ -88,10 +89,11 @@ def test_the_defaults_are_the_papers_but_for_the_model() -> None:
 def test_a_preset_is_whole_whatever_its_name() -> None:
     """Preset large takes its values from the size of the network, over those of its kind."""
     kind = {"sampler": {"steps": 28, "height": 1024}}
-    large = preset_values("large", model="mine", kind=kind)
+    large = merged(preset_layers("large", model="mine", kind=kind))
     assert (large["batch"], large["sampler"]["steps"], large["sampler"]["height"]) == (16, 28, 768)
-    assert preset_values("large", model="mine", parameters=6e9)["batch"] == 8
-    assert preset_values("embedded", model="embedded", kind=kind)["sampler"]["steps"] == 20
+    assert merged(preset_layers("large", model="mine", parameters=6e9))["batch"] == 8
+    embedded = merged(preset_layers("embedded", model="embedded", kind=kind))
+    assert embedded["sampler"]["steps"] == 20
 
 
 @pytest.mark.parametrize("preset", NAMES)

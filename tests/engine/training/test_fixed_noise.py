@@ -10,7 +10,7 @@ import pytest
 from tiny_runs import LINES, Script, go, left_behind
 
 from hero_engine.core.errors import StopRequested
-from hero_engine.core.events import Event, PhaseStarted
+from hero_engine.core.events import Event, FixedNoiseReady, PhaseStarted
 from hero_engine.labelling.annotators import read_pictures
 from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.fixed_noise import fixed_noise_images
@@ -26,7 +26,10 @@ def test_each_round_has_them_and_so_has_the_end_and_the_run_is_the_same_without(
     plain = make_run("plain", update="forward")
     shown = make_run("shown", update="forward", fixed_noise_samples=4)
     go(plain, Script(*LINES))
-    go(shown, Script(*LINES))
+    events = list[Event]()
+    go(shown, Script(*LINES), emit=events.append)
+    told = [event.round for event in events if isinstance(event, FixedNoiseReady)]
+    assert told == [0, 1, 2]
     assert fixed_noise_images(plain.path) == {}
     found = fixed_noise_images(shown.path)
     assert {round: len(paths) for round, paths in found.items()} == {0: 4, 1: 4, 2: 4}

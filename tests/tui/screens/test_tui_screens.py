@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from hero_engine.config.settings import NoiseSettings
-from hero_engine.core.events import Finished
+from hero_engine.core.events import Finished, FixedNoiseReady
 from hero_engine.core.labels import Mark
 from hero_engine.policy.noise_origins import noise_origins
 from hero_engine.policy.noise_prior import FRESH, NoisePrior
@@ -226,7 +226,7 @@ async def test_a_summary_follows_a_round_and_keeps_out_of_the_way_of_labelling(
 
 
 async def test_the_summary_shows_the_same_noises_when_they_are_drawn(tmp_path: Path) -> None:
-    """They are drawn after the round's pictures, and no event follows."""
+    """They are drawn last, after the round's pictures."""
     engine = FakeEngine(tmp_path, BATCH)
     app = app_on(tmp_path, engine, summaries=True)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -238,10 +238,8 @@ async def test_the_summary_shows_the_same_noises_when_they_are_drawn(tmp_path: P
         assert isinstance(app.screen, SummaryScreen)
         assert len(app.screen.query("#summary-pictures Horizontal")) == 0
         engine.past(1, best=0)
-        for _ in range(40):
-            await pilot.pause(0.1)
-            if len(app.screen.query("#summary-pictures Horizontal")) == 2:
-                break
+        engine.deliver(FixedNoiseReady(1))
+        await pilot.pause()
         assert len(app.screen.query("#summary-pictures Horizontal")) == 2
 
 
