@@ -213,3 +213,8 @@ def flow(**settings: Any) -> Any:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     return FlowMatchEulerDiscreteScheduler(**settings)
+
+
+def flow_vae(channels: int, blocks: tuple[int, ...] = (8, 16)) -> Any:
+    """An autoencoder whose latents are scaled and shifted."""
+    return vae(channels, blocks, scaling_factor=0.36, shift_factor=0.116)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tiny_flux
 import tiny_transformers
 import torch
 from tiny_parts import LETTER_TOKENS, POOLED, TEXT, clip, clip_tokenizer, t5, t5_tokenizer, vae
@@ -117,56 +118,18 @@ def sd3() -> Any:
     )
 
 
-def flux(*, distilled: bool = True) -> Any:
-    """A double and a single block; CLIP's pooled vector, T5's states."""
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-
-    return FluxPipeline(
-        transformer=FluxTransformer2DModel(
-            patch_size=1,
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=TEXT,
-            pooled_projection_dim=TEXT,
-            axes_dims_rope=(4, 4, 8),
-            guidance_embeds=distilled,
-        ),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=distilled),
-        vae=vae(4, shift_factor=0.06, scaling_factor=1.5),
-        text_encoder=clip(projected=False),
-        tokenizer=clip_tokenizer(),
-        text_encoder_2=t5(TEXT, LETTER_TOKENS),
-        tokenizer_2=t5_tokenizer(),
-    )
-
-
-def kontext() -> Any:
-    """Flux with an input picture."""
-    from diffusers import FluxKontextPipeline
-
-    return FluxKontextPipeline(**flux().components)
-
-
-def schnell() -> Any:
-    """Flux without guidance as an input."""
-    return flux(distilled=False)
-
-
 MAKERS: dict[str, Callable[[], Any]] = {
     "sd2": sd2,
     "sdxl": sdxl,
     "sd3": sd3,
-    "flux": flux,
-    "schnell": schnell,
-    "kontext": kontext,
-    "flux2": tiny_transformers.flux2,
-    "flux2_klein": tiny_transformers.flux2_klein,
+    "flux": tiny_flux.flux,
+    "schnell": tiny_flux.schnell,
+    "kontext": tiny_flux.kontext,
+    "flux2": tiny_flux.flux2,
+    "flux2_klein": tiny_flux.flux2_klein,
     "z_image": tiny_transformers.z_image,
     "qwen_image": tiny_transformers.qwen_image,
-    "chroma": tiny_transformers.chroma,
+    "chroma": tiny_flux.chroma,
     "sana": tiny_transformers.sana,
     "lumina2": tiny_transformers.lumina2,
     "krea2": tiny_transformers.krea2,

@@ -10,19 +10,13 @@ from tiny_parts import (
     VOCABULARY,
     byte_tokenizer,
     flow,
-    flux2_vae,
+    flow_vae,
     gemma2,
     qwen3,
     qwen_vae,
     qwen_vl,
     t5,
-    vae,
 )
-
-
-def flow_vae(channels: int, blocks: tuple[int, ...] = (8, 16)) -> Any:
-    """An autoencoder whose latents are scaled and shifted."""
-    return vae(channels, blocks, scaling_factor=0.36, shift_factor=0.116)
 
 
 def z_image() -> Any:
@@ -121,99 +115,6 @@ def sana() -> Any:
         scheduler=flow(shift=7.0),
         vae=vae,
         text_encoder=gemma2(),
-        tokenizer=byte_tokenizer(),
-        transformer=network,
-    )
-
-
-def _flux2_network(*, embedded: bool) -> Any:
-    from diffusers import Flux2Transformer2DModel
-
-    return Flux2Transformer2DModel(
-        patch_size=1,
-        in_channels=4,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=48,
-        timestep_guidance_channels=256,
-        axes_dims_rope=[4, 4, 4, 4],
-        guidance_embeds=embedded,
-    )
-
-
-def flux2_klein() -> Any:
-    """Flux.2-klein: its text is read from three layers of a language model."""
-    from diffusers import Flux2KleinPipeline
-
-    return Flux2KleinPipeline(
-        scheduler=flow(use_dynamic_shifting=True),
-        vae=flux2_vae(),
-        text_encoder=qwen3("Qwen3ForCausalLM", layers=28),
-        tokenizer=byte_tokenizer(512),
-        transformer=_flux2_network(embedded=False),
-    )
-
-
-def flux2() -> Any:
-    """Flux.2-dev: guidance is an input of the network."""
-    from diffusers import Flux2Pipeline
-    from transformers import Mistral3Config, Mistral3ForConditionalGeneration
-
-    text = {
-        "model_type": "mistral",
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 31,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "vocab_size": VOCABULARY,
-    }
-    vision = {
-        "model_type": "pixtral",
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "head_dim": 8,
-        "image_size": 16,
-        "patch_size": 8,
-    }
-    encoder = Mistral3ForConditionalGeneration(
-        Mistral3Config(text_config=text, vision_config=vision)
-    )
-    return Flux2Pipeline(
-        scheduler=flow(use_dynamic_shifting=True),
-        vae=flux2_vae(),
-        text_encoder=encoder,
-        tokenizer=byte_tokenizer(512),
-        transformer=_flux2_network(embedded=True),
-    )
-
-
-def chroma() -> Any:
-    """Its prompt's padding is masked."""
-    from diffusers import ChromaPipeline, ChromaTransformer2DModel
-
-    network = ChromaTransformer2DModel(
-        patch_size=1,
-        in_channels=4,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
-        axes_dims_rope=[4, 4, 8],
-        approximator_hidden_dim=32,
-        approximator_layers=1,
-        approximator_num_channels=16,
-    )
-    return ChromaPipeline(
-        scheduler=flow(),
-        vae=flow_vae(1, (4,)),
-        text_encoder=t5(32),
         tokenizer=byte_tokenizer(),
         transformer=network,
     )

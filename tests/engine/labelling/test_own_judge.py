@@ -224,7 +224,7 @@ def test_a_vision_language_model_behind_http_judges(
 def test_a_clip_reward_model_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of docs/tasks.md, with a tiny random CLIP in place of PickScore."""
     from PIL import Image
-    from tiny_transformers import byte_tokenizer
+    from tiny_parts import byte_tokenizer
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
     tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}

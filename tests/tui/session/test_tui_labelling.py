@@ -2,66 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fake_engine import FakeEngine, Paint, open_journal, opened, paint
-from rich.color import Color
-from textual.geometry import Region
-from textual.pilot import Pilot
-from textual.widget import Widget
+from fake_engine import open_journal
+from labelling_app import BATCH, labelling, sampled
 
 from hero_engine.core.events import Failed, Finished, Stop, SubmitLabels
 from hero_engine.core.labels import Labels
 from hero_tui.app import HeroApp
-from hero_tui.graphics.symbols import SymbolPainter
-from hero_tui.preferences.settings_sources import UiSettings
-from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
-from hero_tui.session.input_guards import NO_GUARDS, Guards
 from hero_tui.session.label_style import LabelStyle
 from hero_tui.session.next_step import NextStep
 from hero_tui.widgets.text_line import TextLine
-
-BATCH = 16
-
-
-@asynccontextmanager
-async def labelling(
-    run_dir: Path,
-    *,
-    batch: int = BATCH,
-    size: tuple[int, int] = (80, 24),
-    preferences: Preferences | None = None,
-    guards: Guards = NO_GUARDS,
-    picture: Paint = paint,
-    **options: Any,
-) -> AsyncIterator[tuple[HeroApp, FakeEngine, Pilot[int]]]:
-    engine = FakeEngine(run_dir, batch, picture)
-    app = HeroApp(
-        run_dir,
-        engine,
-        SymbolPainter(),
-        opened=opened(run_dir, batch=batch),
-        preferences=preferences or Preferences(UiSettings(undo_seconds=0)),
-        guards=guards,
-        **options,
-    )
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        yield app, engine, pilot
-
-
-async def sampled(engine: FakeEngine, pilot: Pilot[int], round: int = 0) -> None:
-    engine.open(round)
-    engine.phase(round, "sampling")
-    engine.images(round, range(engine.batch))
-    engine.phase(round, "labelling")
-    await pilot.pause()
 
 
 def label_styles(app: HeroApp) -> list[LabelStyle]:
@@ -328,36 +282,6 @@ async def test_a_failed_engine_ends_the_app_with_its_code(tmp_path: Path) -> Non
         await pilot.pause()
     assert app.return_value == 5
     assert app.state.failed is not None
-
-
-async def test_without_colour_marks_are_grey_and_pictures_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    async with labelling(tmp_path) as (app, engine, pilot):
-        await sampled(engine, pilot)
-        await pilot.press("w")
-        await app.uploads.idle()
-        assert app.labelling.tiles is not None
-        tile = app.labelling.tiles.tiles[1]
-        assert "● good" in grounds(tile.caption)[0]
-        assert not any(colourful for _, colourful in grounds(tile.caption)[1])
-        assert any(colourful for _, colourful in grounds(tile.picture)[1])
-
-
-def grounds(widget: Widget) -> tuple[str, list[tuple[str, bool]]]:
-    """A widget's text, and for each piece of it whether its background has a hue."""
-    strips = widget.render_lines(Region(0, 0, widget.size.width, widget.size.height))
-    pieces = [
-        (text, style is not None and style.bgcolor is not None and has_hue(style.bgcolor))
-        for strip in strips
-        for text, style, _ in strip
-    ]
-    return "".join(text for text, _ in pieces), pieces
-
-
-def has_hue(colour: Color) -> bool:
-    return colour.triplet is not None and len(set(colour.triplet)) > 1
 
 
 async def test_clicks_do_what_the_keys_do(tmp_path: Path) -> None:
