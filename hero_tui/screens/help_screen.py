@@ -24,8 +24,8 @@ A_ROUND = (
     "Mark every good picture: a missed good one becomes a wrong label. Every mark is saved at once "
     "and Ctrl+Z undoes it until the model learns from the round.",
     "~ guided on a tile: its noise lies near that of an earlier good picture. ≈ near-copy: it "
-    "repeats the best one. + fresh: its noise is new, so it shows what was learned. The kind that "
-    "most pictures of a round have has no sign.",
+    "repeats the best one. + fresh: its noise is new, so it shows what was learned. The "
+    "commonest kind of a round has no sign.",
 )
 BLIND_ROUND = (
     "A blind comparison: the pictures of two models are mixed. Mark the good ones. The end shows "

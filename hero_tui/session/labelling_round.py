@@ -185,7 +185,7 @@ class LabellingRound:
         return NoiseTag.GUIDED if guided else NoiseTag.FRESH
 
     def tag_of(self, image: int) -> NoiseTag:
-        """The picture's kind, where it is not that of most pictures of the round."""
+        """The picture's kind, where it is not the commonest one of the round."""
         kind = self.kind_of(image)
         return NoiseTag.NONE if kind is self.usual_kind else kind
 

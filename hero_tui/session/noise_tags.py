@@ -50,16 +50,17 @@ class NoiseTag(Enum):
 
 LEGENDS = {
     NoiseTag.FRESH: "~ noise near a good picture  ≈ repeats the best",
-    NoiseTag.GUIDED: "Most are guided  + fresh noise  ≈ repeats the best",
-    NoiseTag.COPY: "Most repeat the best  + fresh noise  ~ guided",
+    NoiseTag.GUIDED: "No sign: guided  + fresh noise  ≈ repeats the best",
+    NoiseTag.COPY: "No sign: repeats the best  + fresh noise  ~ guided",
 }
-"""What the tags mean where most pictures are of a kind; those have no tag."""
+"""What the tags mean, by the commonest kind of the round, which has none."""
 
 
 def commonest(kinds: Sequence[NoiseTag]) -> NoiseTag:
-    """The kind of more than half of the pictures, else FRESH: tags say what differs from it."""
-    kind, count = Counter(kinds).most_common(1)[0] if kinds else (NoiseTag.FRESH, 0)
-    return kind if 2 * count > len(kinds) else NoiseTag.FRESH
+    """The kind of the most pictures, FRESH before others: tags say what differs from it."""
+    counts = Counter({NoiseTag.FRESH: 0, NoiseTag.GUIDED: 0, NoiseTag.COPY: 0})
+    counts.update(kinds)
+    return counts.most_common(1)[0][0]
 
 
 def thumbnail(picture: Image.Image) -> Thumbnail:
