@@ -88,7 +88,10 @@ class GlobalActions(BaseApp, inherit_bindings=False):
     def action_help(self) -> None:
         """All keys."""
         place = getattr(self.screen, "place", keymap.LETTERS)
-        self.toggle(HelpScreen(self.preferences.keymap, place, self.state, blind=self.blind))
+        keys = self.preferences.keymap
+        if len(self.state.plan) < 2:
+            keys = keys.without(keymap.PROMPT_ACTIONS)
+        self.toggle(HelpScreen(keys, place, self.state, blind=self.blind))
 
     def action_progress(self) -> None:
         """Charts of the run so far."""

@@ -135,7 +135,7 @@ class RoundFinished(JsonEvent):
 
     labels: given in this round; labels_total: in the run so far. seconds: of the steps "sample",
     "embed" and "update". note: what was unusual, in words. prompts: in a run with several, each
-    prompt of the round with its "group", "labels" and "good".
+    prompt of the round with its "group", "labels", "good", "reward_mean" and "diversity".
     """
 
     event: ClassVar[str] = "round"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hero_engine.config.tasks import task_of_prompt
+from hero_engine.config.tasks import Task, task_of_prompt
 from hero_engine.core.errors import HeroError
 from hero_engine.embedded.judge import Judge
 from hero_engine.evaluation.intervals import wilson
@@ -71,7 +71,7 @@ def evaluate(
     """
     prompts = prompts or folder.settings.plan.prompts
     for each in prompts:
-        judged(task_of_prompt(folder.task, each))
+        judged(scored_as(folder, each))
     _check_number(images)
     learned, total = trained(folder, device), len(prompts)
     scores = list[PromptScores]()
@@ -148,6 +148,20 @@ def _mean(scores: Sequence[Score], images: int) -> Score:
     )
 
 
+def scored_as(folder: RunDir, prompt: str) -> Task:
+    """The task whose judge scores a prompt; of one that the run does not have, the run's own.
+
+    HeroError for a prompt of the run that no judge knows.
+    """
+    try:
+        return task_of_prompt(folder.task, prompt)
+    except HeroError:
+        own = (*folder.settings.plan.prompts, *folder.task.transfer_prompts)
+        if folder.task.judge is None or prompt in own:
+            raise
+        return folder.task
+
+
 def _check_number(images: int) -> None:
     if images < 2:
         raise HeroError(f"--images {images}: use at least 2")
@@ -184,7 +198,7 @@ class Scorer:
         wanted: Mapping[str, str] | None = None,
     ) -> None:
         self.prompt = prompt or folder.settings.prompt
-        task = task_of_prompt(folder.task, self.prompt)
+        task = scored_as(folder, self.prompt)
         self.task = judged(task)
         _check_number(images)
         self.settings, self.images = folder.settings, images

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
+from hero_engine.config.prompts import PromptPlan
 from hero_engine.config.tasks import Task, task_of_prompt
 from hero_engine.core.errors import HeroError, LabelsNeeded, StopRequested
 from hero_engine.core.events import Command, Stop
@@ -69,7 +69,8 @@ class SimulatedAnnotator:
     best.
 
     model: how its labels differ from the judge's; its mistakes follow from `seed`. plan: the run's
-    prompts; each is judged by the task that has it (`task_of_prompt`).
+    prompts, by default the task's; each is judged by the task that has it (`task_of_prompt`).
+    HeroError for a prompt that no judge knows.
     """
 
     def __init__(
@@ -77,10 +78,11 @@ class SimulatedAnnotator:
         task: Task,
         model: AnnotatorModel = PERFECT,
         seed: int = 0,
-        plan: PromptPlan = ONE_PROMPT,
+        plan: PromptPlan | None = None,
     ) -> None:
         from hero_engine.embedded.judge import Judge
 
+        plan = plan or PromptPlan((task.prompt,))
         tasks = [task_of_prompt(task, prompt) for prompt in plan.prompts]
         self._plan, self._tasks = plan, [(judged(each), model.wanted(each)) for each in tasks]
         self._model, self._seed = model, seed

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
-from hero_engine.core.batch import Batch, distinct
+from hero_engine.core.batch import distinct
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.labelled_round import LabelledRound
 from hero_engine.reward.embedding import ranking_auc
@@ -67,13 +67,23 @@ class Outcome:
     def _by_prompt(self, plan: PromptPlan) -> Iterator[dict[str, Any]]:
         known = self.round.own
         for group in distinct(self.round.batch.group_ids):
-            own = known.of_group(group)
+            own, images = known.of_group(group), self.round.batch.group_ids == group
             yield {
                 "group": group,
                 "prompt": plan.prompts[group],
                 "labels": len(own),
                 "good": int(own.good_N.sum()),
+                "reward_mean": self._mean_reward(images),
+                **diversity_metric(self.round.batch.latents_B_C_H_W[images]),
             }
+
+    def _mean_reward(self, images_B: Tensor) -> float | None:
+        """The mean of the known rewards of some images."""
+        if self.rewards_B is None:
+            return None
+        own = self.rewards_B[images_B]
+        known = own[~own.isnan()]
+        return float(known.mean()) if len(known) else None
 
     def _notes(self) -> Iterator[str]:
         labels, assumed = self.round.labels, int(self.metrics.get("assumed_negatives", 0))
@@ -112,11 +122,11 @@ def agreement_metric(name: str, rewards_B: Tensor | None, round: LabelledRound) 
     return {} if auc is None else {name: auc}
 
 
-def diversity_metric(batch: Batch) -> dict[str, float]:
-    """Spread of a round's images: the root mean square difference of an element of their
-    final latents, averaged over all pairs. Empty for a single image.
+def diversity_metric(latents_B_C_H_W: Tensor) -> dict[str, float]:
+    """Spread of images: the root mean square difference of an element of their final latents,
+    averaged over all pairs. Empty for a single image.
     """
-    if len(batch) < 2:
+    if len(latents_B_C_H_W) < 2:
         return {}
-    flat = batch.latents_B_C_H_W.flatten(1).double()
+    flat = latents_B_C_H_W.flatten(1).double()
     return {"diversity": float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5}

@@ -46,7 +46,7 @@ class LearningSteps:
         evidence = Evidence(state.memory, state.bests)
         predicted = self.reward_model.predicted_rewards(state.embedding, evidence, round.batch)
         agreement = agreement_metric("predicted_reward_auc", predicted, round)
-        return metrics | diversity_metric(round.batch) | agreement
+        return metrics | diversity_metric(round.batch.latents_B_C_H_W) | agreement
 
     def fit_reward_model(
         self, state: State, round: LabelledRound

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,22 @@ def status(name: str | None, as_json: bool) -> None:
         reward = _decimal(each["reward_mean"])
         row = f"{round:>5}  {each['labels']:>6}  {good:>4}  {reward:>6}  {each['note']}"
         say(row.rstrip())
+    for line in _prompt_table(facts):
+        say(line)
+
+
+def _prompt_table(facts: dict[str, Any]) -> Iterator[str]:
+    """Each prompt's labels, and its share of good pictures in its first and last round."""
+    known = [each for each in facts["rounds"] if each.get("prompts")]
+    if not known:
+        return
+    yield "\nlabels  first   now  prompt"
+    for group, prompt in enumerate(facts["prompts"]):
+        own = [row for each in known for row in each["prompts"] if row["group"] == group]
+        given = [row for row in own if row["labels"]]
+        shares = [_percent(row["good"] / row["labels"]) for row in given] or ["-"]
+        labels = sum(row["labels"] for row in own)
+        yield f"{labels:>6}  {shares[0]:>5}  {shares[-1]:>4}  {prompt}"
 
 
 def _where(facts: dict[str, Any]) -> str:
@@ -73,7 +90,8 @@ def run_facts(run: RunDir) -> dict[str, Any]:
     """status.json, brought up to date by the journal and the lock.
 
     marked: labels that are saved but not learned, by round.
-    rounds: labels, share of good ones, mean reward and note of each finished round.
+    rounds: labels, share of good ones, mean reward and note of each finished round, and figures of
+    each prompt where there are several.
     labels_file: the template of the round that waits for `hero label`, if one does.
     state: "new", "running", "waiting" (for labels), "stopped", "interrupted" (its process died),
     "finished", "failed".
@@ -124,7 +142,9 @@ def rounds_of(run: RunDir) -> list[dict[str, Any]]:
         found = journal.metrics()
     keep = ("round", "labels", "good", "reward_mean", "note")
     return [
-        {name: each[name] for name in keep} | {"good_share": RoundFinished(**each).good_share}
+        {name: each[name] for name in keep}
+        | {"good_share": RoundFinished(**each).good_share}
+        | ({"prompts": each["prompts"]} if each.get("prompts") else {})
         for each in found
     ]
 

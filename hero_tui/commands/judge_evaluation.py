@@ -38,10 +38,8 @@ def score(
         score_by_own(folder, read_judge_source(judge), images, noise, prompts, as_json=as_json)
         return
     for each in prompts:
-        if task_of_prompt(folder.task, each).judge is None:
-            raise HeroError(
-                f"no judge knows the task {folder.task.name!r}: use hero eval RUN --human"
-            )
+        if each in (*folder.settings.plan.prompts, *folder.task.transfer_prompts):
+            task_of_prompt(folder.task, each)  # refuses before the model is opened
     find_judge("evaluator")
     talk(f"opening {folder.settings.model}")
     from hero_engine.evaluation.evaluate import evaluate
@@ -60,6 +58,8 @@ def score(
     else:
         print_scores(scores)
         say(found.sentence())
+        if prompt is None and not transfer and (unseen := len(folder.task.transfer_prompts)):
+            talk(f"prompts that were not trained on: {unseen}; hero eval {name} --transfer")
 
 
 def score_by_own(

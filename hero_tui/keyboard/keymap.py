@@ -149,6 +149,8 @@ ACTIONS = (
     Action("replace", ("right", "l", "2"), "Take the right one as the best", COMPARE, "replace"),
     Action("compare_back", ("up", "k"), "Decide the last pair again", COMPARE, "again", "back"),
     Action("compare_leave", ("escape", "enter"), "Back to the page", COMPARE, "page", "leave"),
+    Action("progress_back", ("left", "h"), "Previous prompt", PROGRESS, "previous prompt", "back"),
+    Action("progress_on", ("right", "l"), "Next prompt", PROGRESS, "next prompt", "on"),
     Action("progress_leave", ("escape", "enter", "space"), "Back", PROGRESS, "back", "leave"),
     Action("gallery_back", ("left", "h", "pageup"), "Earlier rounds", GALLERY, "earlier", "back"),
     Action("gallery_on", ("right", "l", "pagedown"), "Later rounds", GALLERY, "later", "on"),
@@ -212,6 +214,10 @@ BEST_ACTIONS = frozenset(
 """Actions that a blind comparison lacks."""
 
 
+PROMPT_ACTIONS = frozenset({"progress_back", "progress_on"})
+"""Actions that only a run with several prompts has."""
+
+
 @dataclass(frozen=True)
 class Keymap:
     """The actions with the keys a person chose, and the tiles' keys.
@@ -222,6 +228,10 @@ class Keymap:
     tiles: TileKeys = field(default_factory=lambda: tile_keys("qwerty"))
     actions: tuple[Action, ...] = ACTIONS
     hidden: frozenset[str] = frozenset()
+
+    def without(self, actions: frozenset[str]) -> Keymap:
+        """The same, with these actions hidden too."""
+        return replace(self, hidden=self.hidden | actions)
 
     @property
     def listed(self) -> tuple[Action, ...]:

@@ -12,13 +12,19 @@ from textual.widgets import Static
 
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.numbering import counted, round_name
+from hero_engine.core.sanitize import sanitized
 from hero_tui.keyboard import keymap
+from hero_tui.keyboard.keymap import Keymap
 from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.session.chart_readings import reading
+from hero_tui.session.prompt_rounds import rounds_of_prompt
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.line_chart import Chart, Series, bars
 from hero_tui.widgets.status_line import STEPS
 from hero_tui.widgets.text_line import TextLine, clock
+
+ALL = -1
+"""In place of a prompt's number."""
 
 BAR = 8
 LEAST_SPAN = {"reward": 0.25, "diversity": 0.5}
@@ -26,15 +32,23 @@ LEAST_SPAN = {"reward": 0.25, "diversity": 0.5}
 
 
 class ProgressScreen(BaseScreen[None], inherit_bindings=False):
-    """Charts of the finished rounds; they follow the run while the screen is open."""
+    """Charts of the finished rounds; they follow the run while the screen is open.
+
+    In a run with several prompts: of all of them, or of one alone.
+    """
 
     place = keymap.PROGRESS
+
+    def __init__(self, keys: Keymap, state: RunState) -> None:
+        several = len(state.plan) > 1
+        super().__init__(keys if several else keys.without(keymap.PROMPT_ACTIONS), state)
+        self._shown = ALL
 
     def compose(self) -> ComposeResult:
         """A title, charts side by side, the keys."""
         yield from self.status_row()
         title = TextLine(id="progress-title")
-        title.show(_title(self._state))
+        title.show(*self._heading())
         yield title
         yield self._charts()
         yield from self.key_row()
@@ -50,11 +64,41 @@ class ProgressScreen(BaseScreen[None], inherit_bindings=False):
         """Back to where it was asked for."""
         self.dismiss()
 
+    def action_on(self) -> None:
+        """Charts of the next prompt; after the last one, of all."""
+        self._turn(1)
+
+    def action_back(self) -> None:
+        """Charts of the prompt before; before the first one, of all."""
+        self._turn(-1)
+
+    def _turn(self, step: int) -> None:
+        prompts = len(self._state.plan)
+        if prompts > 1:
+            self._shown = (self._shown + 1 + step) % (prompts + 1) - 1
+            self.refresh(recompose=True)
+
+    def _heading(self) -> tuple[Content, Content]:
+        """The run so far; in a run with several prompts, whose charts these are before it."""
+        prompts, so_far = self._state.plan.prompts, _title(self._state)
+        if len(prompts) < 2:
+            return so_far, Content("")
+        if self._shown == ALL:
+            return Content.styled(f"all {len(prompts)} prompts", "bold"), so_far
+        number = f"prompt {self._shown + 1} of {len(prompts)}: "
+        return Content.assemble((number, "bold"), sanitized(prompts[self._shown])), so_far
+
     def _charts(self) -> Widget:
         rounds = self._state.rounds
         if not rounds:
             none = Content.assemble(("Charts begin with the first finished round.", "$quiet"))
             return Static(none, id="no-charts")
+        if self._shown != ALL:
+            of_prompt = rounds_of_prompt(rounds, self._shown)
+            if not of_prompt:
+                none = Content.styled("No finished round has pictures of this prompt.", "$quiet")
+                return Static(none, id="no-charts")
+            return Grid(*charts(of_prompt), id="charts")
         return Grid(*charts(rounds), Static(seconds(rounds[-1])), id="charts")
 
 

@@ -60,6 +60,7 @@ WRONG = {  # exit code: command: what it says
         "run --task mine.toml --model {model} --headless --labels judge": "no judge knows",
         "resume {run} --rounds 1": "needs a terminal",
         "resume {run} --add-prompt dog": "needs a terminal",
+        "resume {run} --add-prompt dog --headless --labels judge": "no judge knows",
         "import {run} none.jsonl": "cannot read none.jsonl: No such file",
         "import {run} {home}": "must have good or bad in its name",
         "import {run} good --crop round": "--crop round: choose one of center, top, ",

@@ -35,6 +35,7 @@ class Task:
     prompts: all prompts of a task with several, `prompt` first; empty if there is one.
     success: what counts as good, in words. enhanced_prompt: a better prompt, to compare with
     labelling. judge: the task's name in the embedded judges, if they know it.
+    judged_prompts: those of the task's file, which that judge labels; not prompts added to a run.
     wanted: the attributes that a success has, if not those of its subject. paper: labels and batch
     under the preset "paper".
     """
@@ -51,6 +52,13 @@ class Task:
     wanted: Mapping[str, str] = field(default_factory=dict)
     enhanced_prompt: str = ""
     prompts: tuple[str, ...] = ()
+    judged_prompts: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every prompt that the task names, each once."""
+        every = (self.prompt, *self.prompts, *self.transfer_prompts, self.enhanced_prompt)
+        return tuple(dict.fromkeys(filter(None, every)))
 
     def with_prompts(self, templates: Sequence[str], aside: int = 0) -> Task:
         """This task with the prompts of these templates, `aside` of them kept for transfer.
@@ -70,11 +78,22 @@ class Task:
 def task_of_prompt(task: Task, prompt: str) -> Task:
     """The task that says when a picture of one of a run's prompts is good.
 
-    A shipped task where its prompt is this one, so that a run may mix several; else the run's own.
+    A shipped task where its prompt is this one, so that a run may mix several; else the run's own
+    where its judge labels the prompt; else a shipped one that names it. HeroError, exit code 2, for
+    a prompt that no judge knows.
     """
-    if prompt == task.prompt and task.judge is not None:
+    if task.judge is not None and prompt == task.prompt:
         return task
-    return next((each for each in list_tasks() if each.prompt == prompt), task)
+    shipped = list_tasks()
+    known = [each for each in shipped if each.prompt == prompt]
+    known += [task] if task.judge is not None and prompt in task.judged_prompts else []
+    known += [each for each in shipped if prompt in each.texts]
+    if not known:
+        raise HeroError(
+            f"no judge knows the prompt {short(prompt)}: give its labels with --labels FILE.jsonl "
+            "or a judge of your own, and evaluate it with --human"
+        )
+    return known[0]
 
 
 def list_tasks() -> tuple[Task, ...]:
@@ -184,13 +203,15 @@ def read_task(path: Path) -> Task:
     aside, transfer = table.pop("keep_aside", 0), tuple(table.pop("transfer_prompts", ()))
     try:
         task = Task(**table, prompt="", transfer_prompts=transfer)
-        return task.with_prompts(templates, aside)
+        task = task.with_prompts(templates, aside)
+        return replace(task, judged_prompts=task.texts if task.judge else ())
     except HeroError as error:
         raise HeroError(f"{path}: {error.message}") from error
 
 
 def _check(path: Path, table: Mapping[str, Any]) -> None:
     known = {each.name for each in fields(Task)} | {"prompts_file", "keep_aside"}
+    known -= {"judged_prompts"}
     for name, value in table.items():
         if name not in known:
             raise HeroError(

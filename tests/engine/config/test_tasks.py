@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from refusals import refused
 
-from hero_engine.config.tasks import Task, list_tasks, load_task, settings_for
+from hero_engine.config.tasks import (
+    Task,
+    list_tasks,
+    load_task,
+    read_task,
+    settings_for,
+    task_of_prompt,
+)
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.embedded.drawing import TASKS
 
@@ -87,6 +94,7 @@ def test_an_own_task_may_say_everything(tmp_path: Path) -> None:
     )
     want = Task("cup", "a cup", "Cup", "full", 30, 6, ("a mug",), "hands", {"batch": 8})
     want = replace(want, wanted={"kind": "fused"}, enhanced_prompt="a full cup")
+    want = replace(want, judged_prompts=("a cup", "a mug", "a full cup"))
     assert load_task(str(path)) == want
 
 
@@ -155,3 +163,25 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_a_missing_task_is_reported(name: str, said: str) -> None:
     with refused(ExitCode.USAGE, start=said):
         load_task(name)
+
+
+def test_a_judge_labels_the_prompts_that_its_task_names_and_no_others(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('prompts = ["one {left|right} hand"]\njudge = "hands"')
+    hands, mine = load_task("hands"), read_task(file)
+    added = hands.with_prompts([hands.prompt, "a bicycle"])
+    for task, prompt, judge in (
+        (hands, "1 hand", "hands"),
+        (hands, "photo of a hand", "hands"),
+        (hands, load_task("black-cat").prompt, "black-cat"),
+        (mine, "one right hand", "hands"),
+        (Task("cup", "a cup"), "1 hand", "hands"),
+    ):
+        assert task_of_prompt(task, prompt).judge == judge
+    for task, prompt in (
+        (added, "a bicycle"),
+        (mine, "a bicycle"),
+        (Task("cup", "a cup"), "a cup"),
+    ):
+        with pytest.raises(HeroError, match=f"no judge knows the prompt '{prompt}'"):
+            task_of_prompt(task, prompt)

@@ -114,7 +114,7 @@ def test_pictures_keep_their_own_indices(
 
 
 def test_a_task_that_no_judge_knows_is_refused() -> None:
-    with pytest.raises(HeroError, match="no judge knows the task 'cup': give its labels with"):
+    with pytest.raises(HeroError, match="no judge knows the prompt 'a cup': give its labels with"):
         SimulatedAnnotator(Task("cup", "a cup"))
     assert judged(load_task("hands")) == "hands"
 

@@ -23,6 +23,7 @@ from hero_engine.training.state import State
 from hero_engine.updates.label_pool import Pool
 from hero_engine.updates.lessons import UpdateId
 from hero_engine.updates.noising import RowSampler
+from hero_tui.commands.inspect_runs import status
 
 PROMPTS = {"prompts": ("a", "a hand", "a cup")}
 LINES = ("*bgb*b", "b*bbg*")
@@ -98,13 +99,22 @@ def test_best_and_noises_are_kept_for_each_prompt() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_run_of_many_prompts_learns_and_reports_each(
-    make_run: Callable[..., RunDir], update: str, more: dict[str, Any]
+    make_run: Callable[..., RunDir],
+    update: str,
+    more: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = make_run(update=update, **PROMPTS, **more)
     reports, state = played(folder, *LINES)
     assert all(each.updated for each in reports)
     assert [each["prompt"] for each in reports[0].prompts] == list(PROMPTS["prompts"])
     assert sum(each["good"] for each in reports[1].prompts) == reports[1].good
+    assert all(each["diversity"] > 0 for each in reports[0].prompts)
+    status(str(folder.path), as_json=False)
+    table = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.split(maxsplit=3)[3] for line in table] == list(PROMPTS["prompts"])
+    shares = [f"{each.prompts[0]['good'] / 2:.0%}" for each in reports]
+    assert table[0].split()[:3] == ["4", *shares]
     groups = latents(folder, 1)["groups_B"].tolist()
     assert tuple(groups) == folder.groups(1)
     assert set(state.bests) <= {0, 1, 2} and len(state.bests) > 1

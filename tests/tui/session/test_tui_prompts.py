@@ -6,13 +6,18 @@ from fake_engine import FakeEngine, open_journal, opened
 from textual.pilot import Pilot
 
 from hero_engine.config.prompts import PromptPlan
+from hero_engine.core.events import RoundFinished
 from hero_tui.app import HeroApp
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.labelling_screen import WHICH_BEST
+from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.session.input_guards import NO_GUARDS
+from hero_tui.session.prompt_rounds import rounds_of_prompt
 from hero_tui.session.round_summary import round_counts, summary_rows
+from hero_tui.widgets.key_footer import KeyFooter
+from hero_tui.widgets.line_chart import Chart
 from hero_tui.widgets.text_line import TextLine
 
 BATCH = 16
@@ -70,3 +75,45 @@ async def test_tiles_say_their_prompt_and_each_prompt_has_its_best(tmp_path: Pat
         assert (labels.bests, labels.goods) == ((1, 8), (0, 1, 8, 9))
         rows = summary_rows([round_counts(book, 0, BATCH, None, PLAN)])
     assert rows[-2:] == [("red", "", "2 of 8 (25%)"), ("blue", "", "2 of 8 (25%)")]
+
+
+def finished(round: int, *prompts: tuple[int, int, int]) -> RoundFinished:
+    """A round with (group, labels, good) of its prompts."""
+    names = ("group", "labels", "good")
+    rows = tuple({**dict(zip(names, each, strict=True)), "diversity": 1.0} for each in prompts)
+    labels, good = (sum(row[name] for row in rows) for name in ("labels", "good"))
+    return RoundFinished(
+        round, labels, good, 0, 16 * (round + 1), 0.5, 0.1, True, "", {}, {"loss": 0.1}, rows
+    )
+
+
+async def test_charts_are_of_all_prompts_or_of_one(tmp_path: Path) -> None:
+    rounds = (finished(0, (0, 8, 2), (1, 8, 6)), finished(1, (1, 16, 12)))
+    assert [each.labels_total for each in rounds_of_prompt(rounds, 1)] == [8, 24]
+    engine = FakeEngine(tmp_path, BATCH)
+    app = HeroApp(tmp_path, engine, SymbolPainter(), guards=NO_GUARDS)
+    async with app.run_test(size=(100, 30)) as pilot:
+        for prompts in (PROMPTS, ()):
+            engine.prompts = prompts
+            engine.open(0)
+            for event in rounds:
+                engine.deliver(event)
+            await pilot.pause()
+            seen = []
+            await pilot.press("f2")
+            for key in ("right", "right", "right", "left"):
+                await pilot.pause()
+                screen = app.screen
+                assert isinstance(screen, ProgressScreen)
+                title = screen.query_one("#progress-title", TextLine).text
+                charts = [(each.heading, each.series[0].last) for each in screen.query(Chart)]
+                seen.append((title.partition(":")[0], charts[0]))
+                await pilot.press(key)
+            keys = app.screen.query_one(KeyFooter).render().plain
+            await pilot.press("escape")
+            if prompts:
+                one, other = ("prompt 1 of 2", ("good", 0.25)), ("prompt 2 of 2", ("good", 0.75))
+                assert seen[1:3] == [one, other] and seen[0] == seen[3] != one
+                assert seen[0][0].startswith("all 2 prompts") and "next prompt" in keys
+            else:
+                assert len({*seen}) == 1 and "prompt" not in keys + seen[0][0]
