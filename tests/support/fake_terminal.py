@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pyte
+import warm_server
 from PIL import Image
 
 from hero_tui.graphics.kitty import PLACEHOLDER
@@ -251,30 +252,33 @@ class FakeTerminal:
         self.attributes = termios.tcgetattr(self.slave)
         self.screen = PixelScreen(columns, rows)
         self.heard = ""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | warm_server.Script | None = None
         self._stream = pyte.Stream(self.screen)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
         self._rest = ""
 
     def run(self, script: Path, *arguments: str, **environment: str) -> None:
         """Start a Python script with this terminal as its own."""
-        self.start(sys.executable, str(script), *arguments, **environment)
+        told = script, arguments, self.slave, self._environment() | environment
+        self.process = warm_server.Script(*told)
 
     def start(self, *command: str, **environment: str) -> None:
         """Start a program with this terminal as its own."""
-        environ = {
-            name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")
-        }
-        environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | environment
-        environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         self.process = subprocess.Popen(
             command,
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
-            env=environ,
+            env=self._environment() | environment,
             start_new_session=True,
         )
+
+    def _environment(self) -> dict[str, str]:
+        found = {
+            name: text for name, text in os.environ.items() if name not in ("TMUX", "NO_COLOR")
+        }
+        path = os.pathsep.join(sys.path)
+        return found | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": path}
 
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -15,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
-from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
+
+import warm_server
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 170.0
@@ -33,20 +33,6 @@ SMALL = {
     "ddpo.steps_per_image": 3,
 }
 """A round of a tiny model in about a second: long enough to be interrupted."""
-
-_server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(
-    [
-        "hero_engine.training.run",
-        "hero_tui.cli",
-        "hero_tui.commands.start_run",
-        "hero_tui.commands.headless",
-        "hero_tui.commands.inspect_runs",
-        "diffusers.guiders",
-        "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
-        "peft",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -163,18 +149,8 @@ class Hero:
         first: called in its process before it begins.
         """
         outputs = self._outputs()
-        process = _server.Process(
-            target=_forked,
-            args=(
-                [*map(str, arguments)],
-                self.home,
-                self.environment | environment,
-                outputs,
-                first,
-            ),
-        )
-        process.start()
-        return Command(process, outputs)
+        told = [*map(str, arguments)], self.home, self.environment | environment
+        return Command(warm_server.start(_forked, *told, outputs, first), outputs)
 
     def _outputs(self) -> tuple[Path, Path]:
         number = next(self._number)
@@ -251,8 +227,7 @@ sys.exit(int(server.recv(16)))
         told = b""
         while len(told) < int.from_bytes(size, "big"):
             told += client.recv(65536)
-        process = _server.Process(target=_forked_here, args=(told, [*map(_Passed, streams)]))
-        process.start()
+        process = warm_server.start(_forked_here, told, [*map(warm_server.OpenFile, streams)])
         for stream in streams:
             os.close(stream)
         client.sendall(str(process.pid).encode())
@@ -261,38 +236,11 @@ sys.exit(int(server.recv(16)))
         client.close()
 
 
-class _Passed:
-    """An open file on its way to another process."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _received, (reduction.DupFd(self.descriptor),)
-
-
-def _received(passed: Any) -> int:
-    return int(passed.detach())
-
-
 def _forked_here(told: bytes, streams: list[int]) -> None:
-    import torch
-
     from hero_tui.cli import main
 
     arguments, folder, environment = json.loads(told)
-    torch.set_num_threads(1)
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    # New files: multiprocessing had closed stdin, and the server's own streams remember whether
-    # they can seek.
-    sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
+    warm_server.take_place(streams, folder, environment)
     main(arguments)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 import sys
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import warm_server
+
 PATIENCE = 120.0
 """Seconds until ranks that do not end are killed."""
-
-LIBRARIES = ["accelerate", "safetensors.torch", "hero_engine.distributed.collectives"]
-"""What the ranks need; imported once, unless another test has started the server already."""
 
 
 def free_port() -> int:
@@ -53,10 +51,7 @@ class Rank:
 
     def __init__(self, target: Callable[..., Any], environment: Mapping[str, str], err: Path):
         self._err = err
-        server = multiprocessing.get_context("forkserver")
-        server.set_forkserver_preload(LIBRARIES)
-        self._process: Any = server.Process(target=_run, args=(target, dict(environment), err))
-        self._process.start()
+        self._process = warm_server.start(_run, target, dict(environment), err)
         self.pid: int = self._process.pid
 
     def end(self) -> Ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import warm_server
 from process_groups import PATIENCE, children
 
 from hero_engine.storage.run_folder import RunDir
@@ -48,9 +48,7 @@ def test_a_process_that_dies_while_a_person_labels_is_noticed_in_seconds(
 ) -> None:
     run, events = make_run(), tmp_path / "events"
     events.touch()
-    context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=engine_without_labels, args=(run.path, events))
-    process.start()
+    process = warm_server.start(engine_without_labels, run.path, events)
     wait_for_phase(process, events, "labelling")
     time.sleep(1.0)
     assert process.exitcode is None
