@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tiny_pipelines import Folders, opened
 from torch import Tensor
 
-from hero_engine.config.settings import LoraSettings
+from hero_engine.config.settings import LoraSettings, SamplerSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.lora import targets_of
@@ -23,6 +23,7 @@ from hero_engine.models.pipeline_facts import FACTS
 from hero_engine.models.pipeline_loading import bare_network
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+SMALL = SamplerSettings(height=32, width=32)
 EVERYTHING = (*ATTENTION, "conv", "ff", "time", "proj_in", "conv_shortcut")
 UNETS = ["sd2", "sdxl"]
 ORIGINAL = ["sd3", "flux", "chroma", "lumina2", "hunyuan_image"]
@@ -31,7 +32,7 @@ ORIGINAL = ["sd3", "flux", "chroma", "lumina2", "hunyuan_image"]
 
 def stirred(folder: Path, lora: LoraSettings) -> Model:
     """A model whose LoRA has an effect."""
-    model = open_model(str(folder), lora, "cpu")
+    model = open_model(str(folder), lora, "cpu", sampler=SMALL)
     random = torch.Generator().manual_seed(2)
     for weight in model.lora_parameters():
         weight.data = 0.3 * torch.randn(weight.shape, generator=random)
