@@ -20,6 +20,7 @@ from hero_engine.models.noise_schedules import NoiseSchedule, noise_schedule
 from hero_engine.models.offload import offload
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_arguments import PipelineArguments
+from hero_engine.models.pipeline_components import refuse_nan
 from hero_engine.models.pipeline_driver import PipelineDriver, Rows
 from hero_engine.models.pipeline_loading import OpenPipeline, in_one_line, load_pipeline
 from hero_engine.models.quantisation import quantisation_config
@@ -129,6 +130,7 @@ def _model(
         pipeline, network, opened.facts, size, sampler.guidance
     )
     _check_channels(opened)
+    refuse_nan("vae", pipeline.vae)  # the self-test compares latents; it decodes no picture
     components = fingerprints(pipeline)
     if sampler.image:
         picture = opened_picture(Path(sampler.image))
