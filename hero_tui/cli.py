@@ -25,7 +25,7 @@ from hero_tui.commands.shared_options import (
     Graphics,
     Headless,
     InitLora,
-    InputPicture,
+    InputPictures,
     Json,
     KeepAside,
     LabelSource,
@@ -46,6 +46,7 @@ from hero_tui.commands.shared_options import (
     RunName,
     Seed,
     SetAny,
+    Sizes,
     TaskName,
     UpdateName,
 )
@@ -112,7 +113,8 @@ def run(
     seed: Seed = None,
     ahead: Ahead = False,
     negative_prompt: NegativePrompt = None,
-    image: InputPicture = None,
+    images: InputPictures = None,
+    sizes: Sizes = None,
     init_lora: InitLora = None,
     network: NetworkFile = None,
     quantise: Quantise = None,
@@ -152,7 +154,8 @@ def run(
         network=None if network is None else str(network),
         quantise=quantise,
         offload=offload or None,
-        sampler=given(negative_prompt=negative_prompt, image=image and str(image)),
+        sampler=given(negative_prompt=negative_prompt, image=images and [*map(str, images)]),
+        sizes=sizes or None,
         lora=None if init_lora is None else {"init": str(init_lora)},
     )
     way = Way(graphics, headless, labels, force, max_seconds, max_rounds, processes)

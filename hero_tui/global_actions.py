@@ -43,9 +43,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
     pasted: PasteGuard
 
     async def on_event(self, event: events.Event) -> None:
-        """Drop keys that no person typed; note when a button of the mouse goes down."""
-        if isinstance(event, events.MouseDown):
-            self.labelling.raising.pressed()
+        """Drop keys that no person typed."""
         if isinstance(event, events.Key) and self.pasted.drops(event):
             event.stop()
             return
@@ -53,11 +51,7 @@ class GlobalActions(BaseApp, inherit_bindings=False):
 
     def on_app_focus(self) -> None:
         """The window got the focus."""
-        self.labelling.raising.focused()
-
-    def on_app_blur(self) -> None:
-        """The window lost the focus."""
-        self.labelling.raising.left()
+        self.labelling.window_focused()
 
     def paste_taken_back(self) -> None:
         self.uncover(self.labelling)

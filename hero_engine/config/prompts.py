@@ -1,16 +1,16 @@
 """The prompts of a run: templates with wildcards, files with one prompt a line, and the plan that
-says which image has which prompt. Imports no torch.
+says which image has which prompt, size and input picture. Imports no torch.
 
-A prompt is a group: images of a group share a noise prior, a best image, the mean and deviation of
-their advantages, and the contrast of good and bad ones. A group's number is its prompt's place in
-the settings, from 0. One prompt is a plan with one group.
+Images of a group have one prompt, size and input picture. They share a noise prior, a best image,
+the mean and deviation of their advantages, and the contrast of good and bad ones. Groups are
+numbered from 0: those of the first prompt in the settings come first. One prompt is one group.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -21,38 +21,101 @@ from hero_engine.core.sanitize import sanitized
 
 MOST = 1000
 """Prompts of a run."""
+LARGEST_SIDE = 8192
 WILDCARD = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 Order = Literal["grouped", "mixed"]
+Size = tuple[int, int]
+"""Width and height of a picture, in pixels."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the images of a group are drawn from.
+
+    size: None for the sampler's own. image: path of the picture to change; "" for the sampler's.
+    """
+
+    prompt: str
+    size: Size | None = None
+    image: str = ""
+
+    @property
+    def name(self) -> str:
+        """The prompt, and size and picture where a run has several."""
+        return self.named(self.prompt)
+
+    def named(self, prompt: str) -> str:
+        """The same with this name of the prompt."""
+        size = "" if self.size is None else "x".join(map(str, self.size))
+        picture = Path(self.image).stem if self.image else ""
+        return " ".join(filter(None, (prompt, size, picture)))
 
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """Which prompt each image of a round has; a function of the settings and the round alone.
+    """Which group each image of a round has; a function of the settings and the round alone.
 
-    prompts: by group. starts: the round from which each is drawn; prompts may be added to a run.
-    order: "grouped" puts the images of a prompt beside each other, "mixed" deals the prompts out in
-    turn.
+    starts: the round from which each prompt is drawn; prompts may be added to a run. order:
+    "grouped" puts the images of a group beside each other, "mixed" deals the groups out in turn.
+    sizes, images: every prompt is drawn in each of these sizes, from each of these pictures; empty:
+    in the sampler's.
     """
 
     prompts: tuple[str, ...]
     starts: tuple[int, ...] = ()
     order: Order = "grouped"
+    sizes: tuple[Size, ...] = ()
+    images: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[Group, ...]:
+        """Every group, by its number."""
+        sizes, images = self.sizes or (None,), self.images or ("",)
+        return tuple(Group(*each) for each in product(self.prompts, sizes, images))
+
+    def of_prompts(self, prompts: Sequence[str]) -> tuple[Group, ...]:
+        """The groups of these prompts, the run's or others, in each size and from each picture."""
+        return replace(self, prompts=tuple(prompts), starts=()).kinds
 
     def active(self, round: int) -> tuple[int, ...]:
         """The groups that a round draws from, in order."""
-        starts = self.starts or (0,) * len(self.prompts)
-        return tuple(group for group, start in enumerate(starts) if start <= round)
+        starts, each = self.starts or (0,) * len(self.prompts), len(self) // len(self.prompts)
+        return tuple(g for g in range(len(self)) if starts[g // each] <= round)
 
     def groups(self, round: int, images: int) -> tuple[int, ...]:
         """The group of each of a round's images.
 
-        Each prompt has the same number of images, up to one. Which ones have one more, or have any
-        where there are more prompts than images, changes from round to round.
+        Each group has the same number of images, up to one. Which ones have one more, or have any
+        where there are more groups than images, changes from round to round.
         """
         return _dealt(self.active(round), round, images, self.order)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The whole name of each group."""
+        return tuple(kind.name for kind in self.kinds)
+
+    @property
+    def short_names(self) -> tuple[str, ...]:
+        """What distinguishes each group from the others."""
+        alone = len(self.prompts) == 1 < len(self)
+        prompts = dict(zip(self.prompts, short_names(self.prompts), strict=True))
+        return tuple(kind.named("" if alone else prompts[kind.prompt]) for kind in self.kinds)
+
     def __len__(self) -> int:
-        return len(self.prompts)
+        return len(self.prompts) * max(1, len(self.sizes)) * max(1, len(self.images))
+
+
+def read_size(text: str) -> Size:
+    """Width and height of "768x512". HeroError for another text."""
+    sides = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
+    size = (int(sides[1]), int(sides[2])) if sides else (0, 0)
+    if not 0 < max(size) <= LARGEST_SIDE:
+        raise HeroError(
+            f"size {short(text)}: write WIDTHxHEIGHT in pixels, such as 768x512, each at most "
+            f"{LARGEST_SIDE}"
+        )
+    return size
 
 
 ONE_PROMPT = PromptPlan(("",))

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, get_type_hints
 import tomli_w
 
 from hero_engine.config.old_names import with_new_names
-from hero_engine.config.prompts import PromptPlan
+from hero_engine.config.prompts import MOST, PromptPlan, Size, read_size
 from hero_engine.config.update_settings import (
     D3poSettings,
     DdpoSettings,
@@ -36,8 +36,12 @@ class SamplerSettings(Checked):
         5.0, 0, 100, "Classifier-free guidance scale; 1 or less turns guidance off."
     )
     negative_prompt: str = setting("", "Negative prompt of classifier-free guidance.")
-    image: str = setting(
-        "", "Picture that an editing pipeline changes, such as Flux.2 or Flux Kontext; empty: none."
+    image: tuple[str, ...] = setting(
+        (),
+        "Picture that an editing pipeline changes (Flux.2, Flux Kontext, Qwen-Image-Edit), or a "
+        "list of several; each prompt is drawn from each. Empty: none.",
+        may_be_empty=True,
+        or_one=True,
     )
     height: int = number(0, 0, 8192, "Image height in pixels; 0: the width, or the model's own.")
     width: int = number(0, 0, 8192, "Image width in pixels; 0: the height, or the model's own.")
@@ -162,6 +166,13 @@ class Settings(Checked):
         "grouped",
         "Order of a round's images: prompt by prompt, or one image of each prompt in turn.",
     )
+    sizes: tuple[str, ...] = setting(
+        (),
+        'Sizes of the images, as ["768x512", "512x768"]; each prompt is drawn in each, with as '
+        "many images. Empty: sampler.width and sampler.height.",
+        may_be_empty=True,
+        or_one=True,
+    )
     model: str = setting(
         "embedded",
         '"embedded", a diffusers folder, a .safetensors file, or a hub id.',
@@ -225,8 +236,23 @@ class Settings(Checked):
 
     @property
     def plan(self) -> PromptPlan:
-        """Which image of a round has which prompt."""
-        return PromptPlan(self.prompts or (self.prompt,), self.prompt_starts, self.prompt_order)
+        """Which image of a round has which prompt, size and input picture."""
+        sizes, images = tuple(map(read_size, self.sizes)), self.sampler.image
+        return PromptPlan(
+            self.prompts or (self.prompt,),
+            self.prompt_starts,
+            self.prompt_order,
+            sizes if len(sizes) > 1 else (),
+            images if len(images) > 1 else (),
+        )
+
+    @property
+    def size(self) -> Size:
+        """Width and height of the largest images; 0 where they are the model's own."""
+        sampler, sizes = self.sampler, tuple(map(read_size, self.sizes))
+        if not sizes:
+            return sampler.width, sampler.height
+        return max(sizes, key=lambda each: (each[0] * each[1], each))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -259,6 +285,15 @@ class Settings(Checked):
     def _check_prompts(self) -> None:
         if len({*self.prompts}) != len(self.prompts):
             raise HeroError("setting prompts has a prompt twice")
+        if len({*map(read_size, self.sizes)}) != len(self.sizes):
+            raise HeroError("setting sizes has a size twice")
+        if len({*self.sampler.image}) != len(self.sampler.image):
+            raise HeroError("setting sampler.image has a picture twice")
+        if len(self.plan) > MOST:
+            raise HeroError(
+                f"{len(self.plan)} combinations of prompt, size and input picture; a run takes at "
+                f"most {MOST}"
+            )
         if self.prompts and self.prompt != self.prompts[0]:
             raise HeroError("setting prompt must be the first of prompts, or prompts empty")
         starts = self.prompt_starts

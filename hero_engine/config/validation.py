@@ -17,7 +17,8 @@ from hero_engine.core.errors import HeroError, short
 def setting(default: Any, sentence: str, **limits: Any) -> Any:
     """A setting: its default, and the sentence that says what it is.
 
-    limits: of a list, `may_be_empty`, and `least`, the smallest number in it (1 by default).
+    limits: of a list, `may_be_empty`, `or_one` where a single text stands for a list of one, and
+    `least`, the smallest number in it (1 by default).
     """
     return field(default=default, metadata={"sentence": sentence, **limits})
 
@@ -58,7 +59,18 @@ def from_names(kind: type, table: Mapping[str, Any], prefix: str = "") -> Any:
         name = prefix + unknown[0]
         instead = known_instead(name, (prefix + each for each in hints))
         raise HeroError(f"unknown setting {short(name)}; {instead}")
-    return kind(**{name: _value(hints[name], value, name) for name, value in table.items()})
+    lists = {each.name for each in fields(cast(Any, kind)) if each.metadata.get("or_one")}
+    return kind(
+        **{
+            name: _listed(value) if name in lists else _value(hints[name], value, name)
+            for name, value in table.items()
+        }
+    )
+
+
+def _listed(value: Any) -> Any:
+    """A list of texts, of which a person may write a single one; "" is none."""
+    return tuple(filter(None, (value,))) if isinstance(value, str) else _value(tuple, value, "")
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Images of a round as tensors. Letters in names give the axes.
 
 B images, S denoising steps kept for training, C channels, H height and W width of a latent.
-All tensors are on the CPU, so that a batch that waits for labels takes no GPU memory.
+All tensors are on the CPU, so that a batch that waits for labels takes no GPU memory. Latents of
+several sizes are padded: see `padding.py`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
+
+from hero_engine.core.padding import cut, padded
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,21 @@ class Trajectory:
     def tensors(self) -> dict[str, Tensor]:
         """The fields by name, for safetensors."""
         return {name: getattr(self, name) for name in self.FIELDS}
+
+    def _latents(self, change: Callable[[Tensor], Tensor]) -> "Trajectory":
+        return replace(
+            self,
+            latents_B_S_C_H_W=change(self.latents_B_S_C_H_W),
+            next_latents_B_S_C_H_W=change(self.next_latents_B_S_C_H_W),
+        )
+
+    def cut(self, shape: Sequence[int]) -> "Trajectory":
+        """The steps without the padding of their latents: see `core/padding.py`."""
+        return self._latents(lambda x: cut(x, shape))
+
+    def padded(self, shape: Sequence[int]) -> "Trajectory":
+        """The steps with their latents padded."""
+        return self._latents(lambda x: padded(x, shape))
 
     def rows(self, images: Tensor) -> "Trajectory":
         """The steps of the images with these indices (int64)."""
@@ -79,8 +97,21 @@ class Batch:
         """The group of each image, (B,) int64."""
         return first_group(len(self)) if self.groups is None else self.groups
 
+    def rows(self, images: Tensor) -> "Batch":
+        """The images with these indices (int64)."""
+        return Batch.from_tensors({name: each[images] for name, each in self.tensors().items()})
+
+    def padded(self, shape: Sequence[int]) -> "Batch":
+        """The batch with its noises and latents padded: see `padding.py`."""
+        return replace(
+            self,
+            noises_B_C_H_W=padded(self.noises_B_C_H_W, shape),
+            latents_B_C_H_W=padded(self.latents_B_C_H_W, shape),
+            trajectory=None if self.trajectory is None else self.trajectory.padded(shape),
+        )
+
     def some(self, rows: slice) -> "Batch":
-        """The images with these indices."""
+        """The images of a range."""
         return Batch.from_tensors({name: each[rows] for name, each in self.tensors().items()})
 
     @classmethod

@@ -46,7 +46,8 @@ class JsonEvent:
 class RunOpened(JsonEvent):
     """The engine has opened the run and its model; it continues with `round`.
 
-    prompts, prompt_starts, prompts_mixed: of a run with several prompts, as in its settings.
+    prompts, prompt_starts, prompts_mixed: of a run with several prompts, as in its settings. sizes:
+    "768x512", input_pictures: paths, of a run with several.
     """
 
     event: ClassVar[str] = "opened"
@@ -64,6 +65,8 @@ class RunOpened(JsonEvent):
     prompts: tuple[str, ...] = ()
     prompt_starts: tuple[int, ...] = ()
     prompts_mixed: bool = False
+    sizes: tuple[str, ...] = ()
+    input_pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hero_engine.core.errors import HeroError
-from hero_engine.embedded import judges_dir
+from hero_engine.embedded import check_size, judges_dir
 from hero_engine.embedded.drawing import ATTRIBUTES, SUBJECTS
 from hero_engine.embedded.drawing.subject import Attributes
 
@@ -83,7 +83,9 @@ def head_key(task: str, attribute: str) -> str:
 
 
 def to_input(images_u8_B_H_W_3: ImageArray) -> Tensor:
-    """uint8 pictures -> (B, 3, H, W) in [-1, 1]."""
+    """uint8 pictures -> (B, 3, 64, 64) in [-1, 1]. HeroError for pictures of another size."""
+    height, width = images_u8_B_H_W_3.shape[1:3]
+    check_size(width, height)
     return torch.from_numpy(images_u8_B_H_W_3).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 

@@ -70,6 +70,8 @@ class Comparison:
             prompt=prompt,
             prompts=(),
             prompt_starts=(),
+            sizes=run.settings.sizes[:1],
+            sampler=replace(run.settings.sampler, image=run.settings.sampler.image[:1]),
         )
         task = replace(run.task, name=f"{run.task.name}, blind")
         owners = _owners(path, pairs, settings.microbatch)
@@ -148,7 +150,7 @@ def _against(run: RunDir, other: RunDir) -> str:
     """What names the other run in the folder's name. HeroError if the two cannot be compared."""
     if run.path.resolve() == other.path.resolve():
         raise HeroError(f"{run.path} is given twice: name two runs")
-    for name in ("model", "sampler"):
+    for name in ("model", "sampler", "sizes"):
         if getattr(run.settings, name) != getattr(other.settings, name):
             raise HeroError(
                 f"{run.path} and {other.path} cannot be compared: their settings {name} differ"

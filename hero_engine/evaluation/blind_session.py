@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hero_engine.config.prompts import Group
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import Finished, ImagesReady, PhaseStarted
 from hero_engine.evaluation.blind_comparison import Comparison
@@ -45,6 +47,13 @@ class BlindSession:
         labels = self._journal.labels(0, len(self._comparison.owners))
         return Finished(str(self._folder.path), 1, labels.labelled, "rounds")
 
+    @property
+    def _kind(self) -> Group:
+        """What the pictures are drawn from: of several sizes or input pictures, the first."""
+        (kind,) = self._folder.settings.plan.kinds
+        first = self._comparison.run.settings.plan.kinds[0]
+        return replace(first, prompt=kind.prompt)
+
     def _enter(self, phase: str) -> None:
         self._journal.set_phase(0, phase)
         self._emit(PhaseStarted(0, phase))
@@ -73,6 +82,7 @@ class BlindSession:
     def _draw(self, blocks: list[range]) -> None:
         """Draw each block with both models, and report its pictures together."""
         from hero_engine.evaluation.evaluate import EVALUATION_SEED
+        from hero_engine.models.grouped_conditioning import GroupedConditioning
         from hero_engine.policy.noise_prior import FRESH
         from hero_engine.training.trainer import trained
 
@@ -81,7 +91,7 @@ class BlindSession:
         other = self._lora_of_other(trainer)
         noises = FRESH.draw(
             self._comparison.pairs,
-            trainer.model.latent_shape,
+            GroupedConditioning.plain([self._kind]).latent_shape(trainer.model),
             self._folder.settings.noise,
             EVALUATION_SEED,
             0,
@@ -128,7 +138,7 @@ class BlindSession:
         from hero_engine.evaluation.evaluate import EVALUATION_SEED, evaluation_pictures
         from hero_engine.policy.sampler import SampleRequest
 
-        total, prompt = len(self._comparison.owners), self._folder.settings.prompt
+        total = len(self._comparison.owners)
         noises = noises_P_C_H_W[block.start : block.stop]
         request = SampleRequest(EVALUATION_SEED, 0, block, noises)
         drawn: dict[bool, Any] = {}
@@ -141,7 +151,7 @@ class BlindSession:
             base = not tuned and other is None
             with trainer.model.with_lora(None if tuned else other):
                 pictures = evaluation_pictures(
-                    trainer, prompt, request, base=base, on_images=on_images
+                    trainer, self._kind, request, base=base, on_images=on_images
                 )
                 drawn[tuned] = np.concatenate(list(pictures))
         return drawn

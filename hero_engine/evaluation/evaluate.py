@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hero_engine.config.prompts import Group
 from hero_engine.config.tasks import Task, task_of_prompt
 from hero_engine.core.errors import HeroError
 from hero_engine.embedded.judge import Judge
 from hero_engine.evaluation.intervals import wilson
 from hero_engine.labelling.annotators import judged
 from hero_engine.labelling.simulated import criterion
+from hero_engine.models.conditioning import as_group
+from hero_engine.models.grouped_conditioning import GroupedConditioning
 from hero_engine.policy.noise_prior import FRESH, NoisePrior
 from hero_engine.policy.sampler import OnImages, SampleRequest, sample_batches
 from hero_engine.storage.run_folder import RunDir
@@ -69,18 +72,19 @@ def evaluate(
     of all. HeroError for a prompt without a judge (exit code 2) or a run without a checkpoint (exit
     code 4).
     """
-    prompts = prompts or folder.settings.plan.prompts
-    for each in prompts:
-        judged(scored_as(folder, each))
+    plan = folder.settings.plan
+    kinds = plan.of_prompts(prompts or plan.prompts)
+    for each in kinds:
+        judged(scored_as(folder, each.prompt))
     _check_number(images)
-    learned, total = trained(folder, device), len(prompts)
+    learned, total = trained(folder, device), len(kinds)
     scores = list[PromptScores]()
-    for number, prompt in enumerate(prompts):
+    for number, kind in enumerate(kinds):
 
         def on_some(done: int, of_prompt: int, number: int = number) -> None:
             on_picture(number * of_prompt + done, total * of_prompt)
 
-        scorer = Scorer(folder, images, prompt, on_some, learned=learned)
+        scorer = Scorer(folder, images, kind, on_some, learned=learned)
         scores.append(_scores(scorer, noise))
     return _in_all(noise, images, scores)
 
@@ -111,7 +115,7 @@ def _scores(scorer: Scorer, noise: Noise) -> PromptScores:
     found = {"": scorer.score(prior, base=False), "base_": scorer.score(prior, base=True)}
     if noise == "guided":
         found["base_fresh_"] = scorer.score(FRESH, base=True)
-    return PromptScores(scorer.prompt, found)
+    return PromptScores(scorer.kind.name, found)
 
 
 def _in_all(noise: Noise, images: int, scores: Sequence[PromptScores]) -> dict[str, Any]:
@@ -181,7 +185,8 @@ def _named(prefix: str, score: Score, fresh: Score) -> dict[str, Any]:
 class Scorer:
     """A run's model and the judge that scores it.
 
-    learned: the run's if it is open; otherwise the newest checkpoint is opened. wanted: the
+    drawn: a prompt, or a group of the run; "": the run's first prompt. learned: the run's if it
+    is open; otherwise the newest checkpoint is opened. wanted: the
     attributes of a success if they differ from the task's. models: how many models will be
     scored, for the progress that on_picture(done, total) reports.
     """
@@ -190,15 +195,15 @@ class Scorer:
         self,
         folder: RunDir,
         images: int,
-        prompt: str | None = None,
+        drawn: str | Group = "",
         on_picture: OnPicture = lambda done, total: None,
         device: str = "auto",
         *,
         learned: tuple[Trainer, State] | None = None,
         wanted: Mapping[str, str] | None = None,
     ) -> None:
-        self.prompt = prompt or folder.settings.prompt
-        task = scored_as(folder, self.prompt)
+        self.kind = as_group(drawn or folder.settings.prompt)
+        task = scored_as(folder, self.kind.prompt)
         self.task = judged(task)
         _check_number(images)
         self.settings, self.images = folder.settings, images
@@ -210,8 +215,8 @@ class Scorer:
     @property
     def prior(self) -> NoisePrior:
         """The run's noise prior for this prompt; the first one's for an untrained prompt."""
-        prompts = self.settings.plan.prompts
-        group = prompts.index(self.prompt) if self.prompt in prompts else 0
+        kinds = self.settings.plan.kinds
+        group = kinds.index(self.kind) if self.kind in kinds else 0
         return self.state.priors.of(group)
 
     def score(self, prior: NoisePrior, *, base: bool) -> Score:
@@ -233,11 +238,12 @@ class Scorer:
 
     def _pictures(self, prior: NoisePrior, base: bool) -> npt.NDArray[np.uint8]:
         model, settings = self.trainer.model, self.settings
-        noises = prior.draw(self.images, model.latent_shape, settings.noise, EVALUATION_SEED, 0)
+        shape = GroupedConditioning.plain([self.kind]).latent_shape(model)
+        noises = prior.draw(self.images, shape, settings.noise, EVALUATION_SEED, 0)
         request = SampleRequest(EVALUATION_SEED, 0, range(self.images), noises)
         made: list[npt.NDArray[np.uint8]] = []
         model.load_lora_state(self.state.lora)
-        for pictures in evaluation_pictures(self.trainer, self.prompt, request, base=base):
+        for pictures in evaluation_pictures(self.trainer, self.kind, request, base=base):
             made.append(pictures)
             done = self._scored * self.images + sum(map(len, made))
             self._on_picture(done, self.models * self.images)
@@ -246,7 +252,7 @@ class Scorer:
 
 def evaluation_pictures(
     trainer: Trainer,
-    prompt: str,
+    drawn: str | Group,
     request: SampleRequest,
     *,
     base: bool,
@@ -257,11 +263,12 @@ def evaluation_pictures(
     on_images(done) is called between denoising steps and may raise.
     """
     model, settings = trainer.model, trainer.settings
+    own = GroupedConditioning.plain([drawn]).model(model, 0)
     with model.base() if base else nullcontext():
         for batch in sample_batches(
-            model, prompt, settings.sampler, request, settings.microbatch, on_images
+            model, [drawn], settings.sampler, request, settings.microbatch, on_images
         ):
-            yield model.decode(batch.latents_B_C_H_W)
+            yield own.decode(batch.latents_B_C_H_W)
 
 
 def mean_distance(features_B_F: npt.NDArray[np.float32]) -> float:

@@ -13,10 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hero_engine.config.prompts import Group
 from hero_engine.evaluation.evaluate import EVALUATION_SEED, Noise, evaluation_pictures
 from hero_engine.evaluation.intervals import wilson
 from hero_engine.labelling.judge_program import Asked, ask
 from hero_engine.labelling.judge_source import JudgeSource, Verdict
+from hero_engine.models.grouped_conditioning import GroupedConditioning
 from hero_engine.policy.noise_prior import FRESH
 from hero_engine.policy.sampler import SampleRequest
 from hero_engine.storage.atomic_files import write_png
@@ -29,7 +31,7 @@ OnPicture = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture to judge: its prompt's place, and whether the tuned model drew it."""
+    """A picture to judge: its group's place, and whether the tuned model drew it."""
 
     path: Path
     prompt: int
@@ -51,19 +53,20 @@ def judge_scores(
     Returns what `hero eval --judge --json` prints. HeroError if the judge fails (exit code 3)
     or the run has no checkpoint (4).
     """
-    prompts = prompts or folder.settings.plan.prompts
+    plan = folder.settings.plan
+    kinds = plan.of_prompts(prompts or plan.prompts)
     trainer, state = trained(folder, device)
     with TemporaryDirectory(prefix="hero-judge-") as temporary:
-        drawn = list(_drawn(trainer, state, images, noise, prompts, Path(temporary), on_picture))
-        verdicts = ask(source, [Asked(each.path, prompts[each.prompt]) for each in drawn])
+        drawn = list(_drawn(trainer, state, images, noise, kinds, Path(temporary), on_picture))
+        verdicts = ask(source, [Asked(each.path, kinds[each.prompt].prompt) for each in drawn])
     labels = source.labels(verdicts, [each.prompt for each in drawn])
     judged = list(zip(drawn, verdicts, labels, strict=True))
     of_prompt = [
-        {"prompt": prompt, **_figures([each for each in judged if each[0].prompt == number])}
-        for number, prompt in enumerate(prompts)
+        {"prompt": kind.name, **_figures([each for each in judged if each[0].prompt == number])}
+        for number, kind in enumerate(kinds)
     ]
     about = {"judge": source.name, "noise": noise}
-    if len(prompts) == 1:
+    if len(kinds) == 1:
         return about | of_prompt[0]
     return about | {"prompt": "all prompts", **_figures(judged), "prompts": of_prompt}
 
@@ -73,20 +76,20 @@ def _drawn(
     state: State,
     images: int,
     noise: Noise,
-    prompts: Sequence[str],
+    kinds: Sequence[Group],
     folder: Path,
     on_picture: OnPicture,
 ) -> Iterator[Drawn]:
     """The pictures of both models, in a random order."""
-    total = 2 * images * len(prompts)
+    total = 2 * images * len(kinds)
     places = list(range(total))
     random.Random(EVALUATION_SEED).shuffle(places)
     found = dict[int, Drawn]()
     trainer.model.load_lora_state(state.lora)
-    for number, prompt in enumerate(prompts):
-        request = _request(trainer, state, images, noise, prompt)
+    for number, kind in enumerate(kinds):
+        request = _request(trainer, state, images, noise, kind)
         for tuned in (True, False):
-            for pictures in evaluation_pictures(trainer, prompt, request, base=not tuned):
+            for pictures in evaluation_pictures(trainer, kind, request, base=not tuned):
                 for pixels in pictures:
                     place = places[len(found)]
                     path = folder / f"{place:05}.png"
@@ -97,12 +100,12 @@ def _drawn(
 
 
 def _request(
-    trainer: Trainer, state: State, images: int, noise: Noise, prompt: str
+    trainer: Trainer, state: State, images: int, noise: Noise, kind: Group
 ) -> SampleRequest:
-    settings, prompts = trainer.settings, trainer.settings.plan.prompts
-    group = prompts.index(prompt) if prompt in prompts else 0
+    settings, kinds = trainer.settings, trainer.settings.plan.kinds
+    group = kinds.index(kind) if kind in kinds else 0
     prior = state.priors.of(group) if noise == "guided" else FRESH
-    shape = trainer.model.latent_shape
+    shape = GroupedConditioning.plain([kind]).latent_shape(trainer.model)
     noises = prior.draw(images, shape, settings.noise, EVALUATION_SEED, 0)
     return SampleRequest(EVALUATION_SEED, 0, range(images), noises)
 

@@ -83,7 +83,7 @@ class SimulatedAnnotator:
         from hero_engine.embedded.judge import Judge
 
         plan = plan or PromptPlan((task.prompt,))
-        tasks = [task_of_prompt(task, prompt) for prompt in plan.prompts]
+        tasks = [task_of_prompt(task, kind.prompt) for kind in plan.kinds]
         self._plan, self._tasks = plan, [(judged(each), model.wanted(each)) for each in tasks]
         self._model, self._seed = model, seed
         self._judge = Judge.open("labeller")
@@ -133,7 +133,7 @@ class JudgeAnnotator:
         """Label the pictures in one step. HeroError, exit code 3, if the judge fails."""
         groups = self._plan.groups(round, len(pictures))
         asked = [
-            Asked(path, self._plan.prompts[group])
+            Asked(path, self._plan.kinds[group].prompt)
             for path, group in zip(pictures.values(), groups, strict=True)
         ]
         try:

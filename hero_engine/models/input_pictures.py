@@ -37,7 +37,8 @@ def _remembered(encode: Any) -> Any:
     def prepare_image_latents(self: Any, *args: Any, **kwargs: Any) -> Any:
         given = signature.bind(self, *args, **kwargs).arguments
         unlike = ("self", "images", "generator")
-        key = repr({name: value for name, value in given.items() if name not in unlike})
+        named = {name: value for name, value in given.items() if name not in unlike}
+        key = repr((named, self.driver.input_picture))
         known = self.driver.input_latents
         if key not in known:
             with torch.no_grad():

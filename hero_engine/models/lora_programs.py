@@ -42,6 +42,8 @@ COMFYUI_LAYERS: Mapping[str, str] = {
     "Flux2Pipeline": FLUX_2,
     "Flux2KleinPipeline": FLUX_2,
     "QwenImagePipeline": r".+",
+    "QwenImageEditPipeline": r".+",
+    "QwenImageEditPlusPipeline": r".+",
     "ZImagePipeline": (
         r"(layers|noise_refiner|context_refiner)\.\d+\."
         r"(attention\.(to_[qkv]|to_out\.0)|feed_forward\.w[123]|adaLN_modulation\.0)"

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from hero_engine.config.settings import LoraSettings, Settings
 from hero_engine.core.numbering import number
-from hero_engine.models.component_files import has_weights, weights_variant
 from hero_engine.models.model_sources import (
     HUB_ID,
-    UNUSED,
-    component_kinds,
     configuration,
     find_model,
-    local_folder,
-    missing_parts,
     model_facts,
     model_index,
     network_name,
@@ -36,7 +30,6 @@ def model_card(folder: RunDir, facts: Mapping[str, str], exported: Path) -> str:
     return "\n".join([*_front_matter(facts), *_text(folder, facts, exported), ""])
 
 
-EMBEDDED = "The model that ships with `hero`, which draws pictures of 64 pixels"
 MOST_NAMED = 12
 """Prompts that a card names."""
 
@@ -54,15 +47,13 @@ def _front_matter(facts: Mapping[str, str]) -> Iterator[str]:
 def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[str]:
     settings, task = folder.settings, folder.task
     model = model_facts(settings.model, settings.model_config)
-    title = EMBEDDED if settings.model == "embedded" else model.title
     yield f"\n# {task.title or task.name}, taught by labels\n"
     yield (
-        f"{title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
+        f"{model.title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
         f"{facts['hero_version']} on {_prompts(settings)}. A picture was good when: "
         f"{task.success}.\n"
     )
-    ships = ", which ships with `hero`; no other program opens it"
-    yield f"- base model: `{facts['base_model']}`{ships if settings.model == 'embedded' else ''}"
+    yield f"- base model: `{facts['base_model']}`"
     counts = f"labels: {facts['labels']}, rounds: {facts['rounds']}"
     yield f"- {counts}, of {settings.batch} pictures each"
     yield f"- update: `{settings.update}`, preset `{settings.preset}`, seed {settings.seed}"
@@ -105,8 +96,7 @@ def _use(
     """Code that loads what the card names, from where it runs or from a hub."""
     yield "\n## Use\n\n```python\nimport diffusers\n"
     if exported.suffix != ".safetensors":
-        more = _more_arguments(exported)
-        yield f'pipeline = diffusers.{pipeline}.from_pretrained("."{more})'
+        yield f'pipeline = diffusers.{pipeline}.from_pretrained(".")'
     else:
         yield from _open_base(settings, pipeline, facts["base_model"])
         yield from _load_lora(settings.lora, pipeline, exported.name)
@@ -115,18 +105,11 @@ def _use(
 
 def _open_base(settings: Settings, pipeline: str, base: str) -> Iterator[str]:
     path, config = Path(settings.model), settings.model_config
-    if settings.model == "embedded":
-        yield "import torch"
-        yield "from hero_engine.embedded import weights_dir  # the model that ships with hero\n"
-        yield f"pipeline = diffusers.{pipeline}.from_pretrained("
-        yield "    weights_dir(), torch_dtype=torch.float32  # its files are in half precision\n)"
-        return
     alone = path.suffix in SUFFIXES and bool(config) and SingleFile.read(path).network_only
     if settings.network or alone:
         yield from _open_network(settings, pipeline, alone=alone)
     elif path.suffix not in SUFFIXES:
-        more = _more_arguments(local_folder(settings.model))
-        yield f'pipeline = diffusers.{pipeline}.from_pretrained("{base}"{more})'
+        yield f'pipeline = diffusers.{pipeline}.from_pretrained("{base}")'
     else:
         said = f', config="{public_name(config)}"' if config else ""
         yield "# from_pretrained, where the base is a folder"
@@ -152,27 +135,9 @@ def _open_network(settings: Settings, pipeline: str, *, alone: bool) -> Iterator
     open_base = (
         f'from_single_file("{name}", config="{public_name(source)}", {part}={part})'
         if of_file
-        else f'from_pretrained("{name}", {part}={part}{_more_arguments(local_folder(base))})'
+        else f'from_pretrained("{name}", {part}={part})'
     )
     yield f"pipeline = diffusers.{pipeline}.{open_base}"
-
-
-def _more_arguments(folder: Path | None) -> str:
-    """What diffusers must be told to open a folder as hero does; empty where nothing is known."""
-    if folder is None:
-        return ""
-    index = model_index(str(folder))
-    variant = next(filter(None, map(weights_variant, _weighted(folder, index))), "")
-    more = [f'variant="{variant}"'] if variant else []
-    more += [f"{name}=None" for name in missing_parts(folder, index)]
-    return "".join(f", {each}" for each in more)
-
-
-def _weighted(folder: Path, index: Mapping[str, Any]) -> Iterator[Path]:
-    """The folders of the components that hero loads weights of."""
-    for name in component_kinds(index):
-        if name not in UNUSED and (folder / name).is_dir() and has_weights(folder / name):
-            yield folder / name
 
 
 def _load_lora(lora: LoraSettings, pipeline: str, name: str) -> Iterator[str]:

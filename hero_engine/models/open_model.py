@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.conditioning import Conditioning, as_group
 from hero_engine.models.grouped_conditioning import Prompts, texts_of
 from hero_engine.models.lora import attach_lora
 from hero_engine.models.model_record import fingerprints
@@ -20,7 +20,6 @@ from hero_engine.models.noise_schedules import NoiseSchedule, noise_schedule
 from hero_engine.models.offload import offload
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_arguments import PipelineArguments
-from hero_engine.models.pipeline_components import refuse_nan
 from hero_engine.models.pipeline_driver import PipelineDriver, Rows
 from hero_engine.models.pipeline_loading import OpenPipeline, in_one_line, load_pipeline
 from hero_engine.models.quantisation import quantisation_config
@@ -53,7 +52,8 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
 
     HeroError, exit code 3, if it cannot be opened, and 2 where the run's settings do not fit.
     """
-    sampler = settings.sampler
+    width, height = settings.size
+    sampler = replace(settings.sampler, width=width, height=height)
     model = open_model(
         settings.model,
         settings.lora,
@@ -61,7 +61,7 @@ def model_for(settings: Settings, device: str = "auto") -> Model:
         seed=settings.seed,
         config=settings.model_config,
         sampler=sampler,
-        prompts=settings.plan.prompts,
+        prompts=settings.plan.kinds,
         weights=NetworkWeights(settings.network, settings.quantise, offload=settings.offload),
     )
     if settings.offload or _short_of_memory(settings.gradient_checkpointing, model.device):
@@ -130,28 +130,32 @@ def _model(
         pipeline, network, opened.facts, size, sampler.guidance
     )
     _check_channels(opened)
-    refuse_nan("vae", pipeline.vae)  # the self-test compares latents; it decodes no picture
     components = fingerprints(pipeline)
-    if sampler.image:
-        picture = opened_picture(Path(sampler.image))
-        arguments = arguments.editing(picture)
-        components["the picture to change"] = sha256(picture.tobytes()).hexdigest()
+    pictures = {path: opened_picture(Path(path)) for path in sampler.image}
+    for number, picture in enumerate(pictures.values()):
+        arguments = arguments if number else arguments.editing(picture)
+        which = f"the picture to change {number + 1}" if number else "the picture to change"
+        components[which] = sha256(picture.tobytes()).hexdigest()
+    if opened.facts.needs_picture and not pictures:
+        raise HeroError(f"{opened.facts.title} changes a picture: name it with --image FILE")
     attach_lora(network, lora, seed)
     encoders = Encoders(pipeline, network, device)
     conditionings = [
         each
-        for prompt in texts_of(prompts)
-        for each in (Conditioning(prompt), Conditioning.of_sampler(prompt, sampler))
+        for drawn in texts_of(prompts)
+        for each in (Conditioning.plain(drawn), Conditioning.of_sampler(drawn, sampler))
     ]
     with in_one_line(name):
         driver = PipelineDriver(pipeline, network, device, encoders.at_work)
         with encoders.at_work():
-            first = texts_of(prompts)[0]
+            first = as_group(texts_of(prompts)[0]).prompt
             model = Model(driver, arguments, noise, dtype=dtype, lora=lora, prompt=first)
+            model.pictures = pictures
             model.encode(conditionings)
         pipeline.vae.to(device)
         model.place(device, offloaded=weights.offload)
-        model.process.steps(sampler.steps)
+        for each in conditionings:
+            model.drawing(each).process.steps(sampler.steps)
         _try(name, model, noise, conditionings)
     notices = [*_kind_notices(opened), *opened.notices, noise.notice, *driver.truncated]
     model.notices, model.fingerprints = tuple(filter(None, notices)), components

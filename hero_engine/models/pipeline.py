@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hero_engine.config.prompts import Size
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.conditioning import Conditioning
@@ -23,6 +26,7 @@ from hero_engine.models.lora import lora_layers
 from hero_engine.models.noise_schedules import NoiseSchedule
 from hero_engine.models.pipeline_arguments import PipelineArguments
 from hero_engine.models.pipeline_driver import NetworkCall, PipelineDriver
+from hero_engine.storage.foreign_pictures import opened
 
 
 class Model:
@@ -32,7 +36,7 @@ class Model:
     dtype: the network's; LoRA weights, latents and the VAE are float32 always.
     latent_shape: (channels, height, width) of a latent. picture_size: (height, width) in pixels.
     notices: notices about how the model was opened. fingerprints: of each component
-    (`model_record`).
+    (`model_record`). pictures: those to change, by their paths.
     """
 
     def __init__(
@@ -46,14 +50,41 @@ class Model:
         prompt: str = "",
     ) -> None:
         self.any_prompt = Conditioning(prompt)
-        self.driver, self.arguments = driver, arguments
+        self.driver = driver
         self.network, self.vae = driver.network, driver.pipeline.vae
         self.device, self.dtype, self.lora = driver.device, dtype, lora
         self.notices: tuple[str, ...] = ()
         self.fingerprints: dict[str, str] = {}
+        self.noise, self._first = noise, self
+        self._views: dict[tuple[Size | None, str], Model] = {}
+        self.pictures: dict[str, Any] = {}
+        self._fit(arguments)
+
+    def _fit(self, arguments: PipelineArguments) -> None:
+        """Draw pictures of these arguments' size."""
+        self.arguments = arguments
         self.layout, self.picture_size = self._read_layout()
         self.latent_shape = self.layout.shape
-        self.process: Process = self.process_of(noise, arguments)
+        self.process: Process = self.process_of(self.noise, arguments)
+
+    def drawing(self, conditioning: Conditioning) -> Model:
+        """This model, for images of the conditioning's size and input picture.
+
+        It shares everything else. HeroError, exit code 2, for a size that the pipeline refuses.
+        """
+        key, first = (conditioning.size, conditioning.image), self._first
+        if key == (None, ""):
+            return first
+        if key not in self._views:
+            arguments, view = first.arguments, copy(first)
+            if conditioning.size is not None:
+                arguments = arguments.sized(*reversed(conditioning.size))
+            if path := conditioning.image:
+                picture = first.pictures.setdefault(path, opened(Path(path)))
+                arguments = arguments.editing(picture)
+            view._fit(arguments)
+            self._views[key] = view
+        return self._views[key]
 
     def _read_layout(self) -> tuple[LatentLayout, tuple[int, int]]:
         """HeroError, exit code 2, for a picture's size that the pipeline refuses or rounds."""
@@ -61,13 +92,14 @@ class Model:
         try:
             with self.driver.checking(wanted != (0, 0)):
                 seen = self.driver.prepare(self.arguments.of(self.any_prompt))
+            if wanted not in ((0, 0), (seen.height, seen.width)):
+                raise ValueError(f"it would draw {seen.width}x{seen.height}")
             return self.driver.layout(), (seen.height, seen.width)
         except ValueError as error:
             if wanted == (0, 0):
                 raise
             raise HeroError(
-                f"sampler.height and sampler.width are {wanted[0]} and {wanted[1]}, a size that "
-                f"this model cannot make: {one_line(error)}"
+                f"this model cannot draw {wanted[1]}x{wanted[0]} pixels: {one_line(error)}"
             ) from error
 
     def process_of(self, noise: NoiseSchedule, arguments: PipelineArguments) -> Process:
@@ -88,7 +120,11 @@ class Model:
     def encode(self, conditionings: Iterable[Conditioning]) -> None:
         """Encode prompts now, so that the text encoders are not needed later."""
         for each in conditionings:
-            self.driver.prepare(self.arguments.of(each))
+            self.drawing(each).prepare(each)
+
+    def prepare(self, conditioning: Conditioning) -> None:
+        """Encode a prompt of this size and input picture."""
+        self.driver.prepare(self.arguments.of(conditioning))
 
     @torch.no_grad()
     def decode(self, latents_B_C_H_W: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -48,7 +48,7 @@ class PipelineArguments:
         if not self._has("image") or self._has("strength"):
             raise HeroError(
                 f"sampler.image: {self.facts.title} takes no picture to change; "
-                "Flux.2 and Flux Kontext do"
+                "Flux.2, Flux Kontext and Qwen-Image-Edit do"
             )
         return replace(self, image=image)
 

@@ -29,6 +29,9 @@ from hero_engine.models.input_pictures import hook_input_pictures
 from hero_engine.models.latent_layout import LatentLayout
 from hero_engine.models.prompt_truncation import noting_truncations
 
+PICTURES = ("image", "images")
+"""Arguments that are made from the picture to change in every call."""
+
 Mode = Literal["pipeline", "schedule", "predict", "decode"]
 Rows = Literal["one call", "doubled", "one by one"]
 """How rows of several timesteps go through the pipeline: its `t` holds a time for each row, for
@@ -101,7 +104,8 @@ class PipelineDriver:
     device: where the network and the VAE compute. encoding: a context in which the text encoders
     can work, which gives their device (None: the same). in_float32: latents go to the network in
     float32 whatever its precision is. mixed: how rows of different timesteps are called, by whether
-    guidance is on; set by the self-test.
+    guidance is on; set by the self-test. input_picture: which object the picture to change is, in
+    the call that runs: what was computed from it is remembered by that.
     """
 
     pipeline: Any
@@ -118,6 +122,7 @@ class PipelineDriver:
     in_float32: bool = False
     encoding_on: torch.device | None = None
     truncated: list[str] = field(default_factory=list)
+    input_picture: int = 0
 
     def __post_init__(self) -> None:
         kind: Any = type(self.pipeline)
@@ -139,7 +144,7 @@ class PipelineDriver:
 
     def run(self, request: Request, rows: int, arguments: Mapping[str, Any]) -> Any:
         """One call of the pipeline; returns its output, None if a prediction ended it."""
-        self.request = request
+        self.request, self.input_picture = request, id(arguments.get("image"))
         try:
             return self._call(
                 self.pipeline, num_images_per_prompt=rows, generator=self._generator, **arguments
@@ -305,7 +310,7 @@ def hooked(base: Any) -> Any:
             rows = bound.arguments.get("num_images_per_prompt", 1)
             if rows != 1:
                 bound.arguments["num_images_per_prompt"] = 1
-            key = _key(bound.arguments, ("self", "device"))
+            key = _key(bound.arguments, ("self", "device", *PICTURES), self.driver.input_picture)
             known = self.driver.encodings
             if key not in known:
                 with self.driver.at_encoders() as device:
@@ -318,7 +323,8 @@ def hooked(base: Any) -> Any:
         @wraps(base.prepare_latents)
         def prepare_latents(self, *args: Any, **kwargs: Any) -> Any:
             driver, bound = self.driver, prepare.bind(self, *args, **kwargs)
-            key = _key(bound.arguments, ("self", "generator", "latents"))
+            unlike = ("self", "generator", "latents", *PICTURES)
+            key = _key(bound.arguments, unlike, driver.input_picture)
             if key not in driver.prepared:
                 bound.arguments["latents"] = None
                 driver.prepared[key] = _prepared(base.prepare_latents(*bound.args, **bound.kwargs))
@@ -343,8 +349,10 @@ def _prepared(made: Any) -> Prepared:
     return Prepared(alone, type(made), rest, tuple(first.shape), first.dtype, first.device)
 
 
-def _key(arguments: Mapping[str, Any], without: tuple[str, ...]) -> str:
-    return repr({name: value for name, value in arguments.items() if name not in without})
+def _key(arguments: Mapping[str, Any], without: tuple[str, ...], picture: int) -> str:
+    """What names a result: the arguments, of pictures their identity alone."""
+    named = {name: value for name, value in arguments.items() if name not in without}
+    return repr((named, picture))
 
 
 def repeated(encoded: Any, rows: int) -> Any:

@@ -33,8 +33,8 @@ class PipelineFacts:
     arguments of its call. settings: a run's settings that differ from preset `paper`, which is
     Stable Diffusion 1.5's. comfyui: the layout of LoRA files that ComfyUI reads for it
     (comfy/lora.py); empty for none. a1111: whether A1111 or Forge read kohya's. parameters: weights
-    of the published network, of the smallest where there are several; 0: unknown. known: False for
-    a pipeline without a row.
+    of the published network, of the smallest where there are several; 0: unknown. needs_picture:
+    True for a pipeline that only changes pictures. known: False for a pipeline without a row.
     """
 
     title: str
@@ -49,6 +49,7 @@ class PipelineFacts:
     comfyui: Layout | Literal[""] = ""
     a1111: bool = False
     parameters: float = 0
+    needs_picture: bool = False
     known: bool = True
     pipeline: str = ""
 
@@ -139,6 +140,22 @@ FACTS: dict[str, PipelineFacts] = {
         settings=_flow(28, 4.0),
         comfyui="diffusers",
         parameters=20.4e9,
+    ),
+    "QwenImageEditPipeline": PipelineFacts(
+        "Qwen-Image-Edit",
+        guidance="true_cfg_scale",
+        settings=_flow(28, 4.0),
+        comfyui="diffusers",
+        parameters=20.4e9,
+        needs_picture=True,
+    ),
+    "QwenImageEditPlusPipeline": PipelineFacts(
+        "Qwen-Image-Edit-2509",
+        guidance="true_cfg_scale",
+        settings=_flow(28, 4.0),
+        comfyui="diffusers",
+        parameters=20.4e9,
+        needs_picture=True,
     ),
     "ChromaPipeline": PipelineFacts(
         "Chroma", settings=_flow(28, 5.0), kohya="chroma", comfyui="diffusers", parameters=8.9e9

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.labelled_round import LabelledRound
+from hero_engine.core.padding import cut, padded
 from hero_engine.core.rng import generator
 from hero_engine.policy.noise_origins import Origin, noise_origins
 
@@ -65,7 +66,9 @@ class NoisePrior:
             random = generator(seed, "noise", round, image)
             fresh = torch.randn(tuple(shape), generator=random)
             centre = self._centre(origin, random)
-            noises.append(fresh if centre is None else _near(centre, fresh, settings.perturbation))
+            if centre is not None:
+                fresh = _near(cut(centre, shape), fresh, settings.perturbation)
+            noises.append(fresh)
         return torch.stack(noises)
 
     def _centre(self, origin: Origin, random: torch.Generator) -> Tensor | None:
@@ -120,20 +123,22 @@ class GroupPriors:
     def draw(
         self,
         groups: Sequence[int],
-        shape: Sequence[int],
+        shapes: Sequence[Sequence[int]],
         settings: NoiseSettings,
         seed: int,
         round: int,
     ) -> Tensor:
-        """Noises of a round whose images have these groups: (len(groups), *shape).
+        """Noises of a round whose images have these groups, padded to the largest: (B, C, H, W).
 
-        The shares of `NoisePrior.draw_images` are those of each prompt's images.
+        shapes: (C, H, W) of each group. The shares of `NoisePrior.draw_images` are those of each
+        group's images.
         """
+        canvas = [max(sides) for sides in zip(*shapes, strict=True)]
         noises = dict[int, Tensor]()
         for group in {*groups}:
             images = [image for image, own in enumerate(groups) if own == group]
-            drawn = self.of(group).draw_images(images, shape, settings, seed, round)
-            noises |= zip(images, drawn, strict=True)
+            drawn = self.of(group).draw_images(images, shapes[group], settings, seed, round)
+            noises |= zip(images, padded(drawn, canvas), strict=True)
         return torch.stack([noises[image] for image in range(len(groups))])
 
     def tensors(self) -> dict[str, Tensor]:
@@ -177,9 +182,18 @@ def good_noises(round: LabelledRound) -> dict[int, Tensor]:
     return found
 
 
-def shared_noises(noises_B_C_H_W: Tensor, images: int) -> Tensor:
-    """Each noise for this many images in turn: the first of every group, in the same order."""
-    first = torch.arange(len(noises_B_C_H_W)) // images * images
+def shared_noises(
+    noises_B_C_H_W: Tensor, images: int, shapes: Sequence[Sequence[int]] | None = None
+) -> Tensor:
+    """Each noise for this many images in turn: that of the first, in the same order.
+
+    shapes: of each image's latents, where they differ; a noise is shared by images of one shape.
+    """
+    first = (torch.arange(len(noises_B_C_H_W)) // images * images).tolist()
+    if shapes is not None:
+        known: dict[tuple[int, ...], int] = {}
+        for image, shape in enumerate(shapes):
+            first[image] = known.setdefault((first[image], *shape), image)
     return noises_B_C_H_W[first]
 
 

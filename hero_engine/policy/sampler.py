@@ -10,7 +10,7 @@ the last one of a schedule that ends at alpha = 1, has no density and is not dra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, pi
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from hero_engine.config.settings import SamplerSettings
 from hero_engine.core.batch import Batch, Trajectory
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.numbering import picture_name, round_name
+from hero_engine.core.padding import cut
 from hero_engine.core.rng import Purpose, generator, normal_each
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 
@@ -147,17 +148,24 @@ def sample_batches(
 
     HeroError, exit code 1, if the model produces NaN.
     """
-    done = 0
-    for places in torch.split(torch.arange(len(request)), microbatch):
-        part, before = request.rows(places), done
+    done, conditioning = 0, GroupedConditioning.of_sampler(prompts, settings)
+    for microbatch_places in torch.split(torch.arange(len(request)), microbatch):
+        rows, made, order = request.rows(microbatch_places), list[Batch](), list[Tensor]()
+        for sized, places in conditioning.by_size(model, rows.groups):
+            part = rows if places is None else rows.rows(places)
 
-        def on_step(step: int, steps: int, before: int = before, count: int = len(part)) -> None:
-            on_images(before + count * step / steps)
+            def on_step(step: int, steps: int, done: int = done, count: int = len(part)) -> None:
+                on_images(done + count * step / steps)
 
-        batch = sample(model, prompts, settings, part, on_step)
-        _check_finite(batch, part)
-        yield batch
-        done += len(part)
+            if conditioning.has_sizes:
+                part = replace(part, noises_B_C_H_W=cut(part.noises_B_C_H_W, sized.latent_shape))
+            made.append(sample(sized, prompts, settings, part, on_step))
+            _check_finite(made[-1], part)
+            order.append(torch.arange(len(part)) if places is None else places)
+            done += len(part)
+        if conditioning.has_sizes:
+            made = [each.padded(request.noises_B_C_H_W.shape) for each in made]
+        yield made[0] if len(made) == 1 else Batch.cat(made).rows(torch.cat(order).argsort())
 
 
 @torch.no_grad()
@@ -168,7 +176,10 @@ def sample(
     request: SampleRequest,
     on_step: OnStep = lambda done, total: None,
 ) -> Batch:
-    """The request's images as latents, in one batch; every record is on the CPU."""
+    """The request's images as latents, in one batch; every record is on the CPU.
+
+    They have one size, the model's.
+    """
     timesteps, prev_timesteps = model.process.steps(settings.steps)
     conditioning = GroupedConditioning.of_sampler(prompts, settings)
     noises, count = request.noises_B_C_H_W, len(request)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.core.batch import distinct, first_group
+from hero_engine.core.padding import cut
 from hero_engine.core.rng import generator
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Prompts
 
@@ -66,11 +67,11 @@ class BackboneFeatures:
 
     def _at(self, clean_B_C_H_W: Tensor, group: int, number: int) -> Tensor:
         """Features at one noise level."""
-        model, rows = self.model, len(clean_B_C_H_W)
+        model, rows = self.conditioning.model(self.model, group), len(clean_B_C_H_W)
         random = generator(self.seed, "features", 0, number)
         noise = torch.randn(model.latent_shape, generator=random).expand(rows, -1, -1, -1)
         timesteps = model.process.timesteps_at(torch.full((rows,), LEVELS[number]))
-        clean = clean_B_C_H_W.to(model.device)
+        clean = cut(clean_B_C_H_W, model.latent_shape).to(model.device)
         x_t = model.process.noised(clean, noise.to(clean), timesteps)
         layers = model.feature_layers()
         with _captured(layers) as outputs, model.base():

@@ -17,6 +17,7 @@ from hero_engine.config.settings import Settings
 from hero_engine.core.batch import Batch
 from hero_engine.core.labelled_round import Best, LabelledLatents, LabelledRound
 from hero_engine.core.rng import generator
+from hero_engine.models.grouped_conditioning import GroupedConditioning
 from hero_engine.models.pipeline import Model
 from hero_engine.reward.backbone_features import BackboneFeatures
 from hero_engine.reward.embedding import Embedding, OnEpoch, Triplets, train_embedding
@@ -43,10 +44,11 @@ class RewardModel:
 
     def __init__(self, settings: Settings, model: Model) -> None:
         self.settings, self.device = settings, model.device
-        self.embedding = Embedding(model.latent_shape, settings.embedding, seed=settings.seed)
+        shape = GroupedConditioning.plain(settings.plan.kinds).latent_shape(model)
+        self.embedding = Embedding(shape, settings.embedding, seed=settings.seed)
         self.embedding.to(model.device)
         self.backbone = (
-            BackboneFeatures(model, settings.plan.prompts, settings.microbatch, settings.seed)
+            BackboneFeatures(model, settings.plan.kinds, settings.microbatch, settings.seed)
             if settings.embedding.kind == "backbone"
             else None
         )

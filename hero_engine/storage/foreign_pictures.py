@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,17 @@ INPUT = "input.png"
 """In a run's folder: a copy of the picture that an editing model changes, to be shown."""
 
 
-def keep_input(run: Path, picture: Path) -> None:
-    """Copy the picture into the run's folder, as a PNG."""
+def input_path(run: Path, number: int = 0) -> Path:
+    """The copy of the run's first, second, … picture to change."""
+    return run / (f"input-{number:03}.png" if number else INPUT)
+
+
+def keep_inputs(run: Path, pictures: Sequence[str]) -> None:
+    """Copy the pictures into the run's folder, as PNGs."""
     import numpy as np
 
-    write_png(run / INPUT, np.asarray(opened(picture)))
+    for number, picture in enumerate(pictures):
+        write_png(input_path(run, number), np.asarray(opened(Path(picture))))
 
 
 def opened(path: Path) -> Image.Image:

@@ -165,6 +165,8 @@ class RunDir:
             prompts=settings.prompts,
             prompt_starts=settings.prompt_starts,
             prompts_mixed=settings.prompt_order == "mixed",
+            sizes=settings.sizes if len(settings.sizes) > 1 else (),
+            input_pictures=settings.plan.images,
         )
 
     def waiting(self) -> int | None:

@@ -62,7 +62,7 @@ def read_run_toml(path: Path) -> tuple[Settings, Task]:
     try:
         tables = _unsealed(path.read_bytes())
         task = {**tables["task"]}
-        for name in ("transfer_prompts", "prompts", "judged_prompts"):
+        for name in ("transfer_prompts", "prompts", "judged_prompts", "sizes", "image"):
             task[name] = tuple(task.get(name, ()))
         return from_toml(tomli_w.dumps(tables["settings"])), Task(**task)
     except OtherFormatError as error:

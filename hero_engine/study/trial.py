@@ -177,7 +177,7 @@ class _Runner:
         scorer = Scorer(
             self.folder,
             self.plan.images,
-            prompt,
+            prompt or "",
             on_picture,
             learned=(self.trainer, self.training.state),
             wanted=self.annotator_model.wanted(self.folder.task),

@@ -41,8 +41,6 @@ def make_fixed_noise_images(
 
     raise_if_stopped: called between denoising steps.
     """
-    import torch
-
     from hero_engine.core.rng import generator
     from hero_engine.policy.sampler import SampleRequest, sample_batches
 
@@ -53,29 +51,23 @@ def make_fixed_noise_images(
     if all(path.exists() for path in paths):
         return False
     trainer.model.load_lora_state(state.lora)
-    shape = trainer.model.latent_shape
-    noises = [
-        torch.randn(shape, generator=generator(settings.seed, "same", 0, image))
-        for image in range(len(paths))
-    ]
+    randoms = [generator(settings.seed, "same", 0, image) for image in range(len(paths))]
+    groups = trainer.groups(0, len(paths))
+    noises = trainer.fresh_noises(randoms, groups)
     request = SampleRequest(
-        settings.seed,
-        1,
-        range(len(paths)),
-        torch.stack(noises),
-        purpose="same",
-        groups=trainer.groups(0, len(paths)),
+        settings.seed, 1, range(len(paths)), noises, purpose="same", groups=groups
     )
     batches = sample_batches(
         trainer.model,
-        settings.plan.prompts,
+        settings.plan.kinds,
         settings.sampler,
         request,
         microbatch,
         lambda done: raise_if_stopped(),
     )
-    rest = iter(paths)
+    rest, drawn = iter(paths), trainer.drawn
     for batch in batches:
-        for pixels in trainer.model.decode(batch.latents_B_C_H_W):
-            write_png(next(rest), pixels)
+        pictures = drawn.decode(trainer.model, batch.latents_B_C_H_W, batch.groups)
+        for pixels, group in zip(pictures, batch.group_ids.tolist(), strict=True):
+            write_png(next(rest), drawn.own(trainer.model, pixels, group))
     return True

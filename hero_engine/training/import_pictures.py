@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from itertools import groupby
+from math import log
 from typing import Any
 
 import numpy as np
 import torch
 
+from hero_engine.config.prompts import PromptPlan
 from hero_engine.core.batch import some_groups
 from hero_engine.core.errors import HeroError, short
 from hero_engine.core.labelled_round import LabelledLatents
+from hero_engine.core.padding import padded
 from hero_engine.labelling.picture_list import Crop, ListedPicture, cropped
 from hero_engine.models.encode_pictures import encode_pictures
+from hero_engine.models.grouped_conditioning import GroupedConditioning
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
@@ -43,32 +48,35 @@ def import_pictures(
     have. HeroError where a picture or its prompt is wrong (exit code 2) or the model cannot encode
     (3).
     """
-    prompts = run.settings.plan.prompts
-    groups = [_group(each, prompt, prompts) for each in pictures]
+    plan = run.settings.plan
+    groups = [_group(each, prompt, plan) for each in pictures]
     model = model_for(run.settings, device)
     check_model(run, model.fingerprints)
     with Journal(run.journal_path) as journal:
         round = len(journal.metrics())
     new = NewImport(run.path, round)
-    latents = []
-    for some in _microbatches(pictures, run.settings.microbatch):
-        pixels = np.stack([_pixels(each, model, crop) for each in some])
-        latents.append(encode_pictures(model, pixels))
+    latents, drawn = [], GroupedConditioning.plain(plan.kinds)
+    canvas = drawn.latent_shape(model)
+    for some in _microbatches(groups, run.settings.microbatch):
+        own = drawn.model(model, groups[some[0]])
+        pixels = np.stack([_pixels(pictures[place], own, crop) for place in some])
+        latents.append(padded(encode_pictures(own, pixels), canvas))
         new.add(pixels)
         on_picture(new.count, len(pictures))
     good = torch.tensor([each.good for each in pictures])
     known = LabelledLatents(torch.cat(latents), good, some_groups(torch.tensor(groups)))
-    rows = list(_rows(pictures, [prompts[group] for group in groups]))
+    rows = list(_rows(pictures, [plan.kinds[group].prompt for group in groups]))
     new.finish(known.tensors(), rows)
-    others = sum(bool(each.prompt) and each.prompt not in prompts for each in pictures)
+    others = sum(bool(each.prompt) and each.prompt not in plan.prompts for each in pictures)
     return Counter(good=int(good.sum()), bad=int((~good).sum()), other_prompt=others)
 
 
-def _microbatches(
-    pictures: Sequence[ListedPicture], size: int
-) -> Iterator[Sequence[ListedPicture]]:
-    for first in range(0, len(pictures), size):
-        yield pictures[first : first + size]
+def _microbatches(groups: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """The places of pictures in order, at most `size` of one group a time."""
+    for _, places in groupby(range(len(groups)), lambda place: groups[place]):
+        own = list(places)
+        for first in range(0, len(own), size):
+            yield own[first : first + size]
 
 
 def _pixels(picture: ListedPicture, model: Model, crop: Crop) -> Pixels:
@@ -87,7 +95,25 @@ def imported(run: RunDir, round: int) -> LabelledLatents | None:
     return known
 
 
-def _group(picture: ListedPicture, prompt: str, prompts: Sequence[str]) -> int:
+def _group(picture: ListedPicture, prompt: str, plan: PromptPlan) -> int:
+    """The picture's group: its prompt, in the size whose proportions are nearest to its own.
+
+    HeroError where its prompt is not clear.
+    """
+    own = plan.prompts[_prompt(picture, prompt, plan.prompts)]
+    groups = [group for group, kind in enumerate(plan.kinds) if kind.prompt == own]
+    if not plan.sizes:
+        return groups[0]
+    width, height = opened(picture.path).size
+
+    def stretch(group: int) -> float:
+        wide, high = plan.kinds[group].size or (width, height)
+        return abs(log((width * high) / (height * wide)))
+
+    return min(groups, key=stretch)
+
+
+def _prompt(picture: ListedPicture, prompt: str, prompts: Sequence[str]) -> int:
     """The number of the picture's prompt. HeroError where that is not clear."""
     named = picture.prompt if picture.prompt in prompts else prompt
     if named in prompts:

@@ -19,6 +19,7 @@ from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.events import ImagesReady, Notice
 from hero_engine.core.numbering import round_name
 from hero_engine.distributed.sharding import slices
+from hero_engine.models.grouped_conditioning import Pixels
 from hero_engine.policy.noise_origins import mixed_by_prompt
 from hero_engine.policy.noise_prior import GroupPriors
 from hero_engine.policy.policy_snapshot import PolicySnapshot
@@ -28,7 +29,6 @@ from hero_engine.training.oom_backoff import OomBackoff
 from hero_engine.training.phases import Phases
 from hero_engine.training.progress_reports import StepProgress
 from hero_engine.training.round_sampler import RoundSampler
-from hero_engine.training.sharded_sampling import Pixels
 from hero_engine.training.trainer import Trainer
 
 DIFFERENT = 0.1
@@ -140,16 +140,23 @@ class RoundImages:
             return False
         path = self.folder.picture_path(round, broken[0])
         self._notice(f"{path} is damaged or missing: {len(broken)} images were decoded again")
+        groups = torch.tensor(self.folder.groups(round)[images.start : images.stop])
         pictures = self.backoff.run(
-            "sample", len(latents), lambda microbatch: self._decoded(latents, microbatch)
+            "sample", len(latents), lambda microbatch: self._decoded(latents, groups, microbatch)
         )
         for image in broken:
-            self.folder.save_picture(round, image, pictures[image - first])
+            self._save(round, image, pictures[image - first])
         return True
 
-    def _decoded(self, latents: Tensor, microbatch: int) -> Pixels:
-        pieces = torch.split(latents, microbatch)
-        return np.concatenate([self.trainer.model.decode(each) for each in pieces])
+    def _decoded(self, latents: Tensor, groups: Tensor, microbatch: int) -> Pixels:
+        pieces = zip(torch.split(latents, microbatch), torch.split(groups, microbatch), strict=True)
+        model, drawn = self.trainer.model, self.trainer.drawn
+        return np.concatenate([drawn.decode(model, *piece) for piece in pieces])
+
+    def _save(self, round: int, image: int, pixels: Pixels) -> None:
+        group = self.folder.groups(round)[image]
+        own = self.trainer.drawn.own(self.trainer.model, pixels, group)
+        self.folder.save_picture(round, image, own)
 
     def _sampled(
         self, round: int, policy: PolicySnapshot, missing: Sequence[range]
@@ -168,7 +175,7 @@ class RoundImages:
         submitted = self.journal.submitted(round)
         for image, pixels in zip(rows, pictures, strict=True):
             if not (submitted and self.folder.has_picture(round, image)):
-                self.folder.save_picture(round, image, pixels)
+                self._save(round, image, pixels)
         self.folder.save_part(round, rows.start, part.tensors())
         self._announce(round, rows)
 

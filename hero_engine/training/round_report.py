@@ -70,7 +70,7 @@ class Outcome:
             own, images = known.of_group(group), self.round.batch.group_ids == group
             yield {
                 "group": group,
-                "prompt": plan.prompts[group],
+                "prompt": plan.names[group],
                 "labels": len(own),
                 "good": int(own.good_N.sum()),
                 "reward_mean": self._mean_reward(images),
@@ -124,9 +124,10 @@ def agreement_metric(name: str, rewards_B: Tensor | None, round: LabelledRound) 
 
 def diversity_metric(latents_B_C_H_W: Tensor) -> dict[str, float]:
     """Spread of images: the root mean square difference of an element of their final latents,
-    averaged over all pairs. Empty for a single image.
+    averaged over all pairs. Empty for a single image. Padding, which is 0 in all, does not count.
     """
     if len(latents_B_C_H_W) < 2:
         return {}
     flat = latents_B_C_H_W.flatten(1).double()
-    return {"diversity": float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5}
+    elements = int(flat.any(0).sum()) or 1
+    return {"diversity": float(torch.pdist(flat).mean()) / elements**0.5}

@@ -8,11 +8,11 @@ import torch
 
 from hero_engine.core.batch import Batch
 from hero_engine.distributed.sharding import parallel_groups
+from hero_engine.models.grouped_conditioning import Pixels
 from hero_engine.policy.policy_snapshot import PolicySnapshot
 from hero_engine.policy.sampler import SampleRequest
 from hero_engine.training.oom_backoff import OomBackoff
 from hero_engine.training.progress_reports import Meter, StepProgress
-from hero_engine.training.sharded_sampling import Pixels
 from hero_engine.training.trainer import Trainer
 
 Group = Sequence[range]

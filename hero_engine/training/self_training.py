@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hero_engine.core.batch import Batch
 from hero_engine.core.labelled_round import LabelledLatents
-from hero_engine.core.rng import generator, normal_each
+from hero_engine.core.rng import generator
 from hero_engine.policy.sampler import OnImages, SampleRequest
 from hero_engine.reward.reward_model import Evidence, PredictProbability
 from hero_engine.training.state import State
@@ -46,11 +46,11 @@ def self_training_request(trainer: Trainer, update_id: UpdateId) -> SampleReques
     first = settings.batch + (update_id.number - 1) * count
     images = range(first, first + count)
     randoms = [generator(update_id.seed, "noise", update_id.round, image) for image in images]
-    noises = normal_each(randoms, trainer.model.latent_shape)
     kept, groups = (
         trainer.kept_steps(update_id.round, images),
         trainer.groups(update_id.round, count),
     )
+    noises = trainer.fresh_noises(randoms, groups)
     return SampleRequest(update_id.seed, update_id.round, images, noises, kept, groups=groups)
 
 
@@ -59,10 +59,9 @@ def base_request(trainer: Trainer) -> SampleRequest:
     settings = trainer.settings
     count = settings.self_training.base_images
     randoms = [generator(settings.seed, "base", 0, image) for image in range(count)]
-    noises = normal_each(randoms, trainer.model.latent_shape)
-    return SampleRequest(
-        settings.seed, 0, range(count), noises, purpose="base", groups=trainer.groups(0, count)
-    )
+    groups = trainer.groups(0, count)
+    noises = trainer.fresh_noises(randoms, groups)
+    return SampleRequest(settings.seed, 0, range(count), noises, purpose="base", groups=groups)
 
 
 def ranked(trainer: Trainer, state: State, evidence: Evidence, batch: Batch) -> RankedImages | None:

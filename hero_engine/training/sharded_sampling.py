@@ -7,32 +7,28 @@ methods in the same order; rank 0 alone gets pixels, because it alone writes pic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hero_engine.config.settings import SamplerSettings
+from hero_engine.config.settings import Settings
 from hero_engine.core.batch import Batch
 from hero_engine.distributed.collectives import Processes
-from hero_engine.models.grouped_conditioning import Prompts
+from hero_engine.models.grouped_conditioning import GroupedConditioning, Pixels
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import OnImages, SampleRequest, sample_batches
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-"""(B, H, W, 3); (B, 0) of images that nobody will see."""
 
 PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """The model as it is now, as a sampler of these prompts' images."""
+    """The model as it is now, as a sampler of the run's images; `drawn` says from what."""
 
     model: Model
-    prompts: Prompts
-    settings: SamplerSettings
+    drawn: GroupedConditioning
+    settings: Settings
 
     def sample(
         self, request: SampleRequest, microbatch: int, on_images: OnImages, *, decode: bool
@@ -41,16 +37,15 @@ class Sampler:
         if not len(request):
             return {}, None
         batches, pictures = list[Batch](), list[Pixels]()
-        for batch in sample_batches(
-            self.model, self.prompts, self.settings, request, microbatch, on_images
-        ):
+        kinds, sampler = self.settings.plan.kinds, self.settings.sampler
+        for batch in sample_batches(self.model, kinds, sampler, request, microbatch, on_images):
             batches.append(batch)
             pictures.append(self._pixels(batch, decode=decode))
         return Batch.cat(batches).tensors(), np.concatenate(pictures)
 
     def _pixels(self, batch: Batch, *, decode: bool) -> Pixels:
         if decode:
-            return self.model.decode(batch.latents_B_C_H_W)
+            return self.drawn.decode(self.model, batch.latents_B_C_H_W, batch.groups)
         return np.zeros((len(batch), 0), np.uint8)
 
 

@@ -18,8 +18,10 @@ from hero_engine.core.batch import Batch, some_groups
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.labelled_round import LabelledLatents
 from hero_engine.core.numbering import round_name
+from hero_engine.core.padding import padded
 from hero_engine.distributed.collectives import SINGLE, Processes
 from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.grouped_conditioning import GroupedConditioning, Pixels
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
@@ -29,7 +31,7 @@ from hero_engine.policy.sampler import OnImages, SampleRequest, pick_training_st
 from hero_engine.reward.embedding import OnEpoch, Triplets
 from hero_engine.reward.reward_model import RewardModel
 from hero_engine.storage.run_folder import Parts, RunDir
-from hero_engine.training.sharded_sampling import Pixels, Sampler, sample_sharded
+from hero_engine.training.sharded_sampling import Sampler, sample_sharded
 from hero_engine.training.state import State
 from hero_engine.updates import OnProgress, PolicyOptimizer, RoundSize, UpdateTask, make_update
 
@@ -41,7 +43,9 @@ class Trainer:
         self.settings, self.model, self.processes = settings, model, processes
         self._row_by_row = False
         self.update = make_update(settings, model)
-        self.optimizer = PolicyOptimizer(self.update, settings.plan.prompts, processes)
+        self.optimizer = PolicyOptimizer(self.update, settings.plan.kinds, processes)
+        self.drawn = GroupedConditioning.of_sampler(settings.plan.kinds, settings.sampler)
+        self.latent_shape = self.drawn.latent_shape(model)
         self.reward_model = RewardModel(settings, model)
         self._initial = State(
             round=0,
@@ -49,7 +53,7 @@ class Trainer:
             lora=model.lora_state(),
             optimizer={},
             embedding=self.reward_model.weights(),
-            memory=LabelledLatents.none(model.latent_shape),
+            memory=LabelledLatents.none(self.latent_shape),
         )
 
     @classmethod
@@ -108,7 +112,7 @@ class Trainer:
         the images; otherwise they have no pixels.
         """
         self.model.load_lora_state(lora)
-        sampler = Sampler(self.model, self.settings.plan.prompts, self.settings.sampler)
+        sampler = Sampler(self.model, self.drawn, self.settings)
         return sample_sharded(
             self.processes, sampler, request, microbatch, on_images, decode=decode
         )
@@ -116,16 +120,28 @@ class Trainer:
     def round_request(self, round: int, priors: GroupPriors) -> SampleRequest:
         """What to sample in a round: noises of these priors, and the steps to keep."""
         settings, images = self.settings, range(self.settings.batch)
-        noises = priors.draw(
-            settings.plan.groups(round, settings.batch),
-            self.model.latent_shape,
-            settings.noise,
-            settings.seed,
-            round,
-        )
-        noises = shared_noises(noises, self.update.images_per_noise)
+        own = settings.plan.groups(round, settings.batch)
+        noises = priors.draw(own, self.shapes, settings.noise, settings.seed, round)
+        shapes = [self.shapes[group] for group in own]
+        noises = shared_noises(noises, self.update.images_per_noise, shapes)
         kept, groups = self.kept_steps(round, images), self.groups(round, settings.batch)
         return SampleRequest(settings.seed, round, images, noises, kept, groups=groups)
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """The shape of each group's latents."""
+        return [each.latent_shape for each in self.drawn.every_model(self.model)]
+
+    def fresh_noises(self, randoms: Sequence[torch.Generator], group_B: Tensor | None) -> Tensor:
+        """N(0, I) of images of these groups, each from its own generator, padded."""
+        groups = [0] * len(randoms) if group_B is None else group_B.tolist()
+        shapes = self.shapes
+        return torch.stack(
+            [
+                padded(torch.randn(shapes[group], generator=random), self.latent_shape)
+                for group, random in zip(groups, randoms, strict=True)
+            ]
+        )
 
     @property
     def round_size(self) -> RoundSize:

@@ -27,7 +27,7 @@ class DenoisingPolicy:
     @classmethod
     def of_run(cls, settings: Settings, model: Model) -> Self:
         """The policy that samples a run's images."""
-        return cls(model, settings.sampler, settings.plan.prompts)
+        return cls(model, settings.sampler, settings.plan.kinds)
 
     def check_noise(self, update: str) -> None:
         """HeroError, exit code 2, if no denoising step has noise: `update` learns from no other."""
@@ -45,11 +45,25 @@ class DenoisingPolicy:
         return rows_of_image(self.model, self.sampler, kept)
 
     def log_probs(self, rows: Trajectory, group_B: Tensor | None = None) -> Tensor:
-        """(B, S), differentiable. All B x S steps of a prompt are one forward pass.
+        """(B, S), differentiable. All B x S steps of a group are one forward pass.
 
-        group_B: the number of each image's prompt; None: all are of the first.
+        group_B: the number of each image's group; None: all are of the first.
         """
-        model = self.model
+        parts = list(self.conditioning.by_size(self.model, group_B))
+        if len(parts) == 1:
+            return self._of_one_size(parts[0][0], rows, group_B)
+        assert group_B is not None
+        places = [each for _, each in parts if each is not None]
+        found = [
+            self._of_one_size(model, rows.rows(own), group_B[own])
+            for (model, _), own in zip(parts, places, strict=True)
+        ]
+        return torch.cat(found)[torch.cat(places).argsort().to(found[0].device)]
+
+    def _of_one_size(self, model: Model, rows: Trajectory, group_B: Tensor | None) -> Tensor:
+        """The same, of images that have the size of the model's."""
+        if self.conditioning.has_sizes:
+            rows = rows.cut(model.latent_shape)
         timesteps = rows.timesteps_B_S.flatten()
         x_t = rows.latents_B_S_C_H_W.flatten(0, 1).to(model.device)
         x_next = rows.next_latents_B_S_C_H_W.flatten(0, 1).to(model.device)

@@ -77,7 +77,7 @@ class ForwardUpdate:
     @classmethod
     def of_run(cls, settings: Settings, model: Model) -> Self:
         """The update of a run."""
-        return cls(settings.forward, model, settings.plan.prompts)
+        return cls(settings.forward, model, settings.plan.kinds)
 
     @classmethod
     def network_calls(cls, settings: Settings, size: RoundSize) -> Iterator[Call]:
@@ -140,13 +140,17 @@ class ForwardObjective:
 
     def loss(self, rows: NoisedRows) -> Tensor:
         """The mean over the rows."""
+        return self.conditioning.mean_by_size(self.model, rows, self._loss)
+
+    def _loss(self, model: Model, rows: NoisedRows) -> Tensor:
+        """Of rows that have one size, the model's."""
         with torch.no_grad(), self.reference():
             old = self._predict(rows)
         new = self._predict(rows)
         beta = self.settings.beta
         sign = per_image(torch.where(rows.good_R, beta, -beta), new)
         loss = LOSSES[self.settings.loss]
-        errors_R = loss(self.model.process, rows, old + sign * (new - old))
+        errors_R = loss(model.process, rows, old + sign * (new - old))
         weights_R = torch.where(rows.good_R, 1.0, self.settings.bad_weight).to(errors_R)
         return (weights_R * errors_R).mean() + self._kl(new, old, rows)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hero_engine.core.batch import distinct
+from hero_engine.core.padding import cut
 from hero_engine.models.pipeline import Model
 from hero_engine.updates.label_pool import Pool
 from hero_engine.updates.lessons import UpdateId
@@ -37,6 +39,11 @@ class NoisedRows:
         groups = None if self.groups is None else self.groups[which]
         clean, good_R, timesteps_R, x_t, noise = (part[which.to(part.device)] for part in parts)
         return NoisedRows(clean, good_R, timesteps_R, x_t, noise, groups)
+
+    def cut(self, shape: Sequence[int]) -> NoisedRows:
+        """The rows without the padding of their latents: see `core/padding.py`."""
+        clean, x_t, noise = (cut(each, shape) for each in (self.clean, self.x_t, self.noise))
+        return replace(self, clean=clean, x_t=x_t, noise=noise)
 
 
 @dataclass(frozen=True)

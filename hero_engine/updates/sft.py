@@ -41,7 +41,7 @@ class SftUpdate:
     @classmethod
     def of_run(cls, settings: Settings, model: Model) -> Self:
         """The update of a run."""
-        return cls(settings.sft, model, settings.plan.prompts)
+        return cls(settings.sft, model, settings.plan.kinds)
 
     @classmethod
     def network_calls(cls, settings: Settings, size: RoundSize) -> Iterator[Call]:
@@ -80,7 +80,10 @@ class SftObjective:
 
     def loss(self, rows: NoisedRows) -> Tensor:
         """The mean error of the prediction."""
-        model = self.update.model
+        return self.conditioning.mean_by_size(self.update.model, rows, self._loss)
+
+    def _loss(self, model: Model, rows: NoisedRows) -> Tensor:
+        """Of rows that have one size, the model's."""
         prediction = self.conditioning.predict(model, rows.x_t, rows.timesteps_R, rows.groups)
         return prediction_loss(model.process, rows, prediction).mean()
 

@@ -132,8 +132,9 @@ def _given(mark: HistoryRow) -> dict[str, Any]:
 
 def _prompt(run: RunDir, round: int, image: int) -> dict[str, str]:
     """The picture's prompt, in a run with several."""
-    prompts = run.settings.prompts
-    return {"prompt": prompts[run.groups(round)[image]]} if prompts else {}
+    if not run.settings.prompts:
+        return {}
+    return {"prompt": run.settings.plan.kinds[run.groups(round)[image]].prompt}
 
 
 def _picture(run: RunDir, round: int, image: int, path: str) -> dict[str, Any]:

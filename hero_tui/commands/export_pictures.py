@@ -57,7 +57,7 @@ def labelled_pictures(run: RunDir, which: str) -> Iterator[tuple[str, Path]]:
             labels = journal.labels(round, batch, groups)
             for image in labels.goods if which == "good" else labels.bests:
                 if image in paths:
-                    prompt = plan.prompts[groups[image]]
+                    prompt = plan.kinds[groups[image]].prompt
                     yield file_name(run, round, image, prompt), run.path / paths[image]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from hero_engine.config.prompts import read_size
 from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task, task_of_prompt
 from hero_engine.core.errors import ExitCode, LabelsNeeded, StopRequested
@@ -26,6 +27,7 @@ from hero_engine.core.events import (
     Stop,
 )
 from hero_engine.core.numbering import counted, round_name
+from hero_engine.embedded import check_size
 from hero_engine.labelling.annotators import (
     Annotator,
     ExternalAnnotator,
@@ -72,6 +74,8 @@ def labeller_for(
         for prompt in settings.plan.prompts:
             judged(task_of_prompt(task, prompt))
             model.wanted(task_of_prompt(task, prompt))
+        for each in settings.sizes:
+            check_size(*read_size(each))
         find_judge("labeller")
         return lambda folder: SimulatedAnnotator(
             folder.task, model, folder.settings.seed, folder.settings.plan

@@ -111,9 +111,21 @@ MoreRounds = Annotated[
 NegativePrompt = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Negative prompt of guidance.")
 ]
-InputPicture = Annotated[
-    Path | None,
-    typer.Option("--image", metavar="FILE", help="Picture that an editing model changes."),
+InputPictures = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image",
+        metavar="FILE",
+        help="Picture that an editing model changes; several: each prompt is drawn from each.",
+    ),
+]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--size",
+        metavar="WIDTHxHEIGHT",
+        help="Size of the images; several: each prompt is drawn in each.",
+    ),
 ]
 Transfer = Annotated[
     bool, typer.Option("--transfer", help="Use the prompts that were kept out of the run.")

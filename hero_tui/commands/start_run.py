@@ -23,7 +23,7 @@ from hero_engine.models.known_configurations import is_configuration
 from hero_engine.models.model_sources import model_facts
 from hero_engine.storage.add_prompts import add_prompts, with_prompts
 from hero_engine.storage.branch_run import branch
-from hero_engine.storage.foreign_pictures import keep_input, opened
+from hero_engine.storage.foreign_pictures import keep_inputs, opened
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import RunDir, new_run_path
 from hero_tui.commands.find_run import open_run
@@ -99,7 +99,7 @@ def new_run(
     if good is not None and named is None:
         raise HeroError('--good goes with a prompt: hero run "a red bicycle" --good "two wheels"')
     task, settings = choose(layers(), flags, named)
-    settings = with_picture(settings)
+    settings = with_pictures(settings)
     if is_configuration(settings.model):
         raise HeroError(f"{settings.model} has random weights: it is for hero bench speed")
     model_facts(settings.model, settings.model_config)
@@ -111,8 +111,7 @@ def new_run(
     run = RunDir.create(folder or new_run_path(task.name), settings, task)
     if first:
         first.save(run)
-    if settings.sampler.image:
-        keep_input(run.path, Path(settings.sampler.image))
+    keep_inputs(run.path, settings.sampler.image)
     code = go(run, None)
     if code in (ExitCode.USAGE, ExitCode.ENVIRONMENT) and run.status().get("phase") is None:
         shutil.rmtree(run.path, ignore_errors=True)
@@ -292,14 +291,12 @@ def given(**named: Any) -> dict[str, Any] | None:
     return {name: value for name, value in named.items() if value is not None} or None
 
 
-def with_picture(settings: Settings) -> Settings:
-    """The settings with the input picture's whole path. HeroError if it cannot be read."""
-    name = settings.sampler.image
-    if not name:
-        return settings
-    path = Path(name).expanduser().absolute()
-    opened(path)
-    return replace(settings, sampler=replace(settings.sampler, image=str(path)))
+def with_pictures(settings: Settings) -> Settings:
+    """The settings with the input pictures' whole paths. HeroError if one cannot be read."""
+    paths = [Path(name).expanduser().absolute() for name in settings.sampler.image]
+    for path in paths:
+        opened(path)
+    return replace(settings, sampler=replace(settings.sampler, image=tuple(map(str, paths))))
 
 
 def changes_of(settings: Sequence[str], **named: Any) -> dict[str, Any]:

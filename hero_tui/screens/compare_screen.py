@@ -119,6 +119,10 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
         self._show("left", self.tournament.best, "★ best so far", "$warning")
         self._show("right", self.tournament.challenger, "● good", "$success")
 
+    def _aspect(self, image: int | None) -> float:
+        current = self._labelling_round
+        return (None if image is None else current.aspect_of(image)) or current.aspect
+
     def _show(self, side: str, image: int | None, words: str, colour: str) -> None:
         picture = self.query_one(f"#{side}-picture", Picture)
         room = self.query_one("#pair").content_size
@@ -126,7 +130,7 @@ class CompareScreen(BaseScreen[int], inherit_bindings=False):
             room.width // 2 - 1,
             room.height - 1,
             self._cell,
-            aspect=self._labelling_round.aspect,
+            aspect=self._aspect(image),
             limit=self._uploads.limit,
         )
         picture.styles.width, picture.styles.height = box.columns, box.rows

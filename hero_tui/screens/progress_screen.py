@@ -80,7 +80,7 @@ class ProgressScreen(BaseScreen[None], inherit_bindings=False):
 
     def _heading(self) -> tuple[Content, Content]:
         """The run so far; in a run with several prompts, whose charts these are before it."""
-        prompts, so_far = self._state.plan.prompts, _title(self._state)
+        prompts, so_far = self._state.plan.names, _title(self._state)
         if len(prompts) < 2:
             return so_far, Content("")
         if self._shown == ALL:

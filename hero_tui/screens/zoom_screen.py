@@ -55,7 +55,7 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         yield from self.status_row()
         yield TextLine(id="zoom-criterion")
         with Horizontal(id="zoom-area"):
-            if self._labelling_round.input_picture is not None:
+            if self._labelling_round.input_picture(self.image) is not None:
                 yield Picture(id="zoom-input")
             yield Picture(id="zoomed")
         yield TextLine(id="zoom-standing")
@@ -123,13 +123,13 @@ class ZoomScreen(BaseScreen[int], inherit_bindings=False):
         picture = self.query_one("#zoomed", Picture)
         room, beside = (
             self.query_one("#zoom-area").content_size,
-            self._labelling_round.input_picture,
+            self._labelling_round.input_picture(self.image),
         )
         box = picture_box(
             room.width if beside is None else room.width // 2 - 1,
             room.height,
             self._cell,
-            aspect=self._labelling_round.aspect,
+            aspect=self._labelling_round.aspect_of(self.image) or 1.0,
             limit=self._uploads.limit,
         )
         picture.styles.width, picture.styles.height = box.columns, box.rows

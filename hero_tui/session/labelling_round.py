@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hero_engine.config.prompts import ONE_PROMPT, PromptPlan, short_names
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.errors import HeroError
 from hero_engine.core.labels import Mark
 from hero_engine.core.sanitize import sanitized
 from hero_engine.policy.noise_origins import Origin, mixed_by_prompt
-from hero_engine.storage.foreign_pictures import INPUT
+from hero_engine.storage.foreign_pictures import input_path
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.png import png_size
 from hero_tui.session.earlier_rounds import EarlierRounds
@@ -57,11 +57,15 @@ class LabellingRound:
         self.near_copies: frozenset[int] = frozenset()
         self.usual_kind = NoiseTag.FRESH
 
-    @property
-    def input_picture(self) -> Path | None:
-        """The picture that an editing model changes, if the run has one."""
-        path = self._run_dir / INPUT
+    def input_picture(self, image: int) -> Path | None:
+        """The picture that an editing model changed into this one, if the run has any."""
+        inputs, kind = self._plan.images, self._plan.kinds[self.groups[image]]
+        path = input_path(self._run_dir, inputs.index(kind.image) if inputs else 0)
         return path if path.exists() else None
+
+    def prompt_alone(self, image: int) -> str:
+        """The picture's prompt, without its size; empty where it is not known."""
+        return self._plan.kinds[self.groups[image]].prompt
 
     def open_round(
         self,
@@ -74,8 +78,8 @@ class LabellingRound:
 
         noise: the run's settings, for the tags. plan: the run's prompts.
         """
-        self.round, self.count, self._prompts = round, count, plan.prompts
-        self._plan, self._short_prompts = plan, short_names(plan.prompts)
+        self.round, self.count, self._prompts = round, count, plan.names
+        self._plan, self._short_prompts = plan, plan.short_names
         groups = plan.groups(round, count)
         if self._earlier is None or (count, plan) != self._earlier.rounds_of:
             self._earlier = EarlierRounds(self._journal, count, plan)
@@ -222,11 +226,17 @@ class LabellingRound:
 
     @property
     def aspect(self) -> float:
-        """Width / height of the round's pictures; 1.0 until there is one."""
-        for path in self.pictures.values():
-            with suppress(OSError, ValueError, ZeroDivisionError):
-                width, height = png_size(path)
-                return width / height
+        """Width / height of a box for the round's pictures; 1.0 until there is one."""
+        if self._plan.sizes:
+            widths, heights = zip(*self._plan.sizes, strict=True)
+            return float(max(widths) / max(heights))
+        return next((each for each in map(self.aspect_of, self.pictures) if each), 1.0)
+
+    def aspect_of(self, image: int) -> float | None:
+        """Width / height of a picture; None if it cannot be read."""
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            width, height = png_size(self.pictures[image])
+            return width / height
         return 1.0
 
     @property

@@ -8,7 +8,7 @@ from itertools import islice
 
 from rich.cells import set_cell_size
 
-from hero_engine.config.prompts import ONE_PROMPT, PromptPlan, short_names
+from hero_engine.config.prompts import ONE_PROMPT, PromptPlan
 from hero_engine.core.events import RoundFinished
 from hero_engine.core.labels import Labels
 from hero_engine.core.numbering import round_name
@@ -92,7 +92,7 @@ def _by_prompt(labels: Labels, plan: PromptPlan, round: int) -> dict[str, Count]
     """The counts of each prompt of the round by its short name; empty for a run of one prompt."""
     if len(plan) < 2:
         return {}
-    groups, names = plan.groups(round, len(labels.good)), short_names(plan.prompts)
+    groups, names = plan.groups(round, len(labels.good)), plan.short_names
     return {
         sanitized(names[group]): _count(labels, [i for i, own in enumerate(groups) if own == group])
         for group in sorted({*groups})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hero_engine.config.prompts import ONE_PROMPT, Order, PromptPlan
+from hero_engine.config.prompts import ONE_PROMPT, Order, PromptPlan, read_size
 from hero_engine.core.events import (
     Event,
     Failed,
@@ -73,12 +73,18 @@ class RunState:
 
     @property
     def plan(self) -> PromptPlan:
-        """The run's prompts; of one prompt while they are unknown."""
+        """The run's prompts, sizes and input pictures; of one prompt while they are unknown."""
         run = self.opened
-        if run is None or not run.prompts:
+        if run is None or not (run.prompts or run.sizes or run.input_pictures):
             return ONE_PROMPT
         order: Order = "mixed" if run.prompts_mixed else "grouped"
-        return PromptPlan(run.prompts, run.prompt_starts, order)
+        return PromptPlan(
+            run.prompts or (run.prompt,),
+            run.prompt_starts,
+            order,
+            tuple(map(read_size, run.sizes)),
+            run.input_pictures,
+        )
 
     @property
     def shares(self) -> tuple[float | None, ...]:

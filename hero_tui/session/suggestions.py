@@ -37,7 +37,7 @@ class Suggestions:
         current = self._labelling_round
         self._asked_for = round = current.round
         images = sorted(current.pictures)
-        asked = [Asked(current.pictures[i], current.prompt_of(i) or prompt) for i in images]
+        asked = [Asked(current.pictures[i], current.prompt_alone(i) or prompt) for i in images]
         try:
             verdicts = await asyncio.to_thread(ask, self._source, asked, self._raise_if_closed)
         except StopRequested:

@@ -18,7 +18,7 @@ from hero_process import BATCH, PATIENCE, PROJECT, Hero, WarmCommand
 from safetensors.torch import load_file
 
 from hero_engine.config.settings import Settings, with_changes
-from hero_engine.config.tasks import read_task
+from hero_engine.config.tasks import read_task, settings_for
 from hero_engine.core.errors import ExitCode
 
 DOCS = PROJECT / "docs"
@@ -146,7 +146,14 @@ def test_the_page_on_tasks_does_what_it_says(shell: Shell) -> None:
     rows = (shell.home / "runs/mine/imported/r001-000/pictures.jsonl").read_text().splitlines()
     assert [json.loads(row)["label"] for row in rows] == ["good", "bad", "good", "bad"]
     (editing,) = blocks("tasks.md", "toml editing")
-    assert with_changes(Settings(), tomllib.loads(editing)).sampler.image == "house.png"
+    assert with_changes(Settings(), tomllib.loads(editing)).sampler.image == ("house.png",)
+    sizes = json.loads((shell.home / "sizes.json").read_text())["prompts"]
+    assert [each["prompt"].split()[-1] for each in sizes] == ["96x64", "64x96"]
+    for name, counts in (("pictures", (2, 0, 2)), ("sizes", (2, 2, 0))):
+        (shell.home / f"{name}.toml").write_text(blocks("tasks.md", f"toml {name}")[0])
+        own = read_task(shell.home / f"{name}.toml")
+        assert (len(own.prompts), len(own.sizes), len(own.image)) == counts
+        assert len(settings_for(own, "m").plan) == 4
     judged = json.loads((shell.home / "bright.json").read_text())
     assert 0 <= judged["score"] <= 1 and judged["judge"] == "python:bright:judge"
     for table in blocks("tasks.md", "toml"):

@@ -70,8 +70,40 @@ CHAT = (
 )
 
 
-def byte_tokenizer(length: int = 64, *, begins: bool = False) -> Any:
-    """A byte a token; with a chat template."""
+VISION = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+
+
+def qwen_processor() -> Any:
+    """Tokens for a picture among the bytes of a text, as Qwen2VLProcessor makes them.
+
+    That class needs torchvision, for videos.
+    """
+    from transformers import BatchFeature, Qwen2VLImageProcessor
+
+    class Processor:
+        def __init__(self) -> None:
+            self.images = Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=56 * 84)
+            self.tokenizer = byte_tokenizer(1024, further=VISION)
+
+        def __call__(self, text: list[str], images: Any, padding: bool, return_tensors: str) -> Any:
+            seen = self.images(images, return_tensors=return_tensors)
+            counts = iter((seen["image_grid_thw"].prod(1) // self.images.merge_size**2).tolist())
+            pad = VISION[1]
+            whole = [
+                "".join(
+                    part + (pad * next(counts) if place < each.count(pad) else "")
+                    for place, part in enumerate(each.split(pad))
+                )
+                for each in text
+            ]
+            tokens = self.tokenizer(whole, padding=padding, return_tensors=return_tensors)
+            return BatchFeature({**tokens, **seen})
+
+    return Processor()
+
+
+def byte_tokenizer(length: int = 64, *, begins: bool = False, further: tuple[str, ...] = ()) -> Any:
+    """A byte a token; with a chat template. further: special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
@@ -95,6 +127,7 @@ def byte_tokenizer(length: int = 64, *, begins: bool = False) -> Any:
         model_max_length=length,
     )
     made.chat_template = CHAT
+    made.add_special_tokens({"additional_special_tokens": [*further]})
     return made
 
 
@@ -115,8 +148,8 @@ def qwen3(kind: str = "Qwen3Model", *, width: int = 16, layers: int = 2, heads: 
     return getattr(transformers, kind)(config)
 
 
-def qwen_vl(width: int, sections: list[int]) -> Any:
-    """A language model that could see."""
+def qwen_vl(width: int, sections: list[int], image_token: int = 151655) -> Any:
+    """A language model that can see. image_token: stands for a part of a picture."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     rope = {"mrope_section": sections, "rope_type": "default", "type": "default"}
@@ -139,7 +172,11 @@ def qwen_vl(width: int, sections: list[int]) -> Any:
     }
     return Qwen2_5_VLForConditionalGeneration(
         Qwen2_5_VLConfig(
-            text_config=text, vision_config=vision, hidden_size=width, vocab_size=VOCABULARY
+            text_config=text,
+            vision_config=vision,
+            hidden_size=width,
+            vocab_size=VOCABULARY,
+            image_token_id=image_token,
         )
     )
 

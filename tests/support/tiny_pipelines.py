@@ -1,5 +1,6 @@
 """Random pipelines of diffusers' real classes, small enough for a test."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,12 @@ MAKERS: dict[str, Callable[[], Any]] = {
 }
 """By name. Stable Diffusion 1.x is `stand_ins.write_pipeline`."""
 
+EDITORS: dict[str, Callable[[], Any]] = {
+    "qwen_edit": tiny_transformers.qwen_edit,
+    "qwen_edit_plus": tiny_transformers.qwen_edit_plus,
+}
+"""Pipelines that draw nothing without a picture to change."""
+
 
 VARIED = ("sd2", "sdxl", "sd3", "flux", "schnell", "z_image", "qwen_image")
 """One of each way in which networks are built and called, for tests that take longer."""
@@ -149,8 +156,13 @@ VARIED = ("sd2", "sdxl", "sd3", "flux", "schnell", "z_image", "qwen_image")
 def write(name: str, folder: Path) -> Path:
     """The pipeline in diffusers' layout; always the same weights, large enough to matter."""
     torch.manual_seed(11)
-    pipeline = MAKERS[name]()
+    pipeline = (MAKERS | EDITORS)[name]()
     pipeline.save_pretrained(folder)
+    if name in EDITORS:  # diffusers leaves the stand-in out
+        (folder / "processor").mkdir()
+        index = json.loads((folder / "model_index.json").read_text())
+        index["processor"] = ["transformers", "Qwen2VLProcessor"]
+        (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 

@@ -13,6 +13,7 @@ from tiny_parts import (
     flow_vae,
     gemma2,
     qwen3,
+    qwen_processor,
     qwen_vae,
     qwen_vl,
     t5,
@@ -74,6 +75,33 @@ def qwen_image() -> Any:
         tokenizer=byte_tokenizer(),
         transformer=network,
     )
+
+
+def qwen_edit() -> Any:
+    """The same, which changes a picture that its text encoder sees too."""
+    from diffusers import QwenImageEditPipeline
+
+    return QwenImageEditPipeline(**_seeing())
+
+
+def qwen_edit_plus() -> Any:
+    """The next version of it."""
+    from diffusers import QwenImageEditPlusPipeline
+
+    return QwenImageEditPlusPipeline(**_seeing())
+
+
+def _seeing() -> dict[str, Any]:
+    """The components of Qwen-Image, and what reads the picture for the text encoder."""
+    parts: dict[str, Any] = qwen_image().components
+    processor = qwen_processor()
+    pad = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    encoder = qwen_vl(16, [1, 1, 2], image_token=pad)
+    return parts | {
+        "processor": processor,
+        "tokenizer": processor.tokenizer,
+        "text_encoder": encoder,
+    }
 
 
 def sana() -> Any:

@@ -2,7 +2,7 @@
 
 Your own task is such a file; `prompt` is the only key it needs. `prompts` is a list of several,
 `prompts_file` a file with one a line; both, and `prompt`, may have wildcards: "{red|blue} bicycle".
-`keep_aside` keeps some of them for measuring transfer.
+`keep_aside` keeps some of them for measuring transfer. Paths are relative to the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from hero_engine.config.prompts import all_expanded, kept_aside, read_prompts
+from hero_engine.config.prompts import all_expanded, kept_aside, read_prompts, read_size
 from hero_engine.config.toml_file import read_toml
 from hero_engine.config.validation import nearest
 from hero_engine.core.errors import HeroError, short
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 WHOLE_NUMBERS = ("labels", "batch", "keep_aside")
+LISTS = ("prompts", "transfer_prompts")
+ONE_OR_LIST = ("sizes", "image")
 NAME_BYTES = 100
 """Longest name of a task: a folder's name has at most 255 bytes, and date and time follow."""
 
@@ -32,7 +34,8 @@ NAME_BYTES = 100
 class Task:
     """A task.
 
-    prompts: all prompts of a task with several, `prompt` first; empty if there is one.
+    prompts: all prompts of a task with several, `prompt` first; empty if there is one. sizes,
+    image: as in the settings `sizes` and `sampler.image`; empty: those of the settings.
     success: what counts as good, in words. enhanced_prompt: a better prompt, to compare with
     labelling. judge: the task's name in the embedded judges, if they know it.
     judged_prompts: those of the task's file, which that judge labels; not prompts added to a run.
@@ -52,6 +55,8 @@ class Task:
     wanted: Mapping[str, str] = field(default_factory=dict)
     enhanced_prompt: str = ""
     prompts: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+    image: tuple[str, ...] = ()
     judged_prompts: tuple[str, ...] = ()
 
     @property
@@ -187,8 +192,13 @@ def layers_below(
 
 
 def prompts_of(task: Task) -> dict[str, Any]:
-    """The settings of a task's prompts."""
-    return {"prompt": task.prompt, "prompts": [*task.prompts]}
+    """The settings of a task's prompts, sizes and input pictures."""
+    found: dict[str, Any] = {"prompt": task.prompt, "prompts": [*task.prompts]}
+    if task.sizes:
+        found["sizes"] = [*task.sizes]
+    if task.image:
+        found["sampler"] = {"image": [*task.image]}
+    return found
 
 
 def read_task(path: Path) -> Task:
@@ -201,8 +211,12 @@ def read_task(path: Path) -> Task:
         templates += read_prompts(path.parent / file)
     templates = [table.pop("prompt"), *templates] if "prompt" in table else templates
     aside, transfer = table.pop("keep_aside", 0), tuple(table.pop("transfer_prompts", ()))
+    sizes, images = (_listed(table.pop(name, ())) for name in ("sizes", "image"))
     try:
-        task = Task(**table, prompt="", transfer_prompts=transfer)
+        for size in sizes:
+            read_size(size)
+        image = tuple(str(path.parent / Path(each).expanduser()) for each in images)
+        task = Task(**table, prompt="", transfer_prompts=transfer, sizes=sizes, image=image)
         task = task.with_prompts(templates, aside)
         return replace(task, judged_prompts=task.texts if task.judge else ())
     except HeroError as error:
@@ -223,11 +237,15 @@ def _check(path: Path, table: Mapping[str, Any]) -> None:
         raise HeroError(f'{path}: a task needs a line such as: prompt = "a red bicycle"')
 
 
+def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
 def _fits(name: str, value: object) -> bool:
     if name in WHOLE_NUMBERS:
         return isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if name in ("prompts", "transfer_prompts"):
-        return isinstance(value, list) and all(_is_line(each) for each in value)
+    if name in LISTS or (name in ONE_OR_LIST and isinstance(value, list)):
+        return isinstance(value, list) and all(map(_is_line, value))
     if name == "paper":
         return isinstance(value, dict) and all(
             key in ("labels", "batch") and _fits(key, each) for key, each in value.items()
@@ -252,8 +270,10 @@ def _is_line(value: object) -> TypeGuard[str]:
 def _wanted(name: str) -> str:
     if name in WHOLE_NUMBERS:
         return "a whole number of at least 1"
-    if name in ("prompts", "transfer_prompts"):
+    if name in LISTS:
         return "a list of texts, each one line"
+    if name in ONE_OR_LIST:
+        return "a text of one line, or a list of such"
     if name == "name":
         return "one line of text without '/', of at most 100 bytes, not . or .."
     if name == "wanted":

@@ -37,7 +37,7 @@ def test_paper_is_the_official_code() -> None:
         "eta": 1.0,
         "guidance": 5.0,
         "negative_prompt": "",
-        "image": "",
+        "image": (),
         "height": 0,
         "width": 0,
     }

@@ -132,7 +132,7 @@ def test_a_file_here_does_not_hide_a_shipped_task(
         ('prompt = "a"\npaper = {batch = 0}', "is not a table of labels and batch"),
         (
             'promt = "a"',
-            "unknown key 'promt'; known are batch, enhanced_prompt, judge, keep_aside, labels, ",
+            "unknown key 'promt'; known are batch, enhanced_prompt, image, judge, keep_aside, ",
         ),
     ],
 )

@@ -15,11 +15,18 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.flux import pipeline_flux_kontext
+from diffusers.pipelines.qwenimage import (
+    pipeline_qwenimage_edit,
+    pipeline_qwenimage_edit_plus,
+)
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import MAKERS, Folders, opened
+from tiny_parts import qwen_processor
+from tiny_pipelines import EDITORS, MAKERS, Folders, opened
 from torch import Tensor
+from transformers import Qwen2VLProcessor
 
+from hero_engine.config.prompts import Group
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings, with_changes
 from hero_engine.core.errors import HeroError
 from hero_engine.models.conditioning import Conditioning
@@ -30,7 +37,13 @@ from hero_engine.models.open_model import open_model
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_facts import FACTS, facts_of
 from hero_engine.models.pipeline_loading import bare_network
-from hero_engine.policy.sampler import KeptSteps, SampleRequest, pick_training_steps, sample
+from hero_engine.policy.sampler import (
+    KeptSteps,
+    SampleRequest,
+    pick_training_steps,
+    sample,
+    sample_batches,
+)
 from hero_engine.updates.denoising_policy import DenoisingPolicy
 
 STEPS, SIZE = 3, 32
@@ -51,6 +64,7 @@ CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = dict.fromkeys(MAKERS, 
     "z_image": ({"guidance_scale": 0.0}, {"guidance_scale": SCALE} | NEGATIVE),
     "krea2": ({"guidance_scale": 0.0}, {"guidance_scale": SCALE} | NEGATIVE),
     "qwen_image": ({"true_cfg_scale": 1.0}, TRUE),
+    **dict.fromkeys(EDITORS, ({"true_cfg_scale": 1.0}, TRUE)),
     "sana": tuple(each | {"use_resolution_binning": False} for each in PLAIN),
     "pixart_sigma": tuple(each | {"use_resolution_binning": False} for each in PLAIN),
     "hunyuan_image": (NEGATIVE, NEGATIVE),
@@ -163,17 +177,25 @@ def test_the_pipelines_own_pictures_to_the_bit(name: str, model: Model, folders:
         assert not torch.allclose(*seen, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["flux2", "flux2_klein", "kontext"])
+@pytest.fixture
+def small_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipelines that scale a picture to a megapixel make 80 x 64 of it."""
+    monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(80, 64)])
+    monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *_: (80, 64, None))
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "calculate_dimensions", lambda *_: (80, 64))
+    monkeypatch.setattr(Qwen2VLProcessor, "from_pretrained", lambda *_, **__: qwen_processor())
+
+
+@pytest.mark.parametrize("name", ["flux2", "flux2_klein", "kontext", *EDITORS])
 def test_an_edited_picture_is_the_pipelines_own_to_the_bit(
-    name: str, folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, folders: Folders, tmp_path: Path, small_inputs: None
 ) -> None:
     """And training sees the input picture: the log-probabilities of sampling come out again."""
-    monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(80, 64)])
     picture = Image.fromarray(
         np.random.default_rng(2).integers(0, 256, (64, 80, 3), np.uint8), "RGB"
     )
     picture.save(tmp_path / "in.png")
-    settings = replace(sampler(guided=True, eta=0.0), image=str(tmp_path / "in.png"))
+    settings = replace(sampler(guided=True, eta=0.0), image=(str(tmp_path / "in.png"),))
     editing = open_model(
         str(folders(name)), LORA, "cpu", sampler=settings, prompts="a hand", seed=3
     )
@@ -183,8 +205,9 @@ def test_an_edited_picture_is_the_pipelines_own_to_the_bit(
     want = own(name, pipeline, packed, guided=True, output_type="np", image=picture)
     pixels = (want * 255).round().astype(np.uint8)
     assert np.array_equal(editing.decode(batch.latents_B_C_H_W), pixels)
-    plain = own(name, pipeline, packed, guided=True, output_type="np")
-    assert not np.array_equal(plain, want)
+    turned = picture.transpose(Image.Transpose.ROTATE_180)
+    other = own(name, pipeline, packed, guided=True, output_type="np", image=turned)
+    assert not np.array_equal(other, want)
     moving = replace(settings, eta=0.5)
     kept = pick_training_steps(editing, moving, KeptSteps(2), range(2), 1, 0)
     batch = sample(editing, "a hand", moving, SampleRequest(1, 0, range(2), noise, kept))
@@ -194,9 +217,36 @@ def test_an_edited_picture_is_the_pipelines_own_to_the_bit(
     assert torch.allclose(again, batch.trajectory.log_probs_B_S, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["flux2", "kontext", "qwen_edit"])
+def test_each_of_two_pictures_has_the_results_that_it_has_alone(
+    name: str, folders: Folders, tmp_path: Path, small_inputs: None
+) -> None:
+    paths = [str(tmp_path / f"{number}.png") for number in range(2)]
+    for seed, path in enumerate(paths):
+        pixels = np.random.default_rng(seed).integers(0, 256, (64, 80, 3), np.uint8)
+        Image.fromarray(pixels, "RGB").save(path)
+
+    def results(images: list[str], groups: list[int], drawn: list[Group]) -> Tensor:
+        settings = replace(sampler(guided=True), image=tuple(images))
+        model = open_model(str(folders(name)), LORA, "cpu", sampler=settings, prompts=drawn, seed=3)
+        noise = noises(model)[:1].repeat(len(groups), 1, 1, 1)
+        request = SampleRequest(1, 0, range(len(groups)), noise, groups=torch.tensor(groups))
+        (batch,) = sample_batches(model, drawn, settings, request, 2)
+        return batch.latents_B_C_H_W
+
+    together = results(paths, [1, 0], [Group("a hand", image=path) for path in paths])
+    alone = [results([path], [0], [Group("a hand")])[0] for path in reversed(paths)]
+    assert torch.equal(together, torch.stack(alone)) and not torch.equal(*together)
+
+
+def test_a_pipeline_that_needs_a_picture_says_so(folders: Folders, small_inputs: None) -> None:
+    with pytest.raises(HeroError, match="changes a picture: name it with --image FILE"):
+        open_model(str(folders("qwen_edit")), LORA, "cpu", sampler=sampler(guided=True))
+
+
 def test_a_pipeline_without_an_input_picture_refuses_one(folders: Folders, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "in.png")
-    settings = replace(sampler(guided=True), image=str(tmp_path / "in.png"))
+    settings = replace(sampler(guided=True), image=(str(tmp_path / "in.png"),))
     with pytest.raises(HeroError, match="takes no picture to change"):
         open_model(str(folders("sd2")), LORA, "cpu", sampler=settings, prompts="a hand")
 
@@ -293,7 +343,8 @@ def test_what_the_table_says_of_a_call(name: str, folders: Folders) -> None:
 
 
 def test_every_row_of_the_table_is_tried(folders: Folders) -> None:
-    indices = (json.loads((folders(name) / "model_index.json").read_text()) for name in MAKERS)
+    made = (*MAKERS, *EDITORS)
+    indices = (json.loads((folders(name) / "model_index.json").read_text()) for name in made)
     tried = {index["_class_name"] for index in indices}
     assert set(FACTS) <= tried | {"StableDiffusionPipeline"}
     assert not facts_of("OvisImagePipeline").known

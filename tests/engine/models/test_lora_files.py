@@ -153,7 +153,7 @@ def test_files_that_diffusers_saves(folders: Folders, tmp_path: Path) -> None:
         weight_name="lora.safetensors",
     )
     given = found(tmp_path / "lora.safetensors", folders("sd2"))
-    again = open_model(str(folders("sd2")), given.lora, "cpu", sampler=SMALL)
+    again = open_model(str(folders("sd2")), given.lora, "cpu")
     again.load_lora_state(given.state)
     assert torch.allclose(outputs(again), outputs(model), atol=1e-5)
 
@@ -266,7 +266,7 @@ def test_samplers_convolutions_are_a_target(folders: Folders, tmp_path: Path) ->
     model = stirred(folders("sd2"), LoraSettings(rank=2, targets=targets))
     for layout in ("kohya", "diffusers"):
         given = found(saved(model, layout, tmp_path / f"{layout}.safetensors"), folders("sd2"))
-        again = open_model(str(folders("sd2")), given.lora, "cpu", sampler=SMALL)
+        again = open_model(str(folders("sd2")), given.lora, "cpu")
         again.load_lora_state(given.state)  # which refuses other layers
 
 
@@ -302,7 +302,6 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
         ({"x": torch.zeros(1)}, "is no LoRA for this model"),
         ({**good, first: torch.zeros(2, 99)}, "a LoRA for another model: its down_blocks"),
         ({**good, first: good[first] * torch.nan}, "has NaN or infinity in unet.down_blocks"),
-        ({**good, "lora_te_x.alpha": torch.tensor(torch.nan)}, "has NaN or infinity in lora_te_x"),
         ({**good, "unet.x.dora_scale": torch.zeros(1)}, "is a DoRA file"),
         ({"lora_unet_x.hada_w1_a": torch.zeros(1)}, "is a LoHa file"),
         ({"lora_unet_x.lokr_w2": torch.zeros(1)}, "is a LoKr file"),
@@ -315,8 +314,8 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
             found(path, folders("sd2"))
         assert error.value.exit_code == 2 and str(path) in error.value.message
         assert "\n" not in error.value.message
-    path.unlink()
-    with pytest.raises(HeroError, match="there is no such file"):
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(HeroError, match="cannot read the LoRA"):
         found(path, folders("sd2"))
 
 

@@ -131,7 +131,7 @@ def test_a_size_that_the_network_cannot_make(folders: Folders) -> None:
     """Whether the pipeline refuses it (SD 3), or would round it without a word (Flux)."""
     sampler = SamplerSettings(height=16, width=18)
     for name in ("sd3", "flux"):
-        with pytest.raises(HeroError, match="are 16 and 18, a size that this model") as error:
+        with pytest.raises(HeroError, match="cannot draw 18x16 pixels") as error:
             open_model(str(folders(name)), LoraSettings(), "cpu", sampler=sampler)
         assert error.value.exit_code == 2
 
@@ -195,7 +195,7 @@ def test_an_unknown_single_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     save_file(lora, tmp_path / "lora.safetensors")
     said = {
         "model.safetensors": "no network .for stable-diffusion.* say --set model_config=FOLDER",
-        "text.safetensors": "is cut short, or no safetensors file",
+        "text.safetensors": "cannot read",
         "lora.safetensors": "is a LoRA, not a model: .* --init-lora",
         "gone.safetensors": "there is no file",
     }

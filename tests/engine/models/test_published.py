@@ -23,7 +23,6 @@ from hero_engine.storage.run_folder import RunDir
 
 LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_v"))
 NETWORK = "network.safetensors"
-EMBEDDED_RUN = Path(__file__).parents[2] / "fixtures" / "runs-0.1.0" / "hero-plus-ahead"
 
 
 def learned(tmp_path: Path, model: Path, **changes: Any) -> RunDir:
@@ -96,40 +95,6 @@ def test_the_cards_code_loads_the_lora(
     loras = [weight for name, weight in network.named_parameters() if ".lora_B." in name]
     assert len(loras) == len(run.load_checkpoint()[0]["lora"]) // 2  # type: ignore[index]
     assert any(bool(weight.any()) for weight in loras)
-
-
-def test_the_cards_code_draws_with_the_embedded_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = RunDir.open(Path(shutil.copytree(EMBEDDED_RUN, tmp_path / "hands")))
-    export_lora(run, tmp_path / "lora.safetensors")
-    code = code_of(export_card(run, tmp_path / "lora.safetensors"))
-    monkeypatch.chdir(tmp_path)
-    found: dict[str, Any] = {}
-    exec(code.replace(").images[0]", ", num_inference_steps=1).images[0]"), found)
-    weights = dict(found["pipeline"].unet.named_parameters())
-    assert any(bool(weights[name].any()) for name in weights if ".lora_B." in name)
-
-
-def test_the_card_says_what_diffusers_needs_for_a_folder(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """fp16 files alone, and no T5: its code runs, for the LoRA and for the merged model."""
-    base = Path(shutil.copytree(folders("sd3"), tmp_path / "base"))
-    for part in ("text_encoder_3", "tokenizer_3"):
-        shutil.rmtree(base / part)
-    for each in base.rglob("*.safetensors"):
-        each.rename(each.with_name(each.name.replace(".safetensors", ".fp16.safetensors")))
-    run = learned(tmp_path, base)
-    export_lora(run, tmp_path / "lora.safetensors")
-    export_merged(run, tmp_path / "merged")
-    for exported in (tmp_path / "lora.safetensors", tmp_path / "merged"):
-        monkeypatch.chdir(tmp_path if exported.is_file() else exported)
-        code = code_of(export_card(run, exported))
-        assert ("variant" in code) == exported.is_file()
-        found: dict[str, Any] = {}
-        exec("\n".join(line for line in code.splitlines() if "images[0]" not in line), found)
-        assert found["pipeline"].text_encoder_3 is None
 
 
 def test_a_merged_model_opens_without_arguments(folders: Folders, tmp_path: Path) -> None:

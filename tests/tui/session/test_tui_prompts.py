@@ -1,12 +1,15 @@
 """A run of several prompts on the screen: each tile says which, and each prompt has a best."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from fake_engine import FakeEngine, open_journal, opened
+from fake_engine import FakeEngine, open_journal, opened, paint
+from PIL import Image
 from textual.pilot import Pilot
 
 from hero_engine.config.prompts import PromptPlan
 from hero_engine.core.events import RoundFinished
+from hero_engine.storage.foreign_pictures import input_path
 from hero_tui.app import HeroApp
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.preferences.settings_sources import UiSettings
@@ -19,10 +22,12 @@ from hero_tui.session.round_summary import round_counts, summary_rows
 from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.line_chart import Chart
 from hero_tui.widgets.text_line import TextLine
+from hero_tui.widgets.tile import Picture
 
 BATCH = 16
 PROMPTS = ("a red car", "a blue car")
 PLAN = PromptPlan(PROMPTS)
+ZOOMED = ("zoom-input", "zoomed")
 
 
 def captions(app: HeroApp) -> list[str]:
@@ -117,3 +122,44 @@ async def test_charts_are_of_all_prompts_or_of_one(tmp_path: Path) -> None:
                 assert seen[0][0].startswith("all 2 prompts") and "next prompt" in keys
             else:
                 assert len({*seen}) == 1 and "prompt" not in keys + seen[0][0]
+
+
+async def test_pictures_of_two_sizes_and_inputs_are_shown_whole(tmp_path: Path) -> None:
+    """Captions tell the size, the zoom has the picture's own proportions and input."""
+    plan = PromptPlan(("a car",), sizes=((96, 64), (64, 128)), images=("/a/one.png", "/a/two.png"))
+    groups = plan.groups(0, BATCH)
+
+    def paint_sized(round: int, image: int) -> Image.Image:
+        return paint(round, image).resize(plan.kinds[groups[image]].size or (64, 64))
+
+    for number in range(2):
+        paint(0, number).save(input_path(tmp_path, number))
+    said = replace(
+        opened(tmp_path, batch=BATCH),
+        prompt="a car",
+        sizes=("96x64", "64x128"),
+        input_pictures=plan.images,
+    )
+
+    class Engine(FakeEngine):
+        def open(self, round: int = 0) -> None:
+            self.deliver(said)
+
+    engine = Engine(tmp_path, BATCH, paint_sized)
+    app = HeroApp(tmp_path, engine, SymbolPainter(), opened=said, guards=NO_GUARDS)
+    async with app.run_test(size=(150, 48)) as pilot:
+        await sampled(engine, pilot)
+        assert app.labelling_round.short_prompt(0) == "96x64 one"
+        assert "96x64" in captions(app)[0] and "64x128" in captions(app)[BATCH - 1]
+        assert app.labelling_round.aspect == 96 / 128
+        for image, number in ((0, 0), (BATCH - 1, 1)):
+            app.labelling.go_to_picture(image)
+            await pilot.press("space")
+            await pilot.pause()
+            before, after = (app.screen.query_one(f"#{name}", Picture) for name in ZOOMED)
+            assert before.wanted is not None and after.wanted is not None
+            assert before.wanted[0] == input_path(tmp_path, number)
+            width, height = after.wanted[1].pixels
+            wide, high = plan.kinds[groups[image]].size or (0, 0)
+            assert abs(width / height - wide / high) < 0.25
+            await pilot.press("escape")
