@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,20 @@ def _network_file(reading: Reading) -> SingleFile:
     return SingleFile.read(path)
 
 
+def has_torchvision() -> bool:
+    """Whether torchvision is installed: a text encoder that sees pictures needs it."""
+    return find_spec("torchvision") is not None
+
+
 def _from_folder(folder: Path, reading: Reading, notices: list[str], **given: Any) -> OpenPipeline:
     import diffusers
 
     index = model_index(str(folder))
+    if "processor" in index and not has_torchvision():
+        raise HeroError(
+            f"{reading.facts.title} needs torchvision: pip install torchvision",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
     options = {}
     if reading.quantisation is not None:
         options[network_name(index)] = {"quantization_config": reading.quantisation}

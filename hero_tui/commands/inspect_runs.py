@@ -198,12 +198,13 @@ def caption(labels: Labels, index: int) -> str:
 
 
 def _sheet(paths: list[Path]) -> Image:
-    """Pictures side by side."""
-    from PIL import Image
+    """Pictures side by side, each with its own proportions."""
+    from PIL import Image, ImageOps
 
     sheet = Image.new("RGB", (len(paths) * SHEET_TILE, SHEET_TILE))
     for place, path in enumerate(paths):
-        small = read_png(path).resize((SHEET_TILE - GAP, SHEET_TILE - GAP))
+        box = (SHEET_TILE - GAP, SHEET_TILE - GAP)
+        small = ImageOps.contain(read_png(path), box, Image.Resampling.BICUBIC)
         sheet.paste(small, (place * SHEET_TILE, 0))
     return sheet
 

@@ -29,6 +29,7 @@ from transformers import Qwen2VLProcessor
 from hero_engine.config.prompts import Group
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings, with_changes
 from hero_engine.core.errors import HeroError
+from hero_engine.models import pipeline_loading
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.encode_pictures import encode_pictures
 from hero_engine.models.lora import attach_lora, layer_names
@@ -184,6 +185,7 @@ def small_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *_: (80, 64, None))
     monkeypatch.setattr(pipeline_qwenimage_edit_plus, "calculate_dimensions", lambda *_: (80, 64))
     monkeypatch.setattr(Qwen2VLProcessor, "from_pretrained", lambda *_, **__: qwen_processor())
+    monkeypatch.setattr(pipeline_loading, "has_torchvision", lambda: True)
 
 
 @pytest.mark.parametrize("name", ["flux2", "flux2_klein", "kontext", *EDITORS])
@@ -239,9 +241,13 @@ def test_each_of_two_pictures_has_the_results_that_it_has_alone(
     assert torch.equal(together, torch.stack(alone)) and not torch.equal(*together)
 
 
-def test_a_pipeline_that_needs_a_picture_says_so(folders: Folders, small_inputs: None) -> None:
-    with pytest.raises(HeroError, match="changes a picture: name it with --image FILE"):
-        open_model(str(folders("qwen_edit")), LORA, "cpu", sampler=sampler(guided=True))
+def test_a_pipeline_that_needs_a_picture_or_torchvision_says_so(
+    folders: Folders, small_inputs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for said in ("changes a picture: name it with --image FILE", "needs torchvision: pip install"):
+        with pytest.raises(HeroError, match=said):
+            open_model(str(folders("qwen_edit")), LORA, "cpu", sampler=sampler(guided=True))
+        monkeypatch.setattr(pipeline_loading, "has_torchvision", lambda: False)
 
 
 def test_a_pipeline_without_an_input_picture_refuses_one(folders: Folders, tmp_path: Path) -> None:
