@@ -130,7 +130,14 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             taken_back=self.paste_taken_back,
         )
         self._hint = terminal.hint
-        self.pictures = TerminalPictures(self, self.uploads, self.labelling, terminal, choose)
+        self.pictures = TerminalPictures(
+            self,
+            self.uploads,
+            terminal,
+            choose,
+            say=self.labelling.say,
+            painted=self.labelling.painted_by,
+        )
         self.labelling_round.say = self.labelling.say
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rung_for = -1

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from textual.app import App
+from textual.events import Key
 from textual.screen import Screen
 
 from hero_tui.keyboard import keymap
 from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.theme import HERO
+
+
+@runtime_checkable
+class TellsOfKeys(Protocol):
+    """A screen that says what a key does where it does nothing."""
+
+    def unknown_key(self, event: Key) -> None:
+        """A key came that does nothing here."""
+
+    def known_key(self) -> None:
+        """A key came that does something."""
 
 
 class BaseApp(App[int], inherit_bindings=False):
@@ -46,6 +58,14 @@ class BaseApp(App[int], inherit_bindings=False):
         }
         self.theme_variables = ours | known
         return self.theme_variables
+
+    def on_key(self, event: Key) -> None:
+        """A key that nothing took: the screen says so where it is bound to nothing either."""
+        screen, focused = self.screen, self.focused
+        types = focused is not None and focused.check_consume_key(event.key, event.character)
+        if isinstance(screen, TellsOfKeys) and not types:
+            known = event.key in screen.active_bindings
+            screen.known_key() if known else screen.unknown_key(event)
 
     def next_theme(self) -> str:
         """Change to the next theme; returns its name."""

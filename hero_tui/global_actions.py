@@ -43,7 +43,9 @@ class GlobalActions(BaseApp, inherit_bindings=False):
     pasted: PasteGuard
 
     async def on_event(self, event: events.Event) -> None:
-        """Drop keys that no person typed."""
+        """Drop keys that no person typed; note when a button of the mouse goes down."""
+        if isinstance(event, events.MouseDown):
+            self.labelling.raising.pressed()
         if isinstance(event, events.Key) and self.pasted.drops(event):
             event.stop()
             return
@@ -51,7 +53,11 @@ class GlobalActions(BaseApp, inherit_bindings=False):
 
     def on_app_focus(self) -> None:
         """The window got the focus."""
-        self.labelling.window_focused()
+        self.labelling.raising.focused()
+
+    def on_app_blur(self) -> None:
+        """The window lost the focus."""
+        self.labelling.raising.left()
 
     def paste_taken_back(self) -> None:
         self.uncover(self.labelling)

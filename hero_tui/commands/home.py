@@ -26,6 +26,7 @@ def home() -> int:
     from hero_tui.launch import held_terminal
     from hero_tui.preferences.settings_sources import use_runs_folder
     from hero_tui.preferences.ui_preferences import read_preferences
+    from hero_tui.session.input_guards import Guards
 
     use_runs_folder()
     preferences = read_preferences()
@@ -34,8 +35,21 @@ def home() -> int:
     with held_terminal(folder / "home.log") as held:
         terminal = held.asked.answers.terminal
         painter = choose_painter(preferences.ui.graphics, terminal)
-        app = HomeApp(list_tasks(), painter, terminal.cell, preferences)
-        held.run(app, leave=app.leave, farewell=app.uploads.farewell, drawn=app.uploads.drawn)
+        app = HomeApp(
+            list_tasks(),
+            painter,
+            terminal,
+            preferences,
+            choose=lambda changed: choose_painter(preferences.ui.graphics, changed),
+            guards=Guards(),
+        )
+        held.run(
+            app,
+            leave=app.leave,
+            farewell=app.uploads.farewell,
+            drawn=app.uploads.drawn,
+            answered=app.pictures.changed,
+        )
     return ExitCode.DONE if app.choice is None else follow(app.choice)
 
 

@@ -179,6 +179,7 @@ ACTIONS = (
     Action("home_rename", ("r",), "Rename the run", HOME, "rename", "rename"),
     Action("home_note", ("n",), "Write a note about the run", HOME, "note", "note"),
     Action("home_delete", ("d", "delete"), "Delete the run; asks first", HOME, "delete", "delete"),
+    Action("home_redraw", ("f5",), "Redraw the screen", HOME, does="redraw"),
     Action("home_leave", ("ctrl+q", "q", "escape", "ctrl+c", "f10"), "Quit", HOME, "quit", "leave"),
     Action("undo", ("ctrl+z", "backspace"), "Undo", EVERYWHERE, "undo"),
     Action("redo", ("ctrl+y",), "Redo", EVERYWHERE),
@@ -257,6 +258,12 @@ class Keymap:
             and action.where in SCREENS[screen]
             and (action.keys or action.id in IN_FOOTER)
         ]
+
+    def function_key(self, id: str) -> str:
+        """A key of an action as a person reads it: a function key, if it has one."""
+        keys = next((action.keys for action in self.actions if action.id == id), ())
+        functions = [key for key in keys if key[:1] == "f" and key[1:].isdigit()]
+        return readable([*functions, *keys, "f10"][0])
 
     def conflicts(self) -> list[str]:
         """One line for every key that two actions of one screen claim, tiles included."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.screen import Screen, ScreenResultType
 from textual.widget import Widget
 
 from hero_tui.keyboard.keymap import Keymap
+from hero_tui.keyboard.unknown_keys import said_of
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.key_footer import KeyFooter
+from hero_tui.widgets.message_wrap import shortened
 from hero_tui.widgets.static_widgets import StaticWidget
 from hero_tui.widgets.status_line import status_line
 from hero_tui.widgets.text_line import TextLine
@@ -81,6 +83,18 @@ class BaseScreen(Screen[ScreenResultType], StaticWidget, inherit_bindings=False)
         """A cell of the terminal has this size now, or pictures are drawn in another way."""
         self._cell = cell
         self.call_after_refresh(self._lay_out)
+
+    def unknown_key(self, event: Key) -> None:
+        """A key came that does nothing here: say so in the row of keys, until the next one."""
+        self._say_of_key(said_of(event, self.keys))
+
+    def known_key(self) -> None:
+        """A key came that does something."""
+        self._say_of_key("")
+
+    def _say_of_key(self, text: str) -> None:
+        for footer in self.query(KeyFooter):
+            footer.show_text(shortened(text, self.size.width))
 
     def names_changed(self) -> None:
         """The page below has another grid, so its pictures have other names."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingsMap
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Key, Resize
@@ -19,6 +21,8 @@ from hero_engine.core.errors import HeroError
 from hero_tui.graphics.grid_geometry import picture_box
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
+from hero_tui.keyboard.unknown_keys import said_of
+from hero_tui.session.input_guards import NO_GUARDS, Guards
 from hero_tui.session.known_runs import KnownRun, delete, known_runs, rename, write_note
 from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.message_wrap import shortened
@@ -28,6 +32,7 @@ from hero_tui.widgets.tile import Picture
 from hero_tui.widgets.upload_queue import UploadQueue
 
 POINTER = "▸"
+TOO_SOON = "Enter came right as this screen opened. Press it again."
 NO_RUN = "This line is a task: choose a run below."
 
 
@@ -49,8 +54,12 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         keys: Keymap,
         cell: tuple[int, int],
         runs: Callable[[], list[KnownRun]] = known_runs,
+        guards: Guards = NO_GUARDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
+        self._guards, self._clock = guards, clock
+        self._came_up = self._asked_at = clock()
         self._bindings = keys.bindings(keymap.HOME)
         self._keys, self._uploads, self._cell = keys, uploads, cell
         self._tasks, self._read_runs = tasks, runs
@@ -74,6 +83,11 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         if event.size != self.app.size:
             event.prevent_default()
             return
+        self.call_after_refresh(self.show)
+
+    def use_cell(self, cell: tuple[int, int]) -> None:
+        """A cell of the terminal has this size now, or pictures are drawn in another way."""
+        self._cell = cell
         self.call_after_refresh(self.show)
 
     # -- the list --
@@ -135,7 +149,10 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         picture, run = self.query_one("#home-picture", Picture), self.run
         side = self.query_one("#home-side").content_size
         box = picture_box(side.width, max(1, side.height - 5), self._cell)
-        picture.display = run is not None and run.best is not None
+        shows = run is not None and run.best is not None
+        if picture.display and not shows and (pictures := getattr(self.app, "pictures", None)):
+            pictures.page_changed()
+        picture.display = shows
         picture.styles.width, picture.styles.height = box.columns, box.rows
         self._uploads.want(picture, None if run is None else run.best, box)
         self.query_one("#home-details", Static).update(Content(self._details()))
@@ -156,8 +173,10 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
     # -- actions on a line --
 
     def action_open(self) -> None:
-        """Start the task, or resume the run."""
-        if self.run is not None:
+        """Start the task, or resume the run, unless Enter was meant for the shell before."""
+        if self._clock() - self._came_up < self._guards.menu:
+            self.say(TOO_SOON)
+        elif self.run is not None:
             self._do("resume")
         elif self.at < len(self._tasks):
             self.dismiss(HomeChoice("start", self._tasks[self.at].name))
@@ -181,6 +200,11 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         else:
             self.dismiss(HomeChoice(deed, str(run.path)))
 
+    def action_redraw(self) -> None:
+        """Redraw everything, for a terminal on which another program wrote."""
+        if pictures := getattr(self.app, "pictures", None):
+            pictures.redraw()
+
     def action_leave(self) -> None:
         """Quit."""
         self.dismiss(None)
@@ -198,7 +222,7 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
     def action_delete(self) -> None:
         """Ask, then delete the run."""
         if (run := self.run) is not None:
-            self._deleting = run
+            self._deleting, self._asked_at = run, self._clock()
             self.say(f"Delete {run.name}, its pictures and checkpoints? y deletes it for good.")
 
     def on_key(self, event: Key) -> None:
@@ -210,10 +234,21 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         elif self._deleting is not None:
             event.stop()
             run, self._deleting = self._deleting, None
-            if event.character == "y":
+            read = self._clock() - self._asked_at >= self._guards.page
+            if event.character == "y" and not read:
+                self.say(f"{run.name} is kept: y came too soon after the question. Press d again.")
+            elif event.character == "y":
                 self._change(lambda: delete(run), f"{run.name} is deleted.")
             else:
                 self.say(f"{run.name} is kept.")
+
+    def unknown_key(self, event: Key) -> None:
+        """A key came that does nothing here."""
+        if said := said_of(event, self._keys, at_home=True):
+            self.say(said)
+
+    def known_key(self) -> None:
+        """A key came that does something, and says what follows."""
 
     # -- a line of text --
 
@@ -222,8 +257,14 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
         self.say(f"{what}: type it, then Enter. Esc keeps it as it is.")
         entry = Input(before, id="home-entry", compact=True)
         self.mount(entry, before="#home-message")
-        self._bindings = keymap.Keymap(actions=()).bindings(keymap.HOME)
+        self._bindings = self._keys_of_an_entry()
         entry.focus()
+
+    def _keys_of_an_entry(self) -> BindingsMap:
+        """While text is typed: quitting, by the keys that type nothing."""
+        leave = (each for each in self._keys.actions if each.id == "home_leave")
+        keys = [key for each in leave for key in each.keys if len(key) > 1 and key != "escape"]
+        return BindingsMap(Binding(key, "leave", priority=True, show=False) for key in keys)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Do what the text was asked for."""

@@ -10,12 +10,13 @@ from dataclasses import replace
 from textual.events import Key
 
 from hero_tui.keyboard import keymap
+from hero_tui.keyboard.unknown_keys import NOT_HERE, said_of
 from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.compare_screen import CompareScreen
 from hero_tui.screens.page_screen import PageScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
 from hero_tui.session.external_viewer import open_outside
-from hero_tui.session.input_guards import Guards
+from hero_tui.session.input_guards import Guards, RaisingClick
 from hero_tui.session.label_style import LabelStyle
 from hero_tui.session.labelling_rate import LabellingRate
 from hero_tui.session.labelling_round import LabellingRound
@@ -23,6 +24,7 @@ from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.tile import Tile
 from hero_tui.widgets.upload_queue import UploadQueue
 
+NO_PICTURES_KEY = "is the key of no picture here"
 FINAL = "This round is submitted: its labels are final."
 NOT_DRAWN = "This picture is still being drawn: nothing is marked."
 NO_PICTURES = "No picture is here yet: keys mark nothing until the first ones come."
@@ -60,19 +62,11 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
         self.rate = LabellingRate(clock)
         self._range_from: int | None = None
         self._last_mark: int | None = None
-        self._focused_at = float("-inf")
+        self.raising = RaisingClick(guards, clock)
         self._marks_when_complete = labelling_round.session.marks
 
     def reopen(self) -> None:
         """Do not submit the round, until it is complete again."""
-
-    def window_focused(self) -> None:
-        """The terminal's window got the focus: a click that comes now only raised it."""
-        self._focused_at = self._clock()
-
-    def only_raised(self) -> bool:
-        """Whether a click that comes now only raised the window."""
-        return self._clock() - self._focused_at < self._guards.focus
 
     def show_touched(self, images: Sequence[int]) -> None:
         """Marks changed elsewhere (undo, zoom): turn to the page of the first of them."""
@@ -93,28 +87,24 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
 
     def on_key(self, event: Key) -> None:
         """Tile keys: the character marks good, its Shift marks best."""
-        if self.cursor or event.character is None:
-            return
-        if not self.labelling_round.pictures and event.is_printable:
-            self._say_unless_bound(event, NO_PICTURES)
+        if self.cursor or event.character is None or not self.labelling_round.pictures:
             return
         for place, key in enumerate(self.page_keys()):
             if event.character in (key, self.keys.tiles.shifted(key)):
                 event.stop()
                 self._tile_key(place, best=event.character != key)
                 return
-        if event.is_printable:
-            unknown = f"{event.character} is the key of no picture here. ? shows the keys."
-            self._say_unless_bound(event, unknown)
 
-    def _say_unless_bound(self, event: Key, text: str) -> None:
-        bound = (self._bindings, self.app._bindings)
-        if not any(event.key in bindings.key_to_bindings for bindings in bound):
-            self.say(text)
+    def unknown_key(self, event: Key) -> None:
+        """A key that does nothing is the key of no picture."""
+        if event.is_printable and not self.labelling_round.pictures:
+            self.say(NO_PICTURES)
+        elif said := said_of(event, self.keys, NOT_HERE if self.cursor else NO_PICTURES_KEY):
+            self.say(said)
 
     def on_tile_chosen(self, chosen: Tile.Chosen) -> None:
         """A tile was clicked."""
-        if self.only_raised():
+        if self.raising.raised:
             self.say(RAISED)
         else:
             self._tile_key(chosen.place, best=chosen.best)
@@ -241,7 +231,7 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
                 self.cell,
                 state=self._state,
                 name_of=self.name_of,
-                only_raised=self.only_raised,
+                only_raised=lambda: self.raising.raised,
                 beside=self.pages.here,
             )
             self.app.push_screen(compare, self._compared)

@@ -11,6 +11,7 @@ from textual.events import Resize
 
 from hero_engine.core.numbering import picture_name
 from hero_tui.graphics.grid_geometry import Grid, choose_grid
+from hero_tui.graphics.painter import Painter
 from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
 from hero_tui.screens.base_screen import BaseScreen
@@ -87,6 +88,9 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         self._notice = text
         self.refresh_lines()
 
+    def known_key(self) -> None:
+        """The message stays: what the key does says what follows."""
+
     # -- geometry --
 
     @property
@@ -109,6 +113,10 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
         """A cell of the terminal has this size now, or pictures are drawn in another way."""
         self.cell = cell
         super().use_cell(cell)
+
+    def painted_by(self, painter: Painter) -> None:
+        """Pictures are drawn by this painter now."""
+        self.symbols = painter.name == "symbols"
 
     def lay_out(self) -> None:
         """Make the grid for the space there is, and keep the current picture on the page."""

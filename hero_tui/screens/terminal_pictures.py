@@ -12,7 +12,6 @@ from hero_tui.graphics.choose_painter import draws_alike
 from hero_tui.graphics.detect_terminal import Terminal, draws_placeholders
 from hero_tui.graphics.painter import Painter
 from hero_tui.graphics.tmux import watch_tmux
-from hero_tui.screens.labelling_screen import LabellingScreen
 from hero_tui.terminal.driver import HeroDriver
 from hero_tui.widgets.upload_queue import UploadQueue
 
@@ -20,19 +19,23 @@ from hero_tui.widgets.upload_queue import UploadQueue
 class TerminalPictures:
     """Sends pictures again, or in another way, when the terminal needs it.
 
-    choose: the painter for a terminal; None keeps the one there is.
+    choose: the painter for a terminal; None keeps the one there is. say: shows a message. painted:
+    called when pictures are drawn by another painter.
     """
 
     def __init__(
         self,
         app: App[Any],
         uploads: UploadQueue,
-        labelling: LabellingScreen,
         terminal: Terminal,
         choose: Callable[[Terminal], Painter] | None,
+        *,
+        say: Callable[[str], None],
+        painted: Callable[[Painter], None] = lambda painter: None,
     ) -> None:
-        self._app, self._uploads, self._labelling = app, uploads, labelling
+        self._app, self._uploads = app, uploads
         self._terminal, self._choose = terminal, choose
+        self._say, self._painted = say, painted
 
     def watch(self) -> None:
         """Watch for terminals that attach to tmux, and for changes of its window."""
@@ -46,9 +49,9 @@ class TerminalPictures:
         painter = self._uploads.painter if self._choose is None else self._choose(terminal)
         if not draws_alike(painter, self._uploads.painter):
             self._uploads.use(painter)
-            self._labelling.symbols = painter.name == "symbols"
+            self._painted(painter)
         if terminal.hint and terminal.hint != before.hint:
-            self._labelling.say(terminal.hint)
+            self._say(terminal.hint)
         for screen in self._app.screen_stack:
             use_cell = getattr(screen, "use_cell", None)
             if use_cell is not None:
@@ -80,4 +83,4 @@ class TerminalPictures:
         if draws_placeholders(terminal):
             self._uploads.send_again()
         else:
-            self._labelling.say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
+            self._say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")

@@ -9,6 +9,7 @@ from textual.events import Key
 from textual.widgets import Static
 
 from hero_tui.keyboard import keymap
+from hero_tui.keyboard.unknown_keys import said_of
 from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.widgets.status_line import success
 from hero_tui.widgets.text_line import TextLine
@@ -19,7 +20,7 @@ SENTENCES = (
     "Enter makes the rest of the page bad and shows the next page; the last page ends the round.",
     "The model learns from the round and draws the next one; ? shows every key.",
 )
-NOT_YET = "This key marks nothing here: Enter shows the pictures."
+NOT_YET = "marks nothing yet"
 
 
 class WelcomeScreen(BaseScreen[None], inherit_bindings=False):
@@ -36,10 +37,10 @@ class WelcomeScreen(BaseScreen[None], inherit_bindings=False):
         yield TextLine(id="welcome-message")
         yield from self.key_row()
 
-    def on_key(self, event: Key) -> None:
+    def unknown_key(self, event: Key) -> None:
         """Letters do nothing before the first page: say so."""
-        if event.is_printable and event.key not in self._bindings.key_to_bindings:
-            self.query_one("#welcome-message", TextLine).show(Content(NOT_YET))
+        said = said_of(event, self.keys, NOT_YET)
+        self.query_one("#welcome-message", TextLine).show(Content(said))
 
     def action_leave(self) -> None:
         """Go to the pictures."""

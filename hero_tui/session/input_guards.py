@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -14,7 +16,7 @@ class Guards:
     page: Enter does nothing so soon after a page came up, unless a mark was made on it.
     burst_keys in burst_seconds: that many keys are a paste or a stuck macro, not a person.
     quiet: a burst ends after so long without a key.
-    focus: a click so soon after the window got the focus only raised it.
+    focus: a click so soon after (or before) the window got the focus only raised it.
     ask_unmarked: a page without any mark is committed by a second Enter.
     """
 
@@ -31,6 +33,38 @@ NO_GUARDS = Guards(
     menu=0, page=0, burst_keys=1 << 30, burst_seconds=0, quiet=0, focus=0, ask_unmarked=False
 )
 """No guards, for a program that types faster than a person, such as a benchmark."""
+
+
+class RaisingClick:
+    """Tells a click that only raised the terminal's window from one that was meant for a picture.
+
+    The button goes down while the window has no focus, or shortly before or after it got it: which
+    of the two a terminal reports first is not the same everywhere. How long the button is held
+    counts for nothing.
+    """
+
+    def __init__(self, guards: Guards, clock: Callable[[], float]) -> None:
+        self._guards, self._clock = guards, clock
+        self._focused_at = self._pressed_at = -math.inf
+        self._away = self._pressed_away = False
+
+    def focused(self) -> None:
+        """The window got the focus."""
+        self._focused_at, self._away = self._clock(), False
+
+    def left(self) -> None:
+        """The window lost the focus."""
+        self._away = True
+
+    def pressed(self) -> None:
+        """A button of the mouse went down."""
+        self._pressed_at, self._pressed_away = self._clock(), self._away
+
+    @property
+    def raised(self) -> bool:
+        """Whether the click that just ended only raised the window."""
+        near = abs(self._pressed_at - self._focused_at) < self._guards.focus
+        return self._guards.focus > 0 and (near or self._pressed_away)
 
 
 class BurstDetector:

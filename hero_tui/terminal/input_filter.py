@@ -50,6 +50,7 @@ from hero_tui.terminal.key_sequences import (
     is_resize,
     is_sgr_mouse,
     simple_key,
+    typed_in_another_script,
 )
 
 
@@ -74,6 +75,7 @@ class InputFilter:
         self._heard_at = 0.0
         self._escaped_at = -math.inf
         self._late = False
+        self._other_script = False
         self._began_string = False
         self._ahead = b""
         self._broken: tuple[State, bytes, int] | None = None
@@ -264,12 +266,17 @@ class InputFilter:
             self._out += sequence
             self._reply()
         elif is_key(sequence):
-            self._out += simple_key(sequence, by_position=self.by_position())
+            self._out += self._key(sequence)
             self._rest()
         elif sequence in FOCUS or is_sgr_mouse(sequence) or is_resize(sequence):
             self._pass_on()
         else:
             self._reply()
+
+    def _key(self, sequence: bytes) -> bytes:
+        script = typed_in_another_script(sequence)
+        self._other_script = self._other_script if script is None else script
+        return simple_key(sequence, by_position=self.by_position(), other_script=self._other_script)
 
     def _ss3(self, byte: int) -> None:
         if byte < 0x20 or byte > LAST_FINAL:

@@ -27,8 +27,13 @@ UNICODE_KEY = re.compile(
 LAST_LATIN = 0x24F
 """The end of Unicode's Latin letters. A keyboard with other letters is used by position."""
 
-SHIFT, CAPS_LOCK = 1, 64
+SHIFT, CTRL, CAPS_LOCK = 1, 4, 64
 US_SHIFTED = dict(zip("1234567890-=[]\\;',./`", '!@#$%^&*()_+{}|:"<>?~', strict=True))
+RUSSIAN, GREEK = "йцукенгшщзфывапролдячсмитьі", "ςερτυθιοπασδφγηξκλζχψωβνμ"
+US_LETTERS = dict(zip(RUSSIAN, "qwertyuiopasdfghjklzxcvbnms", strict=True)) | dict(
+    zip(GREEK, "wertyuiopasdfghjklzxcvbnm", strict=True)
+)
+"""The US key in the place of a letter, on the usual keyboards of Cyrillic and Greek scripts."""
 
 
 def is_sgr_mouse(sequence: bytes) -> bool:
@@ -70,12 +75,21 @@ def alt_key(character: str) -> bytes:
     return b"\x1b[%d;%du" % (ord(key[0]), modifiers)
 
 
-def simple_key(sequence: bytes, *, by_position: bool) -> bytes:
+def typed_in_another_script(sequence: bytes) -> bool | None:
+    """Whether this key of kitty's protocol types a letter that is not Latin; None: no letter."""
+    match = UNICODE_KEY.fullmatch(sequence)
+    letter = "" if match is None else chr(int(match["code"]))
+    return ord(letter) > LAST_LATIN if letter.isalpha() else None
+
+
+def simple_key(sequence: bytes, *, by_position: bool, other_script: bool = False) -> bytes:
     """A key of kitty's protocol without its alternates, which Textual cannot read.
 
     by_position: a letter that is not Latin becomes the one that a US keyboard has in its place, so
-    that Cyrillic and Greek keyboards work, and Caps Lock counts for nothing. Other sequences are
-    returned as they are.
+    that Cyrillic and Greek keyboards work, and Caps Lock counts for nothing. other_script: the
+    keyboard has other letters, so its punctuation is used by position too: the Greek `;` is on the
+    key of Q. With Ctrl, which types nothing, a key is always used so. Other sequences are returned
+    as they are.
     """
     match = UNICODE_KEY.fullmatch(sequence)
     if match is None or not (b":" in sequence or match["modifiers"]):
@@ -83,14 +97,33 @@ def simple_key(sequence: bytes, *, by_position: bool) -> bytes:
     code, base = int(match["code"]), int(match["base"] or b"0")
     held = max(0, int(match["modifiers"] or b"1") - 1)
     text = match["text"] or b""
-    if by_position and code > LAST_LATIN and 0x20 < base < 0x7F:
-        code = base
-        text = str(ord(_typed(base, held))).encode() if text else b""
+    place = _us_key(code, base, held, other_script) if by_position or held & CTRL else None
+    if place is not None:
+        code = place
+        text = str(ord(_typed(place, held))).encode() if text else b""
     elif by_position and held & CAPS_LOCK and text.isdigit():
         text = str(ord(_without_caps_lock(chr(int(text)), held))).encode()
     modifiers = b"%d" % (held + 1) if match["modifiers"] else b""
     rest = b";" + modifiers + (b";" + text if text else b"") if modifiers or text else b""
     return b"\x1b[%d%bu" % (code, rest)
+
+
+def _us_key(code: int, base: int, held: int, other_script: bool) -> int | None:
+    """The US key in the place of this one; None where the key counts as what it types.
+
+    base: the key's position, 0 where the terminal does not say it. Then a shortcut's letter is
+    looked up on the usual keyboards.
+    """
+    if code > LAST_LATIN:
+        if 0x20 < base < 0x7F:
+            return base
+        usual = US_LETTERS.get(chr(code)) if held & CTRL else None
+        return ord(usual) if usual else None
+    if chr(code).isalpha():
+        return None
+    if held & CTRL and 0x20 < base < 0x7F and chr(base).isalpha():
+        return base
+    return (base or code) if other_script and 0x20 < (base or code) < 0x7F else None
 
 
 def _without_caps_lock(character: str, modifiers: int) -> str:

@@ -1,6 +1,6 @@
 """Runs the app against a played engine on this terminal.
 
-`python tests/tui/play_terminal.py RUN`.
+`python tests/support/play_terminal.py RUN`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -12,11 +13,15 @@ from hero_engine.config.settings import Settings
 from hero_engine.config.tasks import Task
 from hero_engine.core.errors import HeroError
 from hero_engine.storage.run_folder import RunDir
+from hero_tui.graphics.detect_terminal import Terminal
+from hero_tui.graphics.grid_geometry import picture_box
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.home_app import HomeApp
 from hero_tui.screens.home_screen import HomeChoice
+from hero_tui.session.input_guards import NO_GUARDS, Guards
 from hero_tui.session.known_runs import ago, known_runs, rename
 from hero_tui.widgets.text_line import TextLine
+from hero_tui.widgets.tile import Picture
 
 TASKS = (Task("hands", "1 hand", success="five fingers"), Task("cup", "a cup", success="blue"))
 
@@ -30,8 +35,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def app_on() -> HomeApp:
-    return HomeApp(TASKS, SymbolPainter(), (8, 16))
+def app_on(guards: Guards = NO_GUARDS) -> HomeApp:
+    return HomeApp(TASKS, SymbolPainter(), Terminal(), guards=guards)
 
 
 def listed(app: HomeApp) -> str:
@@ -95,6 +100,56 @@ async def test_a_run_is_deleted_only_after_a_yes(runs: Path) -> None:
         await pilot.press("d", "y")
         await begun(pilot)
         assert not (runs / "one").exists() and (runs / "two").is_dir()
+
+
+async def test_keys_that_nobody_meant_for_this_screen_start_and_delete_nothing(runs: Path) -> None:
+    """A second Enter after the shell's command; the letters d and y of a paste; a long paste."""
+    app = app_on(Guards(menu=60, page=60, quiet=60))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await pilot.press("enter")
+        assert "right as this screen opened" in said(app)
+        await choose_run(app, pilot, "one")
+        await pilot.press("d", "y")
+        assert "is kept: y came too soon" in said(app)
+        for letter in "many words of a paste quit":
+            key = Key(letter, letter)
+            key.time = 1.0
+            app.post_message(key)
+        await begun(pilot)
+        assert app.is_running
+    assert app.choice is None and {each.name for each in runs.iterdir()} == {"one", "two"}
+
+
+@pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c", "f10"])
+async def test_quitting_works_while_a_name_is_typed(runs: Path, key: str) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await pilot.press("r", "q", "escape", "r", key)
+        await begun(pilot)
+    assert app.choice is None and app.return_value == 0
+
+
+async def test_a_new_size_of_the_cells_gives_the_best_picture_another_box(runs: Path) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await pilot.press("f5")
+        app.pictures.changed(Terminal(cell=(16, 16)))
+        await begun(pilot)
+        side, box = app.home.query_one("#home-side").content_size, app.home.query_one(Picture)
+        assert box.styles.width is not None and box.styles.height is not None
+        wanted = picture_box(side.width, side.height - 5, (16, 16))
+        assert (box.styles.width.value, box.styles.height.value) == (wanted.columns, wanted.rows)
+
+
+async def test_a_letter_that_is_not_latin_names_the_key_that_quits(runs: Path) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot)
+        await pilot.press("й")
+        assert "Latin letters" in said(app) and "F10 quits" in said(app)
 
 
 async def test_actions_that_need_a_round_or_a_run_say_so(runs: Path) -> None:

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from hero_engine.config.tasks import list_tasks
 from hero_engine.core.events import Finished, Preflight
 from hero_tui.app import HeroApp
+from hero_tui.graphics.detect_terminal import Terminal
 from hero_tui.graphics.symbols import SymbolPainter
 from hero_tui.home_app import HomeApp
 from hero_tui.keyboard.keymap import keymap
@@ -117,7 +118,7 @@ def test_the_home_screen(
         KnownRun(tmp_path / "hands-2026", "hands", 3, 192, 512, 0.69, best, marked={3: 23}),
         KnownRun(tmp_path / "broken", problem="run.toml is damaged"),
     ]
-    app = HomeApp(list_tasks(), SymbolPainter(), (8, 16), runs=lambda: runs)
+    app = HomeApp(list_tasks(), SymbolPainter(), Terminal(), runs=lambda: runs)
 
     async def run(pilot: Pilot[int]) -> None:
         await pilot.pause()

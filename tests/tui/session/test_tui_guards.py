@@ -19,7 +19,7 @@ from hero_tui.preferences.settings_sources import UiSettings
 from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.end_screen import EndScreen
 from hero_tui.screens.preflight_screen import PreflightScreen
-from hero_tui.session.input_guards import NO_GUARDS, BurstDetector, Guards
+from hero_tui.session.input_guards import NO_GUARDS, BurstDetector, Guards, RaisingClick
 from hero_tui.session.label_style import LabelStyle
 from hero_tui.widgets.key_footer import KeyFooter
 from hero_tui.widgets.text_line import TextLine
@@ -149,6 +149,29 @@ async def test_a_click_that_only_raises_the_window_marks_nothing(tmp_path: Path)
         assert label_styles(app)[2] is LabelStyle.GOOD
 
 
+@pytest.mark.parametrize(
+    ("events", "raised"),
+    [
+        ("focus 0.0, press 0.1", True),
+        ("focus 0.0, press 0.1, time 2.0", True),
+        ("press 0.0, focus 0.1", True),
+        ("left 0.0, press 9.0", True),
+        ("left 0.0, focus 9.0, press 9.1", True),
+        ("left 0.0, focus 1.0, press 9.0", False),
+        ("press 0.0", False),
+        ("focus 0.0, press 0.1, press 5.0", False),
+    ],
+)
+def test_a_click_raises_by_when_the_button_went_down(events: str, raised: bool) -> None:
+    now = 0.0
+    click = RaisingClick(Guards(), lambda: now)
+    for event in events.split(", "):
+        what, moment = event.split()
+        now = float(moment)
+        {"focus": click.focused, "left": click.left, "press": click.pressed}.get(what, float)()
+    assert click.raised is raised
+
+
 async def test_a_changed_best_is_said(tmp_path: Path) -> None:
     async with labelling(tmp_path, guards=NO_GUARDS) as (app, engine, pilot):
         await sampled(engine, pilot)
@@ -164,12 +187,33 @@ async def test_a_changed_best_is_said(tmp_path: Path) -> None:
 async def test_a_key_of_no_tile_is_said_in_one_line(tmp_path: Path) -> None:
     async with labelling(tmp_path) as (app, engine, pilot):
         await sampled(engine, pilot)
-        for key in ("й", "ω", "5"):
+        for key, help in (("й", "F10 quits"), ("ω", "F10 quits"), ("5", "F1 shows the keys")):
             await pilot.press(key)
-            assert line(app, "notice").startswith(f"{key} is the key of no picture here.")
+            assert line(app, "notice").startswith(f"{key} is the key of no picture here")
+            assert help in app.labelling.message
+        await pilot.press("ctrl+щ")
+        assert app.labelling.message.startswith("Ctrl+Щ is the key of no picture")
         await pilot.press("w")
         assert "is the key of no" not in line(app, "notice")
     assert journalled(tmp_path).labelled == 1
+
+
+@pytest.mark.parametrize(
+    "opens", [["space"], ["f1"], ["f2"], ["f3"], ["q", "w", "ctrl+k"]], ids=lambda keys: keys[-1]
+)
+async def test_a_key_that_does_nothing_is_said_on_every_screen(
+    tmp_path: Path, opens: list[str]
+) -> None:
+    async with labelling(tmp_path) as (app, engine, pilot):
+        await sampled(engine, pilot)
+        await pilot.press(*opens)
+        footer = app.screen.query_one(KeyFooter)
+        keys = str(footer.render())
+        await pilot.press("й")
+        assert str(footer.render()).startswith("й does nothing here: switch the keyboard")
+        assert "F10" in str(footer.render())
+        await pilot.press("f5")
+        assert str(footer.render()) == keys
 
 
 async def test_f10_quits(tmp_path: Path) -> None:

@@ -360,6 +360,38 @@ def test_keys_are_used_by_position_and_without_caps_lock(
     assert (event.key, event.character) == (key, text)
 
 
+@pytest.mark.parametrize(
+    ("sequence", "key"),
+    [
+        (b"\x1b[1081;5u", "ctrl+q"),
+        (b"\x1b[1089;5u", "ctrl+c"),
+        (b"\x1b[1110;69u", "ctrl+s"),
+        (b"\x1b[968;5u", "ctrl+c"),
+        (b"\x1b[968::99;133u", "ctrl+c"),
+        (b"\x1b[59::113;5u", "ctrl+q"),
+        (b"\x1b[59::112;5u", "ctrl+p"),
+        (b"\x1b[113::97;5u", "ctrl+q"),
+        (b"\x1b[1488;5u", "ctrl+א"),
+    ],
+)
+def test_a_shortcut_is_its_us_key_on_cyrillic_and_greek_keyboards(
+    sequence: bytes, key: str
+) -> None:
+    """Also where text is typed, and where the terminal does not tell positions. AZERTY keeps Q."""
+    parser = XTermParser()
+    (event,) = parser.feed(simple_key(sequence, by_position=False).decode())
+    assert isinstance(event, events.Key) and event.key == key
+
+
+def test_punctuation_of_a_keyboard_with_other_letters_is_used_by_position() -> None:
+    """A Greek keyboard types ; with Q, a Russian one ? with Shift and 7, until Latin is typed."""
+    app = App()
+    app.read(b"\x1b[59::113;;59u")
+    app.read(b"\x1b[945::97;;945u" + b"\x1b[59::113;;59u" + b"\x1b[55;2;63u" + b"\x1b[32;;32u")
+    app.read(b"\x1b[101;;101u" + b"\x1b[59::113;;59u" + b"\x1b[55;2;63u")
+    assert app.characters == [*";aq& e;?"]
+
+
 def test_a_field_for_text_gets_the_letter_that_was_typed() -> None:
     parser = XTermParser()
     (event,) = parser.feed(simple_key(b"\x1b[1081::113;;1081u", by_position=False).decode())
