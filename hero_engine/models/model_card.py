@@ -30,6 +30,7 @@ def model_card(folder: RunDir, facts: Mapping[str, str], exported: Path) -> str:
     return "\n".join([*_front_matter(facts), *_text(folder, facts, exported), ""])
 
 
+EMBEDDED = "The model that ships with `hero`, which draws pictures of 64 pixels"
 MOST_NAMED = 12
 """Prompts that a card names."""
 
@@ -47,13 +48,15 @@ def _front_matter(facts: Mapping[str, str]) -> Iterator[str]:
 def _text(folder: RunDir, facts: Mapping[str, str], exported: Path) -> Iterator[str]:
     settings, task = folder.settings, folder.task
     model = model_facts(settings.model, settings.model_config)
+    title = EMBEDDED if settings.model == "embedded" else model.title
     yield f"\n# {task.title or task.name}, taught by labels\n"
     yield (
-        f"{model.title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
+        f"{title}, tuned with [HERO](https://arxiv.org/abs/2410.05116) by `hero` "
         f"{facts['hero_version']} on {_prompts(settings)}. A picture was good when: "
         f"{task.success}.\n"
     )
-    yield f"- base model: `{facts['base_model']}`"
+    ships = ", which ships with `hero`; no other program opens it"
+    yield f"- base model: `{facts['base_model']}`{ships if settings.model == 'embedded' else ''}"
     counts = f"labels: {facts['labels']}, rounds: {facts['rounds']}"
     yield f"- {counts}, of {settings.batch} pictures each"
     yield f"- update: `{settings.update}`, preset `{settings.preset}`, seed {settings.seed}"
@@ -105,6 +108,12 @@ def _use(
 
 def _open_base(settings: Settings, pipeline: str, base: str) -> Iterator[str]:
     path, config = Path(settings.model), settings.model_config
+    if settings.model == "embedded":
+        yield "import torch"
+        yield "from hero_engine.embedded import weights_dir  # the model that ships with hero\n"
+        yield f"pipeline = diffusers.{pipeline}.from_pretrained("
+        yield "    weights_dir(), torch_dtype=torch.float32  # its files are in half precision\n)"
+        return
     alone = path.suffix in SUFFIXES and bool(config) and SingleFile.read(path).network_only
     if settings.network or alone:
         yield from _open_network(settings, pipeline, alone=alone)

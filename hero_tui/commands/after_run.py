@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hero_engine.core.errors import ExitCode
 from hero_engine.storage.run_folder import RunDir
 from hero_tui.output_streams import talk
-from hero_tui.session.next_step import NextStep, Program
+from hero_tui.session.next_step import NOT_EMBEDDED, NextStep, Program, cannot_open
 
 JUDGED, BY_HAND = 64, 32
 """Pictures of each model, judged by the embedded judge or by the person."""
@@ -38,7 +38,8 @@ def export(run: RunDir, program: Program) -> None:
 
     out = run.path / "export" / f"{run.path.name}-{program}.safetensors"
     export_lora(run, out, program=program or "diffusers")
-    talk(f"wrote {out}. {PLACES[program]}")
+    but = f" It{NOT_EMBEDDED}" if cannot_open(program, run.settings.model) else ""
+    talk(f"wrote {out}. {PLACES[program]}{but}")
 
 
 def evaluate(run: RunDir) -> int:

@@ -13,6 +13,9 @@ SIGNS = {
     "pagedown": "PageDown",
     "escape": "Esc",
 }
+LAST_LATIN = 0x24F
+"""The end of Unicode's Latin letters. A keyboard with other letters is used by position."""
+
 MODIFIERS = ("ctrl", "shift", "alt")
 NAMES = {key.value for key in Keys} | {"space", "minus", "plus"}
 """Keys with a name of their own; what types a character may be given as that character."""

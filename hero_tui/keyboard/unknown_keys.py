@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from textual.events import Key
 
-from hero_tui.keyboard.key_names import readable
+from hero_tui.keyboard.key_names import LAST_LATIN, readable
 from hero_tui.keyboard.keymap import Keymap
-from hero_tui.terminal.key_sequences import LAST_LATIN
 
 SHORTCUTS = ("ctrl+", "alt+")
 NOT_HERE = "does nothing here"

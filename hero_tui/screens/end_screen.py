@@ -14,7 +14,7 @@ from hero_tui.keyboard import keymap
 from hero_tui.keyboard.keymap import Keymap
 from hero_tui.screens.base_screen import BaseScreen
 from hero_tui.session.input_guards import NO_GUARDS, Guards
-from hero_tui.session.next_step import CHOICES, NextStep
+from hero_tui.session.next_step import NextStep, choices
 from hero_tui.session.run_state import RunState
 from hero_tui.widgets.text_line import TextLine
 
@@ -36,6 +36,7 @@ class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
     ) -> None:
         super().__init__(keys, state)
         self.chosen = 0
+        self._rows = choices(state.opened.model if state.opened else "")
         self._guards, self._clock = guards, clock
         self._came_up = clock()
 
@@ -60,14 +61,14 @@ class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
         if self._clock() - self._came_up < self._guards.menu:
             self.query_one("#end-message", TextLine).show(Content(TOO_SOON))
             return
-        self.dismiss(CHOICES[self.chosen].step)
+        self.dismiss(self._rows[self.chosen].step)
 
     def action_leave(self) -> None:
         """Look at the pictures."""
         self.dismiss(None)
 
     def _move(self, step: int) -> None:
-        self.chosen = (self.chosen + step) % len(CHOICES)
+        self.chosen = (self.chosen + step) % len(self._rows)
         self.query_one("#end-choices", Static).update(self._choices())
 
     def _result(self) -> Content:
@@ -86,7 +87,7 @@ class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
 
     def _choices(self) -> Content:
         rows = []
-        for index, choice in enumerate(CHOICES):
+        for index, choice in enumerate(self._rows):
             here = index == self.chosen
             pointer = f"{POINTER} " if here else "  "
             rows.append(Content.styled(f"{pointer}{choice.text}", "bold $accent" if here else ""))

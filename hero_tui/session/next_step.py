@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Deed = Literal["evaluate", "export", "more", "quit"]
@@ -52,3 +52,26 @@ CHOICES = (
     Choice("4 more rounds", "Label and learn four more times.", NextStep("more", rounds=4)),
     Choice("Quit", "The run is kept; hero resume --rounds 4 continues it.", NextStep("quit")),
 )
+
+
+NOT_EMBEDDED = " cannot open the embedded model."
+"""What to say of programs that read the LoRA, but have no base model for it."""
+
+
+def choices(model: str) -> tuple[Choice, ...]:
+    """The rows of the menu for a run of this model."""
+    return tuple(
+        replace(each, explanation=_without_a_base(each.explanation))
+        if cannot_open(each.step.program, model)
+        else each
+        for each in CHOICES
+    )
+
+
+def _without_a_base(explanation: str) -> str:
+    return explanation.replace("A LoRA file for", "For").rstrip(".") + "; it" + NOT_EMBEDDED
+
+
+def cannot_open(program: str | None, model: str) -> bool:
+    """Whether a program reads LoRA files, but cannot open the model that this one is of."""
+    return model == "embedded" and program in ("comfyui", "a1111")

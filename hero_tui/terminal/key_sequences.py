@@ -11,6 +11,8 @@ import re
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
 
+from hero_tui.keyboard.key_names import LAST_LATIN
+
 SGR_MOUSE = re.compile(rb"\x1b\[<\d{1,4};-?\d{1,6};-?\d{1,6}[Mm]")
 RESIZE = re.compile(rb"\x1b\[48;\d{1,5}(:\d*)?;\d{1,5}(:\d*)?;\d{1,6}(:\d*)?;\d{1,6}(:\d*)?t")
 MODE_REPORT = re.compile(rb"\x1b\[\?(2026|2048);\d\$y")
@@ -23,9 +25,6 @@ UNICODE_KEY = re.compile(
     rb"(?:;(?P<modifiers>\d{0,4})(?::\d)?)?(?:;(?P<text>[\d:]*))?u"
 )
 """https://sw.kovidgoyal.net/kitty/keyboard-protocol/#an-overview"""
-
-LAST_LATIN = 0x24F
-"""The end of Unicode's Latin letters. A keyboard with other letters is used by position."""
 
 SHIFT, CTRL, CAPS_LOCK = 1, 4, 64
 US_SHIFTED = dict(zip("1234567890-=[]\\;',./`", '!@#$%^&*()_+{}|:"<>?~', strict=True))

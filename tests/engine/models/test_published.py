@@ -23,6 +23,7 @@ from hero_engine.storage.run_folder import RunDir
 
 LORA = LoraSettings(rank=2, alpha=3, targets=("to_q", "to_v"))
 NETWORK = "network.safetensors"
+EMBEDDED_RUN = Path(__file__).parents[2] / "fixtures" / "runs-0.1.0" / "hero-plus-ahead"
 
 
 def learned(tmp_path: Path, model: Path, **changes: Any) -> RunDir:
@@ -95,6 +96,19 @@ def test_the_cards_code_loads_the_lora(
     loras = [weight for name, weight in network.named_parameters() if ".lora_B." in name]
     assert len(loras) == len(run.load_checkpoint()[0]["lora"]) // 2  # type: ignore[index]
     assert any(bool(weight.any()) for weight in loras)
+
+
+def test_the_cards_code_draws_with_the_embedded_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir.open(Path(shutil.copytree(EMBEDDED_RUN, tmp_path / "hands")))
+    export_lora(run, tmp_path / "lora.safetensors")
+    code = code_of(export_card(run, tmp_path / "lora.safetensors"))
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code.replace(").images[0]", ", num_inference_steps=1).images[0]"), found)
+    weights = dict(found["pipeline"].unet.named_parameters())
+    assert any(bool(weights[name].any()) for name in weights if ".lora_B." in name)
 
 
 def test_a_merged_model_opens_without_arguments(folders: Folders, tmp_path: Path) -> None:
