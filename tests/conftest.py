@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import quantisation_hidden  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 import hero_engine.embedded

@@ -18,6 +18,7 @@ from torch import nn
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.model_sources import component_kinds
+from hero_engine.models.quantisation_libraries import require_for
 
 WEIGHTS = re.compile(
     r"(?:model|diffusion_pytorch_model)(?:-\d+-of-\d+)?(?:\.(?P<variant>\w+?))?(?:-\d+-of-\d+)?"
@@ -117,6 +118,7 @@ def load_component(
     folder: Path, library: str, kind: str, dtype: torch.dtype, notices: list[str], **more: Any
 ) -> nn.Module:
     """One component, whole. HeroError, exit code 3, if it is not."""
+    require_for(folder)
     variant = weights_variant(folder)
     if variant:
         notices.append(f"{folder.name}: weights of variant {variant}, since there are no others")

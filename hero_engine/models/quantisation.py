@@ -6,12 +6,12 @@ on a GPU). Layers compute in the network's own precision.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from hero_engine.core.errors import ExitCode, HeroError
+from hero_engine.models.quantisation_libraries import require
 
 PACKAGES = {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"}
 """What each kind needs besides diffusers."""
@@ -24,12 +24,12 @@ def quantisation_config(kind: str, dtype: torch.dtype, device: torch.device) -> 
     """
     if kind == "none":
         return None
+    if kind == "nf4" and device.type != "cuda":
+        raise _refused("--quantise nf4 needs a GPU: use int8 or fp8 on a CPU")
     require(PACKAGES[kind], f"--quantise {kind}")
     import diffusers
 
     if kind == "nf4":
-        if device.type != "cuda":
-            raise _refused("--quantise nf4 needs a GPU: use int8 or fp8 on a CPU")
         return diffusers.BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
@@ -37,12 +37,6 @@ def quantisation_config(kind: str, dtype: torch.dtype, device: torch.device) -> 
 
     kinds = {"int8": Int8WeightOnlyConfig, "fp8": Float8WeightOnlyConfig}
     return diffusers.TorchAoConfig(kinds[kind]())
-
-
-def require(package: str, what: str) -> None:
-    """HeroError, exit code 3, if a package that `what` needs is not installed."""
-    if find_spec(package) is None:
-        raise _refused(f"{what} needs {package}: pip install {package}")
 
 
 def _refused(message: str) -> HeroError:

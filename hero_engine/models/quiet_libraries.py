@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hero_engine.models.quantisation_libraries import hide_libraries
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -12,6 +14,7 @@ def quiet() -> Iterator[None]:
     transformers warns while diffusers imports it (torchvision is not needed here), so its
     verbosity is set before diffusers is imported.
     """
+    hide_libraries()
     import transformers.utils.logging as transformers_logging
 
     transformers_logging.set_verbosity_error()

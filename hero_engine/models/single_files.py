@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.model_sources import refuse_lora
-from hero_engine.models.quantisation import require
+from hero_engine.models.quantisation_libraries import require
 
 FP8_SCALES = (".scale_weight", ".weight_scale")
 """Ends of keys with the numbers that fp8 weights are to be multiplied by."""

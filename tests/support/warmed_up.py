@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import quantisation_hidden  # before diffusers
+
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not survive a fork
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -27,7 +29,7 @@ from hero_engine.config.settings import LoraSettings
 from hero_engine.models.footprint import footprint_of
 from hero_engine.models.open_model import open_model
 
-__all__ = ["diffusers", "hero_engine", "hero_tui", "peft"]
+__all__ = ["diffusers", "hero_engine", "hero_tui", "peft", "quantisation_hidden"]
 
 torch.set_num_threads(1)
 with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):

@@ -1,9 +1,7 @@
 """The frozen network quantised, of a separate file, or offloaded; large text encoders."""
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,12 @@ from torch import Tensor
 
 from hero_engine.config.settings import LoraSettings, SamplerSettings, Settings
 from hero_engine.core.errors import ExitCode, HeroError
-from hero_engine.models import quantisation, text_encoders
+from hero_engine.models import quantisation, quantisation_libraries, text_encoders
 from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_loading import load_pipeline
+from hero_engine.models.quantisation_libraries import is_installed
 
 SIZED = SamplerSettings(height=16, width=16, guidance=3.0)
 
@@ -44,7 +43,7 @@ def gradients(model: Model) -> tuple[Tensor, list[Tensor]]:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sd3", "int8"), ("z_image", "fp8")])
-@pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed")
+@pytest.mark.skipif(not is_installed("torchao"), reason="torchao is not installed")
 def test_a_quantised_network_trains(folders: Folders, name: str, kind: str) -> None:
     """Near the whole one; its float32 pass computes with the same weights."""
     settings = settings_of(folders(name))
@@ -64,15 +63,10 @@ def test_a_quantised_network_trains(folders: Folders, name: str, kind: str) -> N
 
 
 @pytest.fixture
-def nf4(monkeypatch: pytest.MonkeyPatch) -> Any:
+def nf4() -> Any:
     """The configuration that a GPU gets in bf16."""
-    version = importlib.metadata.version
-    monkeypatch.setattr(quantisation, "find_spec", lambda name: True)
-    if find_spec("bitsandbytes") is None:
-        told = {"bitsandbytes": "0.50.0"}
-        monkeypatch.setattr(
-            importlib.metadata, "version", lambda name: told.get(name) or version(name)
-        )
+    if not is_installed("bitsandbytes"):
+        pytest.skip("bitsandbytes is not installed")
     return quantisation.quantisation_config("nf4", torch.bfloat16, torch.device("cuda"))
 
 
@@ -98,7 +92,6 @@ def test_nf4_reaches_the_networks_loader(
 
 
 @pytest.mark.parametrize("name", ["z_image"])
-@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 def test_nf4_trains(folders: Folders, name: str, nf4: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU, where bitsandbytes computes, though diffusers asks for a GPU."""
     from diffusers.quantizers.bitsandbytes import BnB4BitDiffusersQuantizer as Quantizer
@@ -118,15 +111,14 @@ def test_nf4_trains(folders: Folders, name: str, nf4: Any, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("kind", "package"), quantisation.PACKAGES.items())
 def test_a_missing_package_is_named(
-    folders: Folders, kind: str, package: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantisation, "find_spec", lambda name: None)
+    monkeypatch.setattr(quantisation_libraries, "is_installed", lambda name: False)
     with refused(ExitCode.ENVIRONMENT, f"pip install {package}"):
-        model_for(settings_of(folders("sd3"), quantise=kind), "cpu")
+        quantisation.quantisation_config(kind, torch.bfloat16, torch.device("cuda"))
 
 
-def test_nf4_needs_a_gpu(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantisation, "find_spec", lambda name: True)
+def test_nf4_needs_a_gpu(folders: Folders) -> None:
     with refused(ExitCode.ENVIRONMENT, "use int8 or fp8 on a CPU"):
         model_for(settings_of(folders("sd3"), quantise="nf4"), "cpu")
 
@@ -200,7 +192,7 @@ def test_a_network_of_another_file(folders: Folders, name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["flux", "z_image"])
-@pytest.mark.skipif(find_spec("gguf") is None, reason="gguf is not installed")
+@pytest.mark.skipif(not is_installed("gguf"), reason="gguf is not installed")
 def test_a_gguf_network_trains(folders: Folders, name: str, tmp_path: Path) -> None:
     """Its attention in Q8_0: near the folder's own, with gradients; float32 gives the same."""
     import gguf
