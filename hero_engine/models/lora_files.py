@@ -8,7 +8,7 @@ lora_diffusers.py) and `original_names` for a transformer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hero_engine.config.settings import LoraSettings
 from hero_engine.core.errors import HeroError, one_line
+from hero_engine.models.component_files import fault_of_file
 from hero_engine.models.lora import layer_names, targets_of
 from hero_engine.models.lora_names import KOHYA, kohya_name
 from hero_engine.models.lora_scales import Scales
@@ -170,6 +171,7 @@ def read_lora(path: Path, facts: PipelineFacts, part: str, network: Any) -> Foun
     path = _file_of(path)
     tensors, scales = _contents(path, part)
     text = {name for name in tensors if name.startswith(TEXT_ENCODERS)}
+    _refuse_nan(path, tensors)
     rest = {name: tensor.float() for name, tensor in tensors.items() if name not in text}
     _check_kind(path, rest)
     file, left = _LoraFile(path, facts, part, network), dict(rest)
@@ -203,6 +205,8 @@ def _contents(path: Path, part: str) -> tuple[dict[str, Tensor], Scales]:
     """The tensors, and the scales that are declared for the network."""
     from safetensors import SafetensorError, safe_open
 
+    if fault := fault_of_file(path):
+        raise HeroError(f"the LoRA {path} {fault}")
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -212,12 +216,16 @@ def _contents(path: Path, part: str) -> tuple[dict[str, Tensor], Scales]:
         raise HeroError(f"cannot read the LoRA {path}: {reason}") from error
 
 
-def _check_kind(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
+def _check_kind(path: Path, tensors: Iterable[str]) -> None:
+    for name in tensors:
         for word in name.split("."):
             if kind := OTHER_KINDS.get(word):
                 raise HeroError(f"{path} is a {kind} file ({name}); hero trains plain LoRA")
-        if not bool(tensor.isfinite().all()):
+
+
+def _refuse_nan(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not bool(tensor.float().isfinite().all()):
             raise HeroError(f"{path} has NaN or infinity in {name}")
 
 

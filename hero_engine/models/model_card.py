@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from hero_engine.config.settings import LoraSettings, Settings
 from hero_engine.core.numbering import number
+from hero_engine.models.component_files import has_weights, weights_variant
 from hero_engine.models.model_sources import (
     HUB_ID,
+    UNUSED,
+    component_kinds,
     configuration,
     find_model,
+    local_folder,
+    missing_parts,
     model_facts,
     model_index,
     network_name,
@@ -99,7 +105,8 @@ def _use(
     """Code that loads what the card names, from where it runs or from a hub."""
     yield "\n## Use\n\n```python\nimport diffusers\n"
     if exported.suffix != ".safetensors":
-        yield f'pipeline = diffusers.{pipeline}.from_pretrained(".")'
+        more = _more_arguments(exported)
+        yield f'pipeline = diffusers.{pipeline}.from_pretrained("."{more})'
     else:
         yield from _open_base(settings, pipeline, facts["base_model"])
         yield from _load_lora(settings.lora, pipeline, exported.name)
@@ -118,7 +125,8 @@ def _open_base(settings: Settings, pipeline: str, base: str) -> Iterator[str]:
     if settings.network or alone:
         yield from _open_network(settings, pipeline, alone=alone)
     elif path.suffix not in SUFFIXES:
-        yield f'pipeline = diffusers.{pipeline}.from_pretrained("{base}")'
+        more = _more_arguments(local_folder(settings.model))
+        yield f'pipeline = diffusers.{pipeline}.from_pretrained("{base}"{more})'
     else:
         said = f', config="{public_name(config)}"' if config else ""
         yield "# from_pretrained, where the base is a folder"
@@ -144,9 +152,27 @@ def _open_network(settings: Settings, pipeline: str, *, alone: bool) -> Iterator
     open_base = (
         f'from_single_file("{name}", config="{public_name(source)}", {part}={part})'
         if of_file
-        else f'from_pretrained("{name}", {part}={part})'
+        else f'from_pretrained("{name}", {part}={part}{_more_arguments(local_folder(base))})'
     )
     yield f"pipeline = diffusers.{pipeline}.{open_base}"
+
+
+def _more_arguments(folder: Path | None) -> str:
+    """What diffusers must be told to open a folder as hero does; empty where nothing is known."""
+    if folder is None:
+        return ""
+    index = model_index(str(folder))
+    variant = next(filter(None, map(weights_variant, _weighted(folder, index))), "")
+    more = [f'variant="{variant}"'] if variant else []
+    more += [f"{name}=None" for name in missing_parts(folder, index)]
+    return "".join(f", {each}" for each in more)
+
+
+def _weighted(folder: Path, index: Mapping[str, Any]) -> Iterator[Path]:
+    """The folders of the components that hero loads weights of."""
+    for name in component_kinds(index):
+        if name not in UNUSED and (folder / name).is_dir() and has_weights(folder / name):
+            yield folder / name
 
 
 def _load_lora(lora: LoraSettings, pipeline: str, name: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.embedded import judges_dir, weights_dir
+from hero_engine.models.component_files import PICKLES, refuse_damaged
 from hero_engine.models.known_configurations import is_configuration, known_configuration
 from hero_engine.models.pipeline_facts import FACTS, PipelineFacts, facts_of
 
@@ -22,6 +23,12 @@ LORA_KEY = re.compile(r"^lora_(unet|te|transformer)|\.lora[._](A|B|down|up)\b|_l
 
 NETWORKS = ("transformer", "unet")
 """What a pipeline calls the network that denoises."""
+
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Components that no prompt needs; they are not loaded."""
+
+MAY_BE_MISSING = {"text_encoder_3": "tokenizer_3"}
+"""Stable Diffusion 3's T5, which its pipeline works without, and its tokenizer."""
 
 AUTO = re.compile("Auto(?!encoder)")
 """Classes that load whatever class a configuration names."""
@@ -47,6 +54,8 @@ def find_model(name: str) -> str:
         if not path.is_file():
             raise _missing(f"there is no file {path}")
         return str(path)
+    if path.suffix in PICKLES and path.is_file():
+        raise _missing(f"{path} is a pickle, which can run code: convert it to .safetensors")
     if not HUB_ID.fullmatch(name):
         raise _missing(
             f"model {name!r} is neither 'embedded', a folder, a .safetensors or .gguf file, "
@@ -151,6 +160,30 @@ def component_kinds(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     }
 
 
+def missing_encoders(folder: Path, index: Mapping[str, Any]) -> list[str]:
+    """The text encoders that a folder lacks and its pipeline can do without; their tokenizers."""
+    found = [name for name in MAY_BE_MISSING if name in index and not (folder / name).is_dir()]
+    return [each for name in found for each in (name, MAY_BE_MISSING[name])]
+
+
+def missing_parts(folder: Path, index: Mapping[str, Any]) -> list[str]:
+    """Every component that hero opens a folder without, though diffusers asks for it."""
+    named = component_kinds(index)
+    unused = [name for name in UNUSED if name in named and not (folder / name).is_dir()]
+    return [*missing_encoders(folder, index), *unused]
+
+
+def local_folder(name: str) -> Path | None:
+    """Where a model's folder lies; of a hub id its cache, without asking the hub. None: nowhere."""
+    from huggingface_hub import try_to_load_from_cache
+
+    source = find_model(name)
+    if Path(source).is_dir():
+        return Path(source)
+    index = try_to_load_from_cache(source, INDEX) if HUB_ID.fullmatch(source) else None
+    return Path(index).parent if isinstance(index, str) else None
+
+
 def model_index(source: str, config: str = "") -> dict[str, Any]:
     """The model_index.json of what `find_model` found; config: as in `configuration`.
 
@@ -162,11 +195,14 @@ def model_index(source: str, config: str = "") -> dict[str, Any]:
     try:
         path = Path(found) / INDEX if Path(found).is_dir() else _fetched(found)
         index = dict(json.loads(path.read_text("utf-8")))
+        if "_class_name" not in index:
+            raise _missing(f"cannot open model {source}: {INDEX} names no pipeline (_class_name)")
         refuse_code(found, index)
-        index["_class_name"]
         return index
     except HeroError:
         raise
+    except ValueError as error:
+        raise _missing(f"cannot open model {source}: {INDEX} is damaged") from error
     except Exception as error:  # the hub's library and its HTTP library raise types of their own
         guessed = found != source and not config
         hint = (
@@ -261,6 +297,7 @@ def _guessed(file: str) -> str:
     )
 
     fetch: Any = fetch_diffusers_config
+    refuse_damaged(Path(file))
     try:
         state = load_single_file_checkpoint(file)
         refuse_lora(file, state)

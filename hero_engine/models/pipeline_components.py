@@ -17,26 +17,25 @@ import torch
 from torch import nn
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
-from hero_engine.models.model_sources import component_kinds
+from hero_engine.models.component_files import (
+    WEIGHTS,
+    refuse_damaged_files,
+    refuse_damaged_json,
+    refuse_missing_vocabulary,
+    weights_variant,
+)
+from hero_engine.models.model_sources import UNUSED, component_kinds, missing_encoders
 from hero_engine.models.quantisation_libraries import require_for
 
-WEIGHTS = re.compile(
-    r"(?:model|diffusion_pytorch_model)(?:-\d+-of-\d+)?(?:\.(?P<variant>\w+?))?(?:-\d+-of-\d+)?"
-    r"\.safetensors"
-)
-"""A file of weights, and which variant of them it holds ("fp16"), if any."""
-
-PREFERRED = ("fp16", "bf16")
-"""Of several variants."""
-
-UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-"""Components that no prompt needs; they are not loaded."""
-
-MAY_BE_MISSING = {"text_encoder_3": "tokenizer_3"}
-"""Stable Diffusion 3's T5, which its pipeline works without, and its tokenizer."""
+WITHOUT_VOCABULARY = ("ByT5Tokenizer",)
+"""Tokenizers whose tokens are bytes."""
 
 NO_TEXT = re.compile(r"vision|visual|image|decoder|lm_head|position_ids|logit_scale|projection")
 """Weights of a text encoder's file that a pipeline does not use."""
+
+OTHER_SHAPES = "has weights of other shapes than its configuration says"
+MISMATCH = re.compile(r"because (\S+) expected shape")
+"""diffusers' error for such a weight."""
 
 LISTED_KEYS = 3
 
@@ -62,27 +61,31 @@ def load_components(
     `from_pretrained`. HeroError, exit code 3, for one that is not whole.
     """
     made = Components()
-    missing_tokenizers: set[str] = set()
+    without = missing_encoders(folder, index)
+    made.given |= dict.fromkeys(without)
+    made.notices += [f"opened without {name} (T5): the folder has none" for name in without[:1]]
     for name, (library, kind) in component_kinds(index).items():
         if name in UNUSED:
             made.given[name] = None
-        elif name in given:
+        if name in UNUSED or name in given or name in without:
             continue
-        elif not (folder / name).is_dir():
-            if name not in MAY_BE_MISSING and name not in missing_tokenizers:
-                raise _refused(f"{folder} has no {name}/, which its model_index.json names")
-            made.given[name] = None
-            if name in MAY_BE_MISSING:
-                made.notices.append(f"opened without {name} (T5): the folder has none")
-                made.given[MAY_BE_MISSING[name]] = None
-                missing_tokenizers.add(MAY_BE_MISSING[name])
-        elif made.given.get(name, name) is not None and _has_weights(library, kind):
+        _refuse_damaged(folder, name, kind)
+        if _has_weights(library, kind):
             precision = torch.float32 if name == "vae" else dtype
             more = (options or {}).get(name, {})
             made.given[name] = load_component(
                 folder / name, library, kind, precision, made.notices, **more
             )
     return made
+
+
+def _refuse_damaged(folder: Path, name: str, kind: str) -> None:
+    """HeroError, exit code 3, for a component whose configuration or vocabulary is not whole."""
+    if not (folder / name).is_dir():
+        raise _refused(f"{folder} has no {name}/, which its model_index.json names")
+    refuse_damaged_json(folder / name)
+    if name.startswith("tokenizer") and kind not in WITHOUT_VOCABULARY:
+        refuse_missing_vocabulary(folder / name)
 
 
 def load_missing_encoders(
@@ -118,11 +121,15 @@ def load_component(
     folder: Path, library: str, kind: str, dtype: torch.dtype, notices: list[str], **more: Any
 ) -> nn.Module:
     """One component, whole. HeroError, exit code 3, if it is not."""
-    require_for(folder)
+    quantised = bool(more) or require_for(folder)
     variant = weights_variant(folder)
+    refuse_damaged_files(folder, variant)
     if variant:
         notices.append(f"{folder.name}: weights of variant {variant}, since there are no others")
-    precision = "dtype" if library == "transformers" else "torch_dtype"
+    if library == "transformers":
+        more |= {"dtype": dtype, "ignore_mismatched_sizes": True}  # they are refused below
+    else:
+        more |= {"torch_dtype": dtype}
     try:
         module, info = getattr(importlib.import_module(library), kind).from_pretrained(
             folder,
@@ -130,20 +137,22 @@ def load_component(
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
-            **{precision: dtype},
             **more,
         )
     except HeroError:
         raise
     except Exception as error:
+        if match := MISMATCH.search(str(error)):
+            raise _refused(f"{_files(folder)} {OTHER_SHAPES}: {match[1]}") from error
         raise _refused(f"{folder}: {one_line(error)}") from error
-    lacking = [*info["missing_keys"], *(str(key) for key in info["mismatched_keys"])]
-    lacking += [key for key, weight in module.named_parameters() if weight.is_meta]
-    if lacking:
+    if others := [each[0] for each in info["mismatched_keys"]]:
+        raise _refused(f"{_files(folder)} {OTHER_SHAPES}: {_listed(others)}")
+    meta = [key for key, weight in module.named_parameters() if weight.is_meta]
+    if lacking := [*info["missing_keys"], *meta]:
         raise _refused(f"{_files(folder)} lacks weights: {_listed(lacking)}")
     if unused := _unused(library, info):
         notices.append(f"{folder.name}: its configuration has no place for {_listed(unused)}")
-    if module.dtype != dtype and dtype == torch.float32 and not more:
+    if module.dtype != dtype and dtype == torch.float32 and not quantised:
         module.to(dtype)
     loaded: nn.Module = module
     return loaded
@@ -154,18 +163,6 @@ def _unused(library: str, info: Mapping[str, Any]) -> list[str]:
     or only write it."""
     keys = [str(key) for key in info["unexpected_keys"]]
     return [key for key in keys if library != "transformers" or not NO_TEXT.search(key)]
-
-
-def weights_variant(folder: Path) -> str | None:
-    """The variant to load: None for plain files. HeroError, exit code 3, without safetensors."""
-    found = [match for each in sorted(folder.iterdir()) if (match := WEIGHTS.fullmatch(each.name))]
-    variants = {match["variant"] for match in found}
-    if None in variants:
-        return None
-    if not variants:
-        raise _refused(f"{folder} has no .safetensors weights; hero reads no other kind")
-    names = [*PREFERRED, *sorted(variants - {None})]
-    return next(str(name) for name in names if name in variants)
 
 
 def _files(folder: Path) -> str:
@@ -181,14 +178,33 @@ def _listed(keys: list[str]) -> str:
     return ", ".join(unique[:LISTED_KEYS]) + rest
 
 
+TRIED = "a photo of 1 hand"
+"""A tokenizer knows some of it."""
+
+
 def refuse_unloaded(pipeline: Any, source: str) -> None:
-    """HeroError, exit code 3, if a weight of a component was not in its file."""
+    """HeroError, exit code 3, if a weight of a component was not in its file, or a tokenizer's
+    words were not."""
     for name, module in pipeline.components.items():
+        if hasattr(module, "convert_tokens_to_ids") and _knows_nothing(module):
+            raise _refused(f"{source} has a {name} without words: download {name}/ again")
         if isinstance(module, nn.Module):
             weights = (*module.named_parameters(), *module.named_buffers())
             lacking = [key for key, weight in weights if weight.is_meta]
             if lacking:
                 raise _refused(f"{source} lacks weights of its {name}: {_listed(lacking)}")
+
+
+def refuse_nan(name: str, component: Any) -> None:
+    """HeroError, exit code 3, if a weight of a component has NaN or infinity."""
+    weights = component.named_parameters() if isinstance(component, nn.Module) else ()
+    for key, weight in weights:
+        if weight.is_floating_point() and not bool(weight.isfinite().all()):
+            raise _refused(f"{name} has NaN or infinity in {key}: download {name}/ again")
+
+
+def _knows_nothing(tokenizer: Any) -> bool:
+    return set(tokenizer(TRIED)["input_ids"]) <= set(tokenizer.all_special_ids)
 
 
 def _refused(message: str) -> HeroError:

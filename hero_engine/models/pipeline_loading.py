@@ -15,6 +15,7 @@ import torch
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.known_configurations import is_configuration, known_configuration
 from hero_engine.models.model_sources import (
+    UNUSED,
     configuration,
     find_model,
     hub_folder,
@@ -24,7 +25,6 @@ from hero_engine.models.model_sources import (
 )
 from hero_engine.models.noise_schedules import FLOWS
 from hero_engine.models.pipeline_components import (
-    UNUSED,
     load_components,
     load_missing_encoders,
     refuse_unloaded,

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hero_engine.models.pipeline_components import WEIGHTS as WEIGHT_FILE
-from hero_engine.models.pipeline_components import weights_variant
+from hero_engine.models.component_files import WEIGHTS as WEIGHT_FILE
+from hero_engine.models.component_files import weights_variant
 from hero_engine.storage.atomic_files import write_atomically
 
 INDEX = "model_index.json"

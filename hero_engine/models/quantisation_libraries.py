@@ -76,19 +76,18 @@ def require(name: str, what: str) -> None:
             ) from error
 
 
-def require_for(component: Path) -> None:
-    """Import what a component was saved with, where its config.json says that it is quantised.
+def require_for(component: Path) -> bool:
+    """Import what a component was saved with; False where it was not saved quantised.
 
     HeroError, exit code 3, as for `require`.
     """
     path = component / "config.json"
-    if not path.is_file():
-        return
-    config = json.loads(path.read_text("utf-8"))
+    config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     kind = str((config.get("quantization_config") or {}).get("quant_method", ""))
     for name in HIDDEN:
         if kind.startswith(name):
             require(name, f"{component.name}, which was saved quantised,")
+    return bool(kind)
 
 
 def _show(name: str) -> None:

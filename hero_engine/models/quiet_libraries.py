@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import CRITICAL
 
 from hero_engine.models.quantisation_libraries import hide_libraries
 
@@ -12,16 +13,16 @@ def quiet() -> Iterator[None]:
     """Keep the model libraries' warnings and progress bars off stdout and stderr.
 
     transformers warns while diffusers imports it (torchvision is not needed here), so its
-    verbosity is set before diffusers is imported.
+    verbosity is set before diffusers is imported. Errors are raised too, so that none is logged.
     """
     hide_libraries()
     import transformers.utils.logging as transformers_logging
 
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity(CRITICAL)
     transformers_logging.disable_progress_bar()
     import diffusers.utils.logging as diffusers_logging
 
-    diffusers_logging.set_verbosity_error()
+    diffusers_logging.set_verbosity(CRITICAL)
     diffusers_logging.disable_progress_bar()
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import disable_progress_bars

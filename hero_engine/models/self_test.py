@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.models.float32_pass import HALF
+from hero_engine.models.pipeline_components import refuse_nan
 from hero_engine.models.pipeline_driver import Rows
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ class SelfTest:
         self.model.driver.mixed[self.guided] = self._rows()
         ours = self._ours()
         if not bool(ours.isfinite().all()):
+            for name, module in self.model.driver.pipeline.components.items():
+                refuse_nan(name, module)
             raise HeroError(
-                "it predicts NaN or infinity: its weights are damaged, or too large for "
+                "it predicts NaN or infinity: its weights are too large for "
                 f"{str(self.model.dtype).removeprefix('torch.')}",
                 exit_code=ExitCode.ENVIRONMENT,
             )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
+from hero_engine.models.component_files import refuse_damaged
 from hero_engine.models.model_sources import refuse_lora
 from hero_engine.models.quantisation_libraries import require
 
@@ -45,6 +46,7 @@ class SingleFile:
             return cls(path, frozenset())
         from safetensors import SafetensorError, safe_open
 
+        refuse_damaged(path)
         try:
             with safe_open(path, "pt") as file:
                 made = cls(path, frozenset(file.keys()), file.metadata() or {})

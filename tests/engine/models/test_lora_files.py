@@ -302,6 +302,7 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
         ({"x": torch.zeros(1)}, "is no LoRA for this model"),
         ({**good, first: torch.zeros(2, 99)}, "a LoRA for another model: its down_blocks"),
         ({**good, first: good[first] * torch.nan}, "has NaN or infinity in unet.down_blocks"),
+        ({**good, "lora_te_x.alpha": torch.tensor(torch.nan)}, "has NaN or infinity in lora_te_x"),
         ({**good, "unet.x.dora_scale": torch.zeros(1)}, "is a DoRA file"),
         ({"lora_unet_x.hada_w1_a": torch.zeros(1)}, "is a LoHa file"),
         ({"lora_unet_x.lokr_w2": torch.zeros(1)}, "is a LoKr file"),
@@ -314,8 +315,8 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
             found(path, folders("sd2"))
         assert error.value.exit_code == 2 and str(path) in error.value.message
         assert "\n" not in error.value.message
-    path.write_bytes(b"no safetensors")
-    with pytest.raises(HeroError, match="cannot read the LoRA"):
+    path.unlink()
+    with pytest.raises(HeroError, match="there is no such file"):
         found(path, folders("sd2"))
 
 

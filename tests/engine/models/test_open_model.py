@@ -195,7 +195,7 @@ def test_an_unknown_single_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     save_file(lora, tmp_path / "lora.safetensors")
     said = {
         "model.safetensors": "no network .for stable-diffusion.* say --set model_config=FOLDER",
-        "text.safetensors": "cannot read",
+        "text.safetensors": "is cut short, or no safetensors file",
         "lora.safetensors": "is a LoRA, not a model: .* --init-lora",
         "gone.safetensors": "there is no file",
     }

@@ -111,6 +111,27 @@ def test_the_cards_code_draws_with_the_embedded_model(
     assert any(bool(weights[name].any()) for name in weights if ".lora_B." in name)
 
 
+def test_the_card_says_what_diffusers_needs_for_a_folder(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fp16 files alone, and no T5: its code runs, for the LoRA and for the merged model."""
+    base = Path(shutil.copytree(folders("sd3"), tmp_path / "base"))
+    for part in ("text_encoder_3", "tokenizer_3"):
+        shutil.rmtree(base / part)
+    for each in base.rglob("*.safetensors"):
+        each.rename(each.with_name(each.name.replace(".safetensors", ".fp16.safetensors")))
+    run = learned(tmp_path, base)
+    export_lora(run, tmp_path / "lora.safetensors")
+    export_merged(run, tmp_path / "merged")
+    for exported in (tmp_path / "lora.safetensors", tmp_path / "merged"):
+        monkeypatch.chdir(tmp_path if exported.is_file() else exported)
+        code = code_of(export_card(run, exported))
+        assert ("variant" in code) == exported.is_file()
+        found: dict[str, Any] = {}
+        exec("\n".join(line for line in code.splitlines() if "images[0]" not in line), found)
+        assert found["pipeline"].text_encoder_3 is None
+
+
 def test_a_merged_model_opens_without_arguments(folders: Folders, tmp_path: Path) -> None:
     """Of a base with fp16 files alone, no feature extractor and a checkpoint beside its folders."""
     base = Path(shutil.copytree(folders("sd2"), tmp_path / "base"))

@@ -57,5 +57,5 @@ def test_a_component_that_was_saved_quantised_gets_its_library(slow: None, tmp_p
     for kind in ("another", SLOW):
         assert find_spec(SLOW) is None
         (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {KIND: kind}}))
-        libraries.require_for(tmp_path)
+        assert libraries.require_for(tmp_path)
     assert find_spec(SLOW) is not None
