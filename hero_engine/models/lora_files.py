@@ -174,6 +174,8 @@ def read_lora(path: Path, facts: PipelineFacts, part: str, network: Any) -> Foun
     _refuse_nan(path, tensors)
     rest = {name: tensor.float() for name, tensor in tensors.items() if name not in text}
     _check_kind(path, rest)
+    if text and not rest:
+        raise HeroError(f"{path} has text encoders alone, which hero does not train")
     file, left = _LoraFile(path, facts, part, network), dict(rest)
     state = file.matched(left, scales)
     if state is None:
@@ -220,7 +222,8 @@ def _check_kind(path: Path, tensors: Iterable[str]) -> None:
     for name in tensors:
         for word in name.split("."):
             if kind := OTHER_KINDS.get(word):
-                raise HeroError(f"{path} is a {kind} file ({name}); hero trains plain LoRA")
+                article = "an" if kind[0] in "IO" else "a"
+                raise HeroError(f"{path} is {article} {kind} file ({name}); hero trains plain LoRA")
 
 
 def _refuse_nan(path: Path, tensors: Mapping[str, Tensor]) -> None:

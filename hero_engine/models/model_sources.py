@@ -192,6 +192,8 @@ def model_index(source: str, config: str = "") -> dict[str, Any]:
     if is_configuration(source):
         return known_configuration(source).index()
     found = configuration(source, config)
+    guessed = found != source and not config
+    hint = f" (for {found}'s configuration; or say --set model_config=FOLDER)" if guessed else ""
     try:
         path = Path(found) / INDEX if Path(found).is_dir() else _fetched(found)
         index = dict(json.loads(path.read_text("utf-8")))
@@ -199,15 +201,13 @@ def model_index(source: str, config: str = "") -> dict[str, Any]:
             raise _missing(f"cannot open model {source}: {INDEX} names no pipeline (_class_name)")
         refuse_code(found, index)
         return index
-    except HeroError:
-        raise
+    except HeroError as error:
+        if not guessed:
+            raise
+        raise _missing(f"cannot open model {source}: {error.message}{hint}") from error
     except ValueError as error:
         raise _missing(f"cannot open model {source}: {INDEX} is damaged") from error
     except Exception as error:  # the hub's library and its HTTP library raise types of their own
-        guessed = found != source and not config
-        hint = (
-            f" (for {found}'s configuration; or say --set model_config=FOLDER)" if guessed else ""
-        )
         raise _missing(f"cannot open model {source}: {one_line(error)}{hint}") from error
 
 

@@ -146,12 +146,12 @@ def load_component(
             raise _refused(f"{_files(folder)} {OTHER_SHAPES}: {match[1]}") from error
         raise _refused(f"{folder}: {one_line(error)}") from error
     if others := [each[0] for each in info["mismatched_keys"]]:
-        raise _refused(f"{_files(folder)} {OTHER_SHAPES}: {_listed(others)}")
+        raise _refused(f"{_files(folder)} {OTHER_SHAPES}: {listed(others)}")
     meta = [key for key, weight in module.named_parameters() if weight.is_meta]
     if lacking := [*info["missing_keys"], *meta]:
-        raise _refused(f"{_files(folder)} lacks weights: {_listed(lacking)}")
+        raise _refused(f"{_files(folder)} lacks weights: {listed(lacking)}")
     if unused := _unused(library, info):
-        notices.append(f"{folder.name}: its configuration has no place for {_listed(unused)}")
+        notices.append(f"{folder.name}: its configuration has no place for {listed(unused)}")
     if module.dtype != dtype and dtype == torch.float32 and not quantised:
         module.to(dtype)
     loaded: nn.Module = module
@@ -172,7 +172,8 @@ def _files(folder: Path) -> str:
     )
 
 
-def _listed(keys: list[str]) -> str:
+def listed(keys: list[str]) -> str:
+    """The first keys, and how many more there are."""
     unique = sorted(set(keys))
     rest = f" and {len(unique) - LISTED_KEYS} more" if len(unique) > LISTED_KEYS else ""
     return ", ".join(unique[:LISTED_KEYS]) + rest
@@ -192,7 +193,7 @@ def refuse_unloaded(pipeline: Any, source: str) -> None:
             weights = (*module.named_parameters(), *module.named_buffers())
             lacking = [key for key, weight in weights if weight.is_meta]
             if lacking:
-                raise _refused(f"{source} lacks weights of its {name}: {_listed(lacking)}")
+                raise _refused(f"{source} lacks weights of its {name}: {listed(lacking)}")
 
 
 def refuse_nan(name: str, component: Any) -> None:
@@ -200,7 +201,8 @@ def refuse_nan(name: str, component: Any) -> None:
     weights = component.named_parameters() if isinstance(component, nn.Module) else ()
     for key, weight in weights:
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
-            raise _refused(f"{name} has NaN or infinity in {key}: download {name}/ again")
+            weight_name = key.replace(".base_layer.", ".")
+            raise _refused(f"{name} has NaN or infinity in {weight_name}: its file is damaged")
 
 
 def _knows_nothing(tokenizer: Any) -> bool:

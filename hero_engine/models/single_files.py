@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.component_files import refuse_damaged
 from hero_engine.models.model_sources import refuse_lora
+from hero_engine.models.pipeline_components import MISMATCH, OTHER_SHAPES, listed
 from hero_engine.models.quantisation_libraries import require
 
 FP8_SCALES = (".scale_weight", ".weight_scale")
@@ -111,7 +113,7 @@ def open_single_file(
     import diffusers
 
     kind: Any = getattr(diffusers, pipeline_class)
-    with scaled_back(file, dtype):
+    with naming_faults(file, config), scaled_back(file, dtype):
         pipeline = kind.from_single_file(
             str(file.path), torch_dtype=dtype, config=config or None, **given
         )
@@ -147,10 +149,38 @@ def open_network(
     if file.path.suffix == ".gguf":
         require("gguf", file.path.name)
         more["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
-    with scaled_back(file, dtype):
+    with naming_faults(file, config), scaled_back(file, dtype):
         return getattr(diffusers, network_class).from_single_file(
             str(file.path), config=config, subfolder=component, torch_dtype=dtype, **more
         )
+
+
+@contextmanager
+def naming_faults(file: SingleFile, config: str) -> Iterator[None]:
+    """Whatever diffusers cannot load becomes one line, exit code 3, with the weights it lacks."""
+    move: Any = nn.Module.to
+
+    def moved(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return move(module, *args, **kwargs)
+        except NotImplementedError as error:  # some weights are on the meta device still
+            lacking = [key for key, weight in module.named_parameters() if weight.is_meta]
+            raise _refused(
+                f"{file.path.name} lacks weights of its {type(module).__name__}: {listed(lacking)}"
+            ) from error
+
+    try:
+        with patch.object(nn.Module, "to", moved):
+            yield
+    except HeroError:
+        raise
+    except Exception as error:  # diffusers' converters index and split whatever they expect
+        if match := MISMATCH.search(str(error)):
+            raise _refused(f"{file.path.name} {OTHER_SHAPES}: {match[1]}") from error
+        raise _refused(
+            f"{file.path.name} does not fit the configuration of {Path(config).name}: "
+            f"{one_line(error)}"
+        ) from error
 
 
 def has_encoder(file: SingleFile, kind: Any) -> bool:

@@ -302,6 +302,8 @@ def test_what_does_not_fit(folders: Folders, tmp_path: Path) -> None:
         ({"x": torch.zeros(1)}, "is no LoRA for this model"),
         ({**good, first: torch.zeros(2, 99)}, "a LoRA for another model: its down_blocks"),
         ({**good, first: good[first] * torch.nan}, "has NaN or infinity in unet.down_blocks"),
+        ({"lora_te_x.alpha": torch.ones(1)}, "has text encoders alone"),
+        ({"lora_unet_x.oft_blocks": torch.zeros(1)}, "is an OFT file"),
         ({**good, "lora_te_x.alpha": torch.tensor(torch.nan)}, "has NaN or infinity in lora_te_x"),
         ({**good, "unet.x.dora_scale": torch.zeros(1)}, "is a DoRA file"),
         ({"lora_unet_x.hada_w1_a": torch.zeros(1)}, "is a LoHa file"),

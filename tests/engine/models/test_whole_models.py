@@ -204,6 +204,30 @@ def test_an_encoder_that_a_checkpoint_lacks_is_whole_or_refused(
         load_pipeline(str(path), torch.float32, str(folder))
 
 
+@pytest.mark.parametrize("part", ["model.diffusion_model.", "first_stage_model.", "cond_stage"])
+def test_weights_that_a_checkpoint_lacks_are_named(
+    folders: Folders, tmp_path: Path, part: str
+) -> None:
+    path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
+    lost = max(name for name in load_file(path) if name.startswith(part))
+    save_file({n: w for n, w in load_file(path).items() if n != lost}, path)
+    with pytest.raises(HeroError, match=r"model\.safetensors lacks weights of its \w+: ") as error:
+        load_pipeline(str(path), torch.float32, str(folders("sd2")))
+    assert error.value.exit_code == 3
+
+
+def test_a_checkpoint_of_another_kind_is_one_line(folders: Folders, tmp_path: Path) -> None:
+    path = write_single_file(opened(folders("sd2")), tmp_path / "model.safetensors")
+    for kind in ("sdxl", "flux"):
+        with pytest.raises(HeroError, match=f"does not fit the configuration of {kind}") as error:
+            load_pipeline(str(path), torch.float32, str(folders(kind)))
+        assert error.value.exit_code == 3 and "\n" not in error.value.message
+    weight = "model.diffusion_model.input_blocks.0.0.weight"
+    save_file(load_file(path) | {weight: torch.zeros(3, 3)}, path)
+    with pytest.raises(HeroError, match="of other shapes than its configuration"):
+        load_pipeline(str(path), torch.float32, str(folders("sd2")))
+
+
 def test_weights_that_a_configuration_has_no_place_for_are_told(
     copied: Callable[[str], Path],
 ) -> None:
