@@ -63,7 +63,8 @@ def _prompt_table(facts: dict[str, Any]) -> Iterator[str]:
     if not known:
         return
     yield "\nlabels  first   now  prompt"
-    for group, prompt in enumerate(facts["prompts"]):
+    names = {row["group"]: row["prompt"] for each in known for row in each["prompts"]}
+    for group, prompt in sorted(names.items()):
         own = [row for each in known for row in each["prompts"] if row["group"] == group]
         given = [row for row in own if row["labels"]]
         shares = [_percent(row["good"] / row["labels"]) for row in given] or ["-"]

@@ -27,6 +27,7 @@ from hero_engine.storage.run_folder import RunDir
 from hero_engine.training.import_pictures import import_pictures, imported
 from hero_engine.training.trainer import trained
 from hero_engine.updates.denoising_policy import DenoisingPolicy
+from hero_tui.commands.inspect_runs import status
 
 SIZES = ("24x16", "16x32")
 LINES = ("*bgb*b", "b*bgbg")
@@ -140,7 +141,7 @@ def test_one_size_in_the_list_is_the_samplers(square_folder: Path) -> None:
 
 
 def test_an_imported_picture_joins_the_size_that_is_nearest_to_its_own(
-    make_run: Callable[..., RunDir], tmp_path: Path
+    make_run: Callable[..., RunDir], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(update="forward", sizes=SIZES)
     pictures = []
@@ -154,6 +155,9 @@ def test_an_imported_picture_joins_the_size_that_is_nearest_to_its_own(
     sizes = [png_size(folder.path / f"imported/r000-000/{i:03}.png") for i in range(3)]
     assert sizes == [(16, 32), (24, 16), (24, 16)]
     reports, _ = played(folder, *LINES)
+    status(str(folder.path), as_json=False)
+    table = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.split(maxsplit=3)[3] for line in table] == ["a 24x16", "a 16x32"]
     assert reports[0].note.startswith("3 imported pictures") and all(r.updated for r in reports)
     trainer, state = trained(folder, "cpu")
     trainer.model.load_lora_state(state.lora)
