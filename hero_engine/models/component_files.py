@@ -25,11 +25,14 @@ PREFERRED = ("fp16", "bf16")
 
 OTHER_CONTENTS = (
     (b"version https://git-lfs", "is a Git LFS pointer in place of the weights: run git lfs pull"),
-    (b"PK\x03\x04", "is a pickle, which can run code: convert it to .safetensors"),
-    (b"\x80\x02", "is a pickle, which can run code: convert it to .safetensors"),
+    (
+        (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "is a pickle, which can run code: convert it to .safetensors",
+    ),
     (b"<", "is a web page in place of the weights: download it again"),
 )
-"""How files begin that are no safetensors file whatever they are called, and what to do."""
+"""How files begin that are no safetensors file whatever they are called, and what to do. torch.save
+writes a ZIP archive, before torch 1.6 a pickle; pickles begin with their protocol's number."""
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
