@@ -27,6 +27,10 @@ ALL = -1
 """In place of a prompt's number."""
 
 BAR = 8
+PART_OF_LARGEST = 0.5
+"""The least span of the other charts, as a part of their largest value: a loss that falls from 0.49
+to 0.48 is level."""
+
 LEAST_SPAN = {"reward": 0.25, "diversity": 0.5}
 """A smaller change than this does not fill a chart."""
 
@@ -121,7 +125,7 @@ def charts(rounds: Sequence[RoundFinished]) -> Iterator[Chart]:
 
     def chart(title: str, lines: list[Series], low: float | None = None) -> Chart:
         values = [y for _, y in lines[-1].points if y is not None]
-        least = LEAST_SPAN.get(title, 0.0)
+        least = LEAST_SPAN.get(title) or PART_OF_LARGEST * max(map(abs, values), default=0.0)
         return Chart(title, lines, low, least_span=least, reading=reading(title, values))
 
     agreement = [metric("predicted_reward_auc", "quiet"), metric("reward_auc", "success")]

@@ -143,6 +143,8 @@ def variety(rounds: Sequence[RoundFinished]) -> str:
 
 def next_step(state: RunState) -> str:
     """What to do next, by the rounds so far."""
+    if state.finished is not None:
+        return "The run is finished: the menu at its end evaluates, exports or continues it."
     last = state.rounds[-1]
     if last.good == 0:
         return "No picture was good. The next round draws with fresh noise: mark any that is close."

@@ -119,8 +119,8 @@ class Chart(Widget):
         return len(self.series[-1].points) < FEW
 
     def _bars(self, width: int) -> list[Content]:
-        """The newest series, a bar a round, as long as the value is high on the scale."""
-        low, high = self.range
+        """The newest series, a bar a round, which begins at 0: as long as its value."""
+        low, high = min(0.0, self.range[0]), self.range[1]
         rows = [
             (round_name(index), max(0.0, (y - low) / (high - low)), number(y))
             for index, (_, y) in enumerate(self.series[-1].points)

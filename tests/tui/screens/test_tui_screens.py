@@ -15,6 +15,7 @@ from textual.events import Resize
 from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widgets import Static
 
 from hero_engine.config.settings import NoiseSettings
 from hero_engine.core.events import Finished, FixedNoiseReady
@@ -252,7 +253,9 @@ async def test_at_the_end_a_menu_offers_what_to_do(tmp_path: Path) -> None:
         engine.deliver(Finished(str(tmp_path), 1, BATCH, "budget"))
         await pilot.pause()
         assert isinstance(app.screen, EndScreen)
-        await pilot.press("escape")
+        await pilot.press("f6")
+        assert "The run is finished" in str(app.screen.query_one("#summary-next", Static).render())
+        await pilot.press("escape", "escape")
         assert app.screen is app.labelling
         await pilot.press("enter", "down", "enter")
     assert (app.return_value, app.next_step) == (0, NextStep("export", "comfyui"))

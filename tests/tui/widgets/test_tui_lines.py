@@ -189,3 +189,6 @@ def test_a_small_change_does_not_fill_a_chart_and_two_rounds_are_bars() -> None:
         (["round", "2"], "0.25"),
     ]
     assert len(rows[0][2]) == 2 * len(rows[1][2])
+    loss = Chart("loss", [Series(((0, 0.49), (1, 0.48)))], least_span=0.25)
+    one, two = (row.plain.count("█") for row in loss._bars(28))
+    assert two > 10 and abs(one - two) <= 1
