@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -67,7 +67,7 @@ class PromptPlan:
     sizes: tuple[Size, ...] = ()
     images: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def kinds(self) -> tuple[Group, ...]:
         """Every group, by its number."""
         sizes, images = self.sizes or (None,), self.images or ("",)
@@ -90,12 +90,12 @@ class PromptPlan:
         """
         return _dealt(self.active(round), round, images, self.order)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The whole name of each group."""
         return tuple(kind.name for kind in self.kinds)
 
-    @property
+    @cached_property
     def short_names(self) -> tuple[str, ...]:
         """What distinguishes each group from the others."""
         alone = len(self.prompts) == 1 < len(self)

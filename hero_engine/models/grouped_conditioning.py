@@ -140,7 +140,7 @@ class GroupedConditioning:
         """The mean loss of the rows, computed for each size by itself."""
         parts = list(self.by_size(model, rows.groups))
         if not self.has_sizes:
-            return loss(self.model(model, 0), rows)
+            return loss(parts[0][0], rows)
         if len(parts) == 1:
             return loss(parts[0][0], rows.cut(parts[0][0].latent_shape))
         means = [

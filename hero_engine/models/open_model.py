@@ -134,8 +134,9 @@ def _model(
     refuse_nan("vae", pipeline.vae)  # the self-test compares latents; it decodes no picture
     components = fingerprints(pipeline)
     pictures = {path: opened_picture(Path(path)) for path in sampler.image}
+    for picture in list(pictures.values())[:1]:
+        arguments = arguments.editing(picture)
     for number, picture in enumerate(pictures.values()):
-        arguments = arguments if number else arguments.editing(picture)
         which = f"the picture to change {number + 1}" if number else "the picture to change"
         components[which] = sha256(picture.tobytes()).hexdigest()
     if opened.facts.needs_picture and not pictures:

@@ -14,6 +14,7 @@ from pathlib import Path
 from hero_engine.core.errors import ExitCode, HeroError
 from hero_engine.core.numbering import number, round_name, rounds_name
 from hero_engine.storage.atomic_files import flush_folder, make_folder
+from hero_engine.storage.foreign_pictures import INPUTS
 from hero_engine.storage.imported_pictures import imported_files
 from hero_engine.storage.journal import Journal
 from hero_engine.storage.run_folder import FIRST_LORA, RunDir, refuse_taken
@@ -63,7 +64,7 @@ def _fill(folder: Path, run: RunDir, round: int) -> None:
 def _shared(run: RunDir, round: int) -> Iterator[Path]:
     """Files of the earlier rounds, checkpoints up to the round, the initial LoRA."""
     yield from run.path.glob(FIRST_LORA)
-    yield from run.path.glob("input*.png")
+    yield from run.path.glob(INPUTS)
     for before in range(round):
         yield from (run.path / "images" / f"r{before:03}").glob("*.png")
         yield from (run.path / "rounds" / f"r{before:03}").glob("latents.safetensors")

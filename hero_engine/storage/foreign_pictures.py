@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP")
 INPUT = "input.png"
 """In a run's folder: a copy of the picture that an editing model changes, to be shown."""
+INPUTS = "input*.png"
+"""All of them."""
 
 
 def input_path(run: Path, number: int = 0) -> Path:

@@ -74,8 +74,11 @@ def labeller_for(
         for prompt in settings.plan.prompts:
             judged(task_of_prompt(task, prompt))
             model.wanted(task_of_prompt(task, prompt))
-        for each in settings.sizes:
-            check_size(*read_size(each))
+        width, height = settings.size
+        for size in map(read_size, settings.sizes):
+            check_size(*size)
+        if width or height:
+            check_size(width or height, height or width)
         find_judge("labeller")
         return lambda folder: SimulatedAnnotator(
             folder.task, model, folder.settings.seed, folder.settings.plan

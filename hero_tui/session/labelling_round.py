@@ -237,7 +237,7 @@ class LabellingRound:
         with suppress(OSError, ValueError, ZeroDivisionError):
             width, height = png_size(self.pictures[image])
             return width / height
-        return 1.0
+        return None
 
     @property
     def best_missing(self) -> bool:

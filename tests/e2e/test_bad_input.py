@@ -83,6 +83,7 @@ WRONG = {  # exit code: command: what it says
         f"{WHOLE} --set sampler.width=63": "this model cannot draw 63x63 pixels",
         f"{WHOLE} --size 64x64 --size 63x64": "this model cannot draw 63x64 pixels",
         f"{HEADLESS} --labels judge --size 96x64": "the judge knows pictures of 64x64 pixels",
+        f"{HEADLESS} --labels judge --set sampler.width=96": "64x64 pixels, not 96x96",
         "eval {run} --human": "labelling needs a terminal on stdin and stdout",
         "eval {run} --human --noise guided": "--human always samples fresh noises",
         "eval {run} --human --images 9999": "a person judges from 2 to 2048 of each model",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny_flux
+import tiny_qwen
 import tiny_transformers
 import torch
 from tiny_parts import LETTER_TOKENS, POOLED, TEXT, clip, clip_tokenizer, t5, t5_tokenizer, vae
@@ -129,7 +130,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "flux2": tiny_flux.flux2,
     "flux2_klein": tiny_flux.flux2_klein,
     "z_image": tiny_transformers.z_image,
-    "qwen_image": tiny_transformers.qwen_image,
+    "qwen_image": tiny_qwen.qwen_image,
     "chroma": tiny_flux.chroma,
     "sana": tiny_transformers.sana,
     "lumina2": tiny_transformers.lumina2,
@@ -143,8 +144,8 @@ MAKERS: dict[str, Callable[[], Any]] = {
 """By name. Stable Diffusion 1.x is `stand_ins.write_pipeline`."""
 
 EDITORS: dict[str, Callable[[], Any]] = {
-    "qwen_edit": tiny_transformers.qwen_edit,
-    "qwen_edit_plus": tiny_transformers.qwen_edit_plus,
+    "qwen_edit": tiny_qwen.qwen_edit,
+    "qwen_edit_plus": tiny_qwen.qwen_edit_plus,
 }
 """Pipelines that draw nothing without a picture to change."""
 

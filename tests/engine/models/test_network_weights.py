@@ -19,7 +19,6 @@ from hero_engine.models.conditioning import Conditioning
 from hero_engine.models.open_model import model_for
 from hero_engine.models.pipeline import Model
 from hero_engine.models.pipeline_loading import load_pipeline
-from hero_engine.models.quantisation_libraries import is_installed
 
 SIZED = SamplerSettings(height=16, width=16, guidance=3.0)
 
@@ -43,7 +42,6 @@ def gradients(model: Model) -> tuple[Tensor, list[Tensor]]:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sd3", "int8"), ("z_image", "fp8")])
-@pytest.mark.skipif(not is_installed("torchao"), reason="torchao is not installed")
 def test_a_quantised_network_trains(folders: Folders, name: str, kind: str) -> None:
     """Near the whole one; its float32 pass computes with the same weights."""
     settings = settings_of(folders(name))
@@ -65,8 +63,6 @@ def test_a_quantised_network_trains(folders: Folders, name: str, kind: str) -> N
 @pytest.fixture
 def nf4() -> Any:
     """The configuration that a GPU gets in bf16."""
-    if not is_installed("bitsandbytes"):
-        pytest.skip("bitsandbytes is not installed")
     return quantisation.quantisation_config("nf4", torch.bfloat16, torch.device("cuda"))
 
 
@@ -192,7 +188,6 @@ def test_a_network_of_another_file(folders: Folders, name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["flux", "z_image"])
-@pytest.mark.skipif(not is_installed("gguf"), reason="gguf is not installed")
 def test_a_gguf_network_trains(folders: Folders, name: str, tmp_path: Path) -> None:
     """Its attention in Q8_0: near the folder's own, with gradients; float32 gives the same."""
     import gguf

@@ -17,6 +17,7 @@ from hero_tui.preferences.ui_preferences import Preferences
 from hero_tui.screens.labelling_screen import WHICH_BEST
 from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.session.input_guards import NO_GUARDS
+from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.prompt_rounds import rounds_of_prompt
 from hero_tui.session.round_summary import round_counts, summary_rows
 from hero_tui.widgets.key_footer import KeyFooter
@@ -163,3 +164,13 @@ async def test_pictures_of_two_sizes_and_inputs_are_shown_whole(tmp_path: Path) 
             wide, high = plan.kinds[groups[image]].size or (0, 0)
             assert abs(width / height - wide / high) < 0.25
             await pilot.press("escape")
+
+
+def test_a_picture_that_cannot_be_read_does_not_decide_on_the_proportions(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        current = LabellingRound(journal, tmp_path)
+        assert current.aspect == 1.0
+        (tmp_path / "damaged.png").write_bytes(b"")
+        paint(0, 1).resize((96, 64)).save(tmp_path / "whole.png")
+        current.pictures = {0: tmp_path / "damaged.png", 1: tmp_path / "whole.png"}
+        assert (current.aspect_of(0), current.aspect_of(1), current.aspect) == (None, 1.5, 1.5)
