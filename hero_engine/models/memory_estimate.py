@@ -98,7 +98,8 @@ def _flash_attention() -> Iterator[None]:
     """On a GPU attention keeps no matrix of queries by keys; what the CPU does is no guide."""
 
     def attend(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-        output: Tensor = _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
+        apply: Any = _Attention.apply  # untyped in torch before 2.14
+        output: Tensor = apply(query, key, value)
         return output
 
     with patch.object(torch.nn.functional, "scaled_dot_product_attention", attend):

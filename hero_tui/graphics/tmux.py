@@ -7,11 +7,13 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 POLL = 1.0
 """Seconds between two checks of the attached terminals: tmux sends no event about them."""
 
+TIMEOUT = 2.0
+"""Seconds that tmux has for an answer."""
 
 VERSION = re.compile(r"(\d+)\.(\d+)")
 SIXEL_SINCE, SIXEL_UNTIL = (3, 4), (3, 7)
@@ -63,31 +65,95 @@ def through_tmux(command: str) -> str:
     return "\x1bPtmux;" + command.replace("\x1b", "\x1b\x1b") + "\x1b\\"
 
 
+class Uploads(Protocol):
+    """What sends the pictures, as far as `watch_tmux` needs it."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of pictures, so far, by sequences that tmux hands on unseen."""
+        ...
+
+
 async def watch_tmux(
     environ: Mapping[str, str],
+    uploads: Uploads,
     attached: Callable[[str], None],
     shown: Callable[[], None],
+    lost: Callable[[int], None],
     poll: float = POLL,
 ) -> None:
-    """Until cancelled, call `attached` with the name of every terminal that is attached from now
-    on, and `shown` whenever the pane is visible again after something else was.
+    """Until cancelled, tell what needs the pictures again.
 
-    A line that dropped and `tmux attach` make a new terminal, which has no picture of ours.
+    attached: called with the name of every terminal that is attached from now on. A line that
+    dropped and `tmux attach` make a new terminal, which has no picture of ours.
+    shown: called whenever the pane is visible again after something else was.
+    lost: called when a terminal did not get the pictures; with how often in a row that happened.
+    tmux drops output to a terminal that reads too slowly, what a pane sends that is not seen, and
+    (to 3.3) what arrives for a terminal while it waits to be drawn anew.
     """
     pane = environ.get("TMUX_PANE", "")
-    before = await asyncio.to_thread(_pane, pane)
-    known = set(before.clients)
+    before = await asyncio.to_thread(_pane, pane) or Pane(visible=False, clients={})
+    sent_before, unseen = uploads.bytes_sent, False
+    deliveries = {name: Delivery(client, sent_before) for name, client in before.clients.items()}
     while True:
         await asyncio.sleep(poll)
-        now = await asyncio.to_thread(_pane, pane)
-        for client, terminal in now.clients.items():
-            named = terminal or client in before.clients  # tmux learns the name later, or never
-            if named and client not in known:
-                known.add(client)
-                attached(terminal)
+        now, sent = await asyncio.to_thread(_pane, pane), uploads.bytes_sent
+        if now is None:
+            continue
+        unseen |= sent != sent_before and not (before.visible and now.visible)
+        for name, client in now.clients.items():
+            was = before.clients.get(name)
+            if was is None or not now.visible or not client.is_calm_since(was):
+                continue
+            if name not in deliveries:
+                deliveries[name] = Delivery(client, sent)
+                attached(client.terminal)
+            elif sent == sent_before and deliveries[name].failed(client, sent, unseen):
+                unseen = False
+                lost(deliveries[name].failures)
         if now.visible and not (before.visible and now.clients.keys() <= before.clients.keys()):
             shown()
-        before = now
+        before, sent_before = now, sent
+
+
+@dataclass(frozen=True)
+class Client:
+    """A terminal that is attached: its name, and the bytes that tmux wrote to it and dropped."""
+
+    terminal: str
+    written: int
+    discarded: int
+
+    CALM: ClassVar[int] = 8_000
+    """Bytes between two checks that a progress bar makes, and a page drawn anew exceeds."""
+
+    def is_calm_since(self, before: Client) -> bool:
+        """Whether it is not being drawn anew, when tmux would drop pictures for it."""
+        return self.written - before.written < self.CALM
+
+
+class Delivery:
+    """Whether a terminal was given what was sent, counted since it was last looked at."""
+
+    SHARE = 0.9
+    """Of the bytes sent; tmux takes its own wrapping off."""
+
+    def __init__(self, client: Client, sent: int) -> None:
+        self._client, self._sent = client, sent
+        self.failures = 0
+
+    def failed(self, client: Client, sent: int, unseen: bool = False) -> bool:
+        """Look at a terminal to which nothing is on the way; `failures` counts those in a row.
+
+        unseen: some was sent when the pane was not seen.
+        """
+        owed = (sent - self._sent) * self.SHARE if client.written else 0
+        written = client.written - self._client.written
+        failed = unseen or client.discarded > self._client.discarded or written < owed
+        if failed or owed:
+            self.failures = self.failures + 1 if failed else 0
+        self._client, self._sent = client, sent
+        return failed
 
 
 @dataclass(frozen=True)
@@ -96,42 +162,38 @@ class Pane:
     pane itself is what they see."""
 
     visible: bool
-    clients: Mapping[str, str]
+    clients: Mapping[str, Client]
 
 
 PANE = "#{window_active}|#{pane_in_mode}|#{window_zoomed_flag}|#{pane_active}"
-CLIENT = "#{client_name} #{client_created}|#{client_termtype}"
+CLIENT = "#{client_name} #{client_created}|#{client_termtype}|#{client_written}|#{client_discarded}"
 
 
-def _pane(pane: str) -> Pane:
-    """What tmux says of the pane now."""
-    look = [
-        "display-message",
-        "-p",
-        "-t",
-        pane,
-        PANE,
-        ";",
-        "list-clients",
-        "-t",
-        pane,
-        "-F",
-        CLIENT,
-    ]
-    said = _tmux(*look) or ""
-    first, *lines = said.splitlines() or [""]
+def _pane(pane: str) -> Pane | None:
+    """What tmux says of the pane now; None if it does not answer."""
+    state = ["display-message", "-p", "-t", pane, PANE]
+    said = _tmux(*state, ";", "list-clients", "-t", pane, "-F", CLIENT)
+    if not said:
+        return None
+    first, *lines = said.splitlines()
     active, mode, zoomed, chosen = [*first.split("|"), "", "", ""][:4]
-    rows = (line.partition("|") for line in lines)
-    clients = {client: terminal for client, _, terminal in rows}
+    clients = dict(_client(line) for line in lines)
     covered = mode not in ("", "0") or (zoomed == "1" and chosen != "1")
     return Pane(bool(clients) and active == "1" and not covered, clients)
+
+
+def _client(line: str) -> tuple[str, Client]:
+    """One line of `CLIENT`; a number that this tmux does not tell is 0."""
+    name, terminal, *numbers = [*line.split("|"), "", "", ""][:4]
+    written, discarded = (int(number) if number.isdecimal() else 0 for number in numbers)
+    return name, Client(terminal, written, discarded)
 
 
 def _tmux(*arguments: str) -> str | None:
     """What tmux answers, or None."""
     try:
         result = subprocess.run(
-            ["tmux", *arguments], capture_output=True, text=True, timeout=1, check=False
+            ["tmux", *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

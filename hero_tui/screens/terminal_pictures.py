@@ -15,6 +15,9 @@ from hero_tui.graphics.tmux import watch_tmux
 from hero_tui.terminal.driver import HeroDriver
 from hero_tui.widgets.upload_queue import UploadQueue
 
+LOSSES = 3
+"""Times in a row that a page is sent again to a terminal that tmux drops it for."""
+
 
 class TerminalPictures:
     """Sends pictures again, or in another way, when the terminal needs it.
@@ -40,8 +43,8 @@ class TerminalPictures:
     def watch(self) -> None:
         """Watch for terminals that attach to tmux, and for changes of its window."""
         if self._terminal.tmux:
-            watching = watch_tmux(os.environ, self._attached, self.drawn_by_tmux)
-            self._app.run_worker(watching, name="tmux")
+            told = self._attached, self.drawn_by_tmux, self._lost
+            self._app.run_worker(watch_tmux(os.environ, self._uploads, *told), name="tmux")
 
     def changed(self, terminal: Terminal) -> None:
         """It answered late, or its cells have another size: show pictures the best way."""
@@ -84,3 +87,12 @@ class TerminalPictures:
             self._uploads.send_again()
         else:
             self._say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
+
+    def _lost(self, times: int) -> None:
+        """tmux dropped pictures on their way to a terminal."""
+        if self._uploads.painter.name != "kitty":
+            return
+        if times <= LOSSES:
+            self._uploads.send_again()
+        elif times == LOSSES + 1:
+            self._say("The line is too slow for tmux, which drops pictures. F5 sends them again.")

@@ -41,7 +41,10 @@ Want = tuple[Picture, Path, Box]
 
 
 class UploadQueue:
-    """A queue of pictures to draw, one after another, the first asked first drawn."""
+    """A queue of pictures to draw, one after another, the first asked first drawn.
+
+    bytes_sent: of pictures that the terminal keeps, so far.
+    """
 
     def __init__(self, app: App[int], painter: Painter) -> None:
         self._app = app
@@ -52,6 +55,7 @@ class UploadQueue:
         self._answers = True
         self._in_flight, self._flight = 0, FLIGHT
         self._began = 0.0
+        self.bytes_sent = 0
 
     def want(self, picture: Picture, path: Path | None, box: Box) -> None:
         """Have the PNG drawn into the widget, soon; None empties it.
@@ -181,6 +185,7 @@ class UploadQueue:
         if drawing.upload and not self._is_sent(drawing):
             self._sent.add(drawing.upload)
             self._write(drawing.upload)
+            self.bytes_sent += len(drawing.upload)
 
     def _write(self, text: str) -> None:
         driver = self._app._driver

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import play_terminal
 import pytest
 from fake_terminal import FakeTerminal
 from tile_pixels import BATCH, COLUMNS, ROWS, all_drawn, misplaced
+
+from hero_tui.widgets.upload_queue import PATIENCE
 
 SCRIPT = Path(play_terminal.__file__)
 CONFIG = "set -g allow-passthrough on\nset -g status off\nset -g default-terminal tmux-256color\n"
@@ -43,6 +46,10 @@ class Session:
 
     def tell(self, *command: str) -> None:
         subprocess.run([*self._words, *command], check=True)
+
+    def ask(self, *command: str) -> str:
+        told = subprocess.run([*self._words, *command], check=True, capture_output=True, text=True)
+        return told.stdout
 
     def close(self) -> None:
         subprocess.run([*self._words, "kill-server"], check=False, stderr=subprocess.DEVNULL)
@@ -77,6 +84,24 @@ def test_a_terminal_that_is_attached_later_shows_the_pictures_too(
     other = tmux.look("xterm", "attach")
     other.pump(lambda: other.shows("This terminal cannot show the pictures"))
     assert other.screen.pictures_sent == 0
+
+
+def test_pictures_made_while_another_window_is_seen_are_there_on_coming_back(
+    tmux: Session, tmp_path: Path
+) -> None:
+    """tmux hands on nothing of a window that is not seen."""
+    options = f"--batch {BATCH} --rounds 2 --pace 0".split()
+    app = shlex.join([sys.executable, str(SCRIPT), str(tmp_path / "run"), *options])
+    terminal = tmux.look("kitty", "new-session", "cat")
+    terminal.pump(lambda: tmux.ask("list-clients") != "")
+    tmux.tell("new-window", "-d", "-n", "hero", app)
+    terminal.pump(lambda: " z  " in tmux.ask("capture-pane", "-p", "-t", "hero"))
+    sent_by_now = time.monotonic() + PATIENCE + 1
+    terminal.pump(lambda: time.monotonic() > sent_by_now)
+    assert terminal.screen.kitty_sent == 0
+    tmux.tell("select-window", "-t", "hero")
+    terminal.pump(lambda: drawn(terminal))
+    assert misplaced(terminal) == []
 
 
 def drawn(terminal: FakeTerminal) -> bool:
