@@ -19,7 +19,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,9 @@ class Round(NamedTuple):
     phase: str
     submitted: float | None = None
     metrics: str | None = None
+
+
+ROUNDS = "SELECT round, phase, submitted, metrics, seal FROM rounds"
 
 
 class Journal:
@@ -115,24 +118,32 @@ class Journal:
 
     def rounds(self) -> dict[int, Round]:
         """Every round that has begun, in order."""
-        rows = self._sealed("SELECT round, phase, submitted, metrics, seal FROM rounds ORDER BY 1")
+        rows = self._sealed(f"{ROUNDS} ORDER BY round")
         return {int(row[0]): Round(*row) for row in rows}
+
+    def round(self, round: int) -> Round | None:
+        """A round, or None if it has not begun."""
+        return self._one_round("WHERE round = ?", round)
 
     def current(self) -> tuple[int, str] | None:
         """The round that was never learned from, else the last, and its phase; None before both.
 
         One more may have begun after it: see the setting `sample_ahead`.
         """
-        return self._first(lambda row: row.metrics is None)
+        return self._first("metrics IS NULL")
 
     def at_hand(self) -> tuple[int, str] | None:
         """The round to label: the first that is not submitted, else the last; likewise."""
-        return self._first(lambda row: row.submitted is None and row.metrics is None)
+        return self._first("submitted IS NULL AND metrics IS NULL")
 
-    def _first(self, wanted: Callable[[Round], bool]) -> tuple[int, str] | None:
-        rows = list(self.rounds().values())
-        found = next(filter(wanted, rows), rows[-1] if rows else None)
+    def _first(self, wanted: str) -> tuple[int, str] | None:
+        last = "ORDER BY round DESC"
+        found = self._one_round(f"WHERE {wanted} ORDER BY round") or self._one_round(last)
         return None if found is None else (found.round, found.phase)
+
+    def _one_round(self, which: str, *values: int) -> Round | None:
+        rows = self._sealed(f"{ROUNDS} {which} LIMIT 1", values)
+        return Round(*rows[0]) if rows else None
 
     def add_images(self, round: int, paths: Mapping[int, str]) -> None:
         """Store that images of a round are on the disk: index -> path relative to the run."""
@@ -217,7 +228,7 @@ class Journal:
 
     def submitted(self, round: int) -> bool:
         """Whether a round is submitted."""
-        row = self.rounds().get(round)
+        row = self.round(round)
         return row is not None and row.submitted is not None
 
     def finish_round(self, round: int, metrics: Mapping[str, Any]) -> None:
@@ -254,7 +265,7 @@ class Journal:
             self._put(db, round, **values)
 
     def _put(self, db: sqlite3.Connection, round: int, **values: Any) -> None:
-        row = self.rounds().get(round)
+        row = self.round(round)
         if row is not None:
             row = row._replace(**values)
             db.execute("REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)", (*row, _seal(row)))

@@ -15,7 +15,7 @@ class Phases:
 
     def of(self, round: int) -> str:
         """A round's phase; "sampling" for one that has not begun."""
-        row = self._journal.rounds().get(round)
+        row = self._journal.round(round)
         return "sampling" if row is None else row.phase
 
     def enter(self, round: int, phase: str) -> None:

@@ -112,7 +112,7 @@ class DurableRounds:
         """Why the run has ended; a round that was begun is always brought to its end."""
         if self._last_round is not None:
             return "rounds" if state.round >= self._last_round else ""
-        if state.round in self.journal.rounds():
+        if self.journal.round(state.round) is not None:
             return ""
         return why_over(self.settings, state.round, state.labels_used)
 
@@ -122,9 +122,9 @@ class DurableRounds:
         Where it is not, that round is sampled after the labels, as without `sample_ahead`. A round
         that is learned from again repeats what was done.
         """
-        following, known = state.round + 1, self.journal.metrics()
         if not self.settings.sample_ahead:
             return False
+        following, known = state.round + 1, self.journal.metrics()
         if following < len(known):
             return bool(known[following]["metrics"].get("staleness"))
         if self._last_round is not None and following < self._last_round:
