@@ -24,6 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from hero_engine.core.errors import ExitCode, HeroError, one_line
 from hero_engine.models.float32_pass import HALF, in_float32
 from hero_engine.models.input_pictures import hook_input_pictures
 from hero_engine.models.latent_layout import LatentLayout
@@ -176,8 +177,19 @@ class PipelineDriver:
 
     @torch.no_grad()
     def prepare(self, arguments: Mapping[str, Any]) -> Seen:
-        """Encode the prompts and read the schedule and the latents' layout: no network call."""
-        self.run(Request("schedule"), 1, dict(arguments) | {"output_type": "latent"})
+        """Encode the prompts and read the schedule and the latents' layout: no network call.
+
+        HeroError, exit code 3, for a pipeline whose call asks for another kind of scheduler.
+        """
+        try:
+            self.run(Request("schedule"), 1, dict(arguments) | {"output_type": "latent"})
+        except TypeError as error:
+            kind, scheduler = type(self.pipeline).__name__, type(self.pipeline.scheduler).__name__
+            raise HeroError(
+                f"{kind} cannot be trained: its call does not work with {scheduler}, by which hero "
+                f"samples ({one_line(error)}); give another --model",
+                exit_code=ExitCode.ENVIRONMENT,
+            ) from error
         return self.seen
 
     def predict(

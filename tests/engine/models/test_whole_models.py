@@ -280,6 +280,21 @@ def test_pipelines_that_start_from_a_picture_are_refused(copied: Callable[[str],
     assert "which is no text-to-image pipeline" in refusal(folder)
 
 
+def test_a_pipeline_whose_call_asks_for_its_own_scheduler_is_refused(
+    copied: Callable[[str], Path],
+) -> None:
+    folder = copied("sd2")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["_class_name"] = "LatentConsistencyModelPipeline"
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        HeroError, match="LatentConsistencyModelPipeline cannot be trained"
+    ) as error:
+        open_model(str(folder), LoraSettings(), "cpu")
+    assert error.value.exit_code == 3
+    assert "does not work with DDIMScheduler" in error.value.message
+
+
 def test_a_consistency_model_is_trained_at_the_guidance_it_samples_with(tmp_path: Path) -> None:
     """Its UNet takes the scale as an input, in sampling and where an update asks for none."""
     pipeline = sd2(time_cond_proj_dim=8)
