@@ -2,6 +2,7 @@
 
     python -m tests.soak --rounds 1000 --out soak.csv           # about ten minutes on one core
     python -m tests.soak --rounds 1000 --out soak.csv --dir RUN # again: continues in RUN
+    python -m tests.soak --rounds 0 --out soak.csv --plot FILE  # draws a table that is there
 
 Every 10 rounds it writes a row: resident memory and open files of the process, size and number of
 files of the run, checkpoints, and seconds a round. At the end it compares the last tenth with the
@@ -26,11 +27,13 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 import torch
+from PIL import Image
 from stand_ins import write_pipeline
 from tiny_runs import Script, go, new_run, tiny_settings
 
 from hero_engine.core.events import Event, RoundFinished
 from hero_engine.storage.run_folder import RunDir, is_run
+from hero_engine.study.plots import Curve, draw
 
 EVERY = 10
 LABELS = ("*.bgbb", "gb.*bb", "bbgb*.")
@@ -124,6 +127,25 @@ def growth(rows: Sequence[Row]) -> list[str]:
     return found
 
 
+def plotted(rows: Sequence[Row]) -> Image.Image:
+    """What grew and what did not, each as a share of its largest value."""
+    names = {
+        "memory_mb": "memory",
+        "open_files": "open files",
+        "folder_mb": "run folder",
+        "seconds_a_round": "seconds a round",
+    }
+    curves = []
+    for name, told in names.items():
+        values = [float(getattr(row, name)) for row in rows]
+        shares = [
+            (float(row.round), value / max(values), None)
+            for row, value in zip(rows, values, strict=True)
+        ]
+        curves.append(Curve(f"{told}: at most {max(values):.4g}", shares))
+    return draw("Share of the largest value", curves, {}, across="rounds")
+
+
 def _folder_slope(rows: Sequence[Row]) -> float:
     """MB by which the folder grows a round; 0 where there is only one row."""
     first, last = rows[0], rows[-1]
@@ -148,10 +170,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="table to append to (CSV)")
     parser.add_argument("--dir", type=Path, help="folder of the run; default: a temporary one")
     parser.add_argument("--update", default="forward", choices=("ddpo", "forward", "d3po", "sft"))
+    parser.add_argument("--plot", type=Path, help="PNG of the table")
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = given.dir or Path(stack.enter_context(TemporaryDirectory())) / "run"
-        soak(folder.absolute(), given.rounds, given.out, given.update)
+        if given.rounds:
+            soak(folder.absolute(), given.rounds, given.out, given.update)
+    if given.plot:
+        plotted(read_rows(given.out)).save(given.plot)
     found = growth(read_rows(given.out))
     print("\n".join(found) or "nothing grew")
     return int(bool(found))

@@ -25,13 +25,15 @@ class Curve:
     points: Sequence[tuple[float, float, float | None]]
 
 
-def draw(title: str, curves: Sequence[Curve], levels: Mapping[str, float]) -> Image.Image:
-    """Curves with bands from x = 0, levels as dashed lines, a legend."""
+def draw(
+    title: str, curves: Sequence[Curve], levels: Mapping[str, float], across: str = "labels"
+) -> Image.Image:
+    """Curves with bands from x = 0, levels as dashed lines, a legend; across: what x is."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     end = max((curve.points[-1][0] for curve in curves), default=1)
     _bands(picture, curves, end)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
-    _axes(pen, font, title, end)
+    _axes(pen, font, title, end, across)
     for number, level in enumerate(levels.values()):
         _dashes(pen, _place((0, level), end), _place((end, level), end), 6 + 6 * number)
     for curve, colour in _coloured(curves):
@@ -71,7 +73,7 @@ def _bands(picture: Image.Image, curves: Sequence[Curve], end: float) -> None:
 
 def _axes(
     pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, title: str,
-    end: float,
+    end: float, across: str,
 ) -> None:  # fmt: skip
     pen.text((LEFT, 14), title, INK, font)
     for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
@@ -83,7 +85,7 @@ def _axes(
         x, y = _place((at, 0), end)
         pen.line((x, y, x, y + 5), INK)
         pen.text((x, y + 10), f"{at:.0f}", INK, font, anchor="mt")
-    pen.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12), "labels", INK, font, anchor="mb")
+    pen.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12), across, INK, font, anchor="mb")
 
 
 def _dashes(pen: ImageDraw.ImageDraw, start: Pixel, stop: Pixel, length: int) -> None:
