@@ -135,7 +135,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self.uploads,
             terminal,
             choose,
-            say=self.labelling.say,
+            say=self.labelling.tell,
             painted=self.labelling.painted_by,
         )
         self.labelling_round.say = self.labelling.say
@@ -302,7 +302,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
     async def _suggested(self, suggestions: Suggestions) -> None:
         opened = self.state.opened
         if said := await suggestions.fetch("" if opened is None else opened.prompt):
-            self.labelling.say(said)
+            self.labelling.tell(said)
             self.labelling.refresh_page()
 
     def _ring_for_round(self) -> None:
@@ -351,7 +351,7 @@ class HeroApp(GlobalActions, inherit_bindings=False):
             self.labelling_round.submit()
         self.bridge.stop()
         self.uncover(self.labelling)
-        self.labelling.say("Stopping at the next safe point. Ctrl+Q again leaves at once.")
+        self.labelling.tell("Stopping at the next safe point. {leave_hero} again leaves at once.")
         self._leave_within(PATIENCE)
 
     def _show_end(self) -> None:

@@ -208,7 +208,7 @@ def worker() -> None:
 
     accelerate launch --multi_gpu ... --no_python hero worker (full commands: docs/processes.md)
     """
-    from hero_engine.runtime.worker import work
+    from hero_engine.runtime.rank_process import work
 
     work()
 

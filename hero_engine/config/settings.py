@@ -158,7 +158,8 @@ class Settings(Checked):
     )
     prompt_starts: tuple[int, ...] = setting(
         (),
-        "Round from which each prompt is drawn, counted from 0; empty: all from the first.",
+        "Round from which each prompt is drawn, counted from 0 as in a run's files; empty: all "
+        "from the first.",
         may_be_empty=True,
         least=0,
     )

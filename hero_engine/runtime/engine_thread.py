@@ -40,7 +40,7 @@ elsewhere a busy program beside it leaves it little, and `ui.engine_nice` says h
 CHECK_SECONDS = 0.5
 """Seconds between two checks of the other processes while a person labels."""
 
-WORKER = "hero_engine.runtime.worker"
+RANK_PROCESS = "hero_engine.runtime.rank_process"
 """Module that the other processes run."""
 
 
@@ -172,7 +172,7 @@ class EngineThread(threading.Thread):
     def _train(self, context: JobContext) -> Finished:
         self.raise_if_stopped()
         with processes_of(
-            self._processes, self._folder.path, WORKER, self.raise_if_stopped
+            self._processes, self._folder.path, RANK_PROCESS, self.raise_if_stopped
         ) as processes:
             self._watch = processes.check
             processes.broadcast({"settings": to_toml(self._folder.settings)})

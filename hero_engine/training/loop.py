@@ -26,7 +26,7 @@ from hero_engine.updates import NoSignal
 
 def train(rounds: Rounds, steps: LearningSteps, state: State) -> State:
     """Run rounds until the budget is used; returns what was learned."""
-    while not rounds.over(state):
+    while not rounds.why_over(state):
         state = run_round(rounds, steps, state)
     return state
 

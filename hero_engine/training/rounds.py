@@ -15,7 +15,7 @@ from hero_engine.training.state import State
 class Rounds(Protocol):
     """What the loop needs of a run. Any method may raise StopRequested; nothing is lost then."""
 
-    def over(self, state: State) -> str:
+    def why_over(self, state: State) -> str:
         """Why this state's round is not run: "rounds" or "budget"; "" where it is."""
         ...
 

@@ -69,7 +69,7 @@ class Run:
         """Run rounds until the budget is used."""
         self.state = train(self.rounds, self.steps, self.state)
         self.durable.show_fixed_noise(self.state)
-        reason = self.durable.over(self.state)
+        reason = self.durable.why_over(self.state)
         path = str(self.durable.folder.path)
         return Finished(path, self.state.round, self.state.labels_used, reason)
 
@@ -108,7 +108,7 @@ class DurableRounds:
         self._last_round = None if more_rounds is None else reached + more_rounds
         return state
 
-    def over(self, state: State) -> str:
+    def why_over(self, state: State) -> str:
         """Why the run has ended; a round that was begun is always brought to its end."""
         if self._last_round is not None:
             return "rounds" if state.round >= self._last_round else ""

@@ -31,9 +31,9 @@ class MainRounds:
     def __init__(self, rounds: Rounds, processes: Processes) -> None:
         self._rounds, self._processes = rounds, processes
 
-    def over(self, state: State) -> str:
+    def why_over(self, state: State) -> str:
         """As the rounds say."""
-        return str(self._processes.from_main(lambda: self._rounds.over(state)))
+        return str(self._processes.from_main(lambda: self._rounds.why_over(state)))
 
     def is_next_sampled_ahead(self, state: State) -> bool:
         """As the rounds say."""
@@ -66,7 +66,7 @@ class ReplicaRounds:
     def __init__(self, sampler: RoundSampler) -> None:
         self._sampler, self._processes = sampler, sampler.processes
 
-    def over(self, state: State) -> str:
+    def why_over(self, state: State) -> str:
         """As on rank 0."""
         return str(self._processes.broadcast()[0])
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hero_engine.config.old_names import renamed
-from hero_engine.config.settings import Settings
+from hero_engine.config.settings import LoraSettings, Settings
 from hero_engine.config.tasks import Task
 from hero_engine.config.validation import merge
 from hero_engine.core.errors import Damaged, ExitCode, HeroError
@@ -140,7 +140,7 @@ def followed() -> int | None:
     launched = Launched.from_environment()
     if launched is None or launched.rank == 0:
         return None
-    from hero_engine.runtime.worker import work
+    from hero_engine.runtime.rank_process import work
 
     work()
     return ExitCode.DONE
@@ -150,7 +150,8 @@ def first_lora(settings: Settings, flags: dict[str, Any]) -> FirstLora:
     """The LoRA that the run starts from. HeroError if it does not fit the model."""
     from hero_engine.models.initial_lora import FirstLora
 
-    if said := sorted({"rank", "alpha", "targets", "within"} & flags.get("lora", {}).keys()):
+    of_file = {each.name for each in fields(LoraSettings)} - {"init"}
+    if said := sorted(of_file & flags.get("lora", {}).keys()):
         raise HeroError(f"lora.{said[0]} comes from the file of --init-lora: leave it out")
     first = FirstLora.of(settings)
     talk(first.sentence())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -207,6 +208,9 @@ ACTIONS = (
     Action("redraw", ("f5",), "Redraw the screen and its pictures", EVERYWHERE),
 )
 
+NAMED = re.compile(r"\{\w+\}")
+"""An action in a text, whose key is told there."""
+
 BEST_ACTIONS = frozenset(
     action.id
     for action in ACTIONS
@@ -238,6 +242,12 @@ class Keymap:
     def listed(self) -> tuple[Action, ...]:
         """The actions that footers and the help list."""
         return tuple(action for action in self.actions if action.id not in self.hidden)
+
+    def told(self, text: str) -> str:
+        """The text with the key of each action that it names: "{undo}" becomes Ctrl+Z."""
+        keys = {f"{{{action.id}}}": action.keys for action in self.actions}
+        named = {name: readable(its[0]) if its else "-" for name, its in keys.items()}
+        return NAMED.sub(lambda match: named.get(match[0], match[0]), text)
 
     def bindings(self, screen: str) -> BindingsMap:
         """Textual's bindings for a screen of `SCREENS`, or the app's own, for `EVERYWHERE`."""

@@ -19,7 +19,10 @@ from hero_tui.session.run_state import RunState
 from hero_tui.widgets.text_line import TextLine
 
 POINTER = "▸"
-TOO_SOON = "Enter came right as this menu opened. Choose with the arrow keys, then press Enter."
+TOO_SOON = (
+    "{end_choose} came right as this menu opened. Choose with {end_up} and {end_down}, then press "
+    "{end_choose}."
+)
 
 
 class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
@@ -59,7 +62,7 @@ class EndScreen(BaseScreen[NextStep | None], inherit_bindings=False):
     def action_choose(self) -> None:
         """Leave with the choice; an Enter that was meant for the page before chooses nothing."""
         if self._clock() - self._came_up < self._guards.menu:
-            self.query_one("#end-message", TextLine).show(Content(TOO_SOON))
+            self.query_one("#end-message", TextLine).show(Content(self.keys.told(TOO_SOON)))
             return
         self.dismiss(self._rows[self.chosen].step)
 

@@ -19,10 +19,10 @@ KEY_WIDTH, DESCRIPTION = 19, 50
 A_ROUND = (
     "A round: the model draws pictures, you mark the good ones and the best one, and the model "
     "learns from that. It then draws the next round.",
-    "Press the letter of every good picture and Shift+letter for the best. Enter makes the rest of "
-    "the page bad and shows the next page; after the last page it submits the round.",
+    "Press the letter of every good picture and Shift+letter for the best. {commit} makes the rest "
+    "of the page bad and shows the next page; after the last page it submits the round.",
     "Mark every good picture: a missed good one becomes a wrong label. Every mark is saved at once "
-    "and Ctrl+Z undoes it until the model learns from the round.",
+    "and {undo} undoes it until the model learns from the round.",
     "~ guided on a tile: its noise lies near that of an earlier good picture. ≈ near-copy: it "
     "repeats the best one. + fresh: its noise is new, so it shows what was learned. The "
     "commonest kind of a round has no sign.",
@@ -30,7 +30,7 @@ A_ROUND = (
 BLIND_ROUND = (
     "A blind comparison: the pictures of two models are mixed. Mark the good ones. The end shows "
     "the share of good pictures of each model.",
-    "Press the letter of every good picture. Enter makes the rest of the page bad and shows the "
+    "Press the letter of every good picture. {commit} makes the rest of the page bad and shows the "
     "next page; after the last page the comparison ends.",
 )
 
@@ -43,7 +43,7 @@ class HelpScreen(BaseScreen[None], inherit_bindings=False):
     def __init__(self, keys: Keymap, called_from: str, state: RunState, *, blind: bool) -> None:
         super().__init__(keys, state)
         self._first = called_from
-        self._introduction = BLIND_ROUND if blind else A_ROUND
+        self._introduction = list(map(keys.told, BLIND_ROUND if blind else A_ROUND))
 
     def compose(self) -> ComposeResult:
         """What a round is, then all actions by where they work, in columns."""

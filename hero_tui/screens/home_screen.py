@@ -32,7 +32,7 @@ from hero_tui.widgets.tile import Picture
 from hero_tui.widgets.upload_queue import UploadQueue
 
 POINTER = "▸"
-TOO_SOON = "Enter came right as this screen opened. Press it again."
+TOO_SOON = "{home_open} came right as this screen opened. Press it again."
 NO_RUN = "This line is a task: choose a run below."
 
 
@@ -175,7 +175,7 @@ class HomeScreen(Screen[HomeChoice | None], StaticWidget, inherit_bindings=False
     def action_open(self) -> None:
         """Start the task, or resume the run, unless Enter was meant for the shell before."""
         if self._clock() - self._came_up < self._guards.menu:
-            self.say(TOO_SOON)
+            self.say(self._keys.told(TOO_SOON))
         elif self.run is not None:
             self._do("resume")
         elif self.at < len(self._tasks):

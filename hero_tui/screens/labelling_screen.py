@@ -15,12 +15,12 @@ from hero_tui.session.pages import Pages
 from hero_tui.widgets.upload_queue import UploadQueue
 
 NEXT_NOT_DRAWN = "The next pictures are being drawn."
-TOO_SOON = "Enter came right after the page turned. Look at the page, then press Enter."
+TOO_SOON = "{commit} came right after the page turned. Look at the page, then press {commit}."
 NO_GOOD = (
     "No picture is good, so the model learns nothing from this round. "
-    "Mark a good one, or press Enter to submit it anyway."
+    "Mark a good one, or press {commit} to submit it anyway."
 )
-WHICH_BEST = "Which is the best? Shift+letter names it; Enter takes the first good one."
+WHICH_BEST = "Which is the best? Shift+letter names it; {commit} takes the first good one."
 
 
 class LabellingScreen(MarkingScreen, inherit_bindings=False):
@@ -108,7 +108,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
             self._guard_page()
             self.say("All pictures of the round. Nothing was committed.")
         elif self._too_soon():
-            self.say(self._notice or TOO_SOON)
+            self.tell(self._notice or TOO_SOON)
         elif not self._refused():
             self._commit(rest_bad=True)
 
@@ -147,12 +147,12 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
         marked = any(marks.labels[i] is not None or i in marks.skipped for i in images)
         if marked or not self._guards.ask_unmarked or question in self._asked:
             return False
-        self._ask(question, f"No mark on this page. Enter again makes all {len(images)} bad.")
+        self._ask(question, f"No mark on this page. {{commit}} again makes all {len(images)} bad.")
         return True
 
     def _ask(self, question: str, text: str) -> None:
         self._asked.add(question)
-        self.say(text)
+        self.tell(text)
         self._guard_page()
 
     def _next_page_after_commit(self, committed: bool) -> None:
@@ -186,7 +186,7 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
             self._marks_when_complete = self.labelling_round.session.marks
             self._waiting = self.set_timer(self.undo_seconds, self._submit_unless_changed)
             what = "round" if wanted else "comparison"
-            self.say(f"Complete. Enter submits the {what} at once, Ctrl+Z takes it back.")
+            self.tell(f"Complete. {{commit}} submits the {what} at once, {{undo}} takes it back.")
         else:
             self.submit_round()
 

@@ -180,7 +180,8 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
             images = self._of_kind(words)
             if images:
                 self.show_only(images, words)
-                self.say(f"Only {words}: {len(images)}. Ctrl+F: the next kind, Enter: all.")
+                found = f"Only {words}: {len(images)}."
+                self.tell(f"{found} {{filter}}: the next kind, {{commit}}: all.")
                 return
         self.show_all()
         self.say("All pictures of the round.")
@@ -291,9 +292,9 @@ class MarkingScreen(PageScreen, inherit_bindings=False):
         self._mark(image, self.labelling_round.session.toggle_best)
         now = self.labelling_round.session.marks.rival(image)
         if before is not None and now == image != before:
-            self.say(
+            self.tell(
                 f"Best is {self.name_of(image)} now, no longer {self.name_of(before)}. "
-                "Ctrl+Z takes it back; is Caps Lock on?"
+                "{undo} takes it back; is Caps Lock on?"
             )
 
     def _mark(self, image: int, change: Callable[[int], tuple[int, ...]]) -> None:

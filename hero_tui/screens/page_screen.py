@@ -83,6 +83,10 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
             self.refresh_page()
         self.refresh_lines()
 
+    def tell(self, text: str) -> None:
+        """Show a message with the keys of the actions that it names: see `Keymap.told`."""
+        self.say(self.keys.told(text))
+
     def say(self, text: str) -> None:
         """Show a message until the next one."""
         self._notice = text
@@ -257,7 +261,7 @@ class PageScreen(BaseScreen[None], inherit_bindings=False):
     @property
     def message(self) -> str:
         """What the row below the pictures says."""
-        return self._notice or status.advice(self._state, self.labelling_round)
+        return self._notice or status.advice(self._state, self.labelling_round, self.keys)
 
     def _show_message(self) -> None:
         """A message that is too long for its row continues in the row of keys."""

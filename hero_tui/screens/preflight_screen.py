@@ -17,7 +17,7 @@ from hero_tui.session.input_guards import NO_GUARDS, Guards
 from hero_tui.session.preflight_words import preflight_rows
 from hero_tui.session.run_state import RunState
 
-QUESTION = "Continue? Enter: yes. Ctrl+Q stops; hero resume continues later."
+QUESTION = "Continue? {preflight_leave}: yes. {leave_hero} stops; hero resume continues later."
 CHEAPER = (
     "Cheaper: fewer rounds (--rounds 4), fewer pictures (--batch 16), fewer steps "
     "(--set sampler.steps=20). Quit first: a run keeps its settings."
@@ -49,7 +49,7 @@ class PreflightScreen(BaseScreen[None], inherit_bindings=False):
         rows = [f"{name:<{NAME}}{figure}" for name, figure in preflight_rows(self._needs)]
         heading = Content.styled("What this run needs", "bold $accent")
         yield Static(Content("\n").join([heading, *map(Content, rows)]), id="preflight-figures")
-        yield Static(Content.styled(QUESTION, "bold"), id="preflight-question")
+        yield Static(Content.styled(self.keys.told(QUESTION), "bold"), id="preflight-question")
         yield Static(Content.styled(CHEAPER, "$quiet"), id="preflight-cheaper")
         yield from self.key_row()
 

@@ -22,8 +22,9 @@ LOSSES = 3
 class TerminalPictures:
     """Sends pictures again, or in another way, when the terminal needs it.
 
-    choose: the painter for a terminal; None keeps the one there is. say: shows a message. painted:
-    called when pictures are drawn by another painter.
+    choose: the painter for a terminal; None keeps the one there is. say: shows a message,
+    with the keys of the actions that it names. painted: called when
+    pictures are drawn by another painter.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class TerminalPictures:
         if draws_placeholders(terminal):
             self._uploads.send_again()
         else:
-            self._say("This terminal cannot show the pictures: Ctrl+Q, then hero resume.")
+            self._say("This terminal cannot show the pictures: {leave_hero}, then hero resume.")
 
     def _lost(self, times: int) -> None:
         """tmux dropped pictures on their way to a terminal."""
@@ -95,4 +96,6 @@ class TerminalPictures:
         if times <= LOSSES:
             self._uploads.send_again()
         elif times == LOSSES + 1:
-            self._say("The line is too slow for tmux, which drops pictures. F5 sends them again.")
+            self._say(
+                "The line is too slow for tmux, which drops pictures. {redraw} sends them again."
+            )

@@ -17,8 +17,9 @@ from hero_tui.widgets.text_line import TextLine
 SENTENCES = (
     "You will see pictures that the model draws; you say which are good.",
     "Press the letter of every good picture, and Shift with the letter of the best one.",
-    "Enter makes the rest of the page bad and shows the next page; the last page ends the round.",
-    "The model learns from the round and draws the next one; ? shows every key.",
+    "{commit} makes the rest of the page bad and shows the next page; the last page ends the "
+    "round.",
+    "The model learns from the round and draws the next one; {help} shows every key.",
 )
 NOT_YET = "marks nothing yet"
 
@@ -33,7 +34,10 @@ class WelcomeScreen(BaseScreen[None], inherit_bindings=False):
         yield from self.status_row()
         with Vertical(id="welcome"):
             yield Static(success(self._state), id="welcome-good")
-            yield Static(Content("\n\n").join(map(Content, SENTENCES)), id="welcome-text")
+            yield Static(
+                Content("\n\n").join(map(Content, map(self.keys.told, SENTENCES))),
+                id="welcome-text",
+            )
         yield TextLine(id="welcome-message")
         yield from self.key_row()
 

@@ -19,9 +19,9 @@ MEANING = {
     "model's change": "Distance from untrained.",
 }
 VERDICTS = {
-    "good": ("Rising: fine.", "No trend yet.", "Falling: see F3."),
+    "good": ("Rising: fine.", "No trend yet.", "Falling: see gallery."),
     "reward": ("Rising: fine.", "Level: fine.", "Falling: usual late."),
-    "diversity": ("Level: fine.", "Level: fine.", "Falling: alike? See F3."),
+    "diversity": ("Level: fine.", "Level: fine.", "Falling: more alike."),
 }
 """Whether the newest value lies above, near or below the first."""
 

@@ -150,7 +150,7 @@ def next_step(state: RunState) -> str:
         return "No picture was good. The next round draws with fresh noise: mark any that is close."
     known = [each.metrics["diversity"] for each in state.rounds if "diversity" in each.metrics]
     if len(known) > 1 and known[-1] < ALIKE * known[0]:
-        return "Pictures grow alike: compare them in the gallery (F3) before more rounds."
+        return "Pictures grow alike: compare them in the gallery before more rounds."
     if last.good >= MANY * (last.labels + last.unlabelled):
         return "Nearly all were good: more rounds can cost variety. Evaluate with hero eval."
     left = max(0, state.budget - state.labels)

@@ -30,7 +30,8 @@ class Suggestions:
         return all_drawn and not current.submitted and self._asked_for != current.round
 
     async def fetch(self, prompt: str) -> str:
-        """Put the judge's suggestions into the round; returns what to tell the person.
+        """Put the judge's suggestions into the round; returns what to tell the person, with keys
+        to be told (`Keymap.told`).
 
         prompt: the run's, where it has only one.
         """
@@ -49,7 +50,7 @@ class Suggestions:
         groups = current.session.marks.groups
         labels = self._source.labels(verdicts, groups)
         goods = current.suggest(self._source.name, labels)
-        return f"The judge suggests {goods} good pictures: Ctrl+T takes those of a page."
+        return f"The judge suggests {goods} good pictures: {{suggested}} takes those of a page."
 
     def close(self) -> None:
         """End the judge, if it is at work."""

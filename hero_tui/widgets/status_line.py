@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from hero_engine.core.numbering import round_name
+from hero_tui.keyboard.keymap import Keymap
 from hero_tui.session.labelling_round import LabellingRound
 from hero_tui.session.noise_tags import LEGENDS
 from hero_tui.session.run_state import RunState
@@ -184,14 +185,16 @@ def tally(labelling_round: LabellingRound) -> Content:
     return Content(f"{goods} good, {labelled}/{labelling_round.count} labelled")
 
 
-def advice(state: RunState, labelling_round: LabellingRound) -> str:
+def advice(state: RunState, labelling_round: LabellingRound, keys: Keymap) -> str:
     """What to do now, when there is no other message."""
     if state.finished is not None:
-        return "The run is finished. Enter shows what to do next, Ctrl+Q leaves."
+        return keys.told(
+            "The run is finished. {commit} shows what to do next, {leave_hero} leaves."
+        )
     if labelling_round.submitted:
         return state.note or "The round is submitted."
     if labelling_round.pictures and not state.rounds:
-        return "Press the letter of every good one, then Enter."
+        return keys.told("Press the letter of every good one, then {commit}.")
     if not labelling_round.pictures:
         return NO_PICTURES.get(state.phase, "")
     legend = LEGENDS[labelling_round.usual_kind] if labelling_round.guided else ""

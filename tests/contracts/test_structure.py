@@ -113,7 +113,7 @@ def test_a_package_imports_downwards(package: str, layers: tuple[str, ...]) -> N
 def test_an_upward_import_would_be_seen() -> None:
     source = "from hero_engine.training import loop\n"
     assert upward("hero_engine", ENGINE_LAYERS, "hero_engine.core.labels", source)
-    assert not upward("hero_engine", ENGINE_LAYERS, "hero_engine.study.cell", source)
+    assert not upward("hero_engine", ENGINE_LAYERS, "hero_engine.study.trial", source)
 
 
 def test_every_engine_module_has_a_layer() -> None:

@@ -80,6 +80,7 @@ WRONG = {  # exit code: command: what it says
         "export {run} --merge {run}": "{run} exists already; --merge makes a new folder",
         f"{WHOLE} --init-lora none.safetensors": "cannot read the LoRA {home}/none.safetensors",
         f"{WHOLE} --init-lora a --set lora.rank=4": "lora.rank comes from the file of --init-lora",
+        f"{WHOLE} --init-lora a --set lora.block=mid": "lora.block comes from the file",
         f"{WHOLE} --set sampler.width=63": "this model cannot draw 63x63 pixels",
         f"{WHOLE} --size 64x64 --size 63x64": "this model cannot draw 63x64 pixels",
         f"{HEADLESS} --labels judge --size 96x64": "the judge knows pictures of 64x64 pixels",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +28,9 @@ from hero_tui.screens.progress_screen import ProgressScreen
 from hero_tui.screens.summary_screen import SummaryScreen
 from hero_tui.screens.welcome_screen import WelcomeScreen
 from hero_tui.screens.zoom_screen import ZoomScreen
+
+PROGRAM = Path(keymap.__file__).parents[1]
+KEY = re.compile(r"\b(Ctrl\+[A-Z]|F\d{1,2}|Enter)\b")
 
 CLASSES = {
     keymap.PAGE: LabellingScreen,
@@ -146,6 +154,41 @@ def test_keys_have_names_that_a_person_reads() -> None:
         "É",
         "Alt+,",
     ]
+
+
+def test_a_message_tells_the_keys_that_the_person_chose() -> None:
+    mine = keymap.keymap({"commit": ["ctrl+g"], "redo": []})
+    assert mine.told("{commit}, then {undo} or {redo}") == "Ctrl+G, then Ctrl+Z or -"
+    assert (
+        mine.told(
+            "{a} {b|c} {} {",
+        )
+        == "{a} {b|c} {} {"
+    )
+
+
+def test_no_message_names_a_key_that_can_be_changed() -> None:
+    """Each names the action, and `Keymap.told` its key; a text field's own keys cannot change."""
+    folders = ("screens", "widgets", "session")
+    files = [
+        PROGRAM / "app.py",
+        *(path for each in folders for path in (PROGRAM / each).glob("*.py")),
+    ]
+    found = [
+        (path.name, text)
+        for path in files
+        for text in messages(ast.parse(path.read_text("utf-8")))
+        if KEY.search(text) and "type it" not in text
+    ]
+    assert len(files) > 40 and found == []
+
+
+def messages(tree: ast.Module) -> Iterator[str]:
+    """Every string of a module, except those that stand alone: docstrings."""
+    alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in alone:
+            yield node.value
 
 
 def test_what_a_key_does_fits_into_its_column_of_the_help_screen() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import tomli_w
@@ -16,6 +17,7 @@ from hero_engine.core.errors import HeroError
 from hero_engine.core.xdg import config_folder, data_folder
 from hero_engine.storage.run_folder import runs_root
 from hero_tui.cli import run_command
+from hero_tui.commands.shared_options import UPDATES
 from hero_tui.output_streams import talk_once
 from hero_tui.preferences.settings_sources import (
     VARIABLES,
@@ -300,3 +302,7 @@ def test_the_line_is_printed_once_on_stderr(
     for _ in range(2):
         assert run_command(["config", "show", "--task", "hands", *arguments]) == 0
     assert capsys.readouterr().err.splitlines() == [f"hero: {line}"]
+
+
+def test_the_help_names_every_update() -> None:
+    assert UPDATES.split("|") == list(get_args(get_type_hints(Settings)["update"]))

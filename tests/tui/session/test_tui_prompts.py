@@ -74,7 +74,7 @@ async def test_tiles_say_their_prompt_and_each_prompt_has_its_best(tmp_path: Pat
         assert app.labelling_round.best_missing
         app.labelling_round.session.commit(range(BATCH))
         await pilot.press("enter")
-        assert app.labelling.message == WHICH_BEST
+        assert app.labelling.message == app.preferences.keymap.told(WHICH_BEST)
         await pilot.press("enter")
     with open_journal(tmp_path) as book:
         labels = book.labels(0, BATCH, PLAN.groups(0, BATCH))

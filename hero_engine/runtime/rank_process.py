@@ -1,6 +1,6 @@
 """A process of a run above rank 0: the same loop, without folder, terminal and labels.
 
-    python -m hero_engine.runtime.worker   # `hero run --processes N` starts it: launcher.py
+    python -m hero_engine.runtime.rank_process   # `hero run --processes N` starts it: launcher.py
 
 `hero worker` is the same where accelerate's launcher has started it.
 """
