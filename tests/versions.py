@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("which", choices=("lowest", "newest"))
     parser.add_argument("--venv", type=Path, help="folder of the environment; default: temporary")
     parser.add_argument("tests", nargs="*", default=TESTS)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     pins = {"lowest": lowest, "newest": newest}[options.which](requirements())
     with TemporaryDirectory() as folder:
         return run_tests(options.venv or Path(folder), pins, list(options.tests))
