@@ -21,6 +21,7 @@ from hero_engine.core.numbering import round_name
 from hero_engine.core.padding import padded
 from hero_engine.distributed.collectives import SINGLE, Processes
 from hero_engine.models.conditioning import Conditioning
+from hero_engine.models.float32_pass import HALF
 from hero_engine.models.grouped_conditioning import GroupedConditioning, Pixels
 from hero_engine.models.model_record import check_model
 from hero_engine.models.open_model import model_for
@@ -152,7 +153,7 @@ class Trainer:
             images=settings.batch,
             steps=rows_of_image(model, settings.sampler, self.update.kept_steps),
             rows=2 if model.arguments.guided(sampled) else 1,
-            lower=model.dtype != torch.float32,
+            lower=model.dtype in HALF,
         )
 
     def groups(self, round: int, images: int) -> Tensor | None:

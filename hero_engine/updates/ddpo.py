@@ -42,6 +42,7 @@ from hero_engine.config.settings import Settings
 from hero_engine.config.update_settings import DdpoSettings
 from hero_engine.core.batch import Trajectory, distinct
 from hero_engine.core.collective import Collective, Microbatches
+from hero_engine.models.float32_pass import HALF
 from hero_engine.models.pipeline import Model
 from hero_engine.policy.sampler import KeptSteps
 from hero_engine.reward.rewards import group_advantages
@@ -128,7 +129,7 @@ class DdpoUpdate:
     ) -> ClippedPolicyGradient:
         """The clipped objective of these trajectories."""
         trajectory = lesson.trajectory
-        if self.model.dtype in (torch.bfloat16, torch.float16):
+        if self.model.dtype in HALF:
             of = self.policy.log_probs_in_float32 if self.exact else self.policy.log_probs
             with self.model.with_lora(lesson.behaviour_lora):
                 measured_B_S = self.policy.all_log_probs(
@@ -140,7 +141,7 @@ class DdpoUpdate:
     @property
     def exact(self) -> bool:
         """Whether ratios come from a float32 pass: the network computes in less."""
-        lower = self.model.dtype in (torch.bfloat16, torch.float16)
+        lower = self.model.dtype in HALF
         return lower and self.settings.ratio_precision == "float32"
 
     def rehearsal(self, lesson: RewardedTrajectories, images: int) -> Callable[[], None]:
