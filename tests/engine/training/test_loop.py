@@ -38,7 +38,7 @@ class InMemory:
         self.trainer, self.rounds, self.log = trainer, rounds, list[Any]()
         self.drawn: dict[int, Batch] = {}
 
-    def over(self, state: State) -> str:
+    def why_over(self, state: State) -> str:
         return "rounds" if state.round >= self.rounds else ""
 
     def is_next_sampled_ahead(self, state: State) -> bool:
