@@ -186,7 +186,10 @@ class LabellingScreen(MarkingScreen, inherit_bindings=False):
             self._marks_when_complete = self.labelling_round.session.marks
             self._waiting = self.set_timer(self.undo_seconds, self._submit_unless_changed)
             what = "round" if wanted else "comparison"
-            self.tell(f"Complete. {{commit}} submits the {what} at once, {{undo}} takes it back.")
+            seconds = f"{self.undo_seconds:g} s"
+            self.tell(
+                f"The {what} is submitted in {seconds}: {{commit}} now, {{undo}} takes it back."
+            )
         else:
             self.submit_round()
 
