@@ -179,15 +179,16 @@ class PipelineDriver:
     def prepare(self, arguments: Mapping[str, Any]) -> Seen:
         """Encode the prompts and read the schedule and the latents' layout: no network call.
 
-        HeroError, exit code 3, for a pipeline whose call asks for another kind of scheduler.
+        HeroError, exit code 3, for a pipeline whose call fails, such as one that hands its own
+        scheduler further arguments.
         """
         try:
             self.run(Request("schedule"), 1, dict(arguments) | {"output_type": "latent"})
         except TypeError as error:
             kind, scheduler = type(self.pipeline).__name__, type(self.pipeline.scheduler).__name__
             raise HeroError(
-                f"{kind} cannot be trained: its call does not work with {scheduler}, by which hero "
-                f"samples ({one_line(error)}); give another --model",
+                f"{kind} cannot be trained: its call fails with hero's scheduler, {scheduler} "
+                f"({one_line(error)}); give another --model",
                 exit_code=ExitCode.ENVIRONMENT,
             ) from error
         return self.seen

@@ -165,6 +165,8 @@ def naming_faults(file: SingleFile, config: str) -> Iterator[None]:
             return move(module, *args, **kwargs)
         except NotImplementedError as error:  # some weights are on the meta device still
             lacking = [key for key, weight in module.named_parameters() if weight.is_meta]
+            if not lacking:
+                raise
             raise _refused(
                 f"{file.path.name} lacks weights of its {type(module).__name__}: {listed(lacking)}"
             ) from error

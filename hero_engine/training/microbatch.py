@@ -88,7 +88,7 @@ def first_microbatch(
     if not agreed:
         return update.microbatch
     backoff.begin("update", agreed * rows, why if agreed == fits else "")
-    return most * rows  # `backoff` calls with fewer: with what it was told to begin with
+    return most * rows  # `backoff.run` takes the smaller of this and what it was told to begin with
 
 
 def fitting(images: int, needed: int, free: int, most: int) -> int:

@@ -12,6 +12,9 @@ from typing import ClassVar, Protocol
 POLL = 1.0
 """Seconds between two checks of the attached terminals: tmux sends no event about them."""
 
+LONGEST_BUSY = 3
+"""Checks after which a terminal is taken as it is: another pane may keep tmux writing to it."""
+
 TIMEOUT = 2.0
 """Seconds that tmux has for an answer."""
 
@@ -95,6 +98,7 @@ async def watch_tmux(
     before = await asyncio.to_thread(_pane, pane) or Pane(visible=False, clients={})
     sent_before, unseen = uploads.bytes_sent, False
     deliveries = {name: Delivery(client, sent_before) for name, client in before.clients.items()}
+    busy: dict[str, int] = {}
     while True:
         await asyncio.sleep(poll)
         now, sent = await asyncio.to_thread(_pane, pane), uploads.bytes_sent
@@ -103,7 +107,9 @@ async def watch_tmux(
         unseen |= sent != sent_before and not (before.visible and now.visible)
         for name, client in now.clients.items():
             was = before.clients.get(name)
-            if was is None or not now.visible or not client.is_calm_since(was):
+            calm = was is not None and client.is_calm_since(was)
+            busy[name] = 0 if calm else busy.get(name, 0) + 1
+            if not now.visible or 0 < busy[name] <= LONGEST_BUSY:
                 continue
             if name not in deliveries:
                 deliveries[name] = Delivery(client, sent)

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from textual.binding import Binding, BindingsMap
 
@@ -208,7 +209,7 @@ ACTIONS = (
     Action("redraw", ("f5",), "Redraw the screen and its pictures", EVERYWHERE),
 )
 
-NAMED = re.compile(r"\{\w+\}")
+NAMED = re.compile(r"\{(\w+)\}")
 """An action in a text, whose key is told there."""
 
 BEST_ACTIONS = frozenset(
@@ -245,9 +246,11 @@ class Keymap:
 
     def told(self, text: str) -> str:
         """The text with the key of each action that it names: "{undo}" becomes Ctrl+Z."""
-        keys = {f"{{{action.id}}}": action.keys for action in self.actions}
-        named = {name: readable(its[0]) if its else "-" for name, its in keys.items()}
-        return NAMED.sub(lambda match: named.get(match[0], match[0]), text)
+        return NAMED.sub(lambda match: self._first_keys.get(match[1], match[0]), text)
+
+    @cached_property
+    def _first_keys(self) -> dict[str, str]:
+        return {each.id: readable(each.keys[0]) if each.keys else "-" for each in self.actions}
 
     def bindings(self, screen: str) -> BindingsMap:
         """Textual's bindings for a screen of `SCREENS`, or the app's own, for `EVERYWHERE`."""

@@ -22,9 +22,9 @@ LOSSES = 3
 class TerminalPictures:
     """Sends pictures again, or in another way, when the terminal needs it.
 
-    choose: the painter for a terminal; None keeps the one there is. say: shows a message,
-    with the keys of the actions that it names. painted: called when
-    pictures are drawn by another painter.
+    choose: the painter for a terminal; None keeps the one there is. say: shows a message, with
+    the keys of the actions that it names. painted: called when pictures are drawn by another
+    painter.
     """
 
     def __init__(

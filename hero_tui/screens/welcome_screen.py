@@ -34,10 +34,8 @@ class WelcomeScreen(BaseScreen[None], inherit_bindings=False):
         yield from self.status_row()
         with Vertical(id="welcome"):
             yield Static(success(self._state), id="welcome-good")
-            yield Static(
-                Content("\n\n").join(map(Content, map(self.keys.told, SENTENCES))),
-                id="welcome-text",
-            )
+            told = self.keys.told("\n\n".join(SENTENCES))
+            yield Static(Content(told), id="welcome-text")
         yield TextLine(id="welcome-message")
         yield from self.key_row()
 

@@ -1,6 +1,8 @@
 """The documents' tables and plots are made from docs/results/figures.csv."""
 
+import csv
 import importlib.util
+import re
 import sys
 import tomllib
 from collections import Counter, defaultdict
@@ -158,3 +160,15 @@ def test_plots_are_drawn_from_the_figures(task: str, methods: str) -> None:
     with Image.open(RESULTS / f"{task}.png") as kept:
         difference = np.abs(drawn - np.asarray(kept.convert("RGB"), np.int16)).max(axis=2)
     assert (difference > 60).mean() < 0.005
+
+
+def test_the_soaks_table_is_of_its_csv() -> None:
+    table = (PROJECT / "docs/durability.md").read_text("utf-8")
+    with (PROJECT / "docs/results/soak.csv").open(newline="") as file:
+        rows = {int(row["round"]): row for row in csv.DictReader(file)}
+    quoted = re.findall(r"^\| ([\d,]+) \| (\d+) MB \| .* \| ([\d.]+) \|$", table, re.MULTILINE)
+    assert len(quoted) == 5
+    for number, memory, seconds in quoted:
+        row = rows[int(number.replace(",", ""))]
+        assert f"{float(row['memory_mb']):.0f}" == memory
+        assert f"{float(row['seconds_a_round']):.2f}" == seconds

@@ -292,7 +292,7 @@ def test_a_pipeline_whose_call_asks_for_its_own_scheduler_is_refused(
     ) as error:
         open_model(str(folder), LoraSettings(), "cpu")
     assert error.value.exit_code == 3
-    assert "does not work with DDIMScheduler" in error.value.message
+    assert "fails with hero's scheduler, DDIMScheduler" in error.value.message
 
 
 def test_a_consistency_model_is_trained_at_the_guidance_it_samples_with(tmp_path: Path) -> None:

@@ -104,6 +104,14 @@ def test_a_terminal_that_is_drawn_anew_is_sent_nothing_until_it_is_calm(
     assert calls(monkeypatch, *told) == [[], ["shown"], [], [], [KITTY]]
 
 
+def test_a_pane_that_writes_all_the_time_does_not_keep_pictures_from_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = [Second(PAGE, {"b": (second * 20_000, 0)}) for second in range(1, 7)]
+    got = calls(monkeypatch, Second(PAGE, {}), *told)
+    assert [call for call in got if call] == [["shown"], [KITTY]]
+
+
 def test_a_terminal_that_got_nothing_when_attached_is_sent_it_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -159,12 +159,7 @@ def test_keys_have_names_that_a_person_reads() -> None:
 def test_a_message_tells_the_keys_that_the_person_chose() -> None:
     mine = keymap.keymap({"commit": ["ctrl+g"], "redo": []})
     assert mine.told("{commit}, then {undo} or {redo}") == "Ctrl+G, then Ctrl+Z or -"
-    assert (
-        mine.told(
-            "{a} {b|c} {} {",
-        )
-        == "{a} {b|c} {} {"
-    )
+    assert mine.told("{a} {b|c} {} {") == "{a} {b|c} {} {"
 
 
 def test_no_message_names_a_key_that_can_be_changed() -> None:
